@@ -1,0 +1,325 @@
+/*
+ * sumi: train and sample denoising diffusion models on images, in C.
+ *
+ * This header is the whole public interface of libsumi. The shortest useful program:
+ *
+ *     sumi_context *ctx;
+ *     sumi_model *model;
+ *     if (sumi_context_create(0, &ctx) != SUMI_OK)
+ *         return 1;
+ *     if (sumi_model_load(ctx, "run/", &model) == SUMI_OK) {
+ *         static float images[4 * 32 * 32];
+ *         sumi_sample_config config = SUMI_SAMPLE_CONFIG_INIT;
+ *         config.count = 4;
+ *         config.steps = 50;
+ *         config.solver = "ddim";
+ *         sumi_sample(ctx, model, &config, images, 4 * 32 * 32);
+ *         sumi_model_free(model);
+ *     }
+ *     sumi_context_free(ctx);
+ *
+ * Conventions
+ *   - Images are float32, in [n][h][w][c] order (NHWC), in the model's data range: the range that
+ *     the training images had, [0, 1] for the seed recipe.
+ *   - Timesteps t are integers in 1..timesteps; x_0 is an image, x_t its noised form, eps the
+ * noise.
+ *   - Every fallible function returns a sumi_status. On anything but SUMI_OK the context holds one
+ *     line of text (sumi_last_error) that names the file, the tensor, what was expected and what
+ *     was found; out parameters are left untouched.
+ *   - A handle belongs to the caller that created it and is released by the matching _free, which
+ *     accepts NULL. A context must outlive the handles made on it. Returned strings are borrowed.
+ *   - Config structs start with their own size, are filled by an _INIT macro that holds the seed
+ *     recipe's values, and only ever grow at their end, so that an old program keeps working.
+ *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
+ *     and may be used from several contexts at once.
+ *   - The library never prints, never exits, installs no signal handler and has no globals.
+ *   - Same seed, same bits: results depend neither on the number of threads nor on the size of the
+ *     batches in which images are sampled (per build and instruction set).
+ */
+#ifndef SUMI_H
+#define SUMI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SUMI_API __attribute__((visibility("default")))
+#else
+#define SUMI_API
+#endif
+
+#define SUMI_VERSION "0.1.0"
+
+/* ---- Status ---------------------------------------------------------------------------------- */
+
+typedef enum {
+    SUMI_OK = 0,
+    SUMI_CANCELLED = 1,    /* stopped by sumi_cancel or by a callback; what was done is kept */
+    SUMI_ENOMEM = 2,       /* out of memory */
+    SUMI_EINVAL = 3,       /* an argument or a setting is out of its range */
+    SUMI_EIO = 4,          /* a file could not be opened, read or written */
+    SUMI_EFORMAT = 5,      /* a file is not what it claims to be */
+    SUMI_ESHAPE = 6,       /* sizes that do not fit together */
+    SUMI_EUNSUPPORTED = 7, /* valid, but not something this build does */
+} sumi_status;
+
+/* "SUMI_OK", "SUMI_EIO", ...; "unknown status" for any other number. */
+SUMI_API const char *sumi_status_name(sumi_status status);
+/* The version of the library that is linked, such as "0.1.0". */
+SUMI_API const char *sumi_version(void);
+
+/* ---- Context: threads, instruction set, plans, the last error ---------------------------------
+ */
+
+typedef struct sumi_context sumi_context;
+
+/* threads: 1..1024, or 0 for every core. SUMI_ISA=generic|avx2|avx512 in the environment forces an
+ * instruction set that the CPU has. Starts threads - 1 threads. */
+SUMI_API sumi_status sumi_context_create(int threads, sumi_context **out);
+SUMI_API void sumi_context_free(sumi_context *ctx);
+/* The message of the last call on ctx that failed, "" if none did; valid until the next call on
+ * ctx. With NULL: why the calling thread's last sumi_context_create failed. */
+SUMI_API const char *sumi_last_error(const sumi_context *ctx);
+/* Asks the running call on ctx, else the next one that starts, to stop and return SUMI_CANCELLED.
+ * Safe from any thread and from a signal handler. */
+SUMI_API void sumi_cancel(sumi_context *ctx);
+SUMI_API int sumi_context_threads(const sumi_context *ctx);
+/* "generic", "avx2", "avx512" or "neon". */
+SUMI_API const char *sumi_context_isa(const sumi_context *ctx);
+
+/* ---- Progress -------------------------------------------------------------------------------- */
+
+typedef enum {
+    SUMI_PHASE_TRAIN,  /* a training step is done */
+    SUMI_PHASE_EPOCH,  /* an epoch is done; loss is the mean of its batches' losses */
+    SUMI_PHASE_SAMPLE, /* a sampling step of a batch is done */
+    SUMI_PHASE_SAVE,   /* a checkpoint was written; path names it */
+    SUMI_PHASE_GRID,   /* a sample grid was written; path names it */
+} sumi_phase;
+
+typedef struct {
+    size_t size;
+    sumi_phase phase;
+    int64_t step, step_count;   /* of the whole call; step_count 0 where it is not known */
+    int64_t epoch, epoch_count; /* epoch counts from 0 */
+    double loss;                /* of this step, or of the epoch */
+    double learning_rate;
+    double
+        images_per_s; /* training: images; sampling: images x evaluations; since the call began */
+    double elapsed_s, eta_s; /* eta_s < 0: not known */
+    const char *path;        /* NULL, or a file or folder that was just written */
+} sumi_progress;
+
+/* A non-zero return stops the call at once in good order (as sumi_cancel does). */
+typedef int (*sumi_progress_fn)(void *user, const sumi_progress *progress);
+
+/* ---- Data sets ------------------------------------------------------------------------------- */
+
+typedef struct sumi_dataset sumi_dataset;
+
+typedef struct {
+    size_t size;
+    const char *split; /* "train" (default), "test": for sets that have them */
+    int channels;      /* 0: as stored; 1 or 3: converted */
+    int height, width; /* 0: as stored (folders: the first image's); else resized, centre-cropped */
+} sumi_dataset_config;
+#define SUMI_DATASET_CONFIG_INIT                                                                   \
+    {                                                                                              \
+        sizeof(sumi_dataset_config), "train", 0, 0, 0                                              \
+    }
+
+typedef struct {
+    size_t size;
+    int64_t count;
+    int height, width, channels;
+    int classes;              /* 0: no labels */
+    char name[64];            /* "fashion-mnist", "shapes", or the last part of the path */
+    char path[1024];          /* where it was found; "" for a built-in set */
+    char hash[65];            /* SHA-256 of the pixels and labels as hex; "" if not computed */
+    float range_lo, range_hi; /* of the values: 0 and 1 */
+} sumi_dataset_info_t;
+
+/* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a
+ * folder of PNG/JPEG images (classes as sub-folders), or an .npy file [n][h][w][c]. config may be
+ * NULL. SUMI_EIO when nothing is there: the message says where it was looked for. */
+SUMI_API sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,
+                                       const sumi_dataset_config *config, sumi_dataset **out);
+SUMI_API sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info);
+/* Writes image number index as [h][w][c] floats; label may be NULL (-1 where there are none). */
+SUMI_API sumi_status sumi_dataset_read(const sumi_dataset *set, int64_t index, float *image,
+                                       int32_t *label);
+/* The class's name, or NULL where it has none. Borrowed from the set. */
+SUMI_API const char *sumi_dataset_class_name(const sumi_dataset *set, int label);
+SUMI_API void sumi_dataset_free(sumi_dataset *set);
+
+/* ---- Models ---------------------------------------------------------------------------------- */
+
+typedef struct sumi_model sumi_model;
+
+typedef struct {
+    size_t size;
+    const char *preset; /* "seed": the tutorial's U-Net */
+    int in_channels, out_channels;
+    int time_dim;  /* of the sinusoidal embedding; 1..4096 */
+    uint64_t seed; /* of the initial weights */
+    int timesteps; /* T, 1..100000 */
+    float beta_start, beta_end;
+    int base_channels; /* width of the first level; the seed has 64 */
+} sumi_model_config;
+#define SUMI_MODEL_CONFIG_INIT                                                                     \
+    {                                                                                              \
+        sizeof(sumi_model_config), "seed", 1, 1, 100, 0, 1000, .001f, .01f, 64                     \
+    }
+
+typedef struct {
+    size_t size;
+    char preset[32];
+    int in_channels, out_channels, time_dim, base_channels;
+    int timesteps;
+    float beta_start, beta_end;
+    int64_t parameters; /* trainable numbers; running statistics are not among them */
+    int tensors;        /* of the state dict, running statistics included */
+    int height, width;  /* of the images it was trained on; 0: not known */
+    float range_lo, range_hi;
+    int64_t steps; /* training steps behind these weights */
+} sumi_model_info_t;
+
+typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
+
+typedef struct {
+    size_t size;
+    const char *name; /* PyTorch's state_dict name; borrowed from the model */
+    sumi_dtype dtype;
+    int rank;
+    int64_t shape[4]; /* PyTorch's order: a convolution's weight is [out][in][kh][kw] */
+    const void *data; /* borrowed; rank 0: one number */
+    bool trainable;
+} sumi_tensor_t;
+
+/* A fresh model with PyTorch's default initialisation, drawn from config->seed. */
+SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,
+                                       sumi_model **out);
+/* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
+ * where there are some, else its weights). A file without sumi's metadata is taken as the seed's.
+ */
+SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out);
+/* Told by ending: .safetensors or .pth. Atomic: an existing file stays whole until it is replaced.
+ */
+SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path);
+SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info);
+/* Metadata is a set of key-value strings that travels in .safetensors files. Keys that begin with
+ * "sumi." are sumi's own and refused by set. get returns NULL where there is none; borrowed. */
+SUMI_API const char *sumi_model_get_metadata(const sumi_model *model, const char *key);
+SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
+                                             const char *value);
+/* Walks the state dict: index 0 .. info.tensors - 1; SUMI_EINVAL past the end. */
+SUMI_API sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor);
+SUMI_API void sumi_model_free(sumi_model *model);
+
+typedef struct {
+    size_t size;
+    int n, h, w;
+    const float *x;        /* [n][h][w][in_channels] */
+    const int32_t *t;      /* [n], 1..timesteps */
+    const float *noise;    /* as x, or NULL */
+    const int32_t *labels; /* [n], or NULL; the seed network ignores them */
+} sumi_batch;
+#define SUMI_BATCH_INIT                                                                            \
+    {                                                                                              \
+        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL                                        \
+    }
+
+/* The network in eval mode: batch->x is x_t; out [n][h][w][out_channels] receives the predicted
+ * noise. batch->noise is ignored. SUMI_ESHAPE where h or w is not a multiple of 4 (seed preset). */
+SUMI_API sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model,
+                                        const sumi_batch *batch, float *out);
+
+/* ---- Training -------------------------------------------------------------------------------- */
+
+typedef struct sumi_trainer sumi_trainer;
+
+typedef struct {
+    size_t size;
+    int epochs;    /* stop after this many; 0: no such limit */
+    int64_t steps; /* stop after this many steps; 0: no such limit */
+    int batch;
+    float learning_rate;
+    uint64_t seed;       /* of shuffling, timesteps and noise */
+    const char *out_dir; /* run directory to write; NULL: none */
+    bool resume;         /* go on from out_dir's latest checkpoint */
+    sumi_progress_fn progress;
+    void *user;
+    double minutes;              /* stop after this much time; 0: no such limit */
+    float ema;                   /* decay of the averaged weights, 0: none (the seed recipe) */
+    int grid;                    /* pictures in each sample grid; 0: no grids */
+    int grid_height, grid_width; /* 0: as the seed recipe says, 32x32 */
+    int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
+    const char *command;         /* kept in the run's files; NULL: none */
+} sumi_train_config;
+#define SUMI_TRAIN_CONFIG_INIT                                                                     \
+    {                                                                                              \
+        sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
+            0, NULL                                                                                \
+    }
+
+/* model is trained in place and must outlive the trainer; nobody else may use it meanwhile.
+ * Of config only batch (the largest n of a step), learning_rate, seed and ema matter here. */
+SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
+                                         const sumi_train_config *config, sumi_trainer **out);
+/* One optimisation step: batch->x is x_0; t and noise may be NULL: drawn from (seed, step). loss
+ * (may be NULL) receives the batch's mean squared error before the update. A non-finite loss or
+ * gradient is refused with SUMI_EINVAL before the weights are touched. */
+SUMI_API sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss);
+/* Writes weights, EMA and optimiser state to dir (made if missing), atomically; resume reads them
+ * back, after which further steps give the same bits as if nothing had stopped. */
+SUMI_API sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir);
+SUMI_API sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir);
+SUMI_API int64_t sumi_trainer_steps(const sumi_trainer *trainer);
+SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
+
+/* The whole training run on a data set, with a run directory where config->out_dir is set. Stopped
+ * by sumi_cancel or the callback it saves first, then returns SUMI_CANCELLED. */
+SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
+                                const sumi_train_config *config);
+
+/* ---- Sampling -------------------------------------------------------------------------------- */
+
+/* x_t before the step from t = step, and the x_0 that the network implies there; both [n][h][w][c],
+ * valid during the call. Non-zero stops. */
+typedef int (*sumi_on_step_fn)(void *user, int step, const float *x_t, const float *x_0, int n);
+
+typedef struct {
+    size_t size;
+    int count; /* images */
+    int height, width;
+    int steps;          /* network evaluations an image; 0: every timestep */
+    const char *solver; /* "ddpm" or "ddim" */
+    float eta;          /* ddim: 0 deterministic .. 1 as noisy as ddpm */
+    uint64_t seed;
+    int64_t first_index; /* image i of the call is image first_index + i of the seed */
+    const float
+        *noise; /* NULL: Philox; else [1 + steps][count][h][w][c]: x_T, then each step's z */
+    sumi_on_step_fn on_step;
+    sumi_progress_fn progress;
+    void *user; /* given to on_step and progress */
+    int batch;  /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
+} sumi_sample_config;
+#define SUMI_SAMPLE_CONFIG_INIT                                                                    \
+    {                                                                                              \
+        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", 0, 0, 0, NULL, NULL, NULL, NULL, 0       \
+    }
+
+/* Draws config->count images into out ([count][h][w][c] floats, not clamped); out_floats is its
+ * capacity. On SUMI_CANCELLED the message says how many leading images are whole. */
+SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
+                                 const sumi_sample_config *config, float *out, size_t out_floats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,158 @@
+/*
+ * base: what every other layer stands on.
+ *
+ * Does: status and messages, overflow-checked sizes, page-aligned memory, the Philox random
+ * generator and its normals, the thread pool, whole-file reads, atomic file writes, SHA-256, time.
+ * Does not: know about images, tensors, networks or any file format; print; exit; hold globals.
+ */
+#ifndef SUMI_BASE_H
+#define SUMI_BASE_H
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sumi.h"
+
+/* ---- Status and messages (status.c) ---------------------------------------------------------- */
+
+/* One line of text beside a status. The owner of the call passes it down; NULL is allowed and
+ * drops the text. */
+typedef struct {
+    char text[512];
+} sumi_error;
+
+/* Formats the message (control characters and line breaks become '?') and returns status, so that
+ * a function can say `return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));`. */
+sumi_status sumi_fail(sumi_error *err, sumi_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Puts "prefix: " in front of a message that a lower layer left, and returns status. */
+sumi_status sumi_fail_prefix(sumi_error *err, sumi_status status, const char *prefix);
+sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes);
+
+/* ---- Sizes and memory (memory.c) --------------------------------------------------------------
+ */
+
+/* *out = a * b or a + b; false, with *out untouched, on overflow. */
+bool sumi_size_mul(size_t a, size_t b, size_t *out);
+bool sumi_size_add(size_t a, size_t b, size_t *out);
+/* The product of count factors; false on overflow or where one is negative. */
+bool sumi_size_product(const int64_t *factors, int count, size_t *out);
+
+/* count * size bytes, zeroed; NULL on overflow or where memory is out. Released by free(). */
+void *sumi_calloc(size_t count, size_t size);
+char *sumi_strdup(const char *text);
+
+/* A large block for tensors: zeroed, 2 MiB-aligned, huge pages advised. NULL where memory is out.
+ * bytes must be given back to release it. */
+void *sumi_pages_alloc(size_t bytes);
+void sumi_pages_free(void *block, size_t bytes);
+
+/* ---- Random numbers (random.c) ----------------------------------------------------------------
+ */
+
+/* Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a pure
+ * function of key and counter, so there is no state to save. */
+void sumi_philox(uint64_t key, const uint32_t counter[4], uint32_t out[4]);
+
+/* What a draw is for; a stream's numbers never meet another's. */
+typedef enum {
+    SUMI_STREAM_INIT,     /* initial weights: image = tensor index */
+    SUMI_STREAM_SHUFFLE,  /* order of an epoch: step = epoch */
+    SUMI_STREAM_TIMESTEP, /* t of an image in a training step */
+    SUMI_STREAM_NOISE,    /* eps of an image in a training step */
+    SUMI_STREAM_SAMPLE_X, /* x_T of a sampled image */
+    SUMI_STREAM_SAMPLE_Z, /* z of a sampled image at step t */
+    SUMI_STREAM_SHAPES,   /* the built-in data set */
+    SUMI_STREAM_USER,     /* tests and examples */
+} sumi_stream;
+
+/* The address of a sequence of numbers: counter = (block, image, step, stream). */
+typedef struct {
+    uint64_t seed;
+    sumi_stream stream;
+    uint32_t step;
+    uint64_t image; /* below 2^56 */
+} sumi_random;
+
+/* out[0..count) standard normals: Box-Muller on sumi's own log and sincos (no libm), four a block,
+ * number i always the same wherever the sequence is cut: begins at number `first`. */
+void sumi_random_normals(const sumi_random *at, uint64_t first, float *out, size_t count);
+/* The i-th uniform float in [0, 1) with 24 bits. */
+float sumi_random_uniform(const sumi_random *at, uint64_t i);
+/* The i-th integer in [0, bound), bound >= 1 (a 64-bit draw scaled: bias below 2^-32). */
+uint32_t sumi_random_below(const sumi_random *at, uint64_t i, uint32_t bound);
+
+/* ---- Threads (pool.c) -------------------------------------------------------------------------
+ */
+
+typedef struct sumi_pool sumi_pool;
+
+/* Work on one chunk: chunk in [0, count), thread in [0, threads). */
+typedef void (*sumi_task_fn)(void *arg, int64_t chunk, int thread);
+
+int sumi_cpu_count(void); /* cores that this process may run on (affinity), at least 1 */
+sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err);
+void sumi_pool_free(sumi_pool *pool);
+int sumi_pool_threads(const sumi_pool *pool);
+/* Runs fn on every chunk and returns when all are done. Which thread gets which chunk is not fixed
+ * (idle threads take the next one), so results must depend on the chunk alone. Never allocates.
+ * Not re-entrant: fn must not call it on the same pool. */
+void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg);
+/* Runs fn once on every thread (chunk = thread); inside, sumi_pool_barrier waits for all. */
+void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg);
+void sumi_pool_barrier(sumi_pool *pool);
+
+/* ---- Files (file.c) ---------------------------------------------------------------------------
+ */
+
+/* Reads a whole file that has at most max_bytes; *data is malloc'ed (one extra zero byte follows)
+ * and the caller's. Directories and FIFOs are refused. SUMI_EIO names path and reason; SUMI_EFORMAT
+ * with both sizes where it is larger than max_bytes. */
+sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, size_t *size,
+                           sumi_error *err);
+
+/* An atomic write: bytes go to a temporary file beside path; commit flushes it to disk (fsync),
+ * renames it over path and syncs the folder. Until then, and on any error, path is untouched and
+ * the temporary file is removed. */
+typedef struct sumi_file sumi_file;
+sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err);
+sumi_status sumi_file_write(sumi_file *file, const void *data, size_t size, sumi_error *err);
+sumi_status sumi_file_commit(sumi_file *file, sumi_error *err); /* frees file in every case */
+void sumi_file_abort(sumi_file *file);                          /* NULL is fine */
+/* begin, write, commit in one. */
+sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err);
+
+/* Appends whole lines to a log: one write(2) a call. */
+sumi_status sumi_file_append(const char *path, const void *data, size_t size, sumi_error *err);
+sumi_status sumi_make_dirs(const char *path, sumi_error *err); /* like mkdir -p */
+sumi_status sumi_remove_tree(const char *path, sumi_error *err);
+bool sumi_is_dir(const char *path);
+bool sumi_is_file(const char *path);
+/* dir + "/" + name into out; SUMI_EINVAL where it does not fit. */
+sumi_status sumi_path_join(char *out, size_t size, const char *dir, const char *name,
+                           sumi_error *err);
+
+/* ---- SHA-256 (sha256.c), FIPS 180-4 ------------------------------------------------------------
+ */
+
+typedef struct {
+    uint32_t state[8];
+    uint64_t bytes;
+    uint8_t block[64];
+} sumi_sha256;
+
+void sumi_sha256_init(sumi_sha256 *sha);
+void sumi_sha256_update(sumi_sha256 *sha, const void *data, size_t size);
+void sumi_sha256_final(sumi_sha256 *sha, char hex[65]);
+
+/* ---- Time (time.c) ----------------------------------------------------------------------------
+ */
+
+double sumi_time_now(void); /* monotonic, in seconds */
+/* "2026-11-24T12:34:56Z" */
+void sumi_time_stamp(char out[32]);
+
+#endif
