@@ -1,0 +1,173 @@
+/*
+ * io: the files that sumi reads and writes. Untrusted bytes stop here.
+ *
+ * Does: safetensors, PyTorch's .pth (stored ZIP entries, a restricted unpickler), .npy, PNG and
+ * JPEG pictures, SVG line plots, JSON in a checked form. Each parser caps every count, multiplies
+ * sizes with overflow checks and returns one line that names file, tensor and numbers.
+ * Does not: know what a network is, or which tensors it wants (models and train decide).
+ */
+#ifndef SUMI_IO_H
+#define SUMI_IO_H
+
+#include <jansson.h>
+
+#include "base/base.h"
+
+/* ---- Named tensors in memory: what safetensors and .pth hold ------------------------------------
+ */
+
+enum { SUMI_TENSOR_RANK_MAX = 8 };
+
+typedef enum {
+    SUMI_FILE_F32,
+    SUMI_FILE_F64,
+    SUMI_FILE_F16,
+    SUMI_FILE_BF16,
+    SUMI_FILE_I64,
+    SUMI_FILE_I32,
+    SUMI_FILE_U8,
+    SUMI_FILE_BOOL,
+} sumi_file_dtype;
+
+size_t sumi_dtype_size(sumi_file_dtype dtype);
+const char *sumi_dtype_name(sumi_file_dtype dtype); /* safetensors' names: "F32", ... */
+
+typedef struct {
+    char *name;
+    sumi_file_dtype dtype;
+    int rank;
+    int64_t shape[SUMI_TENSOR_RANK_MAX];
+    const void *data; /* contiguous, row-major, little-endian; borrowed by a writer, and inside
+                         the file's own buffer after a read: may be unaligned */
+    size_t bytes;
+} sumi_file_tensor;
+
+typedef struct {
+    char *key, *value;
+} sumi_file_pair;
+
+/* A parsed tensor file. After a read it owns everything; for a write the caller fills it and owns
+ * what it points to. */
+typedef struct {
+    sumi_file_tensor *tensors;
+    size_t count;
+    sumi_file_pair *metadata; /* .pth: none */
+    size_t metadata_count;
+    void *buffer; /* what the tensors point into; NULL when filled by hand */
+} sumi_tensor_file;
+
+void sumi_tensor_file_free(sumi_tensor_file *file); /* after a read only */
+const sumi_file_tensor *sumi_tensor_file_find(const sumi_tensor_file *file, const char *name);
+const char *sumi_tensor_file_meta(const sumi_tensor_file *file, const char *key); /* or NULL */
+/* Copies element values as float32 (F32, F64, F16, BF16 only) or int64; false for other types. */
+bool sumi_file_tensor_to_f32(const sumi_file_tensor *tensor, float *out);
+bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out);
+
+/* "safetensors", "pth", "npy", "png", "jpeg", "gzip", "idx", "json", or what else it plainly is:
+ * "an HTML page", "a git-lfs pointer", "an empty file", "unknown". By content. */
+const char *sumi_sniff(const uint8_t *data, size_t size);
+
+/* ---- safetensors (safetensors.c) ----------------------------------------------------------------
+ */
+/* github.com/huggingface/safetensors, format: u64 header size, JSON header, data. Checked: header
+ * of at most 100 MB, duplicate names, dtype and shape against offsets, no hole, no overlap, no
+ * rest. */
+sumi_status sumi_safetensors_parse(const char *path, uint8_t *data, size_t size,
+                                   sumi_tensor_file *out, sumi_error *err);
+/* Takes ownership of data (malloc'ed) on success only. path is for messages. */
+sumi_status sumi_safetensors_read(const char *path, sumi_tensor_file *out, sumi_error *err);
+/* Tensors sorted as given; atomic. */
+sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *file, sumi_error *err);
+
+/* ---- .pth (zip.c, pickle.c, pth.c)
+ * ---------------------------------------------------------------- */
+/* torch.save's ZIP64 archive of stored entries: <root>/data.pkl, <root>/data/0 ... Only a flat dict
+ * (or OrderedDict) of name -> tensor is accepted; any other global is refused by name. Written
+ * files load with torch.load(weights_only=True). */
+sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_tensor_file *out,
+                           sumi_error *err);
+sumi_status sumi_pth_read(const char *path, sumi_tensor_file *out, sumi_error *err);
+sumi_status sumi_pth_write(const char *path, const sumi_tensor_file *file, sumi_error *err);
+
+/* By content: safetensors or .pth. */
+sumi_status sumi_tensor_file_read(const char *path, sumi_tensor_file *out, sumi_error *err);
+
+/* ---- .npy (npy.c), NumPy format 1.0 to 3.0, C order, little-endian
+ * ------------------------------------ */
+
+typedef enum { SUMI_NPY_F32, SUMI_NPY_F64, SUMI_NPY_U8, SUMI_NPY_I32, SUMI_NPY_I64 } sumi_npy_dtype;
+
+typedef struct {
+    sumi_npy_dtype dtype;
+    int rank;
+    int64_t shape[SUMI_TENSOR_RANK_MAX];
+    size_t count; /* elements */
+    void *data;   /* owned, aligned */
+} sumi_npy;
+
+sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, sumi_npy *out,
+                           sumi_error *err);
+sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
+sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
+void sumi_npy_free(sumi_npy *array);
+
+/* ---- Pictures (image.c: PNG by libpng, JPEG by libjpeg-turbo)
+ * -------------------------------------- */
+
+typedef struct {
+    int height, width,
+        channels;    /* 1 or 3; alpha is laid over white, palettes and 16 bits reduced */
+    uint8_t *pixels; /* [h][w][c], owned */
+} sumi_image;
+
+/* By content; at most 64 Mpixel. */
+sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
+                             sumi_error *err);
+sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err);
+/* PNG; text (may be NULL) becomes a tEXt chunk "Comment", so that a picture says how it was made.
+ */
+sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
+                           sumi_error *err);
+void sumi_image_free(sumi_image *image);
+/* Lays n pictures [n][h][w][c] (bytes) on a near-square grid with a margin of 2 background pixels;
+ * small pictures are enlarged by a whole factor (nearest) so that 28x28 is comfortable to look at.
+ */
+sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
+                            sumi_error *err);
+
+/* ---- SVG line plot (svg.c)
+ * -------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *label; /* NULL: no legend entry */
+    const double *x, *y;
+    size_t count;
+} sumi_plot_series;
+
+typedef struct {
+    const char *title, *x_label, *y_label;
+    const sumi_plot_series *series;
+    size_t series_count;
+    bool log_y;
+} sumi_plot;
+
+/* A self-contained, readable SVG of 720 x 440 with axes, ticks, grid and legend; text is escaped.
+ * Non-finite points break the line. *svg is malloc'ed, NUL-terminated. */
+sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_error *err);
+
+/* ---- JSON (json.c, by jansson)
+ * ------------------------------------------------------------------------ */
+
+/* Duplicate keys refused, at most 16 MB; the message has path, line and reason. */
+sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err);
+/* Atomic, indented by two spaces, keys in insertion order, a final line break. */
+sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err);
+/* Typed, range-checked members; SUMI_EFORMAT names path, key, expected and found. */
+sumi_status sumi_json_int(const char *path, const json_t *object, const char *key, int64_t low,
+                          int64_t high, int64_t *out, sumi_error *err);
+sumi_status sumi_json_real(const char *path, const json_t *object, const char *key, double low,
+                           double high, double *out, sumi_error *err);
+sumi_status sumi_json_string(const char *path, const json_t *object, const char *key,
+                             const char **out, sumi_error *err);
+
+#endif
