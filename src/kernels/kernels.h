@@ -1,0 +1,210 @@
+/*
+ * kernels: the arithmetic of the network on float32 tensors in NHWC order.
+ *
+ * Does: pure serial functions, each on one piece of work (a tile of a convolution, a range of a
+ * buffer). Bodies (body_*.h) are written once against simd.h and compiled once per instruction set
+ * (isa_*.c); each isa file exports one table, sumi_kernels_pick chooses it.
+ * Does not: allocate, start threads, know a graph, keep state. Scratch is the caller's.
+ *
+ * Every convolution is fill -> multiply -> store:
+ *   fill      copies a strip of its input, zero-padded, while applying what is pending on it
+ *             (sumi_source), so that normalisation, activation, time shift and concatenation are
+ *             never passes of their own;
+ *   multiply  turns strip and packed weights into output rows in scratch (GEMM over shifted pixels,
+ *             Winograd, or dot products where there are few output channels);
+ *   store     adds the bias, applies what is known by now, writes to each destination (sumi_sink)
+ *             and collects the statistics that the next operations need.
+ *
+ * Same bits: which algorithm runs depends on the table, the per-image shape and the direction; an
+ * output pixel's sum is taken in the same order whatever tile it falls into. Sums across images are
+ * left to the caller in pieces (per image and band), to be merged in a fixed order.
+ */
+#ifndef SUMI_KERNELS_H
+#define SUMI_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { SUMI_ACT_NONE, SUMI_ACT_RELU } sumi_act;
+
+/*
+ * A tensor as a convolution reads it. Forward form (g is NULL), per image n and channel c:
+ *     value = act(scale[n,c] * r + shift[n,c]) + post[n,c]
+ * Gradient form (g is not NULL), the gradient that reaches the raw tensor r through its
+ * normalisation and activation; with ga NULL it is g * act'(scale * r + shift) * scale:
+ *     value = ga[n,c] * (g * act'(scale[n,c] * r + shift[n,c])) + gb[n,c] * r + gk[n,c]
+ * scale/shift may be NULL (1 and 0), post too; r may be NULL in gradient form without activation,
+ * scale and ga (then value = g).
+ */
+typedef struct {
+    const float *r; /* [n][h][w][c] */
+    const float *g; /* as r, or NULL */
+    int c;
+    sumi_act act;
+    const float *scale, *shift; /* rows of c floats, coef_stride floats from image to image */
+    const float *ga, *gb, *gk;  /* likewise */
+    size_t coef_stride;         /* 0: one row for all images */
+    const float *post;          /* likewise, post_stride floats from image to image */
+    size_t post_stride;
+} sumi_source;
+
+/*
+ * Where a run of c output channels goes. In this order: v = result + bias + residual; v = act(v);
+ * dst = v, or dst += v where accumulate is set; then statistics of what dst now holds.
+ */
+typedef struct {
+    float *dst; /* [n][h][w][c], or NULL: only the statistics are wanted */
+    int c;
+    bool accumulate;
+    const float *bias;     /* [c], or NULL */
+    const float *residual; /* [n][h][w][c], or NULL */
+    sumi_act act;
+    /* Forward moments, or NULL: [n][bands][2][c], the band's mean, and its sum of squared
+     * differences from that mean (two passes over the band while it is in cache). */
+    float *moments;
+    /* Backward sums, or NULL: [n][bands][3][c] of
+     *     0: sum of v before accumulation (the gradient of this reader's post)
+     *     1: sum of d,  2: sum of d * (r - mean),  d = dst * act'(scale * r + shift)
+     * where r, act, scale, shift and coef_stride come from `stat`, mean is [c] rows with stat's
+     * coef_stride (NULL: 0). With stat NULL only row 0 is written. */
+    float *sums;
+    const sumi_source *stat;
+    const float *mean;
+} sumi_sink;
+
+typedef enum { SUMI_CONV_GEMM, SUMI_CONV_WINOGRAD, SUMI_CONV_NARROW } sumi_conv_algorithm;
+typedef enum { SUMI_CONV_FORWARD, SUMI_CONV_DGRAD, SUMI_CONV_WGRAD } sumi_conv_direction;
+
+/* The part of a convolution that is known when a plan is made. Stride 1, padding (ksize - 1) / 2.
+ */
+typedef struct {
+    int h, w;
+    int cin, cout; /* as this pass sees them: dgrad swaps the layer's */
+    int ksize;     /* 1 or 3 */
+    sumi_conv_direction direction;
+    sumi_conv_algorithm algorithm;
+    /* How it is cut into tiles: `images` images at a time (1 where bands > 1), each image into
+     * `bands` bands of `rows` rows (the last may be lower). Does not depend on n. */
+    int images, rows, bands;
+    int kblock;            /* a tile's output channels may be cut at multiples of this */
+    size_t packed_floats;  /* of packed weights (forward and dgrad) */
+    size_t partial_floats; /* of a partial weight gradient (wgrad) */
+    size_t scratch_floats; /* of one thread, 64-byte aligned */
+} sumi_conv_spec;
+
+typedef struct {
+    const sumi_conv_spec *spec;
+    const sumi_source *sources; /* their c add up to cin */
+    int source_count;
+    const sumi_sink *sinks; /* their c add up to cout */
+    int sink_count;
+    const float *packed;
+} sumi_conv;
+
+/* One tile: images n0 .. n0+images-1, rows y0 .. y0+rows-1 (band number band), output channels
+ * k0 .. k0+kn-1. */
+typedef struct {
+    int n0, images;
+    int band, y0, rows;
+    int k0, kn;
+} sumi_tile;
+
+/* A strip for fill: rows y0.. and columns x0.. of image n (what lies outside h x w becomes 0),
+ * channels c0.. of the concatenated sources. dst[row * row_stride + col * pixel_stride + channel].
+ */
+typedef struct {
+    int n;
+    int y0, rows, x0, cols;
+    int c0, cn;
+    float *dst;
+    size_t row_stride, pixel_stride;
+} sumi_strip;
+
+/* A finished block for store: rows y0.. (all of band `band`) of image n, full width w, channels
+ * k0.. of the concatenated sinks. src[row * row_stride + col * pixel_stride + channel]. */
+typedef struct {
+    int n;
+    int band, bands, y0, rows;
+    int k0, kn;
+    const float *src;
+    size_t row_stride, pixel_stride;
+} sumi_block;
+
+/* Weight gradient: dw[tap][cin][cout] = sum over pixels of source[pixel + tap] * dy[pixel]. */
+typedef struct {
+    const sumi_conv_spec *spec; /* direction wgrad; cin and cout are the layer's */
+    const sumi_source *sources; /* the layer's input */
+    int source_count;
+    const sumi_source *dy; /* gradient form, c = cout */
+} sumi_wgrad;
+
+/* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. */
+typedef struct {
+    float learning_rate, beta1, beta2, eps;
+    double correction1, correction2; /* 1 - beta^step */
+} sumi_adam;
+
+typedef struct {
+    const char *name; /* "generic", "avx2", "avx512", "neon" */
+    int vector_floats;
+
+    /* Completes a spec of which h, w, cin, cout, ksize and direction are set. force: an algorithm
+     * to use where it can do the shape, or -1 for the table's choice. */
+    void (*conv_plan)(sumi_conv_spec *spec, int force);
+    /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
+     * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies
+     * each output channel. Piece i of pieces does its share, so that threads can split the work. */
+    void (*conv_pack)(const sumi_conv_spec *spec, const float *weights, const float *scale,
+                      float *packed, int piece, int pieces);
+    void (*conv_tile)(const sumi_conv *conv, const sumi_tile *tile, float *scratch);
+    /* Adds the images n0 .. n1-1 to partial (zeroed by the caller). */
+    void (*wgrad_images)(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch);
+    /* dw [kh][kw][cin][cout] (+)= the sum of `count` partials in their order. Piece as above. */
+    void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
+                         bool accumulate, int piece, int pieces);
+
+    void (*fill)(const sumi_source *sources, int count, int h, int w, const sumi_strip *strip);
+    void (*store)(const sumi_sink *sinks, int count, int h, int w, const sumi_block *block);
+
+    /* Max pool 2x2 of rows y0 .. y0+rows-1 of the pooled image n: dst [n][h/2][w/2][c]; h and w are
+     * the source's. */
+    void (*pool)(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst);
+    /* Its gradient: rows y0.. of the pooled image n; dy [n][h/2][w/2][c] in gradient form. Each
+     * value goes to the first row-major maximum of its 2x2, the other three get 0; the 2 * rows
+     * finished rows go through sink (as band y0 / rows of bands). scratch: 2 * rows * w * c floats.
+     */
+    void (*pool_backward)(const sumi_source *source, const sumi_source *dy, const sumi_sink *sink,
+                          int h, int w, int n, int y0, int rows, int bands, float *scratch);
+
+    /* Bilinear x2, align_corners: rows y0 .. y0+rows-1 of the large image n; dst [n][2h][2w][c];
+     * h and w are the source's. scratch: 2 * w * c floats. */
+    void (*upsample)(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst,
+                     float *scratch);
+    /* Its gradient, gathered: rows y0.. of the small image n from dy [n][2h][2w][c] through sink.
+     * scratch: rows * w * c floats. */
+    void (*upsample_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
+                              int y0, int rows, int bands, float *scratch);
+
+    /* Adds to db [c] the sum over `pixels` pixels of rows of c floats. */
+    void (*column_sum)(const float *x, size_t pixels, int c, double *db);
+
+    void (*adam)(const sumi_adam *adam, float *w, const float *g, float *m, float *v, size_t count);
+    /* ema += (1 - decay) * (w - ema) */
+    void (*ema)(float *ema, const float *w, float decay, size_t count);
+    /* out = a * x + b * y */
+    void (*axpby)(float a, const float *x, float b, const float *y, float *out, size_t count);
+    /* dy = factor * (y - target); returns the sum of (y - target)^2 */
+    double (*squared_error)(const float *y, const float *target, float factor, float *dy,
+                            size_t count);
+    /* True where every number is finite. */
+    bool (*all_finite)(const float *x, size_t count);
+} sumi_kernels;
+
+/* The best table that this CPU can run, or the one that `name` asks for; NULL where there is no
+ * such table or the CPU lacks it. name may be NULL. */
+const sumi_kernels *sumi_kernels_pick(const char *name);
+/* Table number i of those that this CPU can run (0: the best), NULL past the end: for tests. */
+const sumi_kernels *sumi_kernels_list(int i);
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * The vector vocabulary that kernel bodies are written in: GCC and Clang vector types, so that one
+ * body becomes SSE2, AVX2, AVX-512 or NEON code by SUMI_VB alone (bytes in a vector), which the
+ * isa_*.c file that includes the bodies defines. Nothing here is exported.
+ */
+#ifndef SUMI_SIMD_H
+#define SUMI_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifndef SUMI_VB
+#error "define SUMI_VB (16, 32 or 64) before including simd.h"
+#endif
+
+#define VW ((int)(SUMI_VB / sizeof(float))) /* floats in a vector */
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef float vf __attribute__((vector_size(SUMI_VB)));
+typedef int32_t vi __attribute__((vector_size(SUMI_VB)));
+typedef float vf_any __attribute__((vector_size(SUMI_VB), aligned(4), may_alias));
+
+INLINE vf v_load(const float *p)
+{
+    return *(const vf_any *)p;
+}
+
+INLINE void v_store(float *p, vf v)
+{
+    *(vf_any *)p = v;
+}
+
+INLINE vf v_splat(float x)
+{
+    return x - (vf){0};
+}
+
+INLINE vf v_zero(void)
+{
+    return (vf){0};
+}
+
+/* a * b + c; contracted to one instruction where the ISA has it (-ffp-contract=fast). */
+INLINE vf v_fma(vf a, vf b, vf c)
+{
+    return a * b + c;
+}
+
+/* a where mask (a comparison's result: all ones or zero), else b; C has no ?: on vectors. */
+INLINE vf v_select(vi mask, vf a, vf b)
+{
+    return (vf)(((vi)a & mask) | ((vi)b & ~mask));
+}
+
+INLINE vf v_max(vf a, vf b)
+{
+    return v_select(a > b, a, b);
+}
+
+/* a where mask, else 0. */
+INLINE vf v_keep(vi mask, vf a)
+{
+    return (vf)((vi)a & mask);
+}
+
+/* max(a, 0), but NaN stays NaN, so that a broken network shows. */
+INLINE vf v_relu(vf a)
+{
+    return v_keep(~(a <= v_zero()), a);
+}
+
+/* The sum of the lanes, pairwise from the outside in. */
+INLINE float v_sum(vf v)
+{
+    float lane[SUMI_VB / sizeof(float)];
+    memcpy(lane, &v, sizeof v);
+    for (int half = VW / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+/* Loads and stores of the first count < VW lanes; the rest reads as 0 and is not written. */
+INLINE vf v_load_part(const float *p, int count)
+{
+    vf v = {0};
+    memcpy(&v, p, (size_t)count * sizeof(float));
+    return v;
+}
+
+INLINE void v_store_part(float *p, vf v, int count)
+{
+    memcpy(p, &v, (size_t)count * sizeof(float));
+}
+
+#endif
