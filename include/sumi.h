@@ -197,7 +197,7 @@ typedef struct {
     sumi_dtype dtype;
     int rank;
     int64_t shape[4]; /* PyTorch's order: a convolution's weight is [out][in][kh][kw] */
-    const void *data; /* borrowed; rank 0: one number */
+    int64_t count;    /* elements; 1 where rank is 0 */
     bool trainable;
 } sumi_tensor_t;
 
@@ -219,6 +219,10 @@ SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *mode
                                              const char *value);
 /* Walks the state dict: index 0 .. info.tensors - 1; SUMI_EINVAL past the end. */
 SUMI_API sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor);
+/* Copies that tensor's numbers (float32 or int64, in PyTorch's order) to out, which has room for
+ * bytes; SUMI_ESHAPE where that is too little. */
+SUMI_API sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out,
+                                            size_t bytes);
 SUMI_API void sumi_model_free(sumi_model *model);
 
 typedef struct {
