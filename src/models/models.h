@@ -39,5 +39,36 @@ sumi_status sumi_model_write(const char *path, const sumi_model *model, const fl
                              sumi_error *err); /* .safetensors or .pth by ending */
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
                                 sumi_error *err); /* any key */
+/* ---- Runtime (runtime.c): what a context owns for computing
+ * ------------------------------------------ */
+
+enum { SUMI_CACHED_NETWORKS = 4 };
+
+typedef struct {
+    sumi_network *network;
+    uint64_t model_id, generation, used;
+    sumi_plan_config config;
+} sumi_cached_network;
+
+typedef struct {
+    sumi_pool *pool;
+    const sumi_kernels *kernels;
+    atomic_int cancel; /* set by sumi_cancel; a long call tests it and returns SUMI_CANCELLED */
+    uint64_t clock;
+    sumi_cached_network cache[SUMI_CACHED_NETWORKS];
+} sumi_runtime;
+
+/* isa: a table's name or NULL for the best. */
+sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err);
+void sumi_runtime_close(sumi_runtime *runtime);
+/* A network for model in eval mode at h x w for batches of up to n_max, from the cache (least
+ * recently used goes) or new; its packed weights are those of the model's present generation.
+ * Borrowed: valid until the next call. */
+sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model, int n_max, int h,
+                                   int w, sumi_network **out, sumi_error *err);
+/* Forgets every network of a model that is about to be freed. */
+void sumi_runtime_forget(sumi_runtime *runtime, uint64_t model_id);
+/* True once a sumi_cancel holds. */
+bool sumi_runtime_cancelled(const sumi_runtime *runtime);
 
 #endif
