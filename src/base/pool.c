@@ -1,0 +1,289 @@
+/*
+ * The thread pool: parallel_for over chunks, one call per thread, a barrier.
+ *
+ * A job is published by one atomic word, `state`: generation | ALL | OPEN | how many workers are in
+ * it. A worker that sees a new generation enters an open job by counting itself in, and leaves by
+ * counting itself out; the caller works too, closes the job when no chunk is left, and returns when
+ * nobody is in it. A worker that comes too late for a short job finds it closed and costs nothing.
+ * In a job for all threads every worker is counted in from the start.
+ *
+ * Whoever waits spins for some microseconds, since jobs follow each other closely, and then sleeps
+ * on a condition variable. The waiter counts itself as a sleeper before it looks at the word for
+ * the last time, and the waker changes the word before it looks for sleepers: with sequentially
+ * consistent atomics at least one of them sees the other.
+ */
+#ifdef __linux__
+#define _GNU_SOURCE /* sched_getaffinity */
+#include <sched.h>
+#endif
+
+#include "base/base.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_THREADS 1024
+#define MIN_STACK ((size_t)2 << 20)
+#define SPIN_SECONDS 20e-6
+
+#define INSIDE UINT64_C(0x7FF) /* how many workers are in the job */
+#define OPEN UINT64_C(0x800)
+#define ALL UINT64_C(0x1000)
+#define GENERATION UINT64_C(0x2000) /* one generation; it has the bits above, too */
+
+typedef struct {
+    pthread_cond_t cond;
+    atomic_int sleepers;
+} gate;
+
+typedef struct {
+    sumi_pool *pool;
+    pthread_t thread;
+    int index;
+} worker;
+
+struct sumi_pool {
+    _Alignas(64) _Atomic uint64_t state;
+    _Alignas(64) _Atomic int64_t next; /* the first chunk that nobody has taken */
+    _Alignas(64) _Atomic uint64_t phase;
+    atomic_int arrived; /* at the barrier of this phase */
+    _Alignas(64) pthread_mutex_t lock;
+    gate new_job, job_done, barrier;
+    atomic_bool stop;
+    sumi_task_fn fn; /* these three change only while nobody is in a job */
+    void *arg;
+    int64_t count;
+    int threads;
+    bool spin;
+    worker workers[];
+};
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Waits until (*word & mask) == value, or != value where `differ`. */
+static void wait_until(sumi_pool *pool, gate *g, _Atomic uint64_t *word, uint64_t mask,
+                       uint64_t value, bool differ)
+{
+    if (((atomic_load(word) & mask) == value) != differ)
+        return;
+    if (pool->spin) {
+        double end = sumi_time_now() + SPIN_SECONDS;
+        do {
+            for (int i = 0; i < 16; i++) {
+                if (((atomic_load(word) & mask) == value) != differ)
+                    return;
+                pause_cpu();
+            }
+        } while (sumi_time_now() < end);
+    }
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&g->sleepers, 1);
+    while (((atomic_load(word) & mask) == value) == differ)
+        pthread_cond_wait(&g->cond, &pool->lock);
+    atomic_fetch_sub(&g->sleepers, 1);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* To be called after the word has changed. Wakes at most `wanted` sleepers. */
+static void wake(sumi_pool *pool, gate *g, int64_t wanted)
+{
+    if (atomic_load(&g->sleepers) == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    if (wanted >= pool->threads - 1)
+        pthread_cond_broadcast(&g->cond);
+    else
+        for (int64_t i = 0; i < wanted; i++)
+            pthread_cond_signal(&g->cond);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+static void run_chunks(sumi_pool *pool, int thread)
+{
+    int64_t chunk;
+    while ((chunk = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->count)
+        pool->fn(pool->arg, chunk, thread);
+}
+
+static void *worker_main(void *arg)
+{
+    const worker *self = arg;
+    sumi_pool *pool = self->pool;
+    uint64_t seen = 0;
+    for (;;) {
+        wait_until(pool, &pool->new_job, &pool->state, -GENERATION, seen, true);
+        if (atomic_load(&pool->stop))
+            return NULL;
+        uint64_t state = atomic_load(&pool->state);
+        while (!(state & ALL) && (state & OPEN) &&
+               !atomic_compare_exchange_weak(&pool->state, &state, state + 1))
+            continue;
+        seen = state & -GENERATION;
+        if (state & ALL)
+            pool->fn(pool->arg, self->index, self->index);
+        else if (state & OPEN)
+            run_chunks(pool, self->index);
+        else
+            continue;
+        uint64_t before = atomic_fetch_sub(&pool->state, 1);
+        if ((before & (OPEN | INSIDE)) == 1)
+            wake(pool, &pool->job_done, 1);
+    }
+}
+
+/* Publishes a job, does the calling thread's part, and waits for the others. */
+static void run_job(sumi_pool *pool, sumi_task_fn fn, void *arg, int64_t count, bool all)
+{
+    uint64_t old = atomic_load(&pool->state);
+    assert((old & (OPEN | INSIDE)) == 0 && "a task must not start a job on its own pool");
+    pool->fn = fn;
+    pool->arg = arg;
+    pool->count = count;
+    atomic_store(&pool->next, 0);
+    uint64_t job = (old & -GENERATION) + GENERATION;
+    job |= all ? OPEN | ALL | (uint64_t)(pool->threads - 1) : OPEN;
+    atomic_store(&pool->state, job);
+    wake(pool, &pool->new_job, count - 1);
+    if (all)
+        fn(arg, 0, 0);
+    else
+        run_chunks(pool, 0);
+    atomic_fetch_and(&pool->state, ~OPEN);
+    wait_until(pool, &pool->job_done, &pool->state, INSIDE, 0, false);
+}
+
+void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg)
+{
+    if (count == 1 || pool->threads == 1)
+        for (int64_t chunk = 0; chunk < count; chunk++)
+            fn(arg, chunk, 0);
+    else if (count > 1)
+        run_job(pool, fn, arg, count, false);
+}
+
+void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg)
+{
+    if (pool->threads == 1)
+        fn(arg, 0, 0);
+    else
+        run_job(pool, fn, arg, pool->threads, true);
+}
+
+void sumi_pool_barrier(sumi_pool *pool)
+{
+    uint64_t phase = atomic_load(&pool->phase);
+    if (atomic_fetch_add(&pool->arrived, 1) < pool->threads - 1) {
+        wait_until(pool, &pool->barrier, &pool->phase, UINT64_MAX, phase, true);
+        return;
+    }
+    atomic_store(&pool->arrived, 0);
+    atomic_store(&pool->phase, phase + 1);
+    wake(pool, &pool->barrier, pool->threads);
+}
+
+int sumi_cpu_count(void)
+{
+    long count = 0;
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        count = CPU_COUNT(&set);
+#endif
+    if (count < 1)
+        count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : (int)count;
+}
+
+int sumi_pool_threads(const sumi_pool *pool)
+{
+    return pool->threads;
+}
+
+/* Starts the workers; 0 or an errno. Signals stay with the application's own threads, and stacks
+ * are as large everywhere as kernels may need (macOS and musl have small defaults). */
+static int start_workers(sumi_pool *pool, int threads)
+{
+    sigset_t every, before;
+    pthread_attr_t attr;
+    size_t stack = 0;
+    sigfillset(&every);
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return error;
+    if (pthread_attr_getstacksize(&attr, &stack) == 0 && stack < MIN_STACK)
+        pthread_attr_setstacksize(&attr, MIN_STACK);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    for (int i = 0; i < threads - 1 && !error; i++) {
+        worker *w = &pool->workers[i];
+        *w = (worker){.pool = pool, .index = i + 1};
+        error = pthread_create(&w->thread, &attr, worker_main, w);
+        if (!error)
+            pool->threads++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return error;
+}
+
+sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err)
+{
+    if (threads < 0 || threads > MAX_THREADS)
+        return sumi_fail(err, SUMI_EINVAL, "threads is %d, expected 1..%d, or 0 for every core",
+                         threads, MAX_THREADS);
+    int cores = sumi_cpu_count();
+    if (threads == 0)
+        threads = cores;
+    size_t bytes = sizeof(sumi_pool) + (size_t)threads * sizeof(worker);
+    bytes = (bytes + 63) / 64 * 64;
+    sumi_pool *pool = aligned_alloc(64, bytes);
+    if (!pool)
+        return sumi_fail_memory(err, "thread pool", bytes);
+    memset(pool, 0, bytes);
+    pool->threads = 1;
+    /* With more threads than cores, a spinning thread keeps from its core the one it waits for. */
+    pool->spin = threads <= cores;
+    int error = pthread_mutex_init(&pool->lock, NULL);
+    gate *gates[] = {&pool->new_job, &pool->job_done, &pool->barrier};
+    for (int i = 0; i < 3 && !error; i++)
+        error = pthread_cond_init(&gates[i]->cond, NULL);
+    if (error) {
+        free(pool);
+        return sumi_fail(err, SUMI_ENOMEM, "cannot make a thread pool: %s", strerror(error));
+    }
+    error = start_workers(pool, threads);
+    if (error) {
+        sumi_fail(err, SUMI_ENOMEM, "cannot start thread %d of %d: %s", pool->threads + 1, threads,
+                  strerror(error));
+        sumi_pool_free(pool);
+        return SUMI_ENOMEM;
+    }
+    *out = pool;
+    return SUMI_OK;
+}
+
+void sumi_pool_free(sumi_pool *pool)
+{
+    if (!pool)
+        return;
+    atomic_store(&pool->stop, true);
+    atomic_fetch_add(&pool->state, GENERATION);
+    wake(pool, &pool->new_job, pool->threads);
+    for (int i = 0; i < pool->threads - 1; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+    pthread_cond_destroy(&pool->new_job.cond);
+    pthread_cond_destroy(&pool->job_done.cond);
+    pthread_cond_destroy(&pool->barrier.cond);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}

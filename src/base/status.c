@@ -1,0 +1,88 @@
+/*
+ * Status names and one-line error messages.
+ *
+ * A message may quote bytes from an untrusted file and ends up on somebody's terminal or in a log,
+ * so it is kept to one line without control characters, and is cut at a UTF-8 boundary.
+ */
+#include "base/base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *sumi_status_name(sumi_status status)
+{
+    switch (status) {
+    case SUMI_OK:
+        return "SUMI_OK";
+    case SUMI_CANCELLED:
+        return "SUMI_CANCELLED";
+    case SUMI_ENOMEM:
+        return "SUMI_ENOMEM";
+    case SUMI_EINVAL:
+        return "SUMI_EINVAL";
+    case SUMI_EIO:
+        return "SUMI_EIO";
+    case SUMI_EFORMAT:
+        return "SUMI_EFORMAT";
+    case SUMI_ESHAPE:
+        return "SUMI_ESHAPE";
+    case SUMI_EUNSUPPORTED:
+        return "SUMI_EUNSUPPORTED";
+    }
+    return "unknown status";
+}
+
+/* Where a text that was cut at `length` bytes has to end so that no UTF-8 sequence is split. */
+static size_t utf8_end(const char *text, size_t length)
+{
+    size_t start = length;
+    while (start > 0 && length - start < 4 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
+        start--;
+    if (start == 0)
+        return length;
+    unsigned char lead = (unsigned char)text[start - 1];
+    size_t need = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    return length - (start - 1) < need ? start - 1 : length;
+}
+
+/* Control characters, DEL and the C1 set (U+0080..U+009F, which terminals obey too). */
+static void make_printable(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++) {
+        if (*c < 0x20 || *c == 0x7F)
+            *c = '?';
+        else if (c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0x9F)
+            c[0] = c[1] = '?';
+    }
+}
+
+sumi_status sumi_fail(sumi_error *err, sumi_status status, const char *format, ...)
+{
+    if (!err)
+        return status;
+    /* Arguments may point into err->text, so the message is made beside it. */
+    char text[sizeof err->text];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (length < 0)
+        text[0] = '\0';
+    else if ((size_t)length >= sizeof text)
+        text[utf8_end(text, sizeof text - 1)] = '\0';
+    make_printable(text);
+    memcpy(err->text, text, sizeof text);
+    return status;
+}
+
+sumi_status sumi_fail_prefix(sumi_error *err, sumi_status status, const char *prefix)
+{
+    if (!err)
+        return status;
+    return sumi_fail(err, status, "%s: %s", prefix, err->text);
+}
+
+sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes)
+{
+    return sumi_fail(err, SUMI_ENOMEM, "out of memory: %s (%zu bytes)", what, bytes);
+}
