@@ -54,6 +54,7 @@ typedef struct {
     sumi_file_pair *metadata; /* .pth: none */
     size_t metadata_count;
     void *buffer; /* what the tensors point into; NULL when filled by hand */
+    void *copies; /* .pth: views that were not contiguous, made so; else NULL */
 } sumi_tensor_file;
 
 void sumi_tensor_file_free(sumi_tensor_file *file); /* after a read only */
@@ -158,7 +159,10 @@ sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_
 /* ---- JSON (json.c, by jansson)
  * ------------------------------------------------------------------------ */
 
-/* Duplicate keys refused, at most 16 MB; the message has path, line and reason. */
+/* Duplicate keys refused, at most 16 MB; the message has path, line and reason. *out is released
+ * by json_decref. */
+sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
+                            sumi_error *err);
 sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err);
 /* Atomic, indented by two spaces, keys in insertion order, a final line break. */
 sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err);
