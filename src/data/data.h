@@ -11,29 +11,48 @@
 
 #include "io/io.h"
 
-/* ---- A data set in memory (dataset.c): bytes, converted to [0, 1] floats on reading
- * --------------- */
+/* ---- A data set in memory (dataset.c) ---------------------------------------------------------
+ * Bytes, converted to [0, 1] floats on reading. A set is immutable once open: any number of
+ * threads may read it. */
 
-enum { SUMI_CLASSES_MAX = 10000 };
+enum {
+    SUMI_CLASSES_MAX = 10000,
+    SUMI_SIDE_MAX = 16384,        /* height and width of a set's images */
+    SUMI_IMAGES_MAX = 0x7fffffff, /* images in a set: an index fits in 31 bits */
+    SUMI_SPLIT_TRAIN = 0,         /* values of sumi_dataset.split */
+    SUMI_SPLIT_TEST = 1,
+};
+/* Pixels of a set in bytes: anything larger is a broken header, or more than sumi is made for. */
+#define SUMI_PIXELS_MAX ((size_t)64 << 30)
 
 struct sumi_dataset {
     int64_t count;
     int height, width, channels;
-    int classes;        /* 0: no labels */
-    uint8_t *pixels;    /* [count][h][w][c] */
+    int classes;     /* 0: no labels */
+    int split;       /* SUMI_SPLIT_TRAIN or SUMI_SPLIT_TEST */
+    uint8_t *pixels; /* [count][h][w][c]; NULL where images are drawn when they are read */
+    /* Draws rows row .. row + rows - 1 of image number index as bytes [rows][w][c]: a pure function
+     * of the set and the numbers. */
+    void (*draw)(const sumi_dataset *set, int64_t index, int row, int rows, uint8_t *pixels);
     int32_t *labels;    /* [count], NULL without */
     char **class_names; /* [classes], NULL without */
     char name[64];
     char path[1024];
 };
 
-/* Looks name_or_path up and loads it; see sumi_dataset_open. */
+/* Looks name_or_path up and loads it; see sumi_dataset_open. The names "fashion-mnist" and
+ * "shapes" win over files of that name ("./shapes" is the file). Any other name that is no path
+ * here is looked for below $SUMI_DATA and the user cache. A single file is one split: asking for
+ * "test" is refused unless the file's name says that it is that ("t10k" or "test"). */
 sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *config,
                            sumi_dataset **out, sumi_error *err);
 void sumi_data_free(sumi_dataset *set);
-/* image: [h][w][c] floats value / 255 (computed as PyTorch's ToTensor does, in float32). */
+/* image: [h][w][c] floats value / 255 (computed as PyTorch's ToTensor does, in float32); label may
+ * be NULL and gets -1 where there are none. Pure and thread-safe; index must be in range. */
 void sumi_data_read(const sumi_dataset *set, int64_t index, float *image, int32_t *label);
-/* SHA-256 over sizes, pixels and labels. */
+/* The same image as bytes [h][w][c]. */
+void sumi_data_read_bytes(const sumi_dataset *set, int64_t index, uint8_t *pixels);
+/* SHA-256 over sizes, pixels and labels; of a drawn set's pixels, the first 1,000 images. */
 void sumi_data_hash(const sumi_dataset *set, char hex[65]);
 /* What `sumi data list` shows: name, one line of text, whether it is there, where or what to do. */
 typedef struct {
@@ -43,42 +62,91 @@ typedef struct {
 } sumi_data_entry;
 int sumi_data_list(sumi_data_entry *entries, int capacity); /* returns how many there are */
 
-/* ---- Loaders
- * ---------------------------------------------------------------------------------------- */
+/* What the loaders share. path is for messages. */
+
+/* Checks the sizes against the limits above and allocates pixels (not zeroed). */
+sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, int h, int w, int c,
+                            sumi_error *err);
+/* Copies the names; the set's classes becomes count. */
+sumi_status sumi_data_set_classes(sumi_dataset *set, const char *const *names, int count,
+                                  sumi_error *err);
+/* Resizes and converts the whole set to config's size and channels, where they ask for others. */
+sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_dataset_config *config,
+                          sumi_error *err);
+/* Releases what the set holds and zeroes it; not the struct itself. */
+void sumi_data_clear(sumi_dataset *set);
+
+/* ---- Finding sets (find.c) --------------------------------------------------------------------
+ */
+
+/* Looks for name below $SUMI_DATA, then the user cache ($XDG_CACHE_HOME/sumi, else ~/.cache/sumi).
+ * found, of `size` bytes, receives the path. */
+bool sumi_find_named(const char *name, char *found, size_t size);
+/* The folder of Fashion-MNIST that has the split: also $SUMI_DATA itself and where Debian's package
+ * puts it. False: `looked` (of `size` bytes) says where it was looked for. */
+bool sumi_find_fashion(int split, char *found, char *looked, size_t size);
+/* Says that nothing is at name_or_path, where it was looked for, and the name that may be meant. */
+sumi_status sumi_fail_not_found(const char *name_or_path, sumi_error *err);
+
+/* ---- Loaders ----------------------------------------------------------------------------------
+ */
 
 /* idx.c: http://yann.lecun.com/exdb/mnist (the format); images: magic 0x00000803, labels
  * 0x00000801. gzip is undone to at most the size that the header announces (a bomb ends there).
- * labels may be NULL. The set's channels is 1. */
+ * out must be zeroed; the set's channels is 1, without labels. */
 sumi_status sumi_idx_images_parse(const char *path, const uint8_t *data, size_t size,
                                   sumi_dataset *out, sumi_error *err);
+/* Gives set its labels: as many as it has images; classes is the largest label plus one. */
 sumi_status sumi_idx_labels_parse(const char *path, const uint8_t *data, size_t size,
                                   sumi_dataset *set, sumi_error *err);
-/* path: an images file, or a folder with train-/t10k-images-idx3-ubyte[.gz] and labels. */
+/* The images file of a split in folder: {train,t10k,test}-images{-,.}idx3-ubyte[.gz]. */
+bool sumi_idx_find(const char *folder, int split, char *found, size_t size);
+/* path: an images file, or a folder with train-/t10k-images-idx3-ubyte[.gz]. Labels are read where
+ * they lie beside the images, named labels and idx1 in place of images and idx3. */
 sumi_status sumi_idx_open(const char *path, const sumi_dataset_config *config, sumi_dataset *out,
                           sumi_error *err);
-/* folder.c: all PNG/JPEG below path, sorted by name; with sub-folders each is a class. */
+/* folder.c: all PNG/JPEG below path, sorted by name; sub-folders that hold any are the classes,
+ * unless pictures also lie in path itself: then there are none. Hidden files are skipped. Where
+ * path holds nothing but sub-folders train, test (val, valid, validation), they are the splits.
+ * channels 0: 3 where any picture has three, else 1. */
 sumi_status sumi_folder_open(const char *path, const sumi_dataset_config *config, sumi_dataset *out,
                              sumi_error *err);
-/* npy_set.c: uint8, or floats in [0, 1], of shape [n][h][w] or [n][h][w][c]. */
+/* npy_set.c: uint8, or floats in [0, 1], of shape [n][h][w] or [n][h][w][c]. Labels are read from
+ * x-labels.npy or x_labels.npy beside x.npy: integers [n]. */
 sumi_status sumi_npy_open(const char *path, const sumi_dataset_config *config, sumi_dataset *out,
                           sumi_error *err);
 /* shapes.c: 60,000 train and 10,000 test pictures of ten classes of figures, drawn antialiased at
- * any size (28x28 by default) in 1 or 3 channels; picture i is a pure function of (split, i). */
+ * any size (28x28 by default, from 4x4) in 1 or 3 channels; picture i is a pure function of
+ * (split, i), drawn when it is read, of class i % 10. */
 sumi_status sumi_shapes_open(const sumi_dataset_config *config, sumi_dataset *out, sumi_error *err);
 
-/* ---- Resizing (resize.c): antialiased triangle filter as Pillow's BILINEAR, then centre crop
- * --------- */
+/* ---- Resizing (resize.c): antialiased triangle filter as Pillow's BILINEAR, then centre crop --
+ */
 
 /* Scales so that the picture covers h x w, then crops the centre. src: [sh][sw][c] bytes. */
 sumi_status sumi_resize_cover(const uint8_t *src, int sh, int sw, int c, uint8_t *dst, int h, int w,
                               sumi_error *err);
-/* 1 -> 3 repeats; 3 -> 1 is Rec. 601 luma as Pillow's convert("L"). */
+/* 1 -> 3 repeats; 3 -> 1 is Rec. 601 luma as Pillow's convert("L"). In place: src may be dst for
+ * 3 -> 1, and the last third of dst for 1 -> 3. */
 void sumi_convert_channels(const uint8_t *src, int src_c, uint8_t *dst, int dst_c, size_t pixels);
 
-/* ---- Batches (batches.c)
- * ------------------------------------------------------------------------------ */
+/* Brings pictures to one size and number of channels. Weights and scratch are kept from one to the
+ * next, so that a whole set of one size computes them once. Zero it, set h, w, c, then use. */
+typedef struct sumi_resizer sumi_resizer;
+typedef struct {
+    int h, w, c;
+    sumi_resizer *resizer; /* for the last picture's size */
+} sumi_fitter;
+/* src [sh][sw][sc] is overwritten; dst: [h][w][c]. */
+sumi_status sumi_fitter_run(sumi_fitter *fitter, uint8_t *src, int sh, int sw, int sc, uint8_t *dst,
+                            sumi_error *err);
+void sumi_fitter_free(sumi_fitter *fitter); /* what it holds */
 
-/* order[0..count): a permutation that is a pure function of (seed, epoch) (Fisher-Yates). */
+/* ---- Batches (batches.c) ----------------------------------------------------------------------
+ */
+
+/* order[0..count): a permutation that is a pure function of (seed, epoch) (Fisher-Yates).
+ * count <= SUMI_IMAGES_MAX. */
 void sumi_shuffle(uint64_t seed, int64_t epoch, int64_t *order, int64_t count);
 
 /* Gives the batches of epoch after epoch in order, filling the next one on its own thread while the
@@ -92,7 +160,7 @@ typedef struct {
     const int64_t *indices; /* [n], of the images in the set */
 } sumi_data_batch;
 /* Begins at batch number `start` counted over all epochs (start / batches-per-epoch is the epoch).
- */
+ * set must outlive it. */
 sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
                                 sumi_batches **out, sumi_error *err);
 int64_t sumi_batches_per_epoch(const sumi_dataset *set, int batch);

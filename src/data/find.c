@@ -1,0 +1,119 @@
+/*
+ * Where data sets are looked for by name: $SUMI_DATA, the user cache, and the folder of Debian's
+ * package dataset-fashion-mnist. sumi never downloads; it says what to install.
+ */
+#include "data/data.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEBIAN_FASHION "/usr/share/datasets/fashion-mnist"
+
+/* $NAME, or NULL where it is unset or empty. */
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* The user cache by the XDG base directory specification, which ignores relative values. */
+static bool user_cache(char *out, size_t size)
+{
+    const char *xdg = environment("XDG_CACHE_HOME");
+    if (xdg && *xdg == '/')
+        return sumi_path_join(out, size, xdg, "sumi", NULL) == SUMI_OK;
+    const char *home = environment("HOME");
+    return home && sumi_path_join(out, size, home, ".cache/sumi", NULL) == SUMI_OK;
+}
+
+bool sumi_find_named(const char *name, char *found, size_t size)
+{
+    char cache[4096];
+    const char *roots[] = {environment("SUMI_DATA"),
+                           user_cache(cache, sizeof cache) ? cache : NULL};
+    if (*name == '.' || *name == '\0' || strchr(name, '/'))
+        return false;
+    for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+        if (roots[i] && sumi_path_join(found, size, roots[i], name, NULL) == SUMI_OK &&
+            (sumi_is_dir(found) || sumi_is_file(found)))
+            return true;
+    }
+    return false;
+}
+
+/* One place to look in; adds it to `looked` where the split is not there. */
+static bool try_folder(const char *folder, int split, char *looked, size_t size)
+{
+    char file[4096];
+    if (sumi_idx_find(folder, split, file, sizeof file))
+        return true;
+    size_t used = strlen(looked);
+    snprintf(looked + used, size - used, "%s%s", used ? ", " : "", folder);
+    return false;
+}
+
+bool sumi_find_fashion(int split, char *found, char *looked, size_t size)
+{
+    char cache[4096];
+    const char *data = environment("SUMI_DATA");
+    *looked = '\0';
+    if (data) {
+        if (sumi_path_join(found, size, data, "fashion-mnist", NULL) == SUMI_OK &&
+            try_folder(found, split, looked, size))
+            return true;
+        if (snprintf(found, size, "%s", data) < (int)size && try_folder(found, split, looked, size))
+            return true;
+    } else {
+        snprintf(looked, size, "$SUMI_DATA (not set)");
+    }
+    if (user_cache(cache, sizeof cache) &&
+        sumi_path_join(found, size, cache, "fashion-mnist", NULL) == SUMI_OK &&
+        try_folder(found, split, looked, size))
+        return true;
+    snprintf(found, size, "%s", DEBIAN_FASHION);
+    return try_folder(found, split, looked, size);
+}
+
+/* Whether the two agree in letters and digits: FashionMNIST, fashion_mnist, fashion-mnist. */
+static bool alike(const char *a, const char *b)
+{
+    for (;;) {
+        while (*a && !isalnum((unsigned char)*a))
+            a++;
+        while (*b && !isalnum((unsigned char)*b))
+            b++;
+        if (!*a || !*b)
+            return *a == *b;
+        if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
+            return false;
+        a++;
+        b++;
+    }
+}
+
+sumi_status sumi_fail_not_found(const char *name_or_path, sumi_error *err)
+{
+    static const char *const close[][2] = {{"fashionmnist", "fashion-mnist"},
+                                           {"fashion", "fashion-mnist"},
+                                           {"fmnist", "fashion-mnist"},
+                                           {"mnistfashion", "fashion-mnist"},
+                                           {"shape", "shapes"},
+                                           {"shapes", "shapes"}};
+    for (size_t i = 0; i < sizeof close / sizeof *close; i++) {
+        if (alike(name_or_path, close[i][0]))
+            return sumi_fail(err, SUMI_EIO,
+                             "%s: no such file or folder; did you mean the data set \"%s\"?",
+                             name_or_path, close[i][1]);
+    }
+    if (strchr(name_or_path, '/'))
+        return sumi_fail(err, SUMI_EIO, "%s: no such file or folder", name_or_path);
+    char cache[4096];
+    const char *data = environment("SUMI_DATA");
+    return sumi_fail(err, SUMI_EIO,
+                     "%s: no such file or folder here, below $SUMI_DATA (%s) or below %s; the "
+                     "data sets with a name are fashion-mnist and shapes",
+                     name_or_path, data ? data : "not set",
+                     user_cache(cache, sizeof cache) ? cache : "~/.cache/sumi");
+}
