@@ -1,0 +1,209 @@
+/*
+ * Convolutions over the thread pool: tiles of a forward or input-gradient pass, groups of images of
+ * a weight gradient, pieces of a packing. How work is cut depends on the plan and on n, never on
+ * the number of threads, except where the cut cannot change a bit (packing, output channels).
+ */
+#include "graph/ops.h"
+
+enum { PACK_PIECES = 16, FINISH_PIECES = 16 };
+
+void sumi_conv_reserve(sumi_network *net, const sumi_conv_spec *spec)
+{
+    sumi_want_scratch(net, spec->scratch_floats);
+}
+
+/* ---- Tiles
+ * ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const sumi_network *net;
+    const sumi_conv *conv;
+    int n, groups, splits, kstep;
+} tile_job;
+
+static void tile_task(void *arg, int64_t chunk, int thread)
+{
+    const tile_job *job = arg;
+    const sumi_conv_spec *spec = job->conv->spec;
+    int split = (int)(chunk % job->splits);
+    int band = (int)(chunk / job->splits % spec->bands);
+    int group = (int)(chunk / job->splits / spec->bands);
+    int left = job->n - group * spec->images, low = spec->h - band * spec->rows;
+    int k0 = split * job->kstep;
+    sumi_tile tile = {.n0 = group * spec->images,
+                      .images = left < spec->images ? left : spec->images,
+                      .band = band,
+                      .y0 = band * spec->rows,
+                      .rows = low < spec->rows ? low : spec->rows,
+                      .k0 = k0,
+                      .kn = spec->cout - k0 < job->kstep ? spec->cout - k0 : job->kstep};
+    job->net->kernels->conv_tile(job->conv, &tile, sumi_scratch(job->net, thread));
+}
+
+static void run_tiles(const sumi_network *net, const sumi_conv *conv, int n)
+{
+    const sumi_conv_spec *spec = conv->spec;
+    tile_job job = {net, conv, n, (n + spec->images - 1) / spec->images, 1, spec->cout};
+    int threads = sumi_pool_threads(net->pool);
+    /* Few tiles: cut the output channels too, so that one image keeps every thread busy. */
+    while (job.groups * spec->bands * job.splits < threads && spec->kblock > 0 &&
+           job.kstep > spec->kblock) {
+        int blocks = (spec->cout + spec->kblock - 1) / spec->kblock;
+        int per_split = (blocks + job.splits * 2 - 1) / (job.splits * 2);
+        job.kstep = per_split * spec->kblock;
+        job.splits = (spec->cout + job.kstep - 1) / job.kstep;
+    }
+    sumi_parallel_for(net->pool, (int64_t)job.groups * spec->bands * job.splits, tile_task, &job);
+}
+
+/* ---- The unfused executor's store
+ * ---------------------------------------------------------------------- */
+
+typedef struct {
+    const sumi_network *net;
+    const sumi_conv *conv;
+    const float *result;
+} store_job;
+
+static void store_task(void *arg, int64_t chunk, int thread)
+{
+    const store_job *job = arg;
+    const sumi_conv_spec *spec = job->conv->spec;
+    (void)thread;
+    int image = (int)(chunk / spec->bands), band = (int)(chunk % spec->bands);
+    int low = spec->h - band * spec->rows;
+    size_t c = (size_t)spec->cout, row = (size_t)spec->w * c;
+    sumi_block block = {.n = image,
+                        .band = band,
+                        .bands = spec->bands,
+                        .y0 = band * spec->rows,
+                        .rows = low < spec->rows ? low : spec->rows,
+                        .kn = spec->cout,
+                        .row_stride = row,
+                        .pixel_stride = c};
+    block.src = job->result + ((size_t)image * (size_t)spec->h + (size_t)block.y0) * row;
+    job->net->kernels->store(job->conv->sinks, job->conv->sink_count, spec->h, spec->w, &block);
+}
+
+void sumi_conv_run(const sumi_network *net, const sumi_conv *conv, int n, bool unfused)
+{
+    if (!unfused) {
+        run_tiles(net, conv, n);
+        return;
+    }
+    const sumi_conv_spec *spec = conv->spec;
+    sumi_source plain;
+    sumi_materialise(net, conv->sources, conv->source_count, n, spec->h, spec->w,
+                     sumi_at(net, net->temp[SUMI_TEMP_INPUT]), &plain);
+    sumi_sink sink = {.dst = sumi_at(net, net->temp[SUMI_TEMP_OUTPUT]), .c = spec->cout};
+    sumi_conv bare = {spec, &plain, 1, &sink, 1, conv->packed};
+    run_tiles(net, &bare, n);
+    store_job job = {net, conv, sink.dst};
+    sumi_parallel_for(net->pool, (int64_t)n * spec->bands, store_task, &job);
+}
+
+/* ---- Packing
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const sumi_network *net;
+    const sumi_conv_spec *spec;
+    const float *weights, *scale;
+    float *packed;
+} pack_job;
+
+static void pack_task(void *arg, int64_t piece, int thread)
+{
+    const pack_job *job = arg;
+    (void)thread;
+    job->net->kernels->conv_pack(job->spec, job->weights, job->scale, job->packed, (int)piece,
+                                 PACK_PIECES);
+}
+
+void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, const float *weights,
+                        const float *scale, float *packed)
+{
+    pack_job job = {net, spec, weights, scale, packed};
+    sumi_parallel_for(net->pool, PACK_PIECES, pack_task, &job);
+}
+
+/* ---- Weight gradients
+ * --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const sumi_network *net;
+    const sumi_wgrad *wgrad;
+    int n, groups;
+    float *partials, *dw;
+} wgrad_job;
+
+static void wgrad_task(void *arg, int64_t group, int thread)
+{
+    const wgrad_job *job = arg;
+    size_t floats = job->wgrad->spec->partial_floats;
+    float *partial = job->partials + (size_t)group * floats;
+    for (size_t i = 0; i < floats; i++)
+        partial[i] = 0;
+    int64_t first = job->n * group / job->groups, end = job->n * (group + 1) / job->groups;
+    job->net->kernels->wgrad_images(job->wgrad, (int)first, (int)end, partial,
+                                    sumi_scratch(job->net, thread));
+}
+
+static void finish_task(void *arg, int64_t piece, int thread)
+{
+    const wgrad_job *job = arg;
+    (void)thread;
+    job->net->kernels->wgrad_finish(job->wgrad->spec, job->partials, job->groups, job->dw, false,
+                                    (int)piece, FINISH_PIECES);
+}
+
+void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, int n, int groups,
+                    float *partials, float *dw, bool unfused)
+{
+    sumi_wgrad bare = *wgrad;
+    sumi_source plain, plain_dy;
+    if (unfused) {
+        const sumi_conv_spec *spec = wgrad->spec;
+        sumi_materialise(net, wgrad->sources, wgrad->source_count, n, spec->h, spec->w,
+                         sumi_at(net, net->temp[SUMI_TEMP_INPUT]), &plain);
+        sumi_materialise(net, wgrad->dy, 1, n, spec->h, spec->w,
+                         sumi_at(net, net->temp[SUMI_TEMP_GRADIENT]), &plain_dy);
+        plain_dy.g = plain_dy.r;
+        plain_dy.r = NULL;
+        bare = (sumi_wgrad){spec, &plain, 1, &plain_dy};
+    }
+    /* The number of groups is part of the result's bits: it depends on n and the plan alone. */
+    wgrad_job job = {net, &bare, n, groups < n ? groups : n, partials, dw};
+    sumi_parallel_for(net->pool, job.groups, wgrad_task, &job);
+    sumi_parallel_for(net->pool, FINISH_PIECES, finish_task, &job);
+}
+
+/* ---- Bias gradients
+ * ---------------------------------------------------------------------------------- */
+
+/* Only layers without a norm behind them have one that matters (a vector's, or the small output's),
+ * so this runs on the calling thread. */
+void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
+                        float *db)
+{
+    size_t c = (size_t)dy->c;
+    double *sum = (double *)sumi_scratch(net, 0);
+    float *row = (float *)(sum + c);
+    for (size_t k = 0; k < c; k++)
+        sum[k] = 0;
+    for (int image = 0; image < n; image++)
+        for (int y = 0; y < h; y++) {
+            sumi_strip strip = {.n = image,
+                                .y0 = y,
+                                .rows = 1,
+                                .cols = w,
+                                .cn = dy->c,
+                                .dst = row,
+                                .row_stride = (size_t)w * c,
+                                .pixel_stride = c};
+            net->kernels->fill(dy, 1, h, w, &strip);
+            net->kernels->column_sum(row, (size_t)w, dy->c, sum);
+        }
+    for (size_t k = 0; k < c; k++)
+        db[k] = (float)sum[k];
+}

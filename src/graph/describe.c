@@ -1,0 +1,106 @@
+/*
+ * A plan as text: for each node its sources with what is pending on them, its algorithm and tiles,
+ * and which gradients it writes, adds to and completes; then every buffer with its lifetime.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "graph/ops.h"
+
+typedef struct {
+    char *text;
+    size_t length, capacity;
+    bool failed;
+} text_buffer;
+
+__attribute__((format(printf, 2, 3))) static void say(text_buffer *out, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char line[512];
+    int length = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (length < 0 || out->failed)
+        return;
+    if ((size_t)length >= sizeof line)
+        length = (int)sizeof line - 1;
+    if (out->length + (size_t)length + 1 > out->capacity) {
+        size_t bigger = (out->capacity + (size_t)length + 1) * 2;
+        char *moved = realloc(out->text, bigger);
+        if (!moved) {
+            out->failed = true;
+            return;
+        }
+        out->text = moved;
+        out->capacity = bigger;
+    }
+    for (int i = 0; i <= length; i++)
+        out->text[out->length + (size_t)i] = line[i];
+    out->length += (size_t)length;
+    out->text[out->length] = '\0';
+}
+
+static void say_view(text_buffer *out, const sumi_network *net, const sumi_view *view)
+{
+    say(out, " v%d[%d]", view->value, net->graph->values[view->value].channels);
+    if (view->norm >= 0)
+        say(out, net->values[view->value].absorbed ? "(norm%d in store)" : " norm%d", view->norm);
+    if (view->act == SUMI_ACT_RELU && !net->values[view->value].absorbed)
+        say(out, " relu");
+    if (view->post >= 0)
+        say(out, " +v%d@%d", view->post, view->post_offset);
+}
+
+static void say_node(text_buffer *out, const sumi_network *net, int i)
+{
+    static const char *const algorithms[] = {"gemm", "winograd", "narrow"};
+    const sumi_node *node = &net->graph->nodes[i];
+    const sumi_node_plan *plan = &net->nodes[i];
+    say(out, "%3d %-9s", i, node->op->name);
+    for (int s = 0; s < node->in.count; s++)
+        say_view(out, net, &node->in.views[s]);
+    if (node->out >= 0)
+        say(out, " -> v%d[%d] %dx%d", node->out, net->graph->values[node->out].channels,
+            net->values[node->out].h, net->values[node->out].w);
+    if (node->op == &sumi_op_conv || node->op == &sumi_op_linear)
+        say(out, "  %s, %d image(s) x %d band(s) of %d row(s)", algorithms[plan->forward.algorithm],
+            plan->forward.images, plan->forward.bands, plan->forward.rows);
+    if (plan->unfused)
+        say(out, ", unfused");
+    say(out, "\n");
+    if (!sumi_training(net) || !plan->wants_dgrad || node->op == &sumi_op_norm)
+        return;
+    for (int s = 0; s < node->in.count; s++) {
+        const sumi_value_plan *value = &net->values[node->in.views[s].value];
+        const char *verb = value->grad == SUMI_NOWHERE ? "sums only"
+                           : plan->accumulate[s]       ? "adds"
+                                                       : "writes";
+        say(out, "      gradient of v%d: %s%s%s\n", node->in.views[s].value, verb,
+            node->in.views[s].post >= 0 ? ", sums for the shift" : "",
+            value->norm >= 0 && value->final_reader == i && value->final_source == s
+                ? ", sums for the norm"
+                : "");
+    }
+}
+
+char *sumi_network_describe(const sumi_network *net)
+{
+    text_buffer out = {0};
+    say(&out, "%s, %dx%d, up to %d image(s), %s kernels, %.1f MiB in one arena\n",
+        sumi_training(net) ? "training" : "prediction", net->config.h, net->config.w,
+        net->config.n_max, net->kernels->name, (double)sumi_network_bytes(net) / (1024.0 * 1024.0));
+    for (int i = 0; i < net->graph->node_count; i++)
+        say_node(&out, net, i);
+    say(&out, "buffers, in floats: place size first..last\n");
+    for (int i = 0; i < net->buffer_count; i++) {
+        const sumi_buffer *buffer = &net->buffers[i];
+        say(&out, "%12zu %10zu %3d..%-3d %s %d\n", *buffer->place, buffer->floats, buffer->first,
+            buffer->last, buffer->what, buffer->index);
+    }
+    if (out.failed) {
+        free(out.text);
+        return NULL;
+    }
+    return out.text;
+}

@@ -1,0 +1,135 @@
+/*
+ * A network: the plan of one graph at one size and mode, and the memory it runs in. Private to the
+ * graph layer.
+ *
+ * Time: forward node i runs at time i, the loss at time F (the number of nodes), the backward of
+ * node i at 2F - i. A buffer lives from its first to its last use in this order; buffers that never
+ * live together share memory. Persistent buffers live from 0 to 2F.
+ */
+#ifndef SUMI_NETWORK_H
+#define SUMI_NETWORK_H
+
+#include "graph/graph.h"
+
+/* A place in the arena, in floats; SUMI_NOWHERE: none. */
+typedef size_t sumi_place;
+#define SUMI_NOWHERE SIZE_MAX
+
+typedef struct {
+    size_t floats;
+    int first, last; /* times */
+    sumi_place *place;
+    const char *what; /* for the printed plan */
+    int index;        /* value or node */
+} sumi_buffer;
+
+typedef struct {
+    int h, w;
+    size_t image_floats; /* of one image */
+    /* Every view of a value has the same norm and activation pending; they are kept here. */
+    int norm;
+    sumi_act act;
+    bool absorbed; /* predict: norm and act are applied by the producer's store */
+    bool needs_gradient;
+    int last_reader;  /* in forward order: the first to write the gradient */
+    int final_reader; /* the last to add to it in backward order: it collects the norm's sums */
+    int final_source; /* which of its sources */
+    sumi_place raw, grad;
+} sumi_value_plan;
+
+typedef struct {
+    sumi_conv_spec forward, dgrad, wgrad;
+    bool unfused;
+    bool wants_dgrad;
+    int wgrad_groups; /* most partial gradients that are kept apart */
+    int rows, bands;  /* pool and upsample: rows of the small image a chunk, chunks an image */
+    sumi_place packed, packed_dgrad;
+    sumi_place bias;                   /* predict: bias with the norm folded in */
+    sumi_place partials;               /* wgrad */
+    sumi_place moments;                /* [n][bands][2][c] of the output */
+    sumi_place sums[SUMI_SOURCES_MAX]; /* [n][bands][3][c] of each source */
+    bool accumulate[SUMI_SOURCES_MAX]; /* adds to the source's gradient instead of writing it */
+    /* norm: rows of c floats each */
+    sumi_place scale, shift, mean, variance, ga, gb, gk;
+} sumi_node_plan;
+
+struct sumi_network {
+    const sumi_graph *graph;
+    const sumi_kernels *kernels;
+    sumi_pool *pool;
+    sumi_plan_config config;
+    sumi_value_plan *values;
+    sumi_node_plan *nodes;
+    sumi_buffer *buffers;
+    int buffer_count, buffer_capacity;
+    bool out_of_memory; /* while planning */
+    float *arena;
+    size_t arena_floats;
+    size_t scratch_floats; /* of one thread, largest user */
+    sumi_place scratch;
+    size_t temp_floats[3]; /* unfused: inputs, output gradients, outputs */
+    sumi_place temp[3];
+    bool packed_valid;
+    /* of the running call */
+    int n;
+    const float *x;
+    const int32_t *t;
+    float *out; /* predict: where the output value lives */
+    float *gradients;
+};
+
+/* ---- plan.c
+ * ---------------------------------------------------------------------------------------- */
+
+/* Asks for memory from time first to last; *place is set when the arena is laid out. */
+void sumi_reserve(sumi_network *net, size_t floats, int first, int last, sumi_place *place,
+                  const char *what, int index);
+void sumi_want_scratch(sumi_network *net, size_t floats);
+int sumi_time_forward(const sumi_network *net, int node);
+int sumi_time_backward(const sumi_network *net, int node);
+int sumi_time_end(const sumi_network *net);
+bool sumi_training(const sumi_network *net);
+
+/* ---- exec.c
+ * ---------------------------------------------------------------------------------------- */
+
+float *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
+float *sumi_value_data(const sumi_network *net, int value);
+float *sumi_scratch(const sumi_network *net, int thread);
+const float *sumi_param_data(const sumi_network *net, int param);
+float *sumi_gradient_data(const sumi_network *net, int param);
+/* A view as a source for a kernel. */
+void sumi_view_source(const sumi_network *net, const sumi_view *view, sumi_source *out);
+int sumi_edge_sources(const sumi_network *net, const sumi_edge *edge, sumi_source *out);
+/* The gradient of a raw value, in gradient form. */
+void sumi_gradient_source(const sumi_network *net, int value, sumi_source *out);
+/* The sink of the gradient that node sends to its source number i. stat must live as long. */
+void sumi_gradient_sink(const sumi_network *net, int node, int i, sumi_source *stat,
+                        sumi_sink *out);
+/* After node's backward wrote sums of `bands` bands an image: the gradients of its posts. */
+void sumi_post_gradients(const sumi_network *net, int node, int bands);
+/* Applies what is pending on sources in a pass of its own: dst [n][h][w][c], then *out is one plain
+ * source. The unfused executor's. */
+void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,
+                      int w, float *dst, sumi_source *out);
+
+/* ---- conv_run.c: convolutions and linear layers over the thread pool
+ * -------------------------------- */
+
+/* Which third of the unfused executor's memory. */
+enum { SUMI_TEMP_INPUT, SUMI_TEMP_GRADIENT, SUMI_TEMP_OUTPUT };
+
+/* conv->spec with n images; node_plan says whether in one pass or three. */
+void sumi_conv_run(const sumi_network *net, const sumi_conv *conv, int n, bool unfused);
+void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, const float *weights,
+                        const float *scale, float *packed);
+/* dw (HWIO) = weight gradient of n images; partials has room for `groups` of them. */
+void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, int n, int groups,
+                    float *partials, float *dw, bool unfused);
+/* db [c] = sum of a gradient over all images and pixels. */
+void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
+                        float *db);
+/* Reserves what the spec needs while node's pass runs. */
+void sumi_conv_reserve(sumi_network *net, const sumi_conv_spec *spec);
+
+#endif
