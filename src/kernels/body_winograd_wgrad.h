@@ -1,0 +1,280 @@
+/*
+ * The gradient of the weights by Winograd: the transpose, step by step, of the forward pass in
+ * body_winograd.h. With V = B^T x B of the input and W = A dy A^T of the output's gradient, the
+ * gradient of U is the sum over all tiles of V^T W, point by point, and dg = G^T dU G once at the
+ * end. A partial gradient is dU, kept as U is packed: [36][cout / NR][cin][NR].
+ */
+#ifndef SUMI_BODY_WINOGRAD_WGRAD_H
+#define SUMI_BODY_WINOGRAD_WGRAD_H
+
+#include "kernels/body_winograd.h"
+
+/* ---- one-dimensional transforms ---- */
+
+/* A: the gradient of size outputs to that of the points. */
+INLINE void wino_a(const int size, const vf *y, vf *w)
+{
+    vf even = y[0] + y[2], even4 = v_fma(v_splat(4), y[2], y[0]);
+    vf odd = y[1], odd2 = y[1] + y[1];
+    if (size == 4) {
+        odd = odd + y[3];
+        odd2 = v_fma(v_splat(8), y[3], odd2);
+        w[5] = even4 - odd2;
+    }
+    w[0] = y[0];
+    w[1] = even + odd;
+    w[2] = even - odd;
+    w[3] = even4 + odd2;
+    w[4] = y[size - 1];
+}
+
+/* G^T: the gradient of the points to that of three weights. */
+INLINE void wino_gt(const vf *u, vf *g)
+{
+    vf sum = v_splat(1.0F / 6) * (u[1] + u[2]), difference = v_splat(1.0F / 6) * (u[1] - u[2]);
+    vf sum2 = u[3] + u[5], difference2 = u[3] - u[5];
+    g[0] = v_fma(v_splat(1.0F / 4), u[0], v_fma(v_splat(1.0F / 24), sum2, -sum));
+    g[1] = v_fma(v_splat(1.0F / 12), difference2, -difference);
+    g[2] = v_fma(v_splat(1.0F / 6), sum2, u[4] - sum);
+}
+
+/* ---- transform of the output's gradient ---- */
+
+INLINE void wino_gradient_columns(const int size, const float *src, int count, float *dst)
+{
+    for (int i = 0; i < count; i += VW) {
+        vf y[4], w[6];
+        UNROLL
+        for (int r = 0; r < size; r++)
+            y[r] = v_load(src + r * count + i);
+        wino_a(size, y, w);
+        UNROLL
+        for (int r = 0; r < size + 2; r++)
+            v_store(dst + r * count + i, w[r]);
+    }
+}
+
+INLINE void wino_gradient_rows(const int size, const float *src, int cn, int tiles,
+                               const wino_area *area, float *dst)
+{
+    for (int tile = 0; tile < tiles; tile++) {
+        for (int c = 0; c < cn; c += VW) {
+            vf y[4], w[6];
+            UNROLL
+            for (int x = 0; x < size; x++)
+                y[x] = v_load(src + x * cn + c);
+            wino_a(size, y, w);
+            UNROLL
+            for (int x = 0; x < size + 2; x++)
+                v_store(dst + (size_t)x * area->point + c, w[x]);
+        }
+        src += size * cn;
+        dst += area->row;
+    }
+}
+
+static void wino_gradient_tiles(const wino_grid *g, int image, int ty, const float *src, int cn,
+                                float *columns, const wino_area *area, int c0)
+{
+    int count = g->w * cn;
+    bool four = ty < g->ny[0];
+    if (four)
+        wino_gradient_columns(4, src, count, columns);
+    else
+        wino_gradient_columns(3, src, count, columns);
+    float *dst4 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
+    float *dst3 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
+    for (int i = 0; i < (four ? 6 : 5); i++) {
+        const float *row = columns + i * count;
+        wino_gradient_rows(4, row, cn, g->nx[0], area, dst4 + (size_t)(6 * i) * area->point);
+        wino_gradient_rows(3, row + 4 * g->nx[0] * cn, cn, g->nx[1], area,
+                           dst3 + (size_t)(6 * i) * area->point);
+    }
+}
+
+/* W of image number `image` of the grid, which is image n of the sources. */
+static void wino_gradient_image(const wino_grid *g, int image, int n, const wino_input *in,
+                                const wino_area *area)
+{
+    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->w);
+    for (int c0 = 0; c0 < in->channels; c0 += WINO_GROUP) {
+        int cn = in->channels - c0 < WINO_GROUP ? in->channels - c0 : WINO_GROUP;
+        size_t stride = (size_t)g->w * (size_t)cn;
+        for (int t0 = 0; t0 < tile_rows; t0 += step) {
+            int t1 = t0 + step < tile_rows ? t0 + step : tile_rows;
+            int y = wino_grid_y(g, t0);
+            sumi_strip strip = {.n = n,
+                                .y0 = y,
+                                .rows = wino_grid_y(g, t1) - y,
+                                .x0 = 0,
+                                .cols = g->w,
+                                .c0 = c0,
+                                .cn = cn,
+                                .dst = in->strip,
+                                .row_stride = stride,
+                                .pixel_stride = (size_t)cn};
+            body_fill(in->sources, in->count, in->h, g->w, &strip);
+            for (int t = t0; t < t1; t++)
+                wino_gradient_tiles(g, image, t,
+                                    in->strip + (size_t)(wino_grid_y(g, t) - y) * stride, cn,
+                                    in->columns, area, c0);
+        }
+    }
+}
+
+/* ---- the 36 products ---- */
+
+/* du[rows][NR] += v[depth][rows]^T * w[depth][NR]. */
+INLINE void wino_wgrad_micro(const int rows, const float *v, size_t ldv, const float *w, size_t ldw,
+                             int depth, float *du)
+{
+    vf sum[WINO_MR][2];
+    UNROLL
+    for (int i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = v_zero();
+    for (int t = 0; t < depth; t++) {
+        vf w0 = v_load(w), w1 = v_load(w + VW);
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            vf x = v_splat(v[i]);
+            sum[i][0] = v_fma(x, w0, sum[i][0]);
+            sum[i][1] = v_fma(x, w1, sum[i][1]);
+        }
+        v += ldv;
+        w += ldw;
+    }
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        v_store(du + i * WINO_NR, v_load(du + i * WINO_NR) + sum[i][0]);
+        v_store(du + i * WINO_NR + VW, v_load(du + i * WINO_NR + VW) + sum[i][1]);
+    }
+}
+
+/* All input channels of one point and one panel of output channels. */
+static void wino_wgrad_panel(int channels, const float *v, size_t ldv, const float *w, size_t ldw,
+                             int depth, float *du)
+{
+    int groups = (channels + WINO_MR - 1) / WINO_MR;
+    for (int g = 0; g < groups; g++) {
+        int c0 = channels * g / groups, c1 = channels * (g + 1) / groups;
+        float *dst = du + (size_t)c0 * WINO_NR;
+        switch (c1 - c0) {
+#define WINO_CASE(n)                                                                               \
+    case n:                                                                                        \
+        wino_wgrad_micro(n, v + c0, ldv, w, ldw, depth, dst);                                      \
+        break;
+            WINO_CASE(1)
+            WINO_CASE(2)
+            WINO_CASE(3)
+            WINO_CASE(4)
+            WINO_CASE(5)
+            WINO_CASE(6)
+#if WINO_MR > 6
+            WINO_CASE(7)
+            WINO_CASE(8)
+            WINO_CASE(9)
+            WINO_CASE(10)
+            WINO_CASE(11)
+            WINO_CASE(12)
+#endif
+#undef WINO_CASE
+        }
+    }
+}
+
+static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
+                                const wino_area *w, float *partial)
+{
+    int panels = (s->cout + WINO_NR - 1) / WINO_NR;
+    size_t panel = (size_t)s->cin * WINO_NR;
+    for (int p = 0; p < WINO_POINTS; p++) {
+        int lo, hi;
+        wino_grid_range(g, p, &lo, &hi);
+        if (lo == hi)
+            continue;
+        const float *a = v->base + (size_t)p * v->point + (size_t)lo * v->row;
+        const float *b = w->base + (size_t)p * w->point + (size_t)lo * w->row;
+        for (int k = 0; k < panels; k++)
+            wino_wgrad_panel(s->cin, a, v->row, b + k * WINO_NR, w->row, hi - lo,
+                             partial + (size_t)(p * panels + k) * panel);
+    }
+}
+
+/* ---- pieces of the table ---- */
+
+static void wino_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
+                              float *scratch)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int cout = wino_round(s->cout, WINO_NR);
+    for (int n = n0; n < n1; n += s->images) {
+        int images = n1 - n < s->images ? n1 - n : s->images;
+        for (int y0 = 0; y0 < s->h; y0 += s->rows) {
+            int rows = s->h - y0 < s->rows ? s->h - y0 : s->rows;
+            wino_grid g = wino_grid_make(s->h, s->w, images, y0, rows);
+            wino_area v = wino_area_make(scratch, g.tiles, s->cin);
+            float *next = scratch + wino_area_floats(g.tiles, s->cin);
+            wino_area w = wino_area_make(next, g.tiles, cout);
+            next += wino_area_floats(g.tiles, cout);
+            float *columns = next + wino_strip_floats(s->w);
+            wino_input in = {wgrad->sources, wgrad->source_count, s->cin, s->h, next, columns};
+            wino_input out = {wgrad->dy, 1, s->cout, s->h, next, columns};
+            for (int i = 0; i < images; i++) {
+                wino_input_image(&g, i, n + i, &in, &v);
+                wino_gradient_image(&g, i, n + i, &out, &w);
+            }
+            wino_wgrad_multiply(&g, s, &v, &w, partial);
+        }
+    }
+}
+
+/* One vector of output channels of one input channel: the sum of the partials, and its nine taps.
+ */
+INLINE void wino_finish_vector(const float *partials, int count, size_t size, size_t point,
+                               float *dw, size_t tap_stride, bool accumulate)
+{
+    vf half[3][6];
+    UNROLL
+    for (int j = 0; j < 6; j++) {
+        vf u[6], g[3];
+        UNROLL
+        for (int i = 0; i < 6; i++) {
+            const float *src = partials + (size_t)(6 * i + j) * point;
+            u[i] = v_load(src);
+            for (int n = 1; n < count; n++)
+                u[i] += v_load(src + (size_t)n * size);
+        }
+        wino_gt(u, g);
+        UNROLL
+        for (int y = 0; y < 3; y++)
+            half[y][j] = g[y];
+    }
+    UNROLL
+    for (int y = 0; y < 3; y++) {
+        vf g[3];
+        wino_gt(half[y], g);
+        UNROLL
+        for (int x = 0; x < 3; x++) {
+            float *dst = dw + (size_t)(3 * y + x) * tap_stride;
+            v_store(dst, accumulate ? v_load(dst) + g[x] : g[x]);
+        }
+    }
+}
+
+static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
+                              bool accumulate, int piece, int pieces)
+{
+    int panels = (s->cout + WINO_NR - 1) / WINO_NR;
+    size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
+    int64_t rows = (int64_t)panels * s->cin;
+    int end = (int)(rows * (piece + 1) / pieces);
+    for (int r = (int)(rows * piece / pieces); r < end; r++) {
+        int k0 = r / s->cin * WINO_NR, c = r % s->cin;
+        for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW)
+            wino_finish_vector(partials + (size_t)r * WINO_NR + v, count, s->partial_floats, point,
+                               dw + (size_t)c * (size_t)s->cout + k0 + v,
+                               (size_t)s->cin * (size_t)s->cout, accumulate);
+    }
+}
+
+#endif
