@@ -12,19 +12,14 @@
  * the last time, and the waker changes the word before it looks for sleepers: with sequentially
  * consistent atomics at least one of them sees the other.
  */
-#ifdef __linux__
-#define _GNU_SOURCE /* sched_getaffinity */
-#include <sched.h>
-#endif
-
 #include "base/base.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAX_THREADS 1024
 #define MIN_STACK ((size_t)2 << 20)
@@ -33,7 +28,7 @@
 #define INSIDE UINT64_C(0x7FF) /* how many workers are in the job */
 #define OPEN UINT64_C(0x800)
 #define ALL UINT64_C(0x1000)
-#define GENERATION UINT64_C(0x2000) /* one generation; it has the bits above, too */
+#define GENERATION UINT64_C(0x2000) /* one; the generation has all bits from here up */
 
 typedef struct {
     pthread_cond_t cond;
@@ -58,7 +53,7 @@ struct sumi_pool {
     void *arg;
     int64_t count;
     int threads;
-    bool spin;
+    double spin_seconds;
     worker workers[];
 };
 
@@ -75,18 +70,12 @@ static void pause_cpu(void)
 static void wait_until(sumi_pool *pool, gate *g, _Atomic uint64_t *word, uint64_t mask,
                        uint64_t value, bool differ)
 {
-    if (((atomic_load(word) & mask) == value) != differ)
-        return;
-    if (pool->spin) {
-        double end = sumi_time_now() + SPIN_SECONDS;
-        do {
-            for (int i = 0; i < 16; i++) {
-                if (((atomic_load(word) & mask) == value) != differ)
-                    return;
-                pause_cpu();
-            }
-        } while (sumi_time_now() < end);
-    }
+    for (double end = sumi_time_now() + pool->spin_seconds; sumi_time_now() < end;)
+        for (int i = 0; i < 16; i++) {
+            if (((atomic_load(word) & mask) == value) != differ)
+                return;
+            pause_cpu();
+        }
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&g->sleepers, 1);
     while (((atomic_load(word) & mask) == value) == differ)
@@ -101,11 +90,8 @@ static void wake(sumi_pool *pool, gate *g, int64_t wanted)
     if (atomic_load(&g->sleepers) == 0)
         return;
     pthread_mutex_lock(&pool->lock);
-    if (wanted >= pool->threads - 1)
-        pthread_cond_broadcast(&g->cond);
-    else
-        for (int64_t i = 0; i < wanted; i++)
-            pthread_cond_signal(&g->cond);
+    for (int64_t i = 0; i < wanted && i < pool->threads; i++)
+        pthread_cond_signal(&g->cond);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -136,8 +122,7 @@ static void *worker_main(void *arg)
             run_chunks(pool, self->index);
         else
             continue;
-        uint64_t before = atomic_fetch_sub(&pool->state, 1);
-        if ((before & (OPEN | INSIDE)) == 1)
+        if ((atomic_fetch_sub(&pool->state, 1) & (OPEN | INSIDE)) == 1)
             wake(pool, &pool->job_done, 1);
     }
 }
@@ -151,9 +136,8 @@ static void run_job(sumi_pool *pool, sumi_task_fn fn, void *arg, int64_t count, 
     pool->arg = arg;
     pool->count = count;
     atomic_store(&pool->next, 0);
-    uint64_t job = (old & -GENERATION) + GENERATION;
-    job |= all ? OPEN | ALL | (uint64_t)(pool->threads - 1) : OPEN;
-    atomic_store(&pool->state, job);
+    uint64_t flags = all ? OPEN | ALL | (uint64_t)(pool->threads - 1) : OPEN;
+    atomic_store(&pool->state, (old & -GENERATION) + GENERATION + flags);
     wake(pool, &pool->new_job, count - 1);
     if (all)
         fn(arg, 0, 0);
@@ -174,35 +158,18 @@ void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *ar
 
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg)
 {
-    if (pool->threads == 1)
-        fn(arg, 0, 0);
-    else
-        run_job(pool, fn, arg, pool->threads, true);
+    run_job(pool, fn, arg, pool->threads, true);
 }
 
 void sumi_pool_barrier(sumi_pool *pool)
 {
     uint64_t phase = atomic_load(&pool->phase);
-    if (atomic_fetch_add(&pool->arrived, 1) < pool->threads - 1) {
-        wait_until(pool, &pool->barrier, &pool->phase, UINT64_MAX, phase, true);
-        return;
+    if (atomic_fetch_add(&pool->arrived, 1) == pool->threads - 1) {
+        atomic_store(&pool->arrived, 0);
+        atomic_store(&pool->phase, phase + 1);
+        wake(pool, &pool->barrier, pool->threads);
     }
-    atomic_store(&pool->arrived, 0);
-    atomic_store(&pool->phase, phase + 1);
-    wake(pool, &pool->barrier, pool->threads);
-}
-
-int sumi_cpu_count(void)
-{
-    long count = 0;
-#ifdef __linux__
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        count = CPU_COUNT(&set);
-#endif
-    if (count < 1)
-        count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : (int)count;
+    wait_until(pool, &pool->barrier, &pool->phase, UINT64_MAX, phase, true);
 }
 
 int sumi_pool_threads(const sumi_pool *pool)
@@ -217,19 +184,17 @@ static int start_workers(sumi_pool *pool, int threads)
     sigset_t every, before;
     pthread_attr_t attr;
     size_t stack = 0;
+    int error = 0;
     sigfillset(&every);
-    int error = pthread_attr_init(&attr);
-    if (error)
-        return error;
+    if (pthread_attr_init(&attr) != 0)
+        return ENOMEM;
     if (pthread_attr_getstacksize(&attr, &stack) == 0 && stack < MIN_STACK)
         pthread_attr_setstacksize(&attr, MIN_STACK);
     pthread_sigmask(SIG_SETMASK, &every, &before);
     for (int i = 0; i < threads - 1 && !error; i++) {
-        worker *w = &pool->workers[i];
-        *w = (worker){.pool = pool, .index = i + 1};
-        error = pthread_create(&w->thread, &attr, worker_main, w);
-        if (!error)
-            pool->threads++;
+        pool->workers[i] = (worker){.pool = pool, .index = i + 1};
+        error = pthread_create(&pool->workers[i].thread, &attr, worker_main, &pool->workers[i]);
+        pool->threads += error == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
@@ -242,31 +207,27 @@ sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err)
         return sumi_fail(err, SUMI_EINVAL, "threads is %d, expected 1..%d, or 0 for every core",
                          threads, MAX_THREADS);
     int cores = sumi_cpu_count();
-    if (threads == 0)
-        threads = cores;
-    size_t bytes = sizeof(sumi_pool) + (size_t)threads * sizeof(worker);
-    bytes = (bytes + 63) / 64 * 64;
+    threads = threads ? threads : cores;
+    size_t bytes = (sizeof(sumi_pool) + (size_t)threads * sizeof(worker) + 63) / 64 * 64;
     sumi_pool *pool = aligned_alloc(64, bytes);
     if (!pool)
         return sumi_fail_memory(err, "thread pool", bytes);
     memset(pool, 0, bytes);
     pool->threads = 1;
     /* With more threads than cores, a spinning thread keeps from its core the one it waits for. */
-    pool->spin = threads <= cores;
-    int error = pthread_mutex_init(&pool->lock, NULL);
-    gate *gates[] = {&pool->new_job, &pool->job_done, &pool->barrier};
-    for (int i = 0; i < 3 && !error; i++)
-        error = pthread_cond_init(&gates[i]->cond, NULL);
-    if (error) {
+    pool->spin_seconds = threads <= cores ? SPIN_SECONDS : 0;
+    if (pthread_mutex_init(&pool->lock, NULL) || pthread_cond_init(&pool->new_job.cond, NULL) ||
+        pthread_cond_init(&pool->job_done.cond, NULL) ||
+        pthread_cond_init(&pool->barrier.cond, NULL)) {
         free(pool);
-        return sumi_fail(err, SUMI_ENOMEM, "cannot make a thread pool: %s", strerror(error));
+        return sumi_fail_memory(err, "locks of the thread pool", bytes);
     }
-    error = start_workers(pool, threads);
+    int error = start_workers(pool, threads);
     if (error) {
-        sumi_fail(err, SUMI_ENOMEM, "cannot start thread %d of %d: %s", pool->threads + 1, threads,
-                  strerror(error));
+        int failed = pool->threads + 1;
         sumi_pool_free(pool);
-        return SUMI_ENOMEM;
+        return sumi_fail(err, SUMI_ENOMEM, "cannot start thread %d of %d: %s", failed, threads,
+                         strerror(error));
     }
     *out = pool;
     return SUMI_OK;
