@@ -1,0 +1,373 @@
+/*
+ * Pictures: PNG by libpng, JPEG by libjpeg-turbo, always as bytes in [h][w][c] with c = 1 or 3.
+ *
+ * Sizes are checked before pixels get memory: at most 64 million pixels, and no more than the
+ * file's bytes can stand for (deflate reaches 1,032 : 1; a JPEG spends at least a bit on a block).
+ * Gamma and colour profiles are left alone, as Pillow and torchvision do by default.
+ */
+#include <png.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <turbojpeg.h>
+
+#include "io/internal.h"
+
+enum {
+    PIXELS_MAX = 64 << 20,
+    SIDE_MAX = 1 << 20,
+    FILE_MAX = 256 << 20,
+    CHUNK_MAX = 8 << 20,
+    CHUNKS_MAX = 128,
+    DEFLATE_RATIO_MAX = 1040,
+    JPEG_PIXELS_PER_BYTE_MAX = 2048
+};
+
+static sumi_status check_size(const char *path, uint32_t height, uint32_t width, sumi_error *err)
+{
+    if (height == 0 || width == 0 || height > SIDE_MAX || width > SIDE_MAX ||
+        (uint64_t)height * width > PIXELS_MAX)
+        return sumi_fail(err, SUMI_EUNSUPPORTED, "%s: %u x %u pixels, at most %d are supported",
+                         path, (unsigned)width, (unsigned)height, PIXELS_MAX);
+    return SUMI_OK;
+}
+
+/* ---- PNG, reading ---------------------------------------------------------------------------- */
+
+/* libpng's view of a file in memory, and what it left to be released after a longjmp. */
+typedef struct {
+    const uint8_t *at;
+    size_t left;
+    char reason[128];
+    uint8_t *pixels; /* with alpha, where there is one */
+    png_bytep *rows;
+} png_source;
+
+static void keep_reason(png_structp png, png_const_charp text)
+{
+    png_source *source = png_get_error_ptr(png);
+    snprintf(source->reason, sizeof source->reason, "%s", text);
+    png_longjmp(png, 1);
+}
+
+static void ignore_warning(png_structp png, png_const_charp text)
+{
+    (void)png;
+    (void)text;
+}
+
+static void read_bytes(png_structp png, png_bytep out, size_t size)
+{
+    png_source *source = png_get_io_ptr(png);
+    if (size > source->left)
+        png_error(png, "the file is cut off");
+    memcpy(out, source->at, size);
+    source->at += size;
+    source->left -= size;
+}
+
+/* Asks for 8-bit gray or RGB, with alpha where the file has any form of it. */
+static void set_transforms(png_structp png, png_infop info)
+{
+    png_set_scale_16(png);
+    png_set_expand(png);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+}
+
+/* Everything that may longjmp. False: the reason is in source. Values that must outlive the jump
+ * are reached through pointers. */
+static bool decode_png(png_structp png, png_infop info, png_source *source, sumi_image *out,
+                       sumi_status *status, const char *path, sumi_error *err)
+{
+    if (setjmp(png_jmpbuf(png)))
+        return false;
+    size_t file_size = source->left;
+    png_set_user_limits(png, SIDE_MAX, SIDE_MAX);
+    png_set_chunk_malloc_max(png, CHUNK_MAX);
+    png_set_chunk_cache_max(png, CHUNKS_MAX);
+    png_set_read_fn(png, source, read_bytes);
+    png_read_info(png, info);
+    out->height = (int)png_get_image_height(png, info);
+    out->width = (int)png_get_image_width(png, info);
+    *status = check_size(path, (uint32_t)out->height, (uint32_t)out->width, err);
+    if (*status != SUMI_OK)
+        return true;
+    if (png_get_rowbytes(png, info) * (size_t)out->height / DEFLATE_RATIO_MAX > file_size)
+        png_error(png, "too few bytes for a picture of its size");
+    set_transforms(png, info);
+    out->channels = png_get_channels(png, info);
+    size_t row = png_get_rowbytes(png, info);
+    source->pixels = malloc(row * (size_t)out->height);
+    source->rows = malloc((size_t)out->height * sizeof *source->rows);
+    if (!source->pixels || !source->rows) {
+        *status = sumi_fail_memory(err, path, row * (size_t)out->height);
+        return true;
+    }
+    for (int y = 0; y < out->height; y++)
+        source->rows[y] = source->pixels + row * (size_t)y;
+    png_read_image(png, source->rows);
+    png_read_end(png, NULL);
+    return true;
+}
+
+/* Lays 2 or 4 channels over white, in place. */
+static void drop_alpha(sumi_image *image)
+{
+    int channels = image->channels - 1;
+    size_t count = (size_t)image->height * (size_t)image->width;
+    const uint8_t *from = image->pixels;
+    uint8_t *to = image->pixels;
+    for (size_t i = 0; i < count; i++, from += channels + 1) {
+        unsigned alpha = from[channels];
+        for (int c = 0; c < channels; c++)
+            *to++ = (uint8_t)((from[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
+    image->channels = channels;
+}
+
+static sumi_status parse_png(const char *path, const uint8_t *data, size_t size, sumi_image *out,
+                             sumi_error *err)
+{
+    png_source source = {.at = data, .left = size};
+    sumi_image image = {0};
+    sumi_status status = SUMI_OK;
+    png_structp png =
+        png_create_read_struct(PNG_LIBPNG_VER_STRING, &source, keep_reason, ignore_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    if (!info)
+        status = sumi_fail_memory(err, path, size);
+    else if (!decode_png(png, info, &source, &image, &status, path, err))
+        status = sumi_fail(err, SUMI_EFORMAT, "%s: PNG: %s", path, source.reason);
+    png_destroy_read_struct(&png, &info, NULL);
+    free(source.rows);
+    if (status != SUMI_OK) {
+        free(source.pixels);
+        return status;
+    }
+    image.pixels = source.pixels;
+    if (image.channels == 2 || image.channels == 4)
+        drop_alpha(&image);
+    *out = image;
+    return SUMI_OK;
+}
+
+/* ---- JPEG ------------------------------------------------------------------------------------ */
+
+static sumi_status decode_jpeg(tjhandle jpeg, const char *path, const uint8_t *data, size_t size,
+                               sumi_image *out, sumi_error *err)
+{
+    int subsampling, colours;
+    if (tjDecompressHeader3(jpeg, data, (unsigned long)size, &out->width, &out->height,
+                            &subsampling, &colours) != 0)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: %s", path, tjGetErrorStr2(jpeg));
+    if (colours == TJCS_CMYK || colours == TJCS_YCCK)
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
+                         "%s: a CMYK picture (for print); convert it to RGB first", path);
+    sumi_status status = check_size(path, (uint32_t)out->height, (uint32_t)out->width, err);
+    if (status != SUMI_OK)
+        return status;
+    out->channels = colours == TJCS_GRAY ? 1 : 3;
+    size_t pixels = (size_t)out->height * (size_t)out->width;
+    if (pixels / JPEG_PIXELS_PER_BYTE_MAX > size)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: too few bytes for a picture of its size",
+                         path);
+    out->pixels = malloc(pixels * (size_t)out->channels);
+    if (!out->pixels)
+        return sumi_fail_memory(err, path, pixels * (size_t)out->channels);
+    if (tjDecompress2(jpeg, data, (unsigned long)size, out->pixels, out->width, 0, out->height,
+                      out->channels == 1 ? TJPF_GRAY : TJPF_RGB,
+                      TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS | TJFLAG_ACCURATEDCT) != 0)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: %s", path, tjGetErrorStr2(jpeg));
+    return SUMI_OK;
+}
+
+static sumi_status parse_jpeg(const char *path, const uint8_t *data, size_t size, sumi_image *out,
+                              sumi_error *err)
+{
+    sumi_image image = {0};
+    tjhandle jpeg = tjInitDecompress();
+    if (!jpeg)
+        return sumi_fail_memory(err, path, size);
+    sumi_status status = decode_jpeg(jpeg, path, data, size, &image, err);
+    tjDestroy(jpeg);
+    if (status == SUMI_OK)
+        *out = image;
+    else
+        sumi_image_free(&image);
+    return status;
+}
+
+/* ---- Both ------------------------------------------------------------------------------------ */
+
+sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
+                             sumi_error *err)
+{
+    const char *kind = sumi_sniff(data, size);
+    if (strcmp(kind, "png") == 0)
+        return parse_png(path, data, size, out, err);
+    if (strcmp(kind, "jpeg") == 0)
+        return parse_jpeg(path, data, size, out, err);
+    sumi_status status = sumi_expect_content(path, data, size, "a PNG or JPEG picture", err);
+    if (status == SUMI_OK)
+        status = sumi_fail(err, SUMI_EFORMAT, "%s: neither PNG nor JPEG", path);
+    return status;
+}
+
+sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err)
+{
+    uint8_t *data;
+    size_t size;
+    sumi_status status = sumi_file_read(path, FILE_MAX, &data, &size, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_image_parse(path, data, size, out, err);
+    free(data);
+    return status;
+}
+
+void sumi_image_free(sumi_image *image)
+{
+    if (!image)
+        return;
+    free(image->pixels);
+    *image = (sumi_image){0};
+}
+
+/* ---- PNG, writing ---------------------------------------------------------------------------- */
+
+typedef struct {
+    sumi_text bytes;
+    char reason[128];
+} png_target;
+
+static void keep_write_reason(png_structp png, png_const_charp text)
+{
+    png_target *target = png_get_error_ptr(png);
+    snprintf(target->reason, sizeof target->reason, "%s", text);
+    png_longjmp(png, 1);
+}
+
+static void write_bytes(png_structp png, png_bytep data, size_t size)
+{
+    png_target *target = png_get_io_ptr(png);
+    sumi_text_add(&target->bytes, data, size);
+    if (target->bytes.failed)
+        png_error(png, "out of memory");
+}
+
+static void flush_nothing(png_structp png)
+{
+    (void)png;
+}
+
+/* tEXt is Latin-1, so other text goes to iTXt, which is UTF-8. */
+static void set_comment(png_structp png, png_infop info, const char *text)
+{
+    char key[] = "Comment", none[] = "";
+    bool ascii = true;
+    for (const char *c = text; *c; c++)
+        ascii &= (uint8_t)*c < 0x80;
+    png_text chunk = {.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
+                      .key = key,
+                      .text = (char *)text,
+                      .lang = none,
+                      .lang_key = none};
+    png_set_text(png, info, &chunk, 1);
+}
+
+static bool encode_png(png_structp png, png_infop info, png_target *target, const sumi_image *image,
+                       const char *text)
+{
+    if (setjmp(png_jmpbuf(png)))
+        return false;
+    png_set_user_limits(png, SIDE_MAX, SIDE_MAX);
+    png_set_write_fn(png, target, write_bytes, flush_nothing);
+    png_set_IHDR(png, info, (png_uint_32)image->width, (png_uint_32)image->height, 8,
+                 image->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (text)
+        set_comment(png, info, text);
+    png_write_info(png, info);
+    size_t row = (size_t)image->width * (size_t)image->channels;
+    for (int y = 0; y < image->height; y++)
+        png_write_row(png, image->pixels + row * (size_t)y);
+    png_write_end(png, info);
+    return true;
+}
+
+sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
+                           sumi_error *err)
+{
+    png_target target = {0};
+    if ((image->channels != 1 && image->channels != 3) || image->height < 1 || image->width < 1 ||
+        image->height > SIDE_MAX || image->width > SIDE_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "%s: a picture of %d x %d pixels and %d channels", path,
+                         image->width, image->height, image->channels);
+    if (text && !sumi_utf8_valid(text, strlen(text)))
+        return sumi_fail(err, SUMI_EINVAL, "%s: its comment is not UTF-8", path);
+    sumi_status status = SUMI_OK;
+    png_structp png =
+        png_create_write_struct(PNG_LIBPNG_VER_STRING, &target, keep_write_reason, ignore_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    if (!info)
+        status = sumi_fail_memory(err, path, sizeof target);
+    else if (!encode_png(png, info, &target, image, text))
+        status = sumi_fail(err, target.bytes.failed ? SUMI_ENOMEM : SUMI_EINVAL, "%s: PNG: %s",
+                           path, target.reason);
+    png_destroy_write_struct(&png, &info);
+    if (status == SUMI_OK)
+        status = sumi_file_save(path, target.bytes.data, target.bytes.size, err);
+    sumi_text_free(&target.bytes);
+    return status;
+}
+
+/* ---- Grids ----------------------------------------------------------------------------------- */
+
+enum { MARGIN = 2, COMFORTABLE_SIDE = 96, BACKGROUND = 255 };
+
+/* Copies one picture, each pixel to a factor x factor block, with its corner at (top, left). */
+static void place(const uint8_t *picture, int h, int w, int factor, int top, int left,
+                  sumi_image *out)
+{
+    size_t c = (size_t)out->channels, row = (size_t)out->width * c;
+    for (int y = 0; y < h * factor; y++) {
+        const uint8_t *from = picture + (size_t)(y / factor) * (size_t)w * c;
+        uint8_t *to = out->pixels + (size_t)(top + y) * row + (size_t)left * c;
+        for (int x = 0; x < w * factor; x++, to += c)
+            memcpy(to, from + (size_t)(x / factor) * c, c);
+    }
+}
+
+sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
+                            sumi_error *err)
+{
+    if (n < 1 || n > PIXELS_MAX || h < 1 || w < 1 || h > SIDE_MAX || w > SIDE_MAX ||
+        (c != 1 && c != 3))
+        return sumi_fail(err, SUMI_EINVAL, "a grid of %d pictures of %d x %d pixels, %d channels",
+                         n, w, h, c);
+    int side = h > w ? h : w;
+    int factor = side < COMFORTABLE_SIDE ? COMFORTABLE_SIDE / side : 1;
+    int columns = 1;
+    while ((int64_t)columns * columns < n)
+        columns++;
+    int rows = (n + columns - 1) / columns;
+    int64_t height = (int64_t)rows * ((int64_t)h * factor + MARGIN) + MARGIN;
+    int64_t width = (int64_t)columns * ((int64_t)w * factor + MARGIN) + MARGIN;
+    if (height > SIDE_MAX || width > SIDE_MAX || height * width > PIXELS_MAX)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "a grid of %d pictures of %d x %d pixels has more than %d pixels", n, w, h,
+                         PIXELS_MAX);
+    sumi_image image = {(int)height, (int)width, c, NULL};
+    size_t bytes = (size_t)height * (size_t)width * (size_t)c;
+    image.pixels = malloc(bytes);
+    if (!image.pixels)
+        return sumi_fail_memory(err, "a picture grid", bytes);
+    memset(image.pixels, BACKGROUND, bytes);
+    for (int i = 0; i < n; i++)
+        place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)c, h, w, factor,
+              MARGIN + i / columns * (h * factor + MARGIN),
+              MARGIN + i % columns * (w * factor + MARGIN), &image);
+    *out = image;
+    return SUMI_OK;
+}

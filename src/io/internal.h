@@ -1,0 +1,72 @@
+/*
+ * What the files of the io layer share: growing text, little-endian numbers, UTF-8, tensor checks.
+ */
+#ifndef SUMI_IO_INTERNAL_H
+#define SUMI_IO_INTERNAL_H
+
+#include <string.h>
+
+#include "io/io.h"
+
+/* ---- Growing bytes (text.c) -------------------------------------------------------------------*/
+
+/* Bytes that grow as they are added to; always followed by a zero. Start from {0}. After a failed
+ * allocation `failed` stays set and further additions do nothing, so that a writer checks once. */
+typedef struct {
+    char *data;
+    size_t size, capacity;
+    bool failed;
+} sumi_text;
+
+void sumi_text_add(sumi_text *text, const void *data, size_t size);
+void sumi_text_puts(sumi_text *text, const char *string);
+void sumi_text_printf(sumi_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sumi_text_free(sumi_text *text);
+
+/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
+bool sumi_utf8_valid(const char *text, size_t size);
+
+/* ---- Little-endian numbers -------------------------------------------------------------------*/
+
+static inline uint16_t sumi_get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t sumi_get32(const uint8_t *p)
+{
+    return (uint32_t)sumi_get16(p) | (uint32_t)sumi_get16(p + 2) << 16;
+}
+
+static inline uint64_t sumi_get64(const uint8_t *p)
+{
+    return (uint64_t)sumi_get32(p) | (uint64_t)sumi_get32(p + 4) << 32;
+}
+
+/* Writes the low `bytes` bytes of value. */
+static inline void sumi_put(uint8_t *p, uint64_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(value >> 8 * i);
+}
+
+/* ---- Tensors (tensor_file.c) -----------------------------------------------------------------*/
+
+/* Files this large and larger are not read; it is a limit on mistakes, not on models. */
+#define SUMI_MODEL_BYTES_MAX ((size_t)1 << 40)
+
+/* The number of elements and of bytes that dtype and shape stand for; false on overflow. */
+bool sumi_tensor_count(const sumi_file_tensor *tensor, size_t *count, size_t *bytes);
+/* What a writer asks of its caller: known types, bytes that fit the shapes, UTF-8 names, each once.
+ * Fails with SUMI_EINVAL. */
+sumi_status sumi_tensors_check(const char *path, const sumi_file_tensor *tensors, size_t count,
+                               sumi_error *err);
+/* One tensor name that occurs twice, or NULL; *memory_out is set where there was none to tell. */
+const char *sumi_tensors_duplicate(const sumi_file_tensor *tensors, size_t count, bool *memory_out);
+/* "PATH: not WANTED but an HTML page" where the bytes plainly are something else; SUMI_OK where
+ * they could be WANTED after all. */
+sumi_status sumi_expect_content(const char *path, const uint8_t *data, size_t size,
+                                const char *wanted, sumi_error *err);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * JSON by jansson, with the checks that a file from elsewhere needs: size, duplicate keys, types
+ * and ranges.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "io/internal.h"
+
+enum { JSON_BYTES_MAX = 16 << 20 };
+
+sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
+                            sumi_error *err)
+{
+    json_error_t reason;
+    if (size > JSON_BYTES_MAX)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: %zu bytes of JSON, at most %d are allowed", path,
+                         size, JSON_BYTES_MAX);
+    json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, &reason);
+    if (!json)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: line %d, column %d: %s", path, reason.line,
+                         reason.column, reason.text);
+    *out = json;
+    return SUMI_OK;
+}
+
+sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err)
+{
+    uint8_t *data;
+    size_t size;
+    sumi_status status = sumi_file_read(path, JSON_BYTES_MAX, &data, &size, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_json_parse(path, data, size, out, err);
+    free(data);
+    return status;
+}
+
+sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err)
+{
+    sumi_text text = {0};
+    char *body = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+    if (!body)
+        return sumi_fail(err, SUMI_EINVAL, "%s: a value that JSON cannot say", path);
+    sumi_text_puts(&text, body);
+    sumi_text_puts(&text, "\n");
+    free(body);
+    sumi_status status = text.failed ? sumi_fail_memory(err, path, text.size)
+                                     : sumi_file_save(path, text.data, text.size, err);
+    sumi_text_free(&text);
+    return status;
+}
+
+/* What a value is, in words; NULL stands for a missing one. */
+static const char *type_name(const json_t *value)
+{
+    if (!value)
+        return "nothing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "a whole number";
+    case JSON_REAL:
+        return "a number with a fraction";
+    case JSON_NULL:
+        return "null";
+    default:
+        return "a truth value";
+    }
+}
+
+static sumi_status wrong_type(const char *path, const char *key, const char *expected,
+                              const json_t *found, sumi_error *err)
+{
+    return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected %s, found %s", path, key, expected,
+                     type_name(found));
+}
+
+sumi_status sumi_json_int(const char *path, const json_t *object, const char *key, int64_t low,
+                          int64_t high, int64_t *out, sumi_error *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value))
+        return wrong_type(path, key, "a whole number", value, err);
+    json_int_t number = json_integer_value(value);
+    if (number < low || number > high)
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s: \"%s\": expected %" PRId64 " to %" PRId64 ", found %lld", path, key,
+                         low, high, (long long)number);
+    *out = number;
+    return SUMI_OK;
+}
+
+sumi_status sumi_json_real(const char *path, const json_t *object, const char *key, double low,
+                           double high, double *out, sumi_error *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value))
+        return wrong_type(path, key, "a number", value, err);
+    double number = json_number_value(value);
+    if (!(number >= low && number <= high))
+        return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected %g to %g, found %g", path, key,
+                         low, high, number);
+    *out = number;
+    return SUMI_OK;
+}
+
+sumi_status sumi_json_string(const char *path, const json_t *object, const char *key,
+                             const char **out, sumi_error *err)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_string(value))
+        return wrong_type(path, key, "a string", value, err);
+    *out = json_string_value(value);
+    return SUMI_OK;
+}
