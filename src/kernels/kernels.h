@@ -139,9 +139,10 @@ typedef struct {
     const sumi_source *dy; /* gradient form, c = cout */
 } sumi_wgrad;
 
-/* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. */
+/* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. In double, because
+ * 1 - 0.999f is off by 5e-5. */
 typedef struct {
-    float learning_rate, beta1, beta2, eps;
+    double learning_rate, beta1, beta2, eps;
     double correction1, correction2; /* 1 - beta^step */
 } sumi_adam;
 
@@ -191,7 +192,7 @@ typedef struct {
 
     void (*adam)(const sumi_adam *adam, float *w, const float *g, float *m, float *v, size_t count);
     /* ema += (1 - decay) * (w - ema) */
-    void (*ema)(float *ema, const float *w, float decay, size_t count);
+    void (*ema)(float *ema, const float *w, double decay, size_t count);
     /* out = a * x + b * y */
     void (*axpby)(float a, const float *x, float b, const float *y, float *out, size_t count);
     /* dy = factor * (y - target); returns the sum of (y - target)^2 */

@@ -6,6 +6,8 @@
 #ifndef SUMI_SIMD_H
 #define SUMI_SIMD_H
 
+#include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,6 +18,14 @@
 
 #define VW ((int)(SUMI_VB / sizeof(float))) /* floats in a vector */
 #define INLINE static inline __attribute__((always_inline, unused))
+
+/* Before a loop over registers: with a constant bound it must vanish, else arrays of vectors go to
+ * memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 typedef float vf __attribute__((vector_size(SUMI_VB)));
 typedef int32_t vi __attribute__((vector_size(SUMI_VB)));
@@ -70,6 +80,17 @@ INLINE vf v_relu(vf a)
     return v_keep(~(a <= v_zero()), a);
 }
 
+/* Lane by lane; the compiler makes it one instruction. */
+INLINE vf v_sqrt(vf a)
+{
+    float lane[SUMI_VB / sizeof(float)];
+    memcpy(lane, &a, sizeof a);
+    for (int i = 0; i < VW; i++)
+        lane[i] = sqrtf(lane[i]);
+    memcpy(&a, lane, sizeof a);
+    return a;
+}
+
 /* The sum of the lanes, pairwise from the outside in. */
 INLINE float v_sum(vf v)
 {
@@ -92,6 +113,21 @@ INLINE vf v_load_part(const float *p, int count)
 INLINE void v_store_part(float *p, vf v, int count)
 {
     memcpy(p, &v, (size_t)count * sizeof(float));
+}
+
+/* A vector, or one float in every lane where `lane` is set: loops over channels end with single
+ * channels that go through the same arithmetic. lane must be a constant. */
+INLINE vf v_get(const float *p, bool lane)
+{
+    return lane ? v_splat(*p) : v_load(p);
+}
+
+INLINE void v_put(float *p, vf v, bool lane)
+{
+    if (lane)
+        *p = v[0];
+    else
+        v_store(p, v);
 }
 
 #endif

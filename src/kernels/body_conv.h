@@ -1,0 +1,77 @@
+/*
+ * Which algorithm a convolution uses, in one place: a new algorithm is one more row.
+ */
+#ifndef SUMI_BODY_CONV_H
+#define SUMI_BODY_CONV_H
+
+#include "kernels/body_gemm.h"
+#include "kernels/body_gemm_wgrad.h"
+#include "kernels/body_narrow.h"
+
+typedef struct {
+    bool (*can)(const sumi_conv_spec *spec);
+    void (*plan)(sumi_conv_spec *spec);
+    void (*plan_wgrad)(sumi_conv_spec *spec);
+    void (*pack)(const sumi_conv_spec *spec, const float *weights, const float *scale,
+                 float *packed, int piece, int pieces);
+    void (*tile)(const sumi_conv *conv, const sumi_tile *tile, float *scratch);
+    void (*wgrad_images)(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch);
+    void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
+                         bool accumulate, int piece, int pieces);
+} conv_algorithm;
+
+#define CONV_ALGORITHMS 3
+
+static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
+    [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
+                        gemm_wgrad_images, gemm_wgrad_finish},
+    [SUMI_CONV_NARROW] = {narrow_can, narrow_plan, narrow_wgrad_plan, narrow_pack, narrow_tile,
+                          narrow_wgrad_images, narrow_wgrad_finish},
+};
+
+static bool conv_can(int algorithm, const sumi_conv_spec *spec)
+{
+    return algorithm >= 0 && algorithm < CONV_ALGORITHMS &&
+           conv_algorithms[algorithm].can != NULL && conv_algorithms[algorithm].can(spec);
+}
+
+static void conv_plan(sumi_conv_spec *spec, int force)
+{
+    int algorithm = SUMI_CONV_GEMM;
+    if (conv_can(force, spec))
+        algorithm = force;
+    else if (conv_can(SUMI_CONV_NARROW, spec))
+        algorithm = SUMI_CONV_NARROW;
+    else if (conv_can(SUMI_CONV_WINOGRAD, spec))
+        algorithm = SUMI_CONV_WINOGRAD;
+    spec->algorithm = (sumi_conv_algorithm)algorithm;
+    if (spec->direction == SUMI_CONV_WGRAD)
+        conv_algorithms[algorithm].plan_wgrad(spec);
+    else
+        conv_algorithms[algorithm].plan(spec);
+}
+
+static void conv_pack(const sumi_conv_spec *spec, const float *weights, const float *scale,
+                      float *packed, int piece, int pieces)
+{
+    conv_algorithms[spec->algorithm].pack(spec, weights, scale, packed, piece, pieces);
+}
+
+static void conv_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
+{
+    conv_algorithms[conv->spec->algorithm].tile(conv, tile, scratch);
+}
+
+static void wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch)
+{
+    conv_algorithms[wgrad->spec->algorithm].wgrad_images(wgrad, n0, n1, partial, scratch);
+}
+
+static void wgrad_finish(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
+                         bool accumulate, int piece, int pieces)
+{
+    conv_algorithms[spec->algorithm].wgrad_finish(spec, partials, count, dw, accumulate, piece,
+                                                  pieces);
+}
+
+#endif

@@ -1,0 +1,142 @@
+/*
+ * Weight gradient as a matrix product whose sum runs over pixels. Rows are (tap, input channel)
+ * pairs: within a row of the window they are consecutive floats of the strip, whatever the number
+ * of channels. A micro-kernel holds MR such rows x 2 vectors of output channels in registers and
+ * adds them to the partial gradient after a band.
+ *
+ * Partial gradient: [ksize * ksize * cin][cout rounded up to NR].
+ */
+#ifndef SUMI_BODY_GEMM_WGRAD_H
+#define SUMI_BODY_GEMM_WGRAD_H
+
+#include "kernels/body_gemm.h"
+
+#define MAX_WGRAD_PIXELS 256 /* a panel of dy, pixels x NR floats, should stay in L1 */
+
+/* mr rows from float `first` of each pixel's window on. b: dy as [pixels][NR]. */
+INLINE void wgrad_micro(const gemm_area *a, const sumi_conv_spec *s, int images, int rows,
+                        size_t first, const float *b, float *partial, size_t stride, const int mr)
+{
+    vf acc[MR][2];
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        acc[i][0] = v_load(partial + (size_t)i * stride);
+        acc[i][1] = v_load(partial + (size_t)i * stride + VW);
+    }
+    for (int n = 0; n < images; n++) {
+        for (int y = 0; y < rows; y++) {
+            const float *x = a->strip + (size_t)n * a->image + (size_t)y * a->row + first;
+            for (int col = 0; col < s->w; col++) {
+                vf b0 = v_load(b), b1 = v_load(b + VW);
+                UNROLL
+                for (int i = 0; i < mr; i++) {
+                    vf v = v_splat(x[i]);
+                    acc[i][0] = v_fma(v, b0, acc[i][0]);
+                    acc[i][1] = v_fma(v, b1, acc[i][1]);
+                }
+                x += s->cin;
+                b += NR;
+            }
+        }
+    }
+    UNROLL
+    for (int i = 0; i < mr; i++) {
+        v_store(partial + (size_t)i * stride, acc[i][0]);
+        v_store(partial + (size_t)i * stride + VW, acc[i][1]);
+    }
+}
+
+/* All rows x NR outputs over the images and rows of a band. */
+static void wgrad_panel(const gemm_area *a, const sumi_conv_spec *s, int images, int rows,
+                        const float *b, float *partial, size_t stride)
+{
+    int groups = ((int)a->run + MR - 1) / MR;
+    for (size_t r = 0; r < a->runs; r++) {
+        for (int g = 0; g < groups; g++) {
+            int i = (int)((int64_t)a->run * g / groups);
+            int end = (int)((int64_t)a->run * (g + 1) / groups);
+            size_t first = r * a->row + (size_t)i;
+            float *to = partial + (r * a->run + (size_t)i) * stride;
+#define WGRAD_CALL(n) wgrad_micro(a, s, images, rows, first, b, to, stride, n)
+            MR_SWITCH(end - i, WGRAD_CALL)
+#undef WGRAD_CALL
+        }
+    }
+}
+
+/* Channels k0 .. k0+kn-1 of dy as [pixels][stride], zero up to the stride. */
+static void wgrad_fill_dy(const sumi_wgrad *wgrad, int n0, int images, int y0, int rows, int k0,
+                          int kn, int stride, float *dst)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int pixels = rows * s->w;
+    for (int i = 0; i < images; i++, dst += (size_t)pixels * (size_t)stride) {
+        sumi_strip strip = {.n = n0 + i,
+                            .y0 = y0,
+                            .rows = rows,
+                            .cols = s->w,
+                            .c0 = k0,
+                            .cn = kn,
+                            .dst = dst,
+                            .row_stride = (size_t)s->w * (size_t)stride,
+                            .pixel_stride = (size_t)stride};
+        body_fill(wgrad->dy, 1, s->h, s->w, &strip);
+        if (kn < stride)
+            zero_pixels(dst + kn, pixels, stride - kn, (size_t)stride);
+    }
+}
+
+static void gemm_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
+                              float *scratch)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    size_t stride = round_up((size_t)s->cout, NR);
+    for (int n = n0; n < n1; n += s->images) {
+        int images = min_int(n1 - n, s->images);
+        for (int y0 = 0; y0 < s->h; y0 += s->rows) {
+            int rows = min_int(s->h - y0, s->rows);
+            gemm_area a = gemm_area_make(s, images, rows, scratch);
+            gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, n, images, y0, rows);
+            for (int k = 0; k < s->cout; k += NR) {
+                wgrad_fill_dy(wgrad, n, images, y0, rows, k, min_int(s->cout - k, NR), NR, a.out);
+                wgrad_panel(&a, s, images, rows, a.out, partial + k, stride);
+            }
+        }
+    }
+}
+
+static void gemm_wgrad_plan(sumi_conv_spec *s)
+{
+    size_t rows = (size_t)(s->ksize * s->ksize) * (size_t)s->cin;
+    plan_tiles(s, NR, MAX_WGRAD_PIXELS);
+    s->kblock = s->cout;
+    s->packed_floats = 0;
+    s->partial_floats = rows * round_up((size_t)s->cout, NR);
+    s->scratch_floats =
+        plan_strip_floats(s) + (size_t)s->images * (size_t)s->rows * (size_t)s->w * NR;
+}
+
+/* Sums `count` rows of cols floats, `between` apart, in their order into (or onto) to. */
+INLINE void sum_partials(const float *from, size_t between, int count, float *to, int cols,
+                         bool accumulate)
+{
+    for (int k = 0; k < cols; k++) {
+        float sum = from[k];
+        for (int i = 1; i < count; i++)
+            sum += from[(size_t)i * between + (size_t)k];
+        to[k] = accumulate ? to[k] + sum : sum;
+    }
+}
+
+static void gemm_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
+                              bool accumulate, int piece, int pieces)
+{
+    int64_t rows = (int64_t)(s->ksize * s->ksize) * s->cin;
+    size_t stride = round_up((size_t)s->cout, NR);
+    int64_t end = rows * (piece + 1) / pieces;
+    for (int64_t r = rows * piece / pieces; r < end; r++)
+        sum_partials(partials + (size_t)r * stride, s->partial_floats, count,
+                     dw + (size_t)r * (size_t)s->cout, s->cout, accumulate);
+}
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * Max pooling 2x2 and bilinear up-sampling x2 (aligned corners), and their gradients. They match
+ * PyTorch's: the first row-major maximum wins and NaN wins over all; a target pixel's source is
+ * scale * target with scale = (in - 1) / (out - 1) in float32.
+ */
+#ifndef SUMI_BODY_RESIZE_H
+#define SUMI_BODY_RESIZE_H
+
+#include "kernels/body_store.h"
+
+/* ---- Pool ------------------------------------------------------------------------------------ */
+
+/* Floats from the first to the other pixels of a 2x2, in row-major order. */
+typedef struct {
+    size_t at[4];
+} pool_window;
+
+INLINE pool_window pool_window_of(int w, int c)
+{
+    size_t pixel = (size_t)c, row = (size_t)w * (size_t)c;
+    return (pool_window){{0, pixel, row, row + pixel}};
+}
+
+/* The maximum so far and the new value; true lanes of the result say that the new one wins. */
+INLINE vi pool_wins(vf value, vf best)
+{
+    return (value > best) | (value != value);
+}
+
+INLINE void pool_pixels(const view *v, view_form form, bool lane, int c, int w, size_t at, int cols,
+                        float *dst)
+{
+    view_coefs k = view_coefs_get(v, form, c, lane);
+    pool_window window = pool_window_of(w, v->c);
+    for (int x = 0; x < cols; x++) {
+        size_t i = at + (size_t)x * 2 * (size_t)v->c + (size_t)c;
+        vf best = view_value(v, form, &k, i, lane);
+        UNROLL
+        for (int q = 1; q < 4; q++) {
+            vf value = view_value(v, form, &k, i + window.at[q], lane);
+            best = v_select(pool_wins(value, best), value, best);
+        }
+        v_put(dst + (size_t)x * (size_t)v->c + c, best, lane);
+    }
+}
+
+INLINE void pool_row(const view *v, view_form form, int w, size_t at, int cols, float *dst)
+{
+    int c = 0;
+    for (; c + VW <= v->c; c += VW)
+        pool_pixels(v, form, false, c, w, at, cols, dst);
+    for (; c < v->c; c++)
+        pool_pixels(v, form, true, c, w, at, cols, dst);
+}
+
+static void pool(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst)
+{
+    view v = view_of(source, n, (size_t)h * (size_t)w);
+    int cols = w / 2;
+    size_t row = (size_t)cols * (size_t)v.c;
+    dst += ((size_t)n * (size_t)(h / 2) + (size_t)y0) * row;
+    for (int y = y0; y < y0 + rows; y++, dst += row) {
+        size_t at = (size_t)(2 * y) * (size_t)w * (size_t)v.c;
+        if (v.form == FORM_COPY)
+            pool_row(&v, FORM_COPY, w, at, cols, dst);
+        else if (v.form == FORM_AFFINE)
+            pool_row(&v, FORM_AFFINE, w, at, cols, dst);
+        else
+            pool_row(&v, FORM_RELU, w, at, cols, dst);
+    }
+}
+
+/* One row of windows: the gradient goes to the winner. `at` and `dy_at` are where the row of the
+ * source and of dy begin. */
+INLINE void pool_backward_pixels(const view *v, const view *dy, bool lane, int c, int w, size_t at,
+                                 size_t dy_at, float *dst)
+{
+    view_coefs k = view_coefs_get(v, v->form, c, lane);
+    view_coefs dk = view_coefs_get(dy, dy->form, c, lane);
+    pool_window window = pool_window_of(w, v->c);
+    for (int x = 0; x < w / 2; x++) {
+        size_t i = (size_t)x * 2 * (size_t)v->c + (size_t)c;
+        size_t di = dy_at + (size_t)x * (size_t)v->c + (size_t)c;
+        vf gradient = view_value(dy, dy->form, &dk, di, lane);
+        vf best = view_value(v, v->form, &k, at + i, lane);
+        vi lost = {0}; /* lanes of pixel q that a later pixel beat, found from the last one back */
+        vi wins[4];
+        wins[0] = ~lost;
+        UNROLL
+        for (int q = 1; q < 4; q++) {
+            vf value = view_value(v, v->form, &k, at + i + window.at[q], lane);
+            wins[q] = pool_wins(value, best);
+            best = v_select(wins[q], value, best);
+        }
+        UNROLL
+        for (int q = 3; q >= 0; q--) {
+            v_put(dst + i + window.at[q], v_keep(wins[q] & ~lost, gradient), lane);
+            lost |= wins[q];
+        }
+    }
+}
+
+/* `rows` finished rows from y0 on, as band y0 / (rows of a band), through the sink. */
+INLINE void store_rows(const sumi_sink *sink, int h, int w, int n, int y0, int rows, int bands,
+                       const float *src)
+{
+    int band_rows = (h + bands - 1) / bands;
+    sumi_block block = {.n = n,
+                        .band = y0 / band_rows,
+                        .bands = bands,
+                        .y0 = y0,
+                        .rows = rows,
+                        .kn = sink->c,
+                        .src = src,
+                        .row_stride = (size_t)w * (size_t)sink->c,
+                        .pixel_stride = (size_t)sink->c};
+    body_store(sink, 1, h, w, &block);
+}
+
+static void pool_backward(const sumi_source *source, const sumi_source *dy, const sumi_sink *sink,
+                          int h, int w, int n, int y0, int rows, int bands, float *scratch)
+{
+    view v = view_of(source, n, (size_t)h * (size_t)w);
+    view d = view_of(dy, n, (size_t)(h / 2) * (size_t)(w / 2));
+    size_t row = (size_t)w * (size_t)v.c, dy_row = (size_t)(w / 2) * (size_t)v.c;
+    for (int y = 0; y < rows; y++) {
+        size_t at = (size_t)(2 * (y0 + y)) * row, dy_at = (size_t)(y0 + y) * dy_row;
+        float *dst = scratch + (size_t)(2 * y) * row;
+        int c = 0;
+        for (; c + VW <= v.c; c += VW)
+            pool_backward_pixels(&v, &d, false, c, w, at, dy_at, dst);
+        for (; c < v.c; c++)
+            pool_backward_pixels(&v, &d, true, c, w, at, dy_at, dst);
+    }
+    store_rows(sink, h, w, n, 2 * y0, 2 * rows, bands, scratch);
+}
+
+/* ---- Up-sampling ----------------------------------------------------------------------------- */
+
+/* A large pixel lies between small pixels i and next: value = w0 * [i] + w1 * [next]. */
+typedef struct {
+    int i, next;
+    float w0, w1;
+} up_weight;
+
+INLINE up_weight up_weight_of(int small, int target)
+{
+    float scale = small > 1 ? (float)(small - 1) / (float)(2 * small - 1) : 0.0f;
+    float at = scale * (float)target;
+    int i = min_int((int)at, small - 1);
+    float w1 = at - (float)i;
+    return (up_weight){i, min_int(i + 1, small - 1), 1.0f - w1, w1};
+}
+
+INLINE void up_pixel(const float *top, const float *bottom, const up_weight *wx, float w0, float w1,
+                     size_t channels, size_t c, float *dst, bool lane)
+{
+    size_t a = (size_t)wx->i * channels + c, b = (size_t)wx->next * channels + c;
+    vf x0 = v_splat(wx->w0), x1 = v_splat(wx->w1);
+    vf upper = v_fma(x0, v_get(top + a, lane), x1 * v_get(top + b, lane));
+    vf lower = v_fma(x0, v_get(bottom + a, lane), x1 * v_get(bottom + b, lane));
+    v_put(dst + c, v_fma(v_splat(w0), upper, v_splat(w1) * lower), lane);
+}
+
+static void upsample(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst,
+                     float *scratch)
+{
+    view v = view_of(source, n, (size_t)h * (size_t)w);
+    size_t channels = (size_t)v.c, row = (size_t)w * channels;
+    int held[2] = {-1, -1}; /* which small row each half of scratch holds: row y is in half y % 2 */
+    dst += ((size_t)n * (size_t)(2 * h) + (size_t)y0) * 2 * row;
+    for (int y = y0; y < y0 + rows; y++) {
+        up_weight wy = up_weight_of(h, y);
+        const int need[2] = {wy.i, wy.next};
+        for (int q = 0; q < 2; q++) {
+            float *half = scratch + (size_t)(need[q] % 2) * row;
+            if (held[need[q] % 2] != need[q])
+                fill_run(&v, 0, v.c, (size_t)need[q] * row, w, half, channels);
+            held[need[q] % 2] = need[q];
+        }
+        const float *top = scratch + (size_t)(wy.i % 2) * row;
+        const float *bottom = scratch + (size_t)(wy.next % 2) * row;
+        for (int x = 0; x < 2 * w; x++, dst += channels) {
+            up_weight wx = up_weight_of(w, x);
+            size_t c = 0;
+            for (; c + (size_t)VW <= channels; c += (size_t)VW)
+                up_pixel(top, bottom, &wx, wy.w0, wy.w1, channels, c, dst, false);
+            for (; c < channels; c++)
+                up_pixel(top, bottom, &wx, wy.w0, wy.w1, channels, c, dst, true);
+        }
+    }
+}
+
+/* The large pixels that read small pixel i, and how much of it: at most UP_READERS of them. */
+#define UP_READERS 6
+
+typedef struct {
+    int first, count;
+    float weight[UP_READERS];
+} up_readers;
+
+INLINE up_readers up_readers_of(int small, int i)
+{
+    up_readers r = {.first = max_int(2 * i - 2, 0)};
+    int end = min_int(2 * i + 4, 2 * small);
+    for (int target = r.first; target < end; target++) {
+        up_weight w = up_weight_of(small, target);
+        r.weight[r.count++] = (w.i == i ? w.w0 : 0.0f) + (w.next == i ? w.w1 : 0.0f);
+    }
+    while (r.count > 1 && r.weight[r.count - 1] == 0.0f)
+        r.count--;
+    return r;
+}
+
+INLINE void up_backward_pixel(const view *dy, view_form form, const up_readers *ry,
+                              const up_readers *rx, int wide, int c, float *dst, bool lane)
+{
+    view_coefs k = view_coefs_get(dy, form, c, lane);
+    size_t channels = (size_t)dy->c;
+    vf sum = v_zero();
+    for (int y = 0; y < ry->count; y++) {
+        size_t pixel = (size_t)(ry->first + y) * (size_t)wide + (size_t)rx->first;
+        size_t i = pixel * channels + (size_t)c;
+        vf row = v_zero();
+        for (int x = 0; x < rx->count; x++, i += channels)
+            row = v_fma(v_splat(rx->weight[x]), view_value(dy, form, &k, i, lane), row);
+        sum = v_fma(v_splat(ry->weight[y]), row, sum);
+    }
+    v_put(dst, sum, lane);
+}
+
+INLINE void up_backward_channels(const view *dy, view_form form, const up_readers *ry,
+                                 const up_readers *rx, int wide, float *dst)
+{
+    int c = 0;
+    for (; c + VW <= dy->c; c += VW)
+        up_backward_pixel(dy, form, ry, rx, wide, c, dst + c, false);
+    for (; c < dy->c; c++)
+        up_backward_pixel(dy, form, ry, rx, wide, c, dst + c, true);
+}
+
+static void upsample_backward(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
+                              int y0, int rows, int bands, float *scratch)
+{
+    view v = view_of(dy, n, (size_t)(2 * h) * (size_t)(2 * w));
+    float *dst = scratch;
+    for (int y = y0; y < y0 + rows; y++) {
+        up_readers ry = up_readers_of(h, y);
+        for (int x = 0; x < w; x++, dst += v.c) {
+            up_readers rx = up_readers_of(w, x);
+            if (v.form == FORM_COPY)
+                up_backward_channels(&v, FORM_COPY, &ry, &rx, 2 * w, dst);
+            else
+                up_backward_channels(&v, v.form, &ry, &rx, 2 * w, dst);
+        }
+    }
+    store_rows(sink, h, w, n, y0, rows, bands, scratch);
+}
+
+#endif

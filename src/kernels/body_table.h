@@ -1,0 +1,33 @@
+/*
+ * All bodies, and the table of them. An isa_*.c file includes this once, after it has defined
+ *     SUMI_VB        bytes in a vector
+ *     MR             pixels in a micro-kernel, with 2 vectors of outputs each (6, 10 or 14)
+ *     STRIP_VECTORS  vectors of channels that fill and store take at a time
+ *     TILE_FLOATS    floats of strip and result in a tile, so that both stay in L2
+ *     TABLE_NAME     what SUMI_ISA calls it
+ */
+#include "kernels/body_conv.h"
+#include "kernels/body_elementwise.h"
+#include "kernels/body_resize.h"
+
+static const sumi_kernels table = {
+    .name = TABLE_NAME,
+    .vector_floats = VW,
+    .conv_plan = conv_plan,
+    .conv_pack = conv_pack,
+    .conv_tile = conv_tile,
+    .wgrad_images = wgrad_images,
+    .wgrad_finish = wgrad_finish,
+    .fill = body_fill,
+    .store = body_store,
+    .pool = pool,
+    .pool_backward = pool_backward,
+    .upsample = upsample,
+    .upsample_backward = upsample_backward,
+    .column_sum = column_sum,
+    .adam = adam,
+    .ema = ema,
+    .axpby = axpby,
+    .squared_error = squared_error,
+    .all_finite = all_finite,
+};

@@ -1,0 +1,17 @@
+/*
+ * The table for 64-bit ARM: 32 registers hold 10 x 2 accumulators.
+ */
+#include "kernels/isa.h"
+
+#if defined(__aarch64__)
+#define SUMI_VB 16
+#define MR 10
+#define STRIP_VECTORS 4
+#define TILE_FLOATS (64 * 1024)
+#define TABLE_NAME "neon"
+#include "kernels/body_table.h"
+
+const sumi_kernels *const sumi_kernels_neon = &table;
+#else
+const sumi_kernels *const sumi_kernels_neon = NULL;
+#endif

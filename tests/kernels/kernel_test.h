@@ -1,0 +1,298 @@
+/*
+ * What the kernel tests share: random tensors, sources and sinks with everything pending on them,
+ * plain double-precision references, and a driver that runs a convolution tile by tile.
+ */
+#ifndef SUMI_KERNEL_TEST_H
+#define SUMI_KERNEL_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/kernels.h"
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+/* A 64-bit LCG (Knuth's MMIX constants), high bits only: uniform in [-1, 1). */
+static inline float test_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(*state >> 32) / 2147483648.0f;
+}
+
+static inline float *test_floats(size_t count, uint64_t seed)
+{
+    float *x = malloc((count + 1) * sizeof *x);
+    assert_non_null(x);
+    uint64_t state = seed * 2654435761u + 12345;
+    for (size_t i = 0; i < count; i++)
+        x[i] = test_random(&state);
+    return x;
+}
+
+/* 64-byte aligned and exactly as long as asked for (rounded to 64 bytes), filled with NaN: a read
+ * of what was not written shows. */
+static inline float *test_scratch(size_t count)
+{
+    size_t bytes = (count * sizeof(float) + 63) / 64 * 64 + 64;
+    float *x = aligned_alloc(64, bytes);
+    assert_non_null(x);
+    for (size_t i = 0; i < bytes / sizeof(float); i++)
+        x[i] = NAN;
+    return x;
+}
+
+static inline double *test_doubles(size_t count)
+{
+    double *x = calloc(count + 1, sizeof *x);
+    assert_non_null(x);
+    return x;
+}
+
+/* ||x - want|| / ||want|| */
+static inline double test_error(const float *x, const double *want, size_t count)
+{
+    double error = 0.0, norm = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        error += (x[i] - want[i]) * (x[i] - want[i]);
+        norm += want[i] * want[i];
+    }
+    return isnan(error) ? INFINITY : sqrt(error / (norm > 0.0 ? norm : 1.0));
+}
+
+static inline void test_close(const float *x, const double *want, size_t count, double limit,
+                              const char *what)
+{
+    double error = test_error(x, want, count);
+    if (!(error <= limit))
+        fail_msg("%s: relative error %.3g, limit %.3g", what, error, limit);
+}
+
+/* ---- Sources --------------------------------------------------------------------------------- */
+
+/* What is pending on a source, as bits. */
+enum {
+    HAS_AFFINE = 1,
+    HAS_RELU = 2,
+    HAS_POST = 4,
+    IS_GRADIENT = 8,
+    HAS_NORM = 16,  /* ga, gb, gk */
+    PER_IMAGE = 32, /* coefficients differ from image to image */
+};
+
+/* Fills s with random tensors that test_source_free releases. */
+static inline void test_source(sumi_source *s, int n, int pixels, int c, int bits, uint64_t seed)
+{
+    size_t count = (size_t)n * (size_t)pixels * (size_t)c, row = (size_t)c;
+    size_t rows = (bits & PER_IMAGE) != 0 ? (size_t)n : 1;
+    bool gradient = (bits & IS_GRADIENT) != 0;
+    *s = (sumi_source){.c = c, .coef_stride = rows > 1 ? row : 0};
+    s->act = (bits & HAS_RELU) != 0 ? SUMI_ACT_RELU : SUMI_ACT_NONE;
+    if (!gradient || (bits & (HAS_RELU | HAS_NORM)) != 0)
+        s->r = test_floats(count, seed);
+    if (gradient)
+        s->g = test_floats(count, seed + 1);
+    if ((bits & HAS_AFFINE) != 0) {
+        s->scale = test_floats(rows * row, seed + 2);
+        s->shift = test_floats(rows * row, seed + 3);
+    }
+    if ((bits & HAS_POST) != 0) {
+        s->post = test_floats(rows * row, seed + 4);
+        s->post_stride = s->coef_stride;
+    }
+    if ((bits & HAS_NORM) != 0) {
+        s->ga = test_floats(rows * row, seed + 5);
+        s->gb = test_floats(rows * row, seed + 6);
+        s->gk = test_floats(rows * row, seed + 7);
+    }
+}
+
+static inline void test_source_free(sumi_source *s)
+{
+    const float *all[] = {s->r, s->g, s->scale, s->shift, s->post, s->ga, s->gb, s->gk};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        free((void *)(uintptr_t)all[i]);
+}
+
+static inline double test_coef(const float *row, size_t stride, int n, int c, double missing)
+{
+    return row != NULL ? (double)row[(size_t)n * stride + (size_t)c] : missing;
+}
+
+/* kernels.h's formulas, word for word. */
+static inline double test_value(const sumi_source *s, int pixels, int n, int pixel, int c)
+{
+    size_t i = ((size_t)n * (size_t)pixels + (size_t)pixel) * (size_t)s->c + (size_t)c;
+    double scale = test_coef(s->scale, s->coef_stride, n, c, 1.0);
+    double shift = test_coef(s->shift, s->coef_stride, n, c, 0.0);
+    double r = s->r != NULL ? (double)s->r[i] : 0.0;
+    double z = scale * r + shift;
+    bool relu = s->act == SUMI_ACT_RELU;
+    if (s->g == NULL)
+        return (relu && z <= 0.0 ? 0.0 : z) + test_coef(s->post, s->post_stride, n, c, 0.0);
+    double d = relu && z <= 0.0 ? 0.0 : (double)s->g[i];
+    if (s->ga == NULL)
+        return d * scale;
+    return test_coef(s->ga, s->coef_stride, n, c, 1.0) * d +
+           test_coef(s->gb, s->coef_stride, n, c, 0.0) * r +
+           test_coef(s->gk, s->coef_stride, n, c, 0.0);
+}
+
+/* Channel c of the concatenation; 0 outside of the image. */
+static inline double test_value_at(const sumi_source *sources, int h, int w, int n, int y, int x,
+                                   int c)
+{
+    if (y < 0 || y >= h || x < 0 || x >= w)
+        return 0.0;
+    for (; c >= sources->c; sources++)
+        c -= sources->c;
+    return test_value(sources, h * w, n, y * w + x, c);
+}
+
+/* All values of a source, as doubles. */
+static inline double *test_values(const sumi_source *s, int n, int pixels)
+{
+    double *out = test_doubles((size_t)n * (size_t)pixels * (size_t)s->c);
+    double *to = out;
+    for (int i = 0; i < n; i++)
+        for (int p = 0; p < pixels; p++)
+            for (int c = 0; c < s->c; c++)
+                *to++ = test_value(s, pixels, i, p, c);
+    return out;
+}
+
+/* ---- Convolution ----------------------------------------------------------------------------- */
+
+/* [n][h][w][cout] of a forward convolution or input gradient; weights as the layer keeps them. */
+static inline double *test_conv_reference(const sumi_conv_spec *s, const sumi_source *sources,
+                                          const float *weights, const float *scale, int n)
+{
+    size_t pixels = (size_t)n * (size_t)(s->h * s->w);
+    int pad = s->ksize / 2, taps = s->ksize * s->ksize;
+    double *x = test_doubles(pixels * (size_t)s->cin);
+    double *out = test_doubles(pixels * (size_t)s->cout);
+    for (size_t p = 0, i = 0; p < pixels; p++)
+        for (int c = 0; c < s->cin; c++, i++)
+            x[i] = test_value_at(sources, s->h, s->w, (int)p / (s->h * s->w), (int)p / s->w % s->h,
+                                 (int)p % s->w, c);
+    for (size_t p = 0; p < pixels; p++) {
+        double *to = out + p * (size_t)s->cout;
+        int py = (int)p / s->w % s->h, px = (int)p % s->w;
+        for (int t = 0; t < taps; t++) {
+            int y = py + t / s->ksize - pad, xx = px + t % s->ksize - pad;
+            if (y < 0 || y >= s->h || xx < 0 || xx >= s->w)
+                continue;
+            const double *from =
+                x + ((size_t)((int)p / (s->h * s->w) * s->h + y) * (size_t)s->w + (size_t)xx) *
+                        (size_t)s->cin;
+            for (int c = 0; c < s->cin; c++) {
+                for (int k = 0; k < s->cout; k++) {
+                    bool flip = s->direction == SUMI_CONV_DGRAD;
+                    size_t at = flip ? ((size_t)(taps - 1 - t) * (size_t)s->cout + (size_t)k) *
+                                               (size_t)s->cin +
+                                           (size_t)c
+                                     : ((size_t)t * (size_t)s->cin + (size_t)c) * (size_t)s->cout +
+                                           (size_t)k;
+                    double factor = scale == NULL ? 1.0 : (double)scale[flip ? c : k];
+                    to[k] += from[c] * (double)weights[at] * factor;
+                }
+            }
+        }
+    }
+    free(x);
+    return out;
+}
+
+/* How test_conv_run cuts the work: 0 stands for what the spec says. */
+typedef struct {
+    int images; /* at most this many at a time */
+    int kn;     /* output channels a tile; rounded up to the spec's kblock */
+    int pack_pieces;
+} test_cut;
+
+static inline void test_conv_run(const sumi_kernels *table, const sumi_conv *conv,
+                                 const float *weights, const float *scale, int n, test_cut cut)
+{
+    const sumi_conv_spec *s = conv->spec;
+    float *packed = test_scratch(s->packed_floats), *scratch = test_scratch(s->scratch_floats);
+    int pieces = cut.pack_pieces > 0 ? cut.pack_pieces : 1;
+    for (int i = 0; i < pieces; i++)
+        table->conv_pack(s, weights, scale, packed, i, pieces);
+    sumi_conv run = *conv;
+    run.packed = packed;
+    int step = s->images;
+    if (cut.images > 0 && cut.images < step)
+        step = cut.images;
+    int kstep = s->cout;
+    if (cut.kn > 0)
+        kstep = (cut.kn + s->kblock - 1) / s->kblock * s->kblock;
+    for (int n0 = 0; n0 < n; n0 += step)
+        for (int band = 0; band < s->bands; band++)
+            for (int k0 = 0; k0 < s->cout; k0 += kstep) {
+                sumi_tile tile = {.n0 = n0,
+                                  .images = n - n0 < step ? n - n0 : step,
+                                  .band = band,
+                                  .y0 = band * s->rows,
+                                  .rows = s->rows,
+                                  .k0 = k0,
+                                  .kn = s->cout - k0 < kstep ? s->cout - k0 : kstep};
+                if (tile.y0 + tile.rows > s->h)
+                    tile.rows = s->h - tile.y0;
+                table->conv_tile(&run, &tile, scratch);
+            }
+    free(packed);
+    free(scratch);
+}
+
+/* dw [taps][cin][cout] */
+static inline double *test_wgrad_reference(const sumi_conv_spec *s, const sumi_source *sources,
+                                           const sumi_source *dy, int n)
+{
+    int pad = s->ksize / 2, taps = s->ksize * s->ksize;
+    double *dw = test_doubles((size_t)taps * (size_t)s->cin * (size_t)s->cout);
+    double *g = test_values(dy, n, s->h * s->w);
+    for (int p = 0; p < n * s->h * s->w; p++) {
+        int i = p / (s->h * s->w), py = p / s->w % s->h, px = p % s->w;
+        for (int t = 0; t < taps; t++) {
+            for (int c = 0; c < s->cin; c++) {
+                double x = test_value_at(sources, s->h, s->w, i, py + t / s->ksize - pad,
+                                         px + t % s->ksize - pad, c);
+                double *to = dw + ((size_t)t * (size_t)s->cin + (size_t)c) * (size_t)s->cout;
+                for (int k = 0; x != 0.0 && k < s->cout; k++)
+                    to[k] += x * g[(size_t)p * (size_t)s->cout + (size_t)k];
+            }
+        }
+    }
+    free(g);
+    return dw;
+}
+
+/* Partials of `group` images each, summed into dw. */
+static inline void test_wgrad_run(const sumi_kernels *table, const sumi_wgrad *wgrad, int n,
+                                  int group, float *dw, bool accumulate, int pieces)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int count = (n + group - 1) / group;
+    float *partials = calloc(s->partial_floats * (size_t)count + 1, sizeof(float));
+    float *scratch = test_scratch(s->scratch_floats);
+    assert_non_null(partials);
+    for (int i = 0; i < count; i++) {
+        int n1 = (i + 1) * group < n ? (i + 1) * group : n;
+        table->wgrad_images(wgrad, i * group, n1, partials + (size_t)i * s->partial_floats,
+                            scratch);
+    }
+    for (int i = 0; i < pieces; i++)
+        table->wgrad_finish(s, partials, count, dw, accumulate, i, pieces);
+    free(partials);
+    free(scratch);
+}
+
+#endif
