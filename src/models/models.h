@@ -22,6 +22,19 @@ struct sumi_model {
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
 void sumi_build_seed(sumi_graph *graph, const sumi_model_config *config);
 
+/* The blocks of that network, for graphs of one's own (and its tests): twice 3x3 convolution, batch
+ * norm, ReLU, after a shift by an MLP of the time embedding. */
+typedef struct {
+    int conv[2], norm[2], linear[2]; /* layers */
+} sumi_seed_block;
+sumi_seed_block sumi_seed_block_declare(sumi_graph *graph, const char *name, int in, int out);
+/* t may be an edge of count 0: then there is no shift (the tutorial's t=None). */
+sumi_edge sumi_seed_block_run(sumi_graph *graph, const sumi_seed_block *block, sumi_edge x,
+                              sumi_edge t);
+
+/* Checks ranges: channels 1..64, time_dim 1..4096, base_channels 1..1024, timesteps 1..100000,
+ * 0 < beta_start <= beta_end < 1. */
+sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error *err);
 sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, sumi_error *err);
 void sumi_model_release(sumi_model *model);
 

@@ -1,0 +1,328 @@
+/*
+ * The model object: a graph with weights, what it was made with, and the way to and from a tensor
+ * file. A safetensors file carries the configuration as metadata; a file without it (a bare .pth)
+ * is taken as the seed network, whose sizes follow from the shapes.
+ */
+#include "models/models.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/metadata.h"
+
+/* ---- Creation
+ * -------------------------------------------------------------------------------------- */
+
+static sumi_status check_int(const char *name, int64_t value, int64_t low, int64_t high,
+                             sumi_error *err)
+{
+    if (value >= low && value <= high)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL, "%s must be %lld to %lld, found %lld", name, (long long)low,
+                     (long long)high, (long long)value);
+}
+
+sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error *err)
+{
+    if (!config->preset || strcmp(config->preset, "seed") != 0)
+        return sumi_fail(err, SUMI_EINVAL, "unknown preset '%s'; there is: seed",
+                         config->preset ? config->preset : "(null)");
+    struct {
+        const char *name;
+        int64_t value, low, high;
+    } ints[] = {
+        {"in_channels", config->in_channels, 1, 64},
+        {"out_channels", config->out_channels, 1, 64},
+        {"time_dim", config->time_dim, 1, 4096},
+        {"base_channels", config->base_channels, 1, 1024},
+        {"timesteps", config->timesteps, 1, 100000},
+    };
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
+        sumi_status status = check_int(ints[i].name, ints[i].value, ints[i].low, ints[i].high, err);
+        if (status != SUMI_OK)
+            return status;
+    }
+    if (!(config->beta_start > 0 && config->beta_start <= config->beta_end && config->beta_end < 1))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "betas must be 0 < beta_start <= beta_end < 1, found %g and %g",
+                         (double)config->beta_start, (double)config->beta_end);
+    return SUMI_OK;
+}
+
+/* A number that no other model of this process has: no two live at one address at one time. */
+static uint64_t unique_id(const sumi_model *model)
+{
+    uint64_t address = (uint64_t)(uintptr_t)model;
+    uint32_t place[4] = {(uint32_t)address, (uint32_t)(address >> 32), 0, 0}, mixed[4];
+    sumi_philox((uint64_t)(sumi_time_now() * 1e9), place, mixed);
+    return (uint64_t)mixed[0] << 32 | mixed[1];
+}
+
+/* The graph and what is known of the model, without memory for the weights. */
+static sumi_status prepare(const sumi_model_config *config, sumi_model **out, sumi_error *err)
+{
+    static atomic_uint_fast64_t
+        next_id; /* names models for the cache of networks; no other state */
+    sumi_status status = sumi_model_check_config(config, err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_model *model = sumi_calloc(1, sizeof *model);
+    if (!model)
+        return sumi_fail_memory(err, "a model", sizeof *model);
+    model->id = unique_id(model);
+    sumi_build_seed(&model->graph, config);
+    model->metadata = json_object();
+    if (model->graph.status != SUMI_OK || !model->metadata) {
+        status = model->metadata
+                     ? sumi_fail(err, model->graph.status, "%s", model->graph.error.text)
+                     : sumi_fail_memory(err, "metadata", 0);
+        sumi_model_release(model);
+        return status;
+    }
+    model->info = (sumi_model_info_t){.size = sizeof model->info,
+                                      .in_channels = config->in_channels,
+                                      .out_channels = config->out_channels,
+                                      .time_dim = config->time_dim,
+                                      .base_channels = config->base_channels,
+                                      .timesteps = config->timesteps,
+                                      .beta_start = config->beta_start,
+                                      .beta_end = config->beta_end,
+                                      .parameters = (int64_t)model->graph.params.value_count,
+                                      .tensors = model->graph.params.count,
+                                      .range_hi = 1};
+    snprintf(model->info.preset, sizeof model->info.preset, "%s", config->preset);
+    *out = model;
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, sumi_error *err)
+{
+    sumi_model *model;
+    sumi_status status = prepare(config, &model, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_params_allocate(&model->graph.params, err);
+    if (status != SUMI_OK) {
+        sumi_model_release(model);
+        return status;
+    }
+    sumi_params_init(&model->graph.params, config->seed);
+    *out = model;
+    return SUMI_OK;
+}
+
+void sumi_model_release(sumi_model *model)
+{
+    if (!model)
+        return;
+    sumi_graph_free(&model->graph);
+    json_decref(model->metadata);
+    free(model);
+}
+
+/* ---- To a file
+ * ------------------------------------------------------------------------------------- */
+
+void sumi_model_file_free(sumi_tensor_file *file)
+{
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        free(file->metadata[i].key);
+        free(file->metadata[i].value);
+    }
+    free(file->metadata);
+    free(file->tensors);
+    free(file->buffer);
+    *file = (sumi_tensor_file){0};
+}
+
+static void fill_tensor(const sumi_model *model, const sumi_param *param, const float *values,
+                        void *data, sumi_file_tensor *tensor)
+{
+    const sumi_params *params = &model->graph.params;
+    bool counter = param->kind == SUMI_PARAM_COUNTER;
+    *tensor = (sumi_file_tensor){.name = (char *)param->name,
+                                 .dtype = counter ? SUMI_FILE_I64 : SUMI_FILE_F32,
+                                 .rank = param->rank,
+                                 .data = data};
+    memcpy(tensor->shape, param->shape, sizeof param->shape);
+    tensor->bytes = param->count * (counter ? sizeof(int64_t) : sizeof(float));
+    if (counter)
+        memcpy(data, params->counters + param->offset, tensor->bytes);
+    else
+        sumi_param_export(param, sumi_param_trainable(param) ? values : params->statistics, data);
+}
+
+sumi_status sumi_model_to_file(const sumi_model *model, const float *values, sumi_tensor_file *out,
+                               sumi_error *err)
+{
+    const sumi_params *params = &model->graph.params;
+    size_t bytes = (params->value_count + params->statistic_count) * sizeof(float) +
+                   (size_t)params->count * sizeof(int64_t) * 2;
+    *out = (sumi_tensor_file){.count = (size_t)params->count};
+    out->tensors = sumi_calloc((size_t)params->count, sizeof *out->tensors);
+    out->buffer = sumi_calloc(bytes, 1);
+    if (!out->tensors || !out->buffer) {
+        sumi_model_file_free(out);
+        return sumi_fail_memory(err, "a copy of the weights", bytes);
+    }
+    uint8_t *data = out->buffer;
+    for (int i = 0; i < params->count; i++) {
+        fill_tensor(model, &params->items[i], values ? values : params->values, data,
+                    &out->tensors[i]);
+        data += (out->tensors[i].bytes + 7) / 8 * 8; /* keep int64 aligned */
+    }
+    sumi_status status = sumi_metadata_to_file(model, out, err);
+    if (status != SUMI_OK)
+        sumi_model_file_free(out);
+    return status;
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t a = strlen(text), b = strlen(ending);
+    return a >= b && strcmp(text + a - b, ending) == 0;
+}
+
+sumi_status sumi_model_write(const char *path, const sumi_model *model, const float *values,
+                             sumi_error *err)
+{
+    bool pth = ends_with(path, ".pth") || ends_with(path, ".pt");
+    if (!pth && !ends_with(path, ".safetensors"))
+        return sumi_fail(err, SUMI_EINVAL, "%s: a model's file ends in .safetensors or .pth", path);
+    sumi_tensor_file file;
+    sumi_status status = sumi_model_to_file(model, values, &file, err);
+    if (status != SUMI_OK)
+        return status;
+    status = pth ? sumi_pth_write(path, &file, err) : sumi_safetensors_write(path, &file, err);
+    sumi_model_file_free(&file);
+    return status;
+}
+
+/* ---- From a file
+ * ----------------------------------------------------------------------------------- */
+
+static void shape_text(const int64_t *shape, int rank, char *out, size_t size)
+{
+    size_t at = (size_t)snprintf(out, size, "[");
+    for (int i = 0; i < rank && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, i ? ", %lld" : "%lld", (long long)shape[i]);
+    if (at < size)
+        snprintf(out + at, size - at, "]");
+}
+
+static sumi_status check_tensor(const char *path, const sumi_tensor_file *file,
+                                const sumi_param *param, sumi_error *err)
+{
+    const sumi_file_tensor *tensor = sumi_tensor_file_find(file, param->name);
+    if (!tensor)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' is missing", path, param->name);
+    bool same = tensor->rank == param->rank;
+    for (int i = 0; same && i < param->rank; i++)
+        same = tensor->shape[i] == param->shape[i];
+    if (!same) {
+        char expected[96], found[200];
+        shape_text(param->shape, param->rank, expected, sizeof expected);
+        shape_text(tensor->shape, tensor->rank, found, sizeof found);
+        return sumi_fail(err, SUMI_ESHAPE, "%s: tensor '%s' should be %s, found %s", path,
+                         param->name, expected, found);
+    }
+    bool integer = tensor->dtype == SUMI_FILE_I64 || tensor->dtype == SUMI_FILE_I32;
+    bool real = tensor->dtype == SUMI_FILE_F32 || tensor->dtype == SUMI_FILE_F64 ||
+                tensor->dtype == SUMI_FILE_F16 || tensor->dtype == SUMI_FILE_BF16;
+    if (param->kind == SUMI_PARAM_COUNTER ? !integer : !real)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' has type %s, expected %s", path,
+                         param->name, sumi_dtype_name(tensor->dtype),
+                         param->kind == SUMI_PARAM_COUNTER ? "I64" : "F32");
+    return SUMI_OK;
+}
+
+/* Every tensor of the model is there as it should be, and no other. */
+static sumi_status check_tensors(const char *path, const sumi_tensor_file *file,
+                                 const sumi_params *params, sumi_error *err)
+{
+    for (int i = 0; i < params->count; i++) {
+        sumi_status status = check_tensor(path, file, &params->items[i], err);
+        if (status != SUMI_OK)
+            return status;
+    }
+    for (size_t i = 0; i < file->count; i++) {
+        bool known = false;
+        for (int j = 0; j < params->count && !known; j++)
+            known = strcmp(file->tensors[i].name, params->items[j].name) == 0;
+        if (!known)
+            return sumi_fail(err, SUMI_EFORMAT, "%s: unexpected tensor '%s'", path,
+                             file->tensors[i].name);
+    }
+    if (file->count != (size_t)params->count)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: %zu tensors, expected %d: a name occurs twice",
+                         path, file->count, params->count);
+    return SUMI_OK;
+}
+
+static sumi_status import_tensor(const char *path, const sumi_file_tensor *tensor,
+                                 const sumi_param *param, sumi_params *params, sumi_error *err)
+{
+    if (param->kind == SUMI_PARAM_COUNTER) {
+        sumi_file_tensor_to_i64(tensor, params->counters + param->offset);
+        return SUMI_OK;
+    }
+    float *values = malloc(param->count * sizeof *values);
+    if (!values)
+        return sumi_fail_memory(err, param->name, param->count * sizeof *values);
+    sumi_file_tensor_to_f32(tensor, values);
+    sumi_status status = SUMI_OK;
+    for (size_t i = 0; i < param->count && status == SUMI_OK; i++) {
+        if (!isfinite(values[i]))
+            status = sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' has %s at element %zu", path,
+                               param->name, isnan(values[i]) ? "NaN" : "an infinity", i);
+        else if (param->kind == SUMI_PARAM_VARIANCE && values[i] < 0)
+            status = sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' has a negative variance %g",
+                               path, param->name, (double)values[i]);
+    }
+    if (status == SUMI_OK)
+        sumi_param_import(param, values,
+                          sumi_param_trainable(param) ? params->values : params->statistics);
+    free(values);
+    return status;
+}
+
+sumi_status sumi_model_from_file(const char *path, const sumi_tensor_file *file, sumi_model **out,
+                                 sumi_error *err)
+{
+    sumi_model_config config;
+    sumi_status status = sumi_metadata_config(path, file, &config, err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_model *model;
+    status = prepare(&config, &model, err);
+    if (status != SUMI_OK)
+        return sumi_fail_prefix(err, SUMI_EFORMAT, path);
+    sumi_params *params = &model->graph.params;
+    status = check_tensors(path, file, params, err);
+    if (status == SUMI_OK)
+        status = sumi_params_allocate(params, err);
+    for (int i = 0; i < params->count && status == SUMI_OK; i++)
+        status = import_tensor(path, sumi_tensor_file_find(file, params->items[i].name),
+                               &params->items[i], params, err);
+    if (status == SUMI_OK)
+        status = sumi_metadata_from_file(path, file, model, err);
+    if (status != SUMI_OK) {
+        sumi_model_release(model);
+        return status;
+    }
+    *out = model;
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *err)
+{
+    sumi_tensor_file file;
+    sumi_status status = sumi_tensor_file_read(path, &file, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_model_from_file(path, &file, out, err);
+    sumi_tensor_file_free(&file);
+    return status;
+}

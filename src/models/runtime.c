@@ -1,0 +1,88 @@
+/*
+ * What a context owns for computing: threads, a kernel table, and the few networks that were used
+ * last, so that predicting again with the same model and size plans and packs nothing.
+ */
+#include "models/models.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err)
+{
+    *runtime = (sumi_runtime){0};
+    atomic_init(&runtime->cancel, 0);
+    runtime->kernels = sumi_kernels_pick(isa);
+    if (!runtime->kernels)
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
+                         "instruction set '%s' is unknown or this CPU lacks it; try generic", isa);
+    return sumi_pool_create(threads > 0 ? threads : sumi_cpu_count(), &runtime->pool, err);
+}
+
+static void drop(sumi_cached_network *cached)
+{
+    sumi_network_free(cached->network);
+    *cached = (sumi_cached_network){0};
+}
+
+void sumi_runtime_close(sumi_runtime *runtime)
+{
+    for (int i = 0; i < SUMI_CACHED_NETWORKS; i++)
+        drop(&runtime->cache[i]);
+    sumi_pool_free(runtime->pool);
+    runtime->pool = NULL;
+}
+
+void sumi_runtime_forget(sumi_runtime *runtime, uint64_t model_id)
+{
+    for (int i = 0; i < SUMI_CACHED_NETWORKS; i++)
+        if (runtime->cache[i].model_id == model_id)
+            drop(&runtime->cache[i]);
+}
+
+bool sumi_runtime_cancelled(const sumi_runtime *runtime)
+{
+    return atomic_load(&runtime->cancel) != 0;
+}
+
+static bool fits(const sumi_cached_network *cached, const sumi_model *model, int n_max, int h,
+                 int w)
+{
+    return cached->network && cached->model_id == model->id && cached->config.n_max >= n_max &&
+           cached->config.h == h && cached->config.w == w;
+}
+
+sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model, int n_max, int h,
+                                   int w, sumi_network **out, sumi_error *err)
+{
+    sumi_cached_network *slot = &runtime->cache[0];
+    for (int i = 0; i < SUMI_CACHED_NETWORKS; i++) {
+        sumi_cached_network *cached = &runtime->cache[i];
+        if (fits(cached, model, n_max, h, w)) {
+            slot = cached;
+            break;
+        }
+        if (cached->used < slot->used)
+            slot = cached;
+    }
+    if (!fits(slot, model, n_max, h, w)) {
+        sumi_plan_config config = {
+            .mode = SUMI_MODE_PREDICT, .n_max = n_max, .h = h, .w = w, .force = -1};
+        sumi_network *network;
+        sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool,
+                                                 &config, &network, err);
+        if (status != SUMI_OK)
+            return status;
+        drop(slot);
+        *slot = (sumi_cached_network){.network = network,
+                                      .model_id = model->id,
+                                      .generation = model->generation,
+                                      .config = config};
+    }
+    if (slot->generation != model->generation) {
+        sumi_network_weights_changed(slot->network);
+        slot->generation = model->generation;
+    }
+    slot->used = ++runtime->clock;
+    *out = slot->network;
+    return SUMI_OK;
+}
