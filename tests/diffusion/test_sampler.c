@@ -1,0 +1,363 @@
+/*
+ * The solvers and the sampling loop.
+ *
+ * Where the data are normal, N(mean, sd^2) in every pixel, the best prediction of eps is known:
+ *     E[eps | x_t] = sqrt(1 - a) (x_t - sqrt(a) mean) / (a sd^2 + 1 - a),  a = alpha_bar_t,
+ * which is affine in x_t. So each step is affine too, and mean and variance of what a solver draws
+ * follow from a recursion over two numbers, written down here a second time in double precision.
+ */
+#include "diffusion/diffusion.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "golden.h"
+
+#define MEAN 0.3
+#define SD 0.2
+
+typedef struct {
+    sumi_schedule schedule;
+    size_t count;
+    int calls, looks, done, stop_look, stop_done;
+    int32_t last_t;
+    double worst_x_0;
+    sumi_status fail;
+} fixture;
+
+/* Chunks of a serial pool: most tests need no threads. */
+static sumi_pool *pool_of(int threads)
+{
+    sumi_pool *pool;
+    assert_int_equal(sumi_pool_create(threads, &pool, NULL), SUMI_OK);
+    return pool;
+}
+
+static const sumi_solver *solver_of(const char *name)
+{
+    const sumi_solver *solver;
+    assert_int_equal(sumi_solver_find(name, &solver, NULL), SUMI_OK);
+    return solver;
+}
+
+/* E[eps | x] = slope * x + offset. */
+static void best_prediction(double a, double *slope, double *offset)
+{
+    *slope = sqrt(1 - a) / (a * SD * SD + 1 - a);
+    *offset = -*slope * sqrt(a) * MEAN;
+}
+
+static sumi_status predict_normal(void *user, const float *x, const int32_t *t, int n, float *eps)
+{
+    fixture *f = user;
+    f->calls++;
+    for (int i = 0; i < n; i++) {
+        double slope, offset;
+        best_prediction(sumi_alpha_bar(&f->schedule, t[i]), &slope, &offset);
+        for (size_t k = (size_t)i * f->count; k < (size_t)(i + 1) * f->count; k++)
+            eps[k] = (float)(slope * (double)x[k] + offset);
+    }
+    return f->fail;
+}
+
+/* The function that make_golden.py calls `model`. */
+static sumi_status predict_golden(void *user, const float *x, const int32_t *t, int n, float *eps)
+{
+    (void)user;
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < 5; k++)
+            eps[5 * i + k] = x[5 * i + k] * 0.5f + (float)t[i] / 64;
+    }
+    return SUMI_OK;
+}
+
+static void test_same_bits_as_torch(void **state)
+{
+    (void)state;
+    sumi_schedule schedule;
+    assert_int_equal(sumi_schedule_linear(8, .05f, .3f, &schedule, NULL), SUMI_OK);
+    sumi_pool *pool = pool_of(1);
+    sumi_sampling sampling = {.schedule = &schedule,
+                              .solver = solver_of("ddpm"),
+                              .steps = 8,
+                              .n = 3,
+                              .count = 5,
+                              .noise = golden_noise,
+                              .noise_stride = 15,
+                              .pool = pool,
+                              .predict = predict_golden};
+    float x[15];
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
+    assert_memory_equal(x, golden_sample, sizeof x);
+    sumi_pool_free(pool);
+    sumi_schedule_free(&schedule);
+}
+
+static void test_denoise_with_a_time_for_each_image(void **state)
+{
+    (void)state;
+    sumi_schedule schedule;
+    assert_int_equal(sumi_schedule_linear(8, .05f, .3f, &schedule, NULL), SUMI_OK);
+    const int32_t t[] = {1, 8, 5};
+    float x[15], eps[15];
+    memcpy(x, golden_diffused, sizeof x);
+    assert_int_equal(predict_golden(NULL, x, t, 3, eps), SUMI_OK);
+    sumi_denoise(&schedule, t, 3, eps, golden_noise + 45, x, 5);
+    assert_memory_equal(x, golden_denoised, sizeof x);
+    sumi_schedule_free(&schedule);
+}
+
+static void test_last_step_adds_no_noise(void **state)
+{
+    (void)state;
+    sumi_schedule schedule;
+    assert_int_equal(sumi_schedule_linear(1000, .001f, .01f, &schedule, NULL), SUMI_OK);
+    assert_true(sumi_transition_make(&schedule, solver_of("ddpm"), 1, 0, 0).sigma == 0);
+    assert_true(sumi_transition_make(&schedule, solver_of("ddpm"), 20, 0, 0).sigma == 0);
+    assert_true(sumi_transition_make(&schedule, solver_of("ddim"), 20, 0, 1).sigma == 0);
+    assert_true(sumi_transition_make(&schedule, solver_of("ddim"), 20, 10, 0).sigma == 0);
+    assert_true(sumi_transition_make(&schedule, solver_of("ddpm"), 2, 1, 0).sigma > 0);
+    sumi_schedule_free(&schedule);
+}
+
+/* Mean and variance of what `steps` steps make of x_T ~ N(0, 1), from the papers' formulas. */
+static void expected_moments(const sumi_schedule *schedule, int steps, double eta, double *mean,
+                             double *variance)
+{
+    int32_t *t = malloc((size_t)steps * sizeof *t);
+    sumi_timesteps(schedule->timesteps, steps, t);
+    *mean = 0;
+    *variance = 1;
+    for (int i = 0; i < steps; i++) {
+        double a = sumi_alpha_bar(schedule, t[i]);
+        double a_s = sumi_alpha_bar(schedule, i + 1 < steps ? t[i + 1] : 0);
+        double sigma2 = eta * eta * (1 - a_s) / (1 - a) * (1 - a / a_s);
+        double slope, offset;
+        best_prediction(a, &slope, &offset);
+        double add = sqrt(1 - a_s - sigma2) - sqrt(a_s / a) * sqrt(1 - a);
+        double factor = sqrt(a_s / a) + add * slope;
+        *mean = factor * *mean + add * offset;
+        *variance = factor * factor * *variance + sigma2;
+    }
+    free(t);
+}
+
+static void check_moments(const char *solver, int steps, float eta, double expected_eta)
+{
+    fixture f = {.count = 1024};
+    enum { N = 64 };
+    assert_int_equal(sumi_schedule_linear(200, .001f, .1f, &f.schedule, NULL), SUMI_OK);
+    sumi_pool *pool = pool_of(2);
+    sumi_sampling sampling = {.schedule = &f.schedule,
+                              .solver = solver_of(solver),
+                              .steps = steps,
+                              .eta = eta,
+                              .n = N,
+                              .count = f.count,
+                              .seed = 7,
+                              .pool = pool,
+                              .predict = predict_normal,
+                              .user = &f};
+    size_t all = N * f.count;
+    float *x = malloc(all * sizeof *x);
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
+    assert_int_equal(f.calls, steps);
+    double sum = 0, squares = 0, mean, variance;
+    for (size_t i = 0; i < all; i++)
+        sum += (double)x[i];
+    for (size_t i = 0; i < all; i++)
+        squares += ((double)x[i] - sum / (double)all) * ((double)x[i] - sum / (double)all);
+    expected_moments(&f.schedule, steps, expected_eta, &mean, &variance);
+    /* 65,536 draws: their mean is off by SD / 256, their variance by a share of 1 / 181. */
+    assert_true(fabs(sum / (double)all - mean) < 4 * SD / 256);
+    assert_true(fabs(squares / (double)all / variance - 1) < 4. / 181);
+    /* Many steps draw the data's own distribution (ddpm's smaller variance a little less). */
+    if (steps == 200) {
+        assert_true(fabs(mean - MEAN) < .003);
+        assert_true(fabs(sqrt(variance) - SD) < .02);
+    }
+    free(x);
+    sumi_pool_free(pool);
+    sumi_schedule_free(&f.schedule);
+}
+
+static void test_moments_of_normal_data(void **state)
+{
+    (void)state;
+    check_moments("ddpm", 200, 0, 1);
+    check_moments("ddpm", 20, 0, 1);
+    check_moments("ddim", 200, 0, 0);
+    check_moments("ddim", 10, 0, 0);
+    check_moments("ddim", 25, .5f, .5);
+    check_moments("ddim", 1, 0, 0);
+}
+
+static void test_ddim_with_eta_1_is_ddpm(void **state)
+{
+    (void)state;
+    fixture f = {.count = 300};
+    assert_int_equal(sumi_schedule_linear(1000, .001f, .01f, &f.schedule, NULL), SUMI_OK);
+    sumi_pool *pool = pool_of(1);
+    sumi_sampling sampling = {.schedule = &f.schedule,
+                              .solver = solver_of("ddpm"),
+                              .steps = 40,
+                              .n = 2,
+                              .count = f.count,
+                              .seed = 3,
+                              .pool = pool,
+                              .predict = predict_normal,
+                              .user = &f};
+    float ddpm[600], ddim[600];
+    assert_int_equal(sumi_sampling_run(&sampling, ddpm, NULL), SUMI_OK);
+    sampling.solver = solver_of("ddim");
+    sampling.eta = 1;
+    assert_int_equal(sumi_sampling_run(&sampling, ddim, NULL), SUMI_OK);
+    for (int i = 0; i < 600; i++)
+        assert_true(fabsf(ddpm[i] - ddim[i]) < 2e-5f);
+    sumi_pool_free(pool);
+    sumi_schedule_free(&f.schedule);
+}
+
+/* Images 40..46 of seed 5, in one batch or in several, on one thread or three. */
+static void draw(const char *solver, int threads, int batch, float *x)
+{
+    fixture f = {.count = 20000}; /* more than one piece of an image */
+    assert_int_equal(sumi_schedule_linear(50, .01f, .1f, &f.schedule, NULL), SUMI_OK);
+    sumi_pool *pool = pool_of(threads);
+    for (int i = 0; i < 7; i += batch) {
+        sumi_sampling sampling = {.schedule = &f.schedule,
+                                  .solver = solver_of(solver),
+                                  .steps = 5,
+                                  .eta = .7f,
+                                  .n = 7 - i < batch ? 7 - i : batch,
+                                  .count = f.count,
+                                  .seed = 5,
+                                  .first_image = 40 + i,
+                                  .pool = pool,
+                                  .predict = predict_normal,
+                                  .user = &f};
+        assert_int_equal(sumi_sampling_run(&sampling, x + (size_t)i * f.count, NULL), SUMI_OK);
+    }
+    sumi_pool_free(pool);
+    sumi_schedule_free(&f.schedule);
+}
+
+static void test_batch_and_threads_change_no_bit(void **state)
+{
+    (void)state;
+    size_t floats = 7 * 20000, bytes = floats * sizeof(float);
+    float *whole = malloc(bytes), *cut = malloc(bytes);
+    for (int i = 0; i < 2; i++) {
+        const char *solver = sumi_solver_at(i)->name;
+        draw(solver, 1, 7, whole);
+        draw(solver, 3, 2, cut);
+        assert_memory_equal(whole, cut, bytes);
+        draw(solver, 2, 1, cut);
+        assert_memory_equal(whole, cut, bytes);
+    }
+    /* Another image is another picture. */
+    assert_memory_not_equal(whole, whole + 20000, 20000 * sizeof(float));
+    free(whole);
+    free(cut);
+}
+
+static int look(void *user, int step, const float *x_t, const float *x_0, int n)
+{
+    fixture *f = user;
+    assert_true(step < f->last_t);
+    f->last_t = step;
+    for (size_t i = 0; i < (size_t)n * f->count; i++) {
+        double a = sumi_alpha_bar(&f->schedule, step), slope, offset;
+        best_prediction(a, &slope, &offset);
+        double eps = slope * (double)x_t[i] + offset;
+        double implied = ((double)x_t[i] - sqrt(1 - a) * eps) / sqrt(a);
+        f->worst_x_0 = fmax(f->worst_x_0, fabs(implied - (double)x_0[i]));
+    }
+    return ++f->looks == f->stop_look;
+}
+
+static int count_done(void *user, int steps)
+{
+    fixture *f = user;
+    assert_int_equal(steps, ++f->done);
+    return f->done == f->stop_done;
+}
+
+static void test_callbacks(void **state)
+{
+    (void)state;
+    fixture f = {.count = 50, .last_t = 1001};
+    assert_int_equal(sumi_schedule_linear(1000, .001f, .01f, &f.schedule, NULL), SUMI_OK);
+    sumi_pool *pool = pool_of(1);
+    sumi_sampling sampling = {.schedule = &f.schedule,
+                              .solver = solver_of("ddim"),
+                              .steps = 10,
+                              .n = 3,
+                              .count = f.count,
+                              .pool = pool,
+                              .predict = predict_normal,
+                              .on_step = look,
+                              .step_done = count_done,
+                              .user = &f};
+    float x[150];
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
+    assert_int_equal(f.looks, 10);
+    assert_int_equal(f.done, 10);
+    assert_int_equal(f.last_t, 100);
+    assert_true(f.worst_x_0 < 1e-4);
+
+    f.looks = f.calls = f.done = 0;
+    f.last_t = 1001;
+    f.stop_look = 3;
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_CANCELLED);
+    assert_int_equal(f.calls, 3);
+    assert_int_equal(f.done, 2);
+
+    f.looks = f.calls = f.done = 0;
+    f.last_t = 1001;
+    f.stop_look = 0;
+    f.stop_done = 4;
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_CANCELLED);
+    assert_int_equal(f.calls, 4);
+
+    f.calls = 0;
+    f.fail = SUMI_EFORMAT;
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_EFORMAT);
+    assert_int_equal(f.calls, 1);
+    sumi_pool_free(pool);
+    sumi_schedule_free(&f.schedule);
+}
+
+static void test_solver_names(void **state)
+{
+    (void)state;
+    assert_ptr_equal(solver_of(NULL), solver_of("ddpm"));
+    assert_ptr_equal(sumi_solver_at(1), solver_of("ddim"));
+    assert_null(sumi_solver_at(2));
+    assert_null(sumi_solver_at(-1));
+    const sumi_solver *solver = NULL;
+    sumi_error err;
+    assert_int_equal(sumi_solver_find("euler", &solver, &err), SUMI_EINVAL);
+    assert_null(solver);
+    assert_string_equal(err.text, "unknown solver \"euler\", expected one of: ddpm, ddim");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_bits_as_torch),
+        cmocka_unit_test(test_denoise_with_a_time_for_each_image),
+        cmocka_unit_test(test_last_step_adds_no_noise),
+        cmocka_unit_test(test_moments_of_normal_data),
+        cmocka_unit_test(test_ddim_with_eta_1_is_ddpm),
+        cmocka_unit_test(test_batch_and_threads_change_no_bit),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_solver_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
