@@ -13,8 +13,7 @@
 
 #include "base/base.h"
 
-/* ---- Named tensors in memory: what safetensors and .pth hold ------------------------------------
- */
+/* ---- Named tensors in memory: what safetensors and .pth hold --------------------------------- */
 
 enum { SUMI_TENSOR_RANK_MAX = 8 };
 
@@ -68,8 +67,7 @@ bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out);
  * "an HTML page", "a git-lfs pointer", "an empty file", "unknown". By content. */
 const char *sumi_sniff(const uint8_t *data, size_t size);
 
-/* ---- safetensors (safetensors.c) ----------------------------------------------------------------
- */
+/* ---- safetensors (safetensors.c) ------------------------------------------------------------- */
 /* github.com/huggingface/safetensors, format: u64 header size, JSON header, data. Checked: header
  * of at most 100 MB, duplicate names, dtype and shape against offsets, no hole, no overlap, no
  * rest. */
@@ -80,8 +78,7 @@ sumi_status sumi_safetensors_read(const char *path, sumi_tensor_file *out, sumi_
 /* Tensors sorted as given; atomic. */
 sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *file, sumi_error *err);
 
-/* ---- .pth (zip.c, pickle.c, pth.c)
- * ---------------------------------------------------------------- */
+/* ---- .pth (zip.c, pickle.c, pth.c) ----------------------------------------------------------- */
 /* torch.save's ZIP64 archive of stored entries: <root>/data.pkl, <root>/data/0 ... Only a flat dict
  * (or OrderedDict) of name -> tensor is accepted; any other global is refused by name. Written
  * files load with torch.load(weights_only=True). */
@@ -93,8 +90,7 @@ sumi_status sumi_pth_write(const char *path, const sumi_tensor_file *file, sumi_
 /* By content: safetensors or .pth. */
 sumi_status sumi_tensor_file_read(const char *path, sumi_tensor_file *out, sumi_error *err);
 
-/* ---- .npy (npy.c), NumPy format 1.0 to 3.0, C order, little-endian
- * ------------------------------------ */
+/* ---- .npy (npy.c), NumPy format 1.0 to 3.0, C order, little-endian --------------------------- */
 
 typedef enum { SUMI_NPY_F32, SUMI_NPY_F64, SUMI_NPY_U8, SUMI_NPY_I32, SUMI_NPY_I64 } sumi_npy_dtype;
 
@@ -112,8 +108,7 @@ sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
 sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
 void sumi_npy_free(sumi_npy *array);
 
-/* ---- Pictures (image.c: PNG by libpng, JPEG by libjpeg-turbo)
- * -------------------------------------- */
+/* ---- Pictures (image.c: PNG by libpng, JPEG by libjpeg-turbo) -------------------------------- */
 
 typedef struct {
     int height, width,
@@ -136,8 +131,7 @@ void sumi_image_free(sumi_image *image);
 sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
                             sumi_error *err);
 
-/* ---- SVG line plot (svg.c)
- * -------------------------------------------------------------------------- */
+/* ---- SVG line plot (svg.c) ------------------------------------------------------------------- */
 
 typedef struct {
     const char *label; /* NULL: no legend entry */
@@ -156,8 +150,7 @@ typedef struct {
  * Non-finite points break the line. *svg is malloc'ed, NUL-terminated. */
 sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_error *err);
 
-/* ---- JSON (json.c, by jansson)
- * ------------------------------------------------------------------------ */
+/* ---- JSON (json.c, by jansson) --------------------------------------------------------------- */
 
 /* Duplicate keys refused, at most 16 MB; the message has path, line and reason. *out is released
  * by json_decref. */

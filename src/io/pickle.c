@@ -128,6 +128,7 @@ static uint32_t above_mark(const machine *m)
 
 static sumi_status pop(machine *m, uint32_t *index)
 {
+    *index = 0;
     if (above_mark(m) == 0)
         return malformed(m, "takes from an empty stack");
     *index = m->stack[--m->stack_count];
@@ -163,9 +164,9 @@ static sumi_status top(machine *m, sumi_pickle_kind kind, sumi_pickle_value **ou
 
 static sumi_status take(machine *m, size_t size, const uint8_t **out)
 {
+    *out = m->data + m->at;
     if (m->size - m->at < size)
         return malformed(m, "it ends in the middle of an operation");
-    *out = m->data + m->at;
     m->at += size;
     return SUMI_OK;
 }
@@ -261,6 +262,26 @@ static sumi_status op_string(machine *m, size_t length_size)
                 (sumi_pickle_value){.kind = SUMI_PICKLE_STR, .as.string = {(const char *)p, size}});
 }
 
+/* Names the object; the lines of a hostile file may have any length. */
+static sumi_status refuse_global(const machine *m, sumi_pickle_string module,
+                                 sumi_pickle_string name)
+{
+    enum { SHOWN_MAX = 100 };
+    int module_shown = module.size < SHOWN_MAX ? (int)module.size : SHOWN_MAX;
+    int name_shown = name.size < SHOWN_MAX ? (int)name.size : SHOWN_MAX;
+    const char *ending = "Storage";
+    size_t length = strlen(ending);
+    if (string_is(module, "torch") && name.size > length &&
+        memcmp(name.text + name.size - length, ending, length) == 0)
+        return sumi_fail(m->err, SUMI_EUNSUPPORTED,
+                         "%s: byte %zu: tensors of the type torch.%.*s are not supported", m->where,
+                         m->at, name_shown, name.text);
+    return sumi_fail(m->err, SUMI_EUNSUPPORTED,
+                     "%s: byte %zu: it asks for the Python object \"%.*s.%.*s\", which a file of "
+                     "plain tensors does not need; it was refused and nothing was run",
+                     m->where, m->at, module_shown, module.text, name_shown, name.text);
+}
+
 static sumi_status op_global(machine *m)
 {
     sumi_pickle_string module, name;
@@ -272,12 +293,7 @@ static sumi_status op_global(machine *m)
     for (int i = 0; i < GLOBAL_COUNT; i++)
         if (string_is(module, globals[i].module) && string_is(name, globals[i].name))
             return push_integer(m, SUMI_PICKLE_GLOBAL, i);
-    int module_shown = module.size < 100 ? (int)module.size : 100;
-    int name_shown = name.size < 100 ? (int)name.size : 100;
-    return sumi_fail(m->err, SUMI_EUNSUPPORTED,
-                     "%s: byte %zu: it asks for the Python object \"%.*s.%.*s\", which a file of "
-                     "plain tensors does not need; it was refused and nothing was run",
-                     m->where, m->at, module_shown, module.text, name_shown, name.text);
+    return refuse_global(m, module, name);
 }
 
 /* ---- Operations: containers ------------------------------------------------------------------ */

@@ -186,8 +186,9 @@ static sumi_status read_record(const archive *a, const uint8_t **at, const uint8
     if (out->flags & FLAG_ENCRYPTED)
         return bad_entry(a, out, SUMI_EUNSUPPORTED, "it is encrypted");
     if (out->method != 0)
-        return bad_entry(a, out, SUMI_EUNSUPPORTED,
-                         "it is compressed; PyTorch stores its files uncompressed");
+        return bad_entry(
+            a, out, SUMI_EUNSUPPORTED,
+            "it is compressed; only stored entries, as torch.save writes them, are read");
     if (out->flags & ~FLAGS_KNOWN)
         return bad_entry(a, out, SUMI_EUNSUPPORTED, "unknown flags");
     if (out->packed != out->size)
