@@ -73,8 +73,7 @@ SUMI_API const char *sumi_status_name(sumi_status status);
 /* The version of the library that is linked, such as "0.1.0". */
 SUMI_API const char *sumi_version(void);
 
-/* ---- Context: threads, instruction set, plans, the last error ---------------------------------
- */
+/* ---- Context: threads, instruction set, plans, the last error -------------------------------- */
 
 typedef struct sumi_context sumi_context;
 

@@ -12,8 +12,7 @@ void sumi_conv_reserve(sumi_network *net, const sumi_conv_spec *spec)
     sumi_want_scratch(net, spec->scratch_floats);
 }
 
-/* ---- Tiles
- * ----------------------------------------------------------------------------------------- */
+/* ---- Tiles ----------------------------------------------------------------------------------- */
 
 typedef struct {
     const sumi_network *net;
@@ -56,8 +55,7 @@ static void run_tiles(const sumi_network *net, const sumi_conv *conv, int n)
     sumi_parallel_for(net->pool, (int64_t)job.groups * spec->bands * job.splits, tile_task, &job);
 }
 
-/* ---- The unfused executor's store
- * ---------------------------------------------------------------------- */
+/* ---- The unfused executor's store ------------------------------------------------------------ */
 
 typedef struct {
     const sumi_network *net;
@@ -102,8 +100,7 @@ void sumi_conv_run(const sumi_network *net, const sumi_conv *conv, int n, bool u
     sumi_parallel_for(net->pool, (int64_t)n * spec->bands, store_task, &job);
 }
 
-/* ---- Packing
- * --------------------------------------------------------------------------------------- */
+/* ---- Packing --------------------------------------------------------------------------------- */
 
 typedef struct {
     const sumi_network *net;
@@ -127,8 +124,7 @@ void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, con
     sumi_parallel_for(net->pool, PACK_PIECES, pack_task, &job);
 }
 
-/* ---- Weight gradients
- * --------------------------------------------------------------------------------- */
+/* ---- Weight gradients ------------------------------------------------------------------------ */
 
 typedef struct {
     const sumi_network *net;
@@ -178,8 +174,7 @@ void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, int n, int
     sumi_parallel_for(net->pool, FINISH_PIECES, finish_task, &job);
 }
 
-/* ---- Bias gradients
- * ---------------------------------------------------------------------------------- */
+/* ---- Bias gradients -------------------------------------------------------------------------- */
 
 /* Only layers without a norm behind them have one that matters (a vector's, or the small output's),
  * so this runs on the calling thread. */

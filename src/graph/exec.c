@@ -6,8 +6,7 @@
 
 #include "graph/ops.h"
 
-/* ---- Places
- * ---------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 float *sumi_at(const sumi_network *net, sumi_place place)
 {
@@ -38,8 +37,7 @@ float *sumi_gradient_data(const sumi_network *net, int param)
     return net->gradients + net->graph->params.items[param].offset;
 }
 
-/* ---- Sources and sinks
- * ------------------------------------------------------------------------------ */
+/* ---- Sources and sinks ----------------------------------------------------------------------- */
 
 /* The pending norm and activation of a value, forward form. Batch norm has one row for all images.
  */
@@ -142,8 +140,7 @@ void sumi_post_gradients(const sumi_network *net, int node, int bands)
     }
 }
 
-/* ---- The unfused executor's separate pass
- * ------------------------------------------------------------ */
+/* ---- The unfused executor's separate pass ---------------------------------------------------- */
 
 typedef struct {
     const sumi_network *net;
@@ -178,8 +175,7 @@ void sumi_materialise(const sumi_network *net, const sumi_source *sources, int c
     *out = (sumi_source){.r = dst, .c = c};
 }
 
-/* ---- Runs
- * ------------------------------------------------------------------------------------------ */
+/* ---- Runs ------------------------------------------------------------------------------------ */
 
 void sumi_network_weights_changed(sumi_network *net)
 {
@@ -202,8 +198,7 @@ void sumi_network_predict(sumi_network *net, const float *x, const int32_t *t, i
     net->packed_valid = true;
 }
 
-/* ---- Loss
- * ------------------------------------------------------------------------------------------ */
+/* ---- Loss ------------------------------------------------------------------------------------ */
 
 typedef struct {
     const sumi_kernels *kernels;

@@ -10,8 +10,7 @@
 
 #include "graph/ops.h"
 
-/* ---- Growing arrays
- * -------------------------------------------------------------------------------- */
+/* ---- Growing arrays -------------------------------------------------------------------------- */
 
 static bool grow(sumi_graph *graph, void **items, int count, int *capacity, size_t size)
 {
@@ -68,8 +67,7 @@ static sumi_edge add_output(sumi_graph *graph, sumi_node node, int channels, int
     return add_node(graph, node) < 0 ? (sumi_edge){.count = 0} : raw_edge(value);
 }
 
-/* ---- Life
- * ------------------------------------------------------------------------------------------ */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 void sumi_graph_init(sumi_graph *graph, int in_channels, int time_dim)
 {
@@ -88,8 +86,7 @@ void sumi_graph_free(sumi_graph *graph)
     *graph = (sumi_graph){0};
 }
 
-/* ---- Layers
- * ---------------------------------------------------------------------------------------- */
+/* ---- Layers ---------------------------------------------------------------------------------- */
 
 static int declare(sumi_graph *graph, const char *module, const char *leaf, sumi_param param)
 {
@@ -175,8 +172,7 @@ int sumi_graph_batch_norm_layer(sumi_graph *graph, const char *name, int channel
     return add_layer(graph, layer);
 }
 
-/* ---- Nodes
- * ----------------------------------------------------------------------------------------- */
+/* ---- Nodes ----------------------------------------------------------------------------------- */
 
 sumi_edge sumi_graph_image(const sumi_graph *graph)
 {

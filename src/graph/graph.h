@@ -19,8 +19,7 @@
 
 enum { SUMI_SOURCES_MAX = 4, SUMI_NAME_MAX = 96 };
 
-/* ---- Parameters (params.c)
- * ----------------------------------------------------------------------- */
+/* ---- Parameters (params.c) ------------------------------------------------------------------- */
 
 typedef enum {
     SUMI_PARAM_CONV,     /* weight, kept as [kh][kw][in][out]; PyTorch: [out][in][kh][kw] */
@@ -64,8 +63,7 @@ void sumi_params_free(sumi_params *params);
 void sumi_param_export(const sumi_param *param, const float *flat, float *torch_order);
 void sumi_param_import(const sumi_param *param, const float *torch_order, float *flat);
 
-/* ---- Building (graph.c)
- * --------------------------------------------------------------------------- */
+/* ---- Building (graph.c) ---------------------------------------------------------------------- */
 
 typedef struct sumi_op sumi_op;
 
@@ -147,8 +145,7 @@ sumi_edge sumi_graph_upsample(sumi_graph *graph, sumi_edge in);
 void sumi_graph_output(sumi_graph *graph, sumi_edge out);
 int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
 
-/* ---- Networks: a plan and its memory (plan.c, exec.c)
- * ------------------------------------------------ */
+/* ---- Networks: a plan and its memory (plan.c, exec.c) ---------------------------------------- */
 
 typedef enum { SUMI_MODE_PREDICT, SUMI_MODE_TRAIN } sumi_mode;
 

@@ -78,8 +78,7 @@ struct sumi_network {
     float *gradients;
 };
 
-/* ---- plan.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- plan.c ---------------------------------------------------------------------------------- */
 
 /* Asks for memory from time first to last; *place is set when the arena is laid out. */
 void sumi_reserve(sumi_network *net, size_t floats, int first, int last, sumi_place *place,
@@ -90,8 +89,7 @@ int sumi_time_backward(const sumi_network *net, int node);
 int sumi_time_end(const sumi_network *net);
 bool sumi_training(const sumi_network *net);
 
-/* ---- exec.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- exec.c ---------------------------------------------------------------------------------- */
 
 float *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
 float *sumi_value_data(const sumi_network *net, int value);
@@ -113,8 +111,7 @@ void sumi_post_gradients(const sumi_network *net, int node, int bands);
 void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,
                       int w, float *dst, sumi_source *out);
 
-/* ---- conv_run.c: convolutions and linear layers over the thread pool
- * -------------------------------- */
+/* ---- conv_run.c: convolutions and linear layers over the thread pool ------------------------- */
 
 /* Which third of the unfused executor's memory. */
 enum { SUMI_TEMP_INPUT, SUMI_TEMP_GRADIENT, SUMI_TEMP_OUTPUT };

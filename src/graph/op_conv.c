@@ -92,8 +92,7 @@ static void conv_plan(sumi_network *net, int node)
     }
 }
 
-/* ---- Forward
- * --------------------------------------------------------------------------------------- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 
 /* w * s and (b - mean) * s + beta with s = gamma / sqrt(var + eps): the convolution followed by the
  * batch norm in eval mode. */
@@ -154,8 +153,7 @@ static void conv_forward(sumi_network *net, int node)
     sumi_conv_run(net, &conv, net->n, plan->unfused);
 }
 
-/* ---- Backward
- * -------------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 
 static void run_dgrad(sumi_network *net, int node, const sumi_source *dy)
 {

@@ -78,8 +78,7 @@ static double no_cost(const sumi_network *net, int node)
     return 0;
 }
 
-/* ---- Max pool
- * -------------------------------------------------------------------------------------- */
+/* ---- Max pool -------------------------------------------------------------------------------- */
 
 static void pool_plan(sumi_network *net, int node)
 {
@@ -124,8 +123,7 @@ static void pool_backward(sumi_network *net, int node)
 
 const sumi_op sumi_op_max_pool = {"max_pool", pool_plan, pool_forward, pool_backward, no_cost};
 
-/* ---- Upsample
- * -------------------------------------------------------------------------------------- */
+/* ---- Upsample -------------------------------------------------------------------------------- */
 
 static void upsample_plan(sumi_network *net, int node)
 {

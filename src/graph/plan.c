@@ -54,8 +54,7 @@ void sumi_want_scratch(sumi_network *net, size_t floats)
         net->scratch_floats = floats;
 }
 
-/* ---- Values
- * ---------------------------------------------------------------------------------------- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 static bool reads_value(const sumi_node *node, int value)
 {
@@ -173,8 +172,7 @@ static void plan_accumulation(sumi_network *net, int node)
     }
 }
 
-/* ---- The arena
- * ------------------------------------------------------------------------------------- */
+/* ---- The arena ------------------------------------------------------------------------------- */
 
 static int by_size(const void *a, const void *b)
 {
@@ -211,8 +209,7 @@ static void lay_out(sumi_network *net)
     }
 }
 
-/* ---- Creation
- * -------------------------------------------------------------------------------------- */
+/* ---- Creation -------------------------------------------------------------------------------- */
 
 static sumi_status check_config(const sumi_graph *graph, const sumi_plan_config *config,
                                 sumi_error *err)

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Writing
- * --------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
                                 sumi_error *err)
@@ -72,8 +71,7 @@ sumi_status sumi_metadata_to_file(const sumi_model *model, sumi_tensor_file *out
     return ok ? SUMI_OK : sumi_fail_memory(err, "metadata", capacity * sizeof *out->metadata);
 }
 
-/* ---- Reading
- * --------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static sumi_status read_real(const char *path, const sumi_tensor_file *file, const char *key,
                              double low, double high, double *out, sumi_error *err)

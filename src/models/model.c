@@ -12,8 +12,7 @@
 
 #include "models/metadata.h"
 
-/* ---- Creation
- * -------------------------------------------------------------------------------------- */
+/* ---- Creation -------------------------------------------------------------------------------- */
 
 static sumi_status check_int(const char *name, int64_t value, int64_t low, int64_t high,
                              sumi_error *err)
@@ -122,8 +121,7 @@ void sumi_model_release(sumi_model *model)
     free(model);
 }
 
-/* ---- To a file
- * ------------------------------------------------------------------------------------- */
+/* ---- To a file ------------------------------------------------------------------------------- */
 
 void sumi_model_file_free(sumi_tensor_file *file)
 {
@@ -200,8 +198,7 @@ sumi_status sumi_model_write(const char *path, const sumi_model *model, const fl
     return status;
 }
 
-/* ---- From a file
- * ----------------------------------------------------------------------------------- */
+/* ---- From a file ----------------------------------------------------------------------------- */
 
 static void shape_text(const int64_t *shape, int rank, char *out, size_t size)
 {

@@ -52,8 +52,7 @@ sumi_status sumi_model_write(const char *path, const sumi_model *model, const fl
                              sumi_error *err); /* .safetensors or .pth by ending */
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
                                 sumi_error *err); /* any key */
-/* ---- Runtime (runtime.c): what a context owns for computing
- * ------------------------------------------ */
+/* ---- Runtime (runtime.c): what a context owns for computing ---------------------------------- */
 
 enum { SUMI_CACHED_NETWORKS = 4 };
 
