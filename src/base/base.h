@@ -30,10 +30,11 @@ sumi_status sumi_fail(sumi_error *err, sumi_status status, const char *format, .
     __attribute__((format(printf, 3, 4)));
 /* Puts "prefix: " in front of a message that a lower layer left, and returns status. */
 sumi_status sumi_fail_prefix(sumi_error *err, sumi_status status, const char *prefix);
+/* "path: No such file or directory" for an errno, with SUMI_EIO; a very long path is shortened. */
+sumi_status sumi_fail_errno(sumi_error *err, const char *path, int error);
 sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes);
 
-/* ---- Sizes and memory (memory.c) --------------------------------------------------------------
- */
+/* ---- Sizes and memory (memory.c) ------------------------------------------------------------- */
 
 /* *out = a * b or a + b; false, with *out untouched, on overflow. */
 bool sumi_size_mul(size_t a, size_t b, size_t *out);
@@ -50,8 +51,7 @@ char *sumi_strdup(const char *text);
 void *sumi_pages_alloc(size_t bytes);
 void sumi_pages_free(void *block, size_t bytes);
 
-/* ---- Random numbers (random.c) ----------------------------------------------------------------
- */
+/* ---- Random numbers (random.c) --------------------------------------------------------------- */
 
 /* Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a pure
  * function of key and counter, so there is no state to save. */
@@ -78,22 +78,26 @@ typedef struct {
 } sumi_random;
 
 /* out[0..count) standard normals: Box-Muller on sumi's own log and sincos (no libm), four a block,
- * number i always the same wherever the sequence is cut: begins at number `first`. */
+ * number i always the same wherever the sequence is cut: begins at number `first`. A sequence has
+ * 2^34 numbers; |z| stays below 6.67. The normals, uniforms and integers of one address are made
+ * from the same words: use one kind at an address. */
 void sumi_random_normals(const sumi_random *at, uint64_t first, float *out, size_t count);
 /* The i-th uniform float in [0, 1) with 24 bits. */
 float sumi_random_uniform(const sumi_random *at, uint64_t i);
 /* The i-th integer in [0, bound), bound >= 1 (a 64-bit draw scaled: bias below 2^-32). */
 uint32_t sumi_random_below(const sumi_random *at, uint64_t i, uint32_t bound);
 
-/* ---- Threads (pool.c) -------------------------------------------------------------------------
- */
+/* ---- Threads (pool.c) ------------------------------------------------------------------------ */
 
 typedef struct sumi_pool sumi_pool;
 
 /* Work on one chunk: chunk in [0, count), thread in [0, threads). */
 typedef void (*sumi_task_fn)(void *arg, int64_t chunk, int thread);
 
-int sumi_cpu_count(void); /* cores that this process may run on (affinity), at least 1 */
+/* Cores that this process may run on (affinity, a container's CPU quota): 1..1024. */
+int sumi_cpu_count(void);
+/* Starts threads - 1 threads (the caller is number 0), which block all signals; threads is 1..1024,
+ * or 0 for every core. */
 sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err);
 void sumi_pool_free(sumi_pool *pool);
 int sumi_pool_threads(const sumi_pool *pool);
@@ -101,12 +105,12 @@ int sumi_pool_threads(const sumi_pool *pool);
  * (idle threads take the next one), so results must depend on the chunk alone. Never allocates.
  * Not re-entrant: fn must not call it on the same pool. */
 void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg);
-/* Runs fn once on every thread (chunk = thread); inside, sumi_pool_barrier waits for all. */
+/* Runs fn once on every thread (chunk = thread); inside, sumi_pool_barrier waits for all, as often
+ * as all call it. Not to be called by a task either. */
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg);
 void sumi_pool_barrier(sumi_pool *pool);
 
-/* ---- Files (file.c) ---------------------------------------------------------------------------
- */
+/* ---- Files (file.c, tree.c) -------------------------------------------------------------------- */
 
 /* Reads a whole file that has at most max_bytes; *data is malloc'ed (one extra zero byte follows)
  * and the caller's. Directories and FIFOs are refused. SUMI_EIO names path and reason; SUMI_EFORMAT
@@ -114,9 +118,11 @@ void sumi_pool_barrier(sumi_pool *pool);
 sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, size_t *size,
                            sumi_error *err);
 
-/* An atomic write: bytes go to a temporary file beside path; commit flushes it to disk (fsync),
- * renames it over path and syncs the folder. Until then, and on any error, path is untouched and
- * the temporary file is removed. */
+/* An atomic write: bytes go to a temporary file (".sumi-PID-N.tmp") beside path; commit flushes it
+ * to disk (fsync), renames it over path and syncs the folder. Until then, and on any error, path is
+ * untouched and the temporary file is removed. A symbolic link stays and its target is replaced; an
+ * existing file keeps its permissions, and a write-protected one is refused, as are folders and
+ * devices. Writes are buffered: small ones are cheap, and an error may show at commit. */
 typedef struct sumi_file sumi_file;
 sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err);
 sumi_status sumi_file_write(sumi_file *file, const void *data, size_t size, sumi_error *err);
@@ -128,6 +134,7 @@ sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi
 /* Appends whole lines to a log: one write(2) a call. */
 sumi_status sumi_file_append(const char *path, const void *data, size_t size, sumi_error *err);
 sumi_status sumi_make_dirs(const char *path, sumi_error *err); /* like mkdir -p */
+/* Like rm -rf: a path that is not there is fine, links are removed and never followed. */
 sumi_status sumi_remove_tree(const char *path, sumi_error *err);
 bool sumi_is_dir(const char *path);
 bool sumi_is_file(const char *path);
@@ -135,8 +142,7 @@ bool sumi_is_file(const char *path);
 sumi_status sumi_path_join(char *out, size_t size, const char *dir, const char *name,
                            sumi_error *err);
 
-/* ---- SHA-256 (sha256.c), FIPS 180-4 ------------------------------------------------------------
- */
+/* ---- SHA-256 (sha256.c), FIPS 180-4 ---------------------------------------------------------- */
 
 typedef struct {
     uint32_t state[8];
@@ -148,8 +154,7 @@ void sumi_sha256_init(sumi_sha256 *sha);
 void sumi_sha256_update(sumi_sha256 *sha, const void *data, size_t size);
 void sumi_sha256_final(sumi_sha256 *sha, char hex[65]);
 
-/* ---- Time (time.c) ----------------------------------------------------------------------------
- */
+/* ---- Time (time.c) --------------------------------------------------------------------------- */
 
 double sumi_time_now(void); /* monotonic, in seconds */
 /* "2026-11-24T12:34:56Z" */

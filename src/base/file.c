@@ -30,11 +30,6 @@ struct sumi_file {
     uint8_t buffer[BUFFER];
 };
 
-static sumi_status fail_errno(sumi_error *err, const char *path, int error)
-{
-    return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(error));
-}
-
 /* One read or write of at most MAX_CALL bytes, again after a signal. */
 static ssize_t read_some(int fd, uint8_t *data, size_t size)
 {
@@ -85,7 +80,7 @@ static sumi_status read_to_end(int fd, const char *path, size_t max_bytes, size_
         ssize_t n = read_some(fd, bytes + used, room + 1 - used);
         if (n < 0) {
             free(bytes);
-            return fail_errno(err, path, errno);
+            return sumi_fail_errno(err, path, errno);
         }
         used += (size_t)n;
         if (n == 0)
@@ -118,13 +113,13 @@ sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, s
     /* Without O_NONBLOCK, opening a FIFO would wait for somebody to write to it. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return fail_errno(err, path, errno);
+        return sumi_fail_errno(err, path, errno);
     if (max_bytes > PTRDIFF_MAX - 1)
         max_bytes = PTRDIFF_MAX - 1;
     struct stat st;
     sumi_status status;
     if (fstat(fd, &st) != 0)
-        status = fail_errno(err, path, errno);
+        status = sumi_fail_errno(err, path, errno);
     else if (!S_ISREG(st.st_mode))
         status = fail_kind(err, path, st.st_mode);
     else if ((uintmax_t)st.st_size > max_bytes)
@@ -209,7 +204,7 @@ sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err)
     if (status == SUMI_OK && !error && exists && fchmod(file->fd, st.st_mode & 0777) != 0)
         error = errno;
     if (error)
-        status = fail_errno(err, path, error);
+        status = sumi_fail_errno(err, path, error);
     if (status != SUMI_OK) {
         sumi_file_abort(file);
         return status;
@@ -234,7 +229,7 @@ static sumi_status write_bytes(sumi_file *file, const uint8_t *data, size_t size
         return SUMI_OK;
     int error = errno;
     drop_temp(file);
-    return fail_errno(err, file->path, error);
+    return sumi_fail_errno(err, file->path, error);
 }
 
 sumi_status sumi_file_write(sumi_file *file, const void *data, size_t size, sumi_error *err)
@@ -308,7 +303,7 @@ sumi_status sumi_file_commit(sumi_file *file, sumi_error *err)
         unlink(file->temp);
     else
         error = sync_folder(file->target);
-    status = error ? fail_errno(err, file->path, error) : SUMI_OK;
+    status = error ? sumi_fail_errno(err, file->path, error) : SUMI_OK;
 done:
     free(file);
     return status;
@@ -340,9 +335,9 @@ sumi_status sumi_file_append(const char *path, const void *data, size_t size, su
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0)
-        return fail_errno(err, path, errno);
+        return sumi_fail_errno(err, path, errno);
     int error = write_all(fd, data, size) ? 0 : errno;
     if (close(fd) != 0 && !error && errno != EINTR)
         error = errno;
-    return error ? fail_errno(err, path, error) : SUMI_OK;
+    return error ? sumi_fail_errno(err, path, error) : SUMI_OK;
 }

@@ -63,13 +63,14 @@ void sumi_sha256_init(sumi_sha256 *sha)
 
 void sumi_sha256_update(sumi_sha256 *sha, const void *data, size_t size)
 {
+    if (size == 0)
+        return; /* data may be NULL */
     const uint8_t *bytes = data;
     size_t held = sha->bytes % 64;
     sha->bytes += size;
     if (held) {
         size_t take = size < 64 - held ? size : 64 - held;
-        if (take)
-            memcpy(sha->block + held, bytes, take);
+        memcpy(sha->block + held, bytes, take);
         bytes += take;
         size -= take;
         if (held + take < 64)

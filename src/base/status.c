@@ -86,3 +86,14 @@ sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes)
 {
     return sumi_fail(err, SUMI_ENOMEM, "out of memory: %s (%zu bytes)", what, bytes);
 }
+
+sumi_status sumi_fail_errno(sumi_error *err, const char *path, int error)
+{
+    /* The reason must not fall off the end of the message: of a very long path, the end is kept. */
+    const size_t most = 300;
+    size_t length = strlen(path);
+    const char *shown = length > most ? path + length - most : path;
+    while (((unsigned char)*shown & 0xC0) == 0x80)
+        shown++;
+    return sumi_fail(err, SUMI_EIO, "%s%s: %s", length > most ? "..." : "", shown, strerror(error));
+}

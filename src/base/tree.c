@@ -17,11 +17,6 @@
 
 #define MAX_DEPTH 100 /* each level holds an open folder */
 
-static sumi_status fail_errno(sumi_error *err, const char *path, int error)
-{
-    return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(error));
-}
-
 bool sumi_is_dir(const char *path)
 {
     struct stat st;
@@ -53,7 +48,7 @@ sumi_status sumi_make_dirs(const char *path, sumi_error *err)
     char part[PATH_MAX];
     size_t length = strlen(path);
     if (length == 0 || length >= sizeof part)
-        return fail_errno(err, path, length ? ENAMETOOLONG : ENOENT);
+        return sumi_fail_errno(err, path, length ? ENAMETOOLONG : ENOENT);
     memcpy(part, path, length + 1);
     for (size_t i = 1; i <= length; i++) {
         if (path[i] != '/' && path[i] != '\0')
@@ -63,7 +58,7 @@ sumi_status sumi_make_dirs(const char *path, sumi_error *err)
         if (mkdir(part, 0777) != 0) {
             int error = errno;
             if (!sumi_is_dir(part))
-                return fail_errno(err, part, error == EEXIST ? ENOTDIR : error);
+                return sumi_fail_errno(err, part, error == EEXIST ? ENOTDIR : error);
         }
         part[i] = path[i];
     }
@@ -137,5 +132,9 @@ sumi_status sumi_remove_tree(const char *path, sumi_error *err)
     memcpy(name, path, length);
     name[length] = '\0';
     int error = remove_entry(AT_FDCWD, name, 0);
-    return error ? fail_errno(err, path, error) : SUMI_OK;
+    if (error == ENAMETOOLONG)
+        return sumi_fail(err, SUMI_EIO,
+                         "%s: too deep to remove: more than %d folders in each other", path,
+                         MAX_DEPTH);
+    return error ? sumi_fail_errno(err, path, error) : SUMI_OK;
 }
