@@ -62,8 +62,6 @@ static uint64_t unique_id(const sumi_model *model)
 /* The graph and what is known of the model, without memory for the weights. */
 static sumi_status prepare(const sumi_model_config *config, sumi_model **out, sumi_error *err)
 {
-    static atomic_uint_fast64_t
-        next_id; /* names models for the cache of networks; no other state */
     sumi_status status = sumi_model_check_config(config, err);
     if (status != SUMI_OK)
         return status;
