@@ -8,7 +8,7 @@
 
 #include "io/io.h"
 
-/* ---- Growing bytes (text.c) -------------------------------------------------------------------*/
+/* ---- Growing bytes (text.c) ------------------------------------------------------------------ */
 
 /* Bytes that grow as they are added to; always followed by a zero. Start from {0}. After a failed
  * allocation `failed` stays set and further additions do nothing, so that a writer checks once. */
@@ -27,7 +27,7 @@ void sumi_text_free(sumi_text *text);
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
 bool sumi_utf8_valid(const char *text, size_t size);
 
-/* ---- Little-endian numbers -------------------------------------------------------------------*/
+/* ---- Little-endian numbers ------------------------------------------------------------------- */
 
 static inline uint16_t sumi_get16(const uint8_t *p)
 {
@@ -51,7 +51,7 @@ static inline void sumi_put(uint8_t *p, uint64_t value, int bytes)
         p[i] = (uint8_t)(value >> 8 * i);
 }
 
-/* ---- Tensors (tensor_file.c) -----------------------------------------------------------------*/
+/* ---- Tensors (tensor_file.c) ----------------------------------------------------------------- */
 
 /* Files this large and larger are not read; it is a limit on mistakes, not on models. */
 #define SUMI_MODEL_BYTES_MAX ((size_t)1 << 40)

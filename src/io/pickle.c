@@ -85,7 +85,7 @@ static sumi_status no_memory(const machine *m)
     return sumi_fail_memory(m->err, "a pickle", m->size);
 }
 
-/* ---- The stack ------------------------------------------------------------------------------ */
+/* ---- The stack ------------------------------------------------------------------------------- */
 
 static sumi_status push_index(machine *m, uint32_t index)
 {
@@ -160,7 +160,7 @@ static sumi_status top(machine *m, sumi_pickle_kind kind, sumi_pickle_value **ou
     return SUMI_OK;
 }
 
-/* ---- Operands ------------------------------------------------------------------------------- */
+/* ---- Operands -------------------------------------------------------------------------------- */
 
 static sumi_status take(machine *m, size_t size, const uint8_t **out)
 {
@@ -189,6 +189,8 @@ static sumi_status take_line(machine *m, sumi_pickle_string *out)
     if (!end)
         return malformed(m, "it ends in the middle of a name");
     *out = (sumi_pickle_string){(const char *)begin, (size_t)(end - begin)};
+    if (!sumi_utf8_valid(out->text, out->size))
+        return malformed(m, "a name that is not UTF-8");
     m->at += out->size + 1;
     return SUMI_OK;
 }
@@ -198,7 +200,7 @@ static bool string_is(sumi_pickle_string string, const char *text)
     return string.size == strlen(text) && memcmp(string.text, text, string.size) == 0;
 }
 
-/* ---- Operations: constants ------------------------------------------------------------------ */
+/* ---- Operations: constants ------------------------------------------------------------------- */
 
 static sumi_status push_integer(machine *m, sumi_pickle_kind kind, int64_t integer)
 {
@@ -384,7 +386,7 @@ static sumi_status op_build(machine *m)
     return status;
 }
 
-/* ---- Operations: the memo ------------------------------------------------------------------- */
+/* ---- Operations: the memo -------------------------------------------------------------------- */
 
 static sumi_status op_get(machine *m, size_t size)
 {
@@ -417,7 +419,7 @@ static sumi_status op_put(machine *m, size_t size)
     return SUMI_OK;
 }
 
-/* ---- Operations: storages and tensors ------------------------------------------------------- */
+/* ---- Operations: storages and tensors -------------------------------------------------------- */
 
 /* Item i of a tuple, or NULL where it has another kind. */
 static const sumi_pickle_value *item(const sumi_pickle *p, const sumi_pickle_value *tuple,

@@ -26,7 +26,7 @@ typedef struct {
     sumi_error *err;
 } reader;
 
-/* ---- Reading -------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 /* The one folder at the top that has a data.pkl. */
 static sumi_status find_root(reader *r)
@@ -295,7 +295,7 @@ sumi_status sumi_pth_read(const char *path, sumi_tensor_file *out, sumi_error *e
     return status;
 }
 
-/* ---- Writing -------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static void put_string(sumi_text *out, const char *string)
 {

@@ -154,6 +154,15 @@ static sumi_status bad_entry(const archive *a, const record *r, sumi_status stat
                      (const char *)r->name, what);
 }
 
+/* UTF-8 without control characters: what can be printed, and compared as a C string. */
+static bool is_plain_name(const uint8_t *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (name[i] < 0x20 || name[i] == 0x7F)
+            return false;
+    return sumi_utf8_valid((const char *)name, size);
+}
+
 /* Reads one directory record at *at and moves *at past it. */
 static sumi_status read_record(const archive *a, const uint8_t **at, const uint8_t *end,
                                record *out)
@@ -175,9 +184,8 @@ static sumi_status read_record(const archive *a, const uint8_t **at, const uint8
                     .offset = sumi_get32(p + 42)};
     if (name_size == 0 || name_size > NAME_MAX_BYTES)
         return bad_end(a, "an entry's name has no or too many bytes");
-    for (size_t i = 0; i < name_size; i++)
-        if (out->name[i] < 0x20 || out->name[i] == 0x7F)
-            return bad_entry(a, out, SUMI_EFORMAT, "a control character in its name");
+    if (!is_plain_name(out->name, name_size))
+        return bad_end(a, "an entry's name is not UTF-8, or has control characters");
     const bool wanted[3] = {out->size == 0xFFFFFFFF, out->packed == 0xFFFFFFFF,
                             out->offset == 0xFFFFFFFF};
     uint64_t *const values[3] = {&out->size, &out->packed, &out->offset};
@@ -340,7 +348,7 @@ void sumi_zip_free(sumi_zip *zip)
     *zip = (sumi_zip){0};
 }
 
-/* ---- Writing -------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 typedef struct {
     sumi_file *file;
