@@ -76,20 +76,22 @@ sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_datase
 /* Releases what the set holds and zeroes it; not the struct itself. */
 void sumi_data_clear(sumi_dataset *set);
 
-/* ---- Finding sets (find.c) --------------------------------------------------------------------
- */
+/* ---- Finding sets (find.c) ------------------------------------------------------------------- */
 
 /* Looks for name below $SUMI_DATA, then the user cache ($XDG_CACHE_HOME/sumi, else ~/.cache/sumi).
  * found, of `size` bytes, receives the path. */
 bool sumi_find_named(const char *name, char *found, size_t size);
-/* The folder of Fashion-MNIST that has the split: also $SUMI_DATA itself and where Debian's package
- * puts it. False: `looked` (of `size` bytes) says where it was looked for. */
-bool sumi_find_fashion(int split, char *found, char *looked, size_t size);
+/* Where Debian's package dataset-fashion-mnist puts its files. */
+#define SUMI_SYSTEM_FASHION "/usr/share/datasets/fashion-mnist"
+/* The folder of Fashion-MNIST that has the split: fashion-mnist in the places above, $SUMI_DATA
+ * itself, or `system`. False: `looked` (of `size` bytes, as found) says where it was looked for. */
+bool sumi_find_fashion(int split, const char *system, char *found, char *looked, size_t size);
+/* Says what to install, and where it was looked for. */
+sumi_status sumi_fail_no_fashion(const char *looked, sumi_error *err);
 /* Says that nothing is at name_or_path, where it was looked for, and the name that may be meant. */
 sumi_status sumi_fail_not_found(const char *name_or_path, sumi_error *err);
 
-/* ---- Loaders ----------------------------------------------------------------------------------
- */
+/* ---- Loaders --------------------------------------------------------------------------------- */
 
 /* idx.c: http://yann.lecun.com/exdb/mnist (the format); images: magic 0x00000803, labels
  * 0x00000801. gzip is undone to at most the size that the header announces (a bomb ends there).
@@ -120,8 +122,7 @@ sumi_status sumi_npy_open(const char *path, const sumi_dataset_config *config, s
  * (split, i), drawn when it is read, of class i % 10. */
 sumi_status sumi_shapes_open(const sumi_dataset_config *config, sumi_dataset *out, sumi_error *err);
 
-/* ---- Resizing (resize.c): antialiased triangle filter as Pillow's BILINEAR, then centre crop --
- */
+/* ---- Resizing (resize.c): antialiased triangle filter as Pillow's BILINEAR, then centre crop - */
 
 /* Scales so that the picture covers h x w, then crops the centre. src: [sh][sw][c] bytes. */
 sumi_status sumi_resize_cover(const uint8_t *src, int sh, int sw, int c, uint8_t *dst, int h, int w,
@@ -142,8 +143,7 @@ sumi_status sumi_fitter_run(sumi_fitter *fitter, uint8_t *src, int sh, int sw, i
                             sumi_error *err);
 void sumi_fitter_free(sumi_fitter *fitter); /* what it holds */
 
-/* ---- Batches (batches.c) ----------------------------------------------------------------------
- */
+/* ---- Batches (batches.c) --------------------------------------------------------------------- */
 
 /* order[0..count): a permutation that is a pure function of (seed, epoch) (Fisher-Yates).
  * count <= SUMI_IMAGES_MAX. */

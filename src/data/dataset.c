@@ -136,12 +136,8 @@ static sumi_status open_fashion(const sumi_dataset_config *config, sumi_dataset 
                                 sumi_error *err)
 {
     char folder[1024], looked[1024];
-    if (!sumi_find_fashion(set->split, folder, looked, sizeof folder))
-        return sumi_fail(err, SUMI_EIO,
-                         "fashion-mnist: not found; install it with `apt install "
-                         "dataset-fashion-mnist`, or put its IDX files in a folder and name that "
-                         "in $SUMI_DATA; looked in %s",
-                         looked);
+    if (!sumi_find_fashion(set->split, SUMI_SYSTEM_FASHION, folder, looked, sizeof folder))
+        return sumi_fail_no_fashion(looked, err);
     sumi_status status = sumi_idx_open(folder, config, set, err);
     if (status == SUMI_OK)
         snprintf(set->path, sizeof set->path, "%s", folder);
@@ -388,7 +384,8 @@ int sumi_data_list(sumi_data_entry *entries, int capacity)
     };
     int count = (int)(sizeof all / sizeof *all);
     char folder[1024], looked[1024];
-    all[0].available = sumi_find_fashion(SUMI_SPLIT_TRAIN, folder, looked, sizeof folder);
+    all[0].available =
+        sumi_find_fashion(SUMI_SPLIT_TRAIN, SUMI_SYSTEM_FASHION, folder, looked, sizeof folder);
     snprintf(all[0].where, sizeof all[0].where, "%s",
              all[0].available ? folder : "apt install dataset-fashion-mnist");
     for (int i = 0; i < count && i < capacity; i++)

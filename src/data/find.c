@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEBIAN_FASHION "/usr/share/datasets/fashion-mnist"
-
 /* $NAME, or NULL where it is unset or empty. */
 static const char *environment(const char *name)
 {
@@ -54,7 +52,7 @@ static bool try_folder(const char *folder, int split, char *looked, size_t size)
     return false;
 }
 
-bool sumi_find_fashion(int split, char *found, char *looked, size_t size)
+bool sumi_find_fashion(int split, const char *system, char *found, char *looked, size_t size)
 {
     char cache[4096];
     const char *data = environment("SUMI_DATA");
@@ -72,8 +70,17 @@ bool sumi_find_fashion(int split, char *found, char *looked, size_t size)
         sumi_path_join(found, size, cache, "fashion-mnist", NULL) == SUMI_OK &&
         try_folder(found, split, looked, size))
         return true;
-    snprintf(found, size, "%s", DEBIAN_FASHION);
+    snprintf(found, size, "%s", system);
     return try_folder(found, split, looked, size);
+}
+
+sumi_status sumi_fail_no_fashion(const char *looked, sumi_error *err)
+{
+    return sumi_fail(err, SUMI_EIO,
+                     "fashion-mnist: not found; install it with `apt install "
+                     "dataset-fashion-mnist`, or put its IDX files in a folder and name that in "
+                     "$SUMI_DATA; looked in %s",
+                     looked);
 }
 
 /* Whether the two agree in letters and digits: FashionMNIST, fashion_mnist, fashion-mnist. */

@@ -1,0 +1,323 @@
+/* IDX files: what is read from good ones, and what is said about every kind of bad one. */
+#include "data_test.h"
+
+static sumi_status parse(blob b, sumi_dataset *set, sumi_error *err)
+{
+    *set = (sumi_dataset){0};
+    *err = (sumi_error){{0}};
+    return sumi_idx_images_parse("dir/x", b.data, b.size, set, err);
+}
+
+static void check_pixels(const sumi_dataset *set, int64_t n, int h, int w)
+{
+    assert_int_equal(set->count, n);
+    assert_int_equal(set->height, h);
+    assert_int_equal(set->width, w);
+    assert_int_equal(set->channels, 1);
+    assert_int_equal(set->classes, 0);
+    for (size_t i = 0; i < (size_t)n * (size_t)h * (size_t)w; i++)
+        assert_int_equal(set->pixels[i], test_pixel(i));
+}
+
+static void parses_plain_and_gzip(void **state)
+{
+    (void)state;
+    for (int gz = 0; gz < 2; gz++) {
+        blob b = idx_images(5, 4, 7);
+        b = gz ? gzipped(b) : b;
+        sumi_dataset set;
+        sumi_error err;
+        check_ok(parse(b, &set, &err), &err);
+        check_pixels(&set, 5, 4, 7);
+        sumi_data_clear(&set);
+        free(b.data);
+    }
+}
+
+/* gzip allows a file of several members, as `cat a.gz b.gz` makes. */
+static void parses_gzip_members(void **state)
+{
+    (void)state;
+    blob whole = idx_images(6, 5, 5);
+    blob a = {malloc(20), 20}, b = {malloc(whole.size - 20), whole.size - 20};
+    memcpy(a.data, whole.data, 20);
+    memcpy(b.data, whole.data + 20, b.size);
+    a = gzipped(a);
+    b = gzipped(b);
+    blob both = {malloc(a.size + b.size), a.size + b.size};
+    memcpy(both.data, a.data, a.size);
+    memcpy(both.data + a.size, b.data, b.size);
+    sumi_dataset set;
+    sumi_error err;
+    check_ok(parse(both, &set, &err), &err);
+    check_pixels(&set, 6, 5, 5);
+    sumi_data_clear(&set);
+    free(whole.data);
+    free(a.data);
+    free(b.data);
+    free(both.data);
+}
+
+static void refuses_every_prefix(void **state)
+{
+    (void)state;
+    for (int gz = 0; gz < 2; gz++) {
+        blob b = idx_images(2, 3, 3);
+        b = gz ? gzipped(b) : b;
+        for (size_t size = 0; size < b.size; size++) {
+            /* An exact copy, so that a read past the end is seen by the sanitizer. */
+            blob cut = {malloc(size ? size : 1), size};
+            memcpy(cut.data, b.data, size);
+            sumi_dataset set;
+            sumi_error err;
+            check_failed(parse(cut, &set, &err), SUMI_EFORMAT, &err, "dir/x", NULL);
+            assert_null(set.pixels);
+            free(cut.data);
+        }
+        free(b.data);
+    }
+}
+
+static void names_expected_and_found_sizes(void **state)
+{
+    (void)state;
+    sumi_dataset set;
+    sumi_error err;
+    blob b = idx_images(3, 4, 5);
+    b.size -= 7;
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "dir/x", "truncated", "3 images of 4x5",
+                 "60 bytes", "found 53", NULL);
+    b.size += 7;
+    b.data = realloc(b.data, b.size + 9);
+    memset(b.data + b.size, 0, 9);
+    b.size += 9;
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "oversized", "3 images of 4x5",
+                 "60 bytes", "found 69", NULL);
+    b = gzipped(b);
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "oversized", "60 bytes", "found more",
+                 NULL);
+    free(b.data);
+    /* Whole gzip data around too short contents. */
+    b = idx_images(3, 4, 5);
+    b.size -= 1;
+    b = gzipped(b);
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "truncated", "60 bytes", "found 59",
+                 NULL);
+    free(b.data);
+}
+
+/* 32 MiB of zeros behind a header of one image: only one byte past it is ever unpacked. */
+static void stops_a_gzip_bomb(void **state)
+{
+    (void)state;
+    blob b = {calloc(1, 32 << 20), 32 << 20};
+    blob small = idx_images(1, 2, 2);
+    memcpy(b.data, small.data, small.size);
+    b = gzipped(b);
+    assert_true(b.size < 64 << 10);
+    sumi_dataset set;
+    sumi_error err;
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "oversized", "1 images of 2x2", NULL);
+    free(b.data);
+    free(small.data);
+}
+
+/* Headers that announce gigabytes: refused by the file's size, before memory is taken. */
+static void refuses_large_claims(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n, h, w;
+        const char *text;
+    } cases[] = {
+        {1000000, 100, 100, "truncated"},
+        {0x7fffffff, 16384, 16384, "truncated"},
+        {0xffffffff, 28, 28, "out of range"},
+        {0xffffffff, 0xffffffff, 0xffffffff, "out of range"},
+        {5, 0, 7, "out of range"},
+        {5, 7, 0, "out of range"},
+        {5, 7, 16385, "out of range"},
+        {0, 28, 28, "no images"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int gz = 0; gz < 2; gz++) {
+            blob b = idx_images(1, 3, 3);
+            put_big_endian(b.data + 4, cases[i].n);
+            put_big_endian(b.data + 8, cases[i].h);
+            put_big_endian(b.data + 12, cases[i].w);
+            b = gz ? gzipped(b) : b;
+            sumi_dataset set;
+            sumi_error err;
+            check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "dir/x", cases[i].text, NULL);
+            free(b.data);
+        }
+    }
+}
+
+static void says_what_it_is_instead(void **state)
+{
+    (void)state;
+    sumi_dataset set;
+    sumi_error err;
+    blob b = idx_labels(40, 10);
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "expected IDX images", "0x00000803",
+                 "found IDX labels", "0x00000801", NULL);
+    b = gzipped(b);
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "found IDX labels", NULL);
+    free(b.data);
+    b = idx_images(1, 3, 3);
+    b.data[2] = 0x0d;
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "type 0x0d", "3 dimensions", NULL);
+    free(b.data);
+    static const struct {
+        const char *content, *kind;
+    } cases[] = {
+        {"<!DOCTYPE html>\n<html><head><title>404</title></head></html>", "an HTML page"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 3\n",
+         "a git-lfs pointer"},
+        {"hello, this is text", "found other data"},
+        {"", "an empty file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        blob text = {(uint8_t *)(uintptr_t)cases[i].content, strlen(cases[i].content)};
+        check_failed(parse(text, &set, &err), SUMI_EFORMAT, &err, "dir/x", cases[i].kind, NULL);
+    }
+}
+
+static void refuses_broken_gzip(void **state)
+{
+    (void)state;
+    sumi_dataset set;
+    sumi_error err;
+    blob b = gzipped(idx_images(4, 9, 9));
+    b.data[b.size - 6] ^= 0xff; /* inside the CRC-32 */
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "dir/x", "broken gzip", NULL);
+    b.data[b.size - 6] ^= 0xff;
+    b.data = realloc(b.data, b.size + 3);
+    memcpy(b.data + b.size, "abc", 3);
+    b.size += 3;
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "3 bytes follow", NULL);
+    free(b.data);
+}
+
+static void labels_are_checked_against_images(void **state)
+{
+    (void)state;
+    sumi_error err = {{0}};
+    sumi_dataset set = {.count = 30};
+    blob b = gzipped(idx_labels(30, 7));
+    check_ok(sumi_idx_labels_parse("y", b.data, b.size, &set, &err), &err);
+    assert_int_equal(set.classes, 7);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(set.labels[i], i % 7);
+    set.count = 31;
+    check_failed(sumi_idx_labels_parse("y", b.data, b.size, &set, &err), SUMI_EFORMAT, &err, "y",
+                 "31 images", "found 30 labels", NULL);
+    free(b.data);
+    b = idx_labels(31, 7);
+    for (size_t size = 0; size < b.size; size++)
+        check_failed(sumi_idx_labels_parse("y", b.data, size, &set, &err), SUMI_EFORMAT, &err, "y",
+                     NULL);
+    put_big_endian(b.data, 0x803);
+    check_failed(sumi_idx_labels_parse("y", b.data, b.size, &set, &err), SUMI_EFORMAT, &err,
+                 "expected IDX labels", "found IDX images", NULL);
+    free(b.data);
+    assert_int_equal(set.classes, 7); /* what was there stays */
+    sumi_data_clear(&set);
+}
+
+static void opens_a_folder_by_split(void **state)
+{
+    put_bytes(state, "train-images-idx3-ubyte.gz", gzipped(idx_images(12, 6, 6)));
+    put_bytes(state, "train-labels-idx1-ubyte", idx_labels(12, 3));
+    put_bytes(state, "t10k-images-idx3-ubyte", idx_images(4, 6, 6));
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open(*state, &config, &set, &err), &err);
+    assert_int_equal(set->count, 12);
+    assert_int_equal(set->classes, 3);
+    assert_int_equal(set->labels[11], 2);
+    sumi_data_free(set);
+    config.split = "test";
+    check_ok(sumi_data_open(*state, &config, &set, &err), &err);
+    assert_int_equal(set->count, 4);
+    assert_null(set->labels);
+    sumi_data_free(set);
+    char path[1024];
+    unlink(in_dir(state, "t10k-images-idx3-ubyte", path));
+    check_failed(sumi_data_open(*state, &config, &set, &err), SUMI_EIO, &err, *state,
+                 "t10k-images-idx3-ubyte", "test split", NULL);
+}
+
+static void opens_a_file_with_labels_beside(void **state)
+{
+    put_bytes(state, "my-images.idx3-ubyte", idx_images(6, 5, 4));
+    put_bytes(state, "my-labels.idx1-ubyte.gz", gzipped(idx_labels(6, 2)));
+    put_bytes(state, "plain.bin", idx_images(2, 5, 4));
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    in_dir(state, "my-images.idx3-ubyte", path);
+    check_ok(sumi_data_open(path, NULL, &set, &err), &err);
+    assert_int_equal(set->classes, 2);
+    assert_string_equal(set->name, "my-images.idx3-ubyte");
+    assert_string_equal(set->path, path);
+    sumi_data_free(set);
+    check_ok(sumi_data_open(in_dir(state, "plain.bin", path), NULL, &set, &err), &err);
+    assert_int_equal(set->classes, 0);
+    sumi_data_free(set);
+    put_bytes(state, "my-labels.idx1-ubyte", idx_labels(5, 2));
+    check_failed(sumi_data_open(in_dir(state, "my-images.idx3-ubyte", path), NULL, &set, &err),
+                 SUMI_EFORMAT, &err, "my-labels.idx1-ubyte", "6 images", "5 labels", NULL);
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.split = "test";
+    check_failed(sumi_data_open(in_dir(state, "plain.bin", path), &config, &set, &err), SUMI_EINVAL,
+                 &err, path, "test split", NULL);
+}
+
+static void resizes_and_converts(void **state)
+{
+    put_bytes(state, "train-images-idx3-ubyte", idx_images(3, 7, 9));
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.height = 12;
+    config.width = 10;
+    config.channels = 3;
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open(*state, &config, &set, &err), &err);
+    assert_int_equal(set->height, 12);
+    assert_int_equal(set->width, 10);
+    assert_int_equal(set->channels, 3);
+    blob b = idx_images(3, 7, 9);
+    uint8_t expected[12 * 10], found[12 * 10 * 3];
+    for (int i = 0; i < 3; i++) {
+        check_ok(sumi_resize_cover(b.data + 16 + 63 * i, 7, 9, 1, expected, 12, 10, &err), &err);
+        sumi_data_read_bytes(set, i, found);
+        for (int p = 0; p < 120; p++) {
+            for (int c = 0; c < 3; c++)
+                assert_int_equal(found[3 * p + c], expected[p]);
+        }
+    }
+    free(b.data);
+    sumi_data_free(set);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parses_plain_and_gzip),
+        cmocka_unit_test(parses_gzip_members),
+        cmocka_unit_test(refuses_every_prefix),
+        cmocka_unit_test(names_expected_and_found_sizes),
+        cmocka_unit_test(stops_a_gzip_bomb),
+        cmocka_unit_test(refuses_large_claims),
+        cmocka_unit_test(says_what_it_is_instead),
+        cmocka_unit_test(refuses_broken_gzip),
+        cmocka_unit_test(labels_are_checked_against_images),
+        cmocka_unit_test_setup_teardown(opens_a_folder_by_split, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(opens_a_file_with_labels_beside, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(resizes_and_converts, dir_setup, dir_teardown),
+    };
+    return cmocka_run_group_tests_name("idx", tests, NULL, NULL);
+}

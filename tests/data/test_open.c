@@ -1,0 +1,269 @@
+/* Finding a set by name or path, what is said when it is not there, and what all sets share. */
+#include "data_test.h"
+
+#include <sys/stat.h>
+
+/* The environment that decides where sets are looked for: nowhere but in the test's folder. */
+static int place_setup(void **state)
+{
+    if (dir_setup(state) != 0)
+        return -1;
+    unsetenv("SUMI_DATA");
+    unsetenv("XDG_CACHE_HOME");
+    return setenv("HOME", *state, 1);
+}
+
+static void put_fashion(void **state, const char *folder)
+{
+    static const char *const names[] = {"train", "t10k"};
+    for (int i = 0; i < 2; i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s/%s-images-idx3-ubyte.gz", folder, names[i]);
+        put_bytes(state, name, gzipped(idx_images(i ? 10 : 20, 6, 6)));
+        snprintf(name, sizeof name, "%s/%s-labels-idx1-ubyte.gz", folder, names[i]);
+        put_bytes(state, name, gzipped(idx_labels(i ? 10 : 20, 10)));
+    }
+}
+
+static void fashion_is_found_in_each_place(void **state)
+{
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    static const char *const places[] = {".cache/sumi/fashion-mnist", "xdg/sumi/fashion-mnist",
+                                         "data", "data/fashion-mnist"};
+    for (int i = 0; i < 4; i++) {
+        put_fashion(state, places[i]);
+        if (i == 1)
+            setenv("XDG_CACHE_HOME", in_dir(state, "xdg", path), 1);
+        if (i == 2)
+            setenv("SUMI_DATA", in_dir(state, "data", path), 1);
+        check_ok(sumi_data_open("fashion-mnist", NULL, &set, &err), &err);
+        in_dir(state, places[i], path);
+        assert_string_equal(set->path, path);
+        assert_string_equal(set->name, "fashion-mnist");
+        assert_int_equal(set->count, 20);
+        assert_int_equal(set->classes, 10);
+        assert_string_equal(set->class_names[0], "T-shirt/top");
+        assert_string_equal(set->class_names[9], "Ankle boot");
+        sumi_data_free(set);
+    }
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.split = "test";
+    check_ok(sumi_data_open("fashion-mnist", &config, &set, &err), &err);
+    assert_int_equal(set->count, 10);
+    sumi_data_free(set);
+}
+
+static void missing_fashion_says_what_to_do(void **state)
+{
+    char found[1024], looked[1024], path[1024];
+    sumi_error err = {{0}};
+    assert_false(sumi_find_fashion(SUMI_SPLIT_TRAIN, "/nonexistent/f", found, looked, 1024));
+    check_failed(sumi_fail_no_fashion(looked, &err), SUMI_EIO, &err, "$SUMI_DATA (not set)",
+                 in_dir(state, ".cache/sumi/fashion-mnist", path), "/nonexistent/f",
+                 "apt install dataset-fashion-mnist", NULL);
+    setenv("SUMI_DATA", "/nonexistent/s", 1);
+    assert_false(sumi_find_fashion(SUMI_SPLIT_TRAIN, "/nonexistent/f", found, looked, 1024));
+    assert_non_null(strstr(looked, "/nonexistent/s/fashion-mnist, /nonexistent/s, "));
+    /* Through the front door, wherever Debian's package is not installed. */
+    sumi_dataset *set = NULL;
+    sumi_status status = sumi_data_open("fashion-mnist", NULL, &set, &err);
+    if (sumi_is_dir(SUMI_SYSTEM_FASHION))
+        check_ok(status, &err);
+    else
+        check_failed(status, SUMI_EIO, &err, "apt install", SUMI_SYSTEM_FASHION, NULL);
+    sumi_data_free(set);
+}
+
+static void other_names_are_looked_up(void **state)
+{
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_failed(sumi_data_open("digits", NULL, &set, &err), SUMI_EIO, &err, "digits",
+                 "$SUMI_DATA (not set)", in_dir(state, ".cache/sumi", path), "fashion-mnist", NULL);
+    setenv("SUMI_DATA", in_dir(state, "data", path), 1);
+    check_failed(sumi_data_open("digits", NULL, &set, &err), SUMI_EIO, &err, path, NULL);
+    put_fashion(state, "data/digits");
+    check_ok(sumi_data_open("digits", NULL, &set, &err), &err);
+    assert_string_equal(set->name, "digits");
+    assert_null(set->class_names);
+    sumi_data_free(set);
+    check_failed(sumi_data_open("no/digits", NULL, &set, &err), SUMI_EIO, &err,
+                 "no/digits: no such file or folder", NULL);
+    check_failed(sumi_data_open("Fashion_MNIST", NULL, &set, &err), SUMI_EIO, &err, "did you mean",
+                 "\"fashion-mnist\"", NULL);
+    check_failed(sumi_data_open("shape", NULL, &set, &err), SUMI_EIO, &err, "\"shapes\"", NULL);
+    check_failed(sumi_data_open("", NULL, &set, &err), SUMI_EINVAL, &err, NULL);
+    check_failed(sumi_data_open(NULL, NULL, &set, &err), SUMI_EINVAL, &err, NULL);
+    assert_int_equal(sumi_data_open("no/digits", NULL, &set, NULL), SUMI_EIO);
+}
+
+static void settings_are_checked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *split;
+        int channels, height, width;
+        const char *text;
+    } cases[] = {
+        {"validation", 0, 0, 0, "validation"}, {"train", 2, 0, 0, "found 2"},
+        {"train", -1, 0, 0, "found -1"},       {"train", 0, -5, 8, "-5x8"},
+        {"train", 0, 8, 16385, "8x16385"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+        config.split = cases[i].split;
+        config.channels = cases[i].channels;
+        config.height = cases[i].height;
+        config.width = cases[i].width;
+        sumi_dataset *set = NULL;
+        sumi_error err = {{0}};
+        check_failed(sumi_data_open("shapes", &config, &set, &err), SUMI_EINVAL, &err,
+                     cases[i].text, NULL);
+        assert_null(set);
+    }
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.split = NULL;
+    sumi_dataset *set = NULL;
+    assert_int_equal(sumi_data_open("shapes", &config, &set, NULL), SUMI_OK);
+    assert_int_equal(set->count, 60000);
+    sumi_data_free(set);
+}
+
+static void other_files_are_named_for_what_they_are(void **state)
+{
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    static const struct {
+        const char *content, *text;
+    } cases[] = {
+        {"<!DOCTYPE html><html></html>", "an HTML page"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "a git-lfs pointer"},
+        {"PK\003\004 something that is no data set", "not a data set"},
+        {"", "an empty file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_file(state, "file", cases[i].content, strlen(cases[i].content));
+        check_failed(sumi_data_open(in_dir(state, "file", path), NULL, &set, &err), SUMI_EFORMAT,
+                     &err, path, cases[i].text, NULL);
+    }
+    write_png(state, "one.png", 4, 4, 1, 9);
+    check_failed(sumi_data_open(in_dir(state, "one.png", path), NULL, &set, &err), SUMI_EFORMAT,
+                 &err, path, "one picture", NULL);
+    assert_int_equal(mkfifo(in_dir(state, "fifo", path), 0600), 0);
+    check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EIO, &err, path, NULL);
+}
+
+static void reads_bytes_over_255(void **state)
+{
+    put_bytes(state, "x", idx_images(2, 16, 16));
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open(in_dir(state, "x", path), NULL, &set, &err), &err);
+    for (int i = 0; i < 256; i++)
+        set->pixels[256 + i] = (uint8_t)i;
+    float image[256];
+    int32_t label = 5;
+    sumi_data_read(set, 1, image, &label);
+    assert_int_equal(label, -1);
+    for (int i = 0; i < 256; i++)
+        assert_true(image[i] == (float)i / 255.0f);
+    sumi_data_free(set);
+    sumi_data_free(NULL);
+}
+
+/* SHA-256 of five little-endian 64-bit sizes, the pixels, and little-endian 32-bit labels. */
+static void hash_covers_everything(void **state)
+{
+    (void)state;
+    uint8_t pixels[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    int32_t labels[2] = {1, 0};
+    sumi_dataset set = {.count = 2,
+                        .height = 2,
+                        .width = 2,
+                        .channels = 1,
+                        .classes = 2,
+                        .pixels = pixels,
+                        .labels = labels};
+    char first[65], other[65], by_hand[65];
+    sumi_data_hash(&set, first);
+    uint8_t all[5 * 8 + 8 + 8] = {2};
+    all[8] = all[16] = all[32] = 2;
+    all[24] = 1;
+    memcpy(all + 40, pixels, 8);
+    all[48] = 1;
+    sumi_sha256 sha;
+    sumi_sha256_init(&sha);
+    sumi_sha256_update(&sha, all, sizeof all);
+    sumi_sha256_final(&sha, by_hand);
+    assert_string_equal(first, by_hand);
+    pixels[7] ^= 1;
+    sumi_data_hash(&set, other);
+    assert_string_not_equal(first, other);
+    pixels[7] ^= 1;
+    labels[1] = 1;
+    sumi_data_hash(&set, other);
+    assert_string_not_equal(first, other);
+    labels[1] = 0;
+    set.height = 1;
+    set.width = 4;
+    sumi_data_hash(&set, other);
+    assert_string_not_equal(first, other);
+}
+
+static void sizes_are_capped_before_memory_is_taken(void **state)
+{
+    (void)state;
+    sumi_dataset set = {0};
+    sumi_error err = {{0}};
+    static const int64_t cases[][4] = {
+        {0, 4, 4, 1},           {-1, 4, 4, 1},         {1LL << 31, 1, 1, 1},
+        {1, 0, 4, 1},           {1, 4, 16385, 1},      {1, 4, 4, 2},
+        {300, 16384, 16384, 1}, {0x7fffffff, 6, 6, 1}, {0x7fffffff, 16384, 16384, 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_failed(sumi_data_alloc(&set, "dir/x", cases[i][0], (int)cases[i][1], (int)cases[i][2],
+                                     (int)cases[i][3], &err),
+                     SUMI_EFORMAT, &err, "dir/x", "64 GiB", NULL);
+    assert_null(set.pixels);
+}
+
+static void list_tells_what_is_there(void **state)
+{
+    sumi_data_entry entries[4];
+    assert_int_equal(sumi_data_list(entries, 0), 2);
+    assert_int_equal(sumi_data_list(entries, 4), 2);
+    assert_string_equal(entries[0].name, "fashion-mnist");
+    assert_string_equal(entries[1].name, "shapes");
+    assert_true(entries[1].available);
+    if (!sumi_is_dir(SUMI_SYSTEM_FASHION)) {
+        assert_false(entries[0].available);
+        assert_string_equal(entries[0].where, "apt install dataset-fashion-mnist");
+    }
+    put_fashion(state, ".cache/sumi/fashion-mnist");
+    sumi_data_list(entries, 4);
+    char path[1024];
+    assert_true(entries[0].available);
+    assert_string_equal(entries[0].where, in_dir(state, ".cache/sumi/fashion-mnist", path));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(fashion_is_found_in_each_place, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(missing_fashion_says_what_to_do, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(other_names_are_looked_up, place_setup, dir_teardown),
+        cmocka_unit_test(settings_are_checked),
+        cmocka_unit_test_setup_teardown(other_files_are_named_for_what_they_are, place_setup,
+                                        dir_teardown),
+        cmocka_unit_test_setup_teardown(reads_bytes_over_255, place_setup, dir_teardown),
+        cmocka_unit_test(hash_covers_everything),
+        cmocka_unit_test(sizes_are_capped_before_memory_is_taken),
+        cmocka_unit_test_setup_teardown(list_tells_what_is_there, place_setup, dir_teardown),
+    };
+    return cmocka_run_group_tests_name("open", tests, NULL, NULL);
+}
