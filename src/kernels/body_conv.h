@@ -7,6 +7,8 @@
 #include "kernels/body_gemm.h"
 #include "kernels/body_gemm_wgrad.h"
 #include "kernels/body_narrow.h"
+#include "kernels/body_winograd.h"
+#include "kernels/body_winograd_wgrad.h"
 
 typedef struct {
     bool (*can)(const sumi_conv_spec *spec);
@@ -25,6 +27,8 @@ typedef struct {
 static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
     [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
                         gemm_wgrad_images, gemm_wgrad_finish},
+    [SUMI_CONV_WINOGRAD] = {wino_can, wino_plan, wino_plan, wino_pack, wino_tile,
+                            wino_wgrad_images, wino_wgrad_finish},
     [SUMI_CONV_NARROW] = {narrow_can, narrow_plan, narrow_wgrad_plan, narrow_pack, narrow_tile,
                           narrow_wgrad_images, narrow_wgrad_finish},
 };

@@ -49,7 +49,7 @@
 #define WINO_STRIP_FLOATS 6144
 #endif
 
-/* ---- geometry ---- */
+/* ---- geometry -------------------------------------------------------------------------------- */
 
 /* A length as 4 * fours + 3 * threes. */
 typedef struct {
@@ -148,7 +148,7 @@ static size_t wino_columns_floats(int w)
     return 6 * (size_t)(w + 2) * WINO_GROUP;
 }
 
-/* ---- plan ---- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 static int wino_round(int x, int multiple)
 {
@@ -223,7 +223,7 @@ static void wino_plan(sumi_conv_spec *s)
     s->scratch_floats = floats;
 }
 
-/* ---- one-dimensional transforms: size is 4 or 3, x and y have size + 2 or size elements ---- */
+/* ---- one-dimensional transforms: size is 4 or 3, x and y have size + 2 or size elements ------ */
 
 /* B^T: input to points. */
 INLINE void wino_bt(const int size, const vf *d, vf *t)
@@ -277,7 +277,7 @@ INLINE void wino_g(const vf *g, vf *u)
     u[5] = v_splat(1.0F / 24) * (outer4 - twice);
 }
 
-/* ---- input transform ---- */
+/* ---- input transform ------------------------------------------------------------------------- */
 
 /* The vertical half: `count` floats of size + 2 rows to as many rows of points. */
 INLINE void wino_input_columns(const int size, const float *src, size_t stride, int count,
@@ -371,7 +371,7 @@ static void wino_input_image(const wino_grid *g, int image, int n, const wino_in
     }
 }
 
-/* ---- the 36 products ---- */
+/* ---- the 36 products ------------------------------------------------------------------------- */
 
 /* c[rows][NR] = a[rows][depth] * b[depth][NR], the sum over depth in order. */
 INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *b, int depth,
@@ -451,7 +451,7 @@ static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const win
     }
 }
 
-/* ---- output transform ---- */
+/* ---- output transform ------------------------------------------------------------------------ */
 
 /* `tiles` tiles side by side, kn channels, to rows of pixels of WINO_BLOCK floats. */
 INLINE void wino_output_tiles(const int tall, const int wide, const float *m, const wino_area *area,
@@ -505,7 +505,7 @@ static void wino_output_image(const wino_grid *g, int image, const wino_area *m,
     }
 }
 
-/* ---- the tile of a convolution ---- */
+/* ---- the tile of a convolution --------------------------------------------------------------- */
 
 static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
 {
@@ -542,7 +542,7 @@ static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
     }
 }
 
-/* ---- weights ---- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 /* U of NR output channels of one input channel from nine taps of NR weights. */
 INLINE void wino_pack_vector(const float *taps, size_t tap_stride, vf scale, float *dst,

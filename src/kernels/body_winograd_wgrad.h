@@ -9,7 +9,7 @@
 
 #include "kernels/body_winograd.h"
 
-/* ---- one-dimensional transforms ---- */
+/* ---- one-dimensional transforms -------------------------------------------------------------- */
 
 /* A: the gradient of size outputs to that of the points. */
 INLINE void wino_a(const int size, const vf *y, vf *w)
@@ -38,7 +38,7 @@ INLINE void wino_gt(const vf *u, vf *g)
     g[2] = v_fma(v_splat(1.0F / 6), sum2, u[4] - sum);
 }
 
-/* ---- transform of the output's gradient ---- */
+/* ---- transform of the output's gradient ------------------------------------------------------ */
 
 INLINE void wino_gradient_columns(const int size, const float *src, int count, float *dst)
 {
@@ -122,7 +122,7 @@ static void wino_gradient_image(const wino_grid *g, int image, int n, const wino
     }
 }
 
-/* ---- the 36 products ---- */
+/* ---- the 36 products ------------------------------------------------------------------------- */
 
 /* du[rows][NR] += v[depth][rows]^T * w[depth][NR]. */
 INLINE void wino_wgrad_micro(const int rows, const float *v, size_t ldv, const float *w, size_t ldw,
@@ -200,7 +200,7 @@ static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, con
     }
 }
 
-/* ---- pieces of the table ---- */
+/* ---- pieces of the table --------------------------------------------------------------------- */
 
 static void wino_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
                               float *scratch)
