@@ -27,8 +27,8 @@ typedef struct {
 static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
     [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
                         gemm_wgrad_images, gemm_wgrad_finish},
-    [SUMI_CONV_WINOGRAD] = {wino_can, wino_plan, wino_plan, wino_pack, wino_tile,
-                            wino_wgrad_images, wino_wgrad_finish},
+    [SUMI_CONV_WINOGRAD] = {wino_can, wino_plan, wino_plan, wino_pack, wino_tile, wino_wgrad_images,
+                            wino_wgrad_finish},
     [SUMI_CONV_NARROW] = {narrow_can, narrow_plan, narrow_wgrad_plan, narrow_pack, narrow_tile,
                           narrow_wgrad_images, narrow_wgrad_finish},
 };
