@@ -1,0 +1,89 @@
+/*
+ * cli: what the commands share. The only layer that prints, parses argv or exits.
+ *
+ * Standard output carries results only. Progress, notes and errors go to standard error: as text,
+ * or with --json as one JSON object a line. An error is one line, and every command returns its
+ * exit code: 0, 1 (diff found a difference), 2 (usage), 10 + sumi_status, 130 (cancelled).
+ */
+#ifndef SUMI_CLI_H
+#define SUMI_CLI_H
+
+#include "options.h"
+#include "signals.h"
+
+enum {
+    SUMI_EXIT_DIFFERENT = 1,
+    SUMI_EXIT_USAGE = 2,
+    SUMI_EXIT_STATUS = 10,
+    SUMI_EXIT_CANCELLED = 130
+};
+
+typedef struct {
+    sumi_options options;
+    sumi_signals *signals;
+    sumi_context *ctx;  /* after sumi_cli_open */
+    char *command_line; /* as the user typed it, quoted for a shell */
+    bool quiet, json;
+} sumi_cli;
+
+/* One function a command; each returns the exit code. */
+int sumi_cmd_data_list(sumi_cli *cli);
+int sumi_cmd_data_info(sumi_cli *cli);
+int sumi_cmd_data_preview(sumi_cli *cli);
+int sumi_cmd_train(sumi_cli *cli);
+int sumi_cmd_sample(sumi_cli *cli);
+int sumi_cmd_predict(sumi_cli *cli);
+int sumi_cmd_convert(sumi_cli *cli);
+int sumi_cmd_info(sumi_cli *cli);
+int sumi_cmd_diff(sumi_cli *cli);
+int sumi_cmd_bench_train(sumi_cli *cli);
+int sumi_cmd_bench_sample(sumi_cli *cli);
+
+/* Creates cli->ctx with --threads, or with one thread for commands that do not compute. Returns 0
+ * or the exit code, with the error printed. */
+int sumi_cli_open(sumi_cli *cli);
+
+/* ---- Talking (report.c) ---------------------------------------------------------------------- */
+
+/* Prints the error and returns its exit code. */
+int sumi_cli_fail(const sumi_cli *cli, sumi_status status, const char *message);
+/* The same with the context's last error. */
+int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status);
+int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* A line for the reader on standard error; --quiet drops it. kind is the key in JSON: "note",
+ * "warning", "next"; as text a note stands alone and the others have their name in front. */
+void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Prints an object as one line on standard output and releases it. NULL says that memory was out.
+ */
+int sumi_cli_result(const sumi_cli *cli, json_t *object);
+/* "1:02:03" or "02:03". */
+void sumi_format_duration(double seconds, char out[32]);
+/* A number as Python prints it: the fewest digits that give the same double back. */
+void sumi_format_shortest(double value, char out[32]);
+/* argv as one line that a shell reads back as the same words; malloc'ed, NULL without memory. */
+char *sumi_shell_line(int argc, const char *const *argv);
+
+/* ---- Output files (output.c) ----------------------------------------------------------------- */
+
+bool sumi_has_ending(const char *path, const char *ending);
+/* Refuses, before long work starts, a path at which no file can be written: no such folder, a
+ * folder that may not be written to, or something there that is not a plain file. */
+sumi_status sumi_check_output(const char *path, sumi_error *err);
+/* The same for a folder that is there or can be made. */
+sumi_status sumi_check_output_dir(const char *path, sumi_error *err);
+
+typedef struct {
+    int64_t first_index; /* number of the first picture, for file names */
+    int n, h, w, c;
+    const uint8_t *pixels; /* [n][h][w][c] */
+    const char *comment;   /* goes into the PNG files */
+} sumi_pictures;
+
+/* Grid (x.png), one file each (DIR/) or array (x.npy), by the ending of path. */
+sumi_status sumi_write_pictures(const char *path, const sumi_pictures *pictures, sumi_error *err);
+/* Bytes as the tutorial makes them: clamp to the range, times 255, cut off; NaN gives 0. */
+void sumi_quantise(const float *values, size_t count, float low, float high, uint8_t *out);
+
+#endif

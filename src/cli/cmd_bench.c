@@ -1,0 +1,162 @@
+/*
+ * sumi bench train | sample: how fast this machine is, as one number that can be repeated.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WARM_UP = 3 };
+
+typedef struct {
+    const char *what;
+    int steps, batch, height, width;
+    float *x, *out;
+    int32_t *t;
+    double *times_s; /* one for each timed step */
+    sumi_model *model;
+    sumi_trainer *trainer; /* NULL for sampling */
+} bench;
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* "Intel(R) Xeon(R) ...", or "unknown" where /proc/cpuinfo does not say. */
+static void cpu_name(char *out, size_t size)
+{
+    char line[256];
+    snprintf(out, size, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
+            colon[strcspn(colon, "\n")] = '\0';
+            snprintf(out, size, "%s", colon + 1 + (colon[1] == ' '));
+            break;
+        }
+    }
+    if (file != NULL)
+        fclose(file);
+}
+
+static bool make_input(bench *b)
+{
+    const int64_t shape[] = {b->batch, b->height, b->width};
+    sumi_random at = {.stream = SUMI_STREAM_USER};
+    size_t count = 0;
+    if (!sumi_size_product(shape, 3, &count))
+        return false;
+    b->x = sumi_calloc(count, sizeof *b->x);
+    b->out = sumi_calloc(count, sizeof *b->out);
+    b->t = sumi_calloc((size_t)b->batch, sizeof *b->t);
+    b->times_s = sumi_calloc((size_t)b->steps, sizeof *b->times_s);
+    if (b->x == NULL || b->out == NULL || b->t == NULL || b->times_s == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        b->x[i] = sumi_random_uniform(&at, i);
+    for (int i = 0; i < b->batch; i++)
+        b->t[i] = 1 + (int32_t)((int64_t)i * 999 / b->batch);
+    return true;
+}
+
+static sumi_status run_steps(sumi_cli *cli, bench *b)
+{
+    sumi_batch batch = SUMI_BATCH_INIT;
+    batch.n = b->batch;
+    batch.h = b->height;
+    batch.w = b->width;
+    batch.x = b->x;
+    batch.t = b->t;
+    for (int i = -WARM_UP; i < b->steps; i++) {
+        if (sumi_signals_seen(cli->signals))
+            return SUMI_CANCELLED;
+        double start = sumi_time_now();
+        sumi_status status = b->trainer != NULL
+                                 ? sumi_trainer_step(b->trainer, &batch, NULL)
+                                 : sumi_model_predict(cli->ctx, b->model, &batch, b->out);
+        if (status != SUMI_OK)
+            return status;
+        if (i >= 0)
+            b->times_s[i] = sumi_time_now() - start;
+    }
+    return SUMI_OK;
+}
+
+static int print_result(const sumi_cli *cli, bench *b)
+{
+    char cpu[256];
+    cpu_name(cpu, sizeof cpu);
+    qsort(b->times_s, (size_t)b->steps, sizeof *b->times_s, compare);
+    double median = .5 * (b->times_s[(b->steps - 1) / 2] + b->times_s[b->steps / 2]);
+    double rate = b->batch / median;
+    const char *isa = sumi_context_isa(cli->ctx);
+    int threads = sumi_context_threads(cli->ctx);
+    if (cli->json) {
+        char size[32];
+        snprintf(size, sizeof size, "%dx%d", b->height, b->width);
+        return sumi_cli_result(
+            cli, json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
+                           b->what, "isa", isa, "threads", threads, "size", size, "batch", b->batch,
+                           "steps", b->steps, "ms", 1e3 * median, "min_ms", 1e3 * b->times_s[0],
+                           "images_per_s", rate, "version", sumi_version(), "cpu", cpu));
+    }
+    printf("%s  %.1f images/s  (median %.2f ms, fastest %.2f ms, of %d steps of %d images of "
+           "%dx%d; %s, %d thread%s, %s)\n",
+           b->what, rate, 1e3 * median, 1e3 * b->times_s[0], b->steps, b->batch, b->height,
+           b->width, isa, threads, threads == 1 ? "" : "s", cpu);
+    return 0;
+}
+
+static int run_bench(sumi_cli *cli, const char *what, bool train)
+{
+    bench b = {.what = what};
+    sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    int code = sumi_cli_open(cli);
+    if (code != 0)
+        return code;
+    b.steps = (int)sumi_option_int(&cli->options, "steps");
+    b.batch = config.batch = (int)sumi_option_int(&cli->options, "batch");
+    sumi_option_size(&cli->options, "size", &b.height, &b.width);
+    if (!make_input(&b)) {
+        code = sumi_cli_fail(cli, SUMI_ENOMEM,
+                             "out of memory for the images; give a smaller "
+                             "--batch");
+        goto done;
+    }
+    sumi_status status = sumi_model_create(cli->ctx, &model, &b.model);
+    if (status == SUMI_OK && train)
+        status = sumi_trainer_create(cli->ctx, b.model, &config, &b.trainer);
+    if (status == SUMI_OK) {
+        sumi_signals_watch(cli->signals, cli->ctx, NULL);
+        status = run_steps(cli, &b);
+        sumi_signals_watch(cli->signals, NULL, NULL);
+    }
+    if (status == SUMI_OK)
+        code = print_result(cli, &b);
+    else
+        code = sumi_signals_seen(cli->signals)
+                   ? sumi_cli_fail(cli, SUMI_CANCELLED, "the timing was stopped")
+                   : sumi_cli_fail_context(cli, status);
+done:
+    sumi_trainer_free(b.trainer);
+    sumi_model_free(b.model);
+    free(b.x);
+    free(b.out);
+    free(b.t);
+    free(b.times_s);
+    return code;
+}
+
+int sumi_cmd_bench_train(sumi_cli *cli)
+{
+    return run_bench(cli, "train", true);
+}
+
+int sumi_cmd_bench_sample(sumi_cli *cli)
+{
+    return run_bench(cli, "sample", false);
+}

@@ -1,0 +1,186 @@
+/*
+ * sumi data list | info | preview: what there is to train on.
+ */
+#include "cli.h"
+
+#include "data/data.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { ENTRIES_MAX = 32 };
+
+int sumi_cmd_data_list(sumi_cli *cli)
+{
+    sumi_data_entry entries[ENTRIES_MAX];
+    int count = sumi_data_list(entries, ENTRIES_MAX);
+    json_t *list = json_array();
+    for (int i = 0; i < count && i < ENTRIES_MAX; i++) {
+        const sumi_data_entry *e = &entries[i];
+        if (cli->json)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "name", e->name,
+                                                  "description", e->description, "available",
+                                                  (int)e->available, "where", e->where));
+        else
+            printf("%-16s %s\n%-16s %s: %s\n", e->name, e->description, "",
+                   e->available ? "here" : "not here", e->where);
+    }
+    if (cli->json)
+        return sumi_cli_result(cli, list);
+    json_decref(list);
+    return 0;
+}
+
+/* The set that the operand names, as --split, --size and --channels want it. */
+static int open_set(sumi_cli *cli, sumi_dataset **out)
+{
+    const sumi_options *options = &cli->options;
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    sumi_error err = {""};
+    config.split = sumi_option_text(options, "split");
+    if (sumi_option_given(options, "channels"))
+        config.channels = atoi(sumi_option_text(options, "channels"));
+    sumi_option_size(options, "size", &config.height, &config.width);
+    sumi_status status = sumi_data_open(options->operands[0], &config, out, &err);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+}
+
+typedef struct {
+    double mean, deviation;
+    char hash[65];
+    int64_t *classes; /* images of each */
+} measures;
+
+/* Over all pixels, as values in [0, 1]: sums of bytes are exact in 64 bits. */
+static bool measure(const sumi_dataset *set, measures *out)
+{
+    uint64_t counts[256] = {0}, sum = 0, squares = 0, pixels = 0;
+    size_t size = (size_t)set->height * (size_t)set->width * (size_t)set->channels;
+    uint8_t *image = sumi_calloc(size, 1);
+    out->classes = sumi_calloc((size_t)set->classes + 1, sizeof *out->classes);
+    if (image == NULL || out->classes == NULL) {
+        free(image);
+        return false;
+    }
+    for (int64_t i = 0; i < set->count; i++) {
+        sumi_data_read_bytes(set, i, image);
+        for (size_t k = 0; k < size; k++)
+            counts[image[k]]++;
+        if (set->labels != NULL)
+            out->classes[set->labels[i]]++;
+    }
+    free(image);
+    for (uint64_t value = 0; value < 256; value++) {
+        pixels += counts[value];
+        sum += value * counts[value];
+        squares += value * value * counts[value];
+    }
+    double mean = (double)sum / (double)pixels;
+    out->mean = mean / 255;
+    out->deviation = sqrt(fmax(0, (double)squares / (double)pixels - mean * mean)) / 255;
+    sumi_data_hash(set, out->hash);
+    return true;
+}
+
+static void class_name(const sumi_dataset *set, int label, char *out, size_t size)
+{
+    if (set->class_names != NULL && set->class_names[label] != NULL)
+        snprintf(out, size, "%s", set->class_names[label]);
+    else
+        snprintf(out, size, "%d", label);
+}
+
+static int print_json(const sumi_cli *cli, const sumi_dataset *set, const measures *m)
+{
+    json_t *object = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:f, s:f, s:s}", "name", set->name,
+                               "path", set->path, "count", (json_int_t)set->count, "height",
+                               set->height, "width", set->width, "channels", set->channels, "mean",
+                               m->mean, "deviation", m->deviation, "hash", m->hash);
+    json_t *classes = json_array();
+    for (int i = 0; i < set->classes; i++) {
+        char name[256];
+        class_name(set, i, name, sizeof name);
+        json_array_append_new(
+            classes, json_pack("{s:s, s:I}", "name", name, "count", (json_int_t)m->classes[i]));
+    }
+    json_object_set_new(object, "classes", classes);
+    return sumi_cli_result(cli, object);
+}
+
+static void print_text(const sumi_dataset *set, const measures *m)
+{
+    printf("%s\n", set->name);
+    printf("  where     %s\n", set->path[0] != '\0' ? set->path : "built in");
+    printf("  images    %lld of %dx%dx%d (height, width, channels)\n", (long long)set->count,
+           set->height, set->width, set->channels);
+    printf("  pixels    mean %.4f, standard deviation %.4f, in [0, 1]\n", m->mean, m->deviation);
+    printf("  sha-256   %s\n", m->hash);
+    printf("  classes   %d\n", set->classes);
+    for (int i = 0; i < set->classes; i++) {
+        char name[256];
+        class_name(set, i, name, sizeof name);
+        printf("    %3d  %8lld  %s\n", i, (long long)m->classes[i], name);
+    }
+}
+
+int sumi_cmd_data_info(sumi_cli *cli)
+{
+    sumi_dataset *set = NULL;
+    measures found = {0};
+    int code = open_set(cli, &set);
+    if (code != 0)
+        return code;
+    if (!measure(set, &found))
+        code = sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory counting the classes");
+    else if (cli->json)
+        code = print_json(cli, set, &found);
+    else
+        print_text(set, &found);
+    free(found.classes);
+    sumi_data_free(set);
+    return code;
+}
+
+/* The first n images in one block; NULL where memory is out. */
+static uint8_t *read_images(const sumi_dataset *set, int n)
+{
+    size_t size = (size_t)set->height * (size_t)set->width * (size_t)set->channels;
+    uint8_t *pixels = sumi_calloc((size_t)n, size);
+    for (int i = 0; i < n && pixels != NULL; i++)
+        sumi_data_read_bytes(set, i, pixels + (size_t)i * size);
+    return pixels;
+}
+
+int sumi_cmd_data_preview(sumi_cli *cli)
+{
+    const char *path = sumi_option_text(&cli->options, "out");
+    sumi_dataset *set = NULL;
+    sumi_error err = {""};
+    if (!sumi_has_ending(path, ".png"))
+        return sumi_cli_usage(cli, "--out: expected a name that ends with .png, found '%s'", path);
+    sumi_status status = sumi_check_output(path, &err);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
+    int code = open_set(cli, &set);
+    if (code != 0)
+        return code;
+    int64_t wanted = sumi_option_int(&cli->options, "count");
+    sumi_pictures pictures = {.n = (int)(wanted < set->count ? wanted : set->count),
+                              .h = set->height,
+                              .w = set->width,
+                              .c = set->channels,
+                              .comment = cli->command_line};
+    uint8_t *pixels = read_images(set, pictures.n);
+    pictures.pixels = pixels;
+    status = pixels != NULL ? sumi_write_pictures(path, &pictures, &err)
+                            : sumi_fail(&err, SUMI_ENOMEM, "out of memory for the images");
+    free(pixels);
+    if (status != SUMI_OK)
+        code = sumi_cli_fail(cli, status, err.text);
+    else if (cli->json)
+        code = sumi_cli_result(cli, json_pack("{s:s, s:i}", "out", path, "count", pictures.n));
+    else
+        sumi_cli_note(cli, "note", "drew %d images of %s to %s", pictures.n, set->name, path);
+    sumi_data_free(set);
+    return code;
+}

@@ -1,0 +1,284 @@
+/*
+ * sumi info: what a file or a folder is. Each kind fills one JSON object, which is then printed as
+ * it is or as indented text.
+ */
+#include "tensors.h"
+
+#include "data/data.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put(json_t *object, const char *key, json_t *value)
+{
+    if (value != NULL)
+        json_object_set_new(object, key, value);
+}
+
+static void put_text(json_t *object, const char *key, const char *value)
+{
+    put(object, key, json_string(value));
+}
+
+static json_t *tensor_list(const sumi_tensor_file *file)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < file->count; i++) {
+        const sumi_file_tensor *tensor = &file->tensors[i];
+        json_t *shape = json_array();
+        for (int k = 0; k < tensor->rank; k++)
+            json_array_append_new(shape, json_integer(tensor->shape[k]));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", tensor->name, "dtype",
+                                              sumi_dtype_name(tensor->dtype), "shape", shape));
+    }
+    return list;
+}
+
+/* The architecture, where the tensors are those of a network that sumi knows. */
+static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
+{
+    sumi_model_info_t info = {.size = sizeof info};
+    sumi_model *model = NULL;
+    if (sumi_model_load(cli->ctx, path, &model) != SUMI_OK ||
+        sumi_model_info(model, &info) != SUMI_OK) {
+        put_text(about, "model", sumi_last_error(cli->ctx));
+        sumi_model_free(model);
+        return;
+    }
+    put(about, "model",
+        json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:[i, i], s:[f, f], s:I}",
+                  "preset", info.preset, "parameters", (json_int_t)info.parameters, "in_channels",
+                  info.in_channels, "out_channels", info.out_channels, "base_channels",
+                  info.base_channels, "time_dim", info.time_dim, "timesteps", info.timesteps,
+                  "beta_start", (double)info.beta_start, "beta_end", (double)info.beta_end,
+                  "trained_size", info.height, info.width, "range", (double)info.range_lo,
+                  (double)info.range_hi, "steps", (json_int_t)info.steps));
+    sumi_model_free(model);
+}
+
+static sumi_status about_tensors(sumi_cli *cli, const char *path, json_t *about, sumi_error *err)
+{
+    sumi_tensor_file tensors;
+    sumi_status status = sumi_tensors_open(cli, path, &tensors, err);
+    if (status == SUMI_OK) {
+        put_architecture(cli, path, about);
+        json_t *metadata = json_object();
+        for (size_t i = 0; i < tensors.metadata_count; i++)
+            put_text(metadata, tensors.metadata[i].key, tensors.metadata[i].value);
+        if (json_object_size(metadata) > 0)
+            put(about, "metadata", json_incref(metadata));
+        json_decref(metadata);
+        put(about, "tensors", tensor_list(&tensors));
+    }
+    sumi_tensor_file_free(&tensors);
+    return status;
+}
+
+static sumi_status about_run(sumi_cli *cli, const char *path, json_t *about, sumi_error *err)
+{
+    char file[4096];
+    json_t *config = NULL;
+    put_text(about, "kind", "run");
+    sumi_status status = sumi_path_join(file, sizeof file, path, "config.json", err);
+    if (status == SUMI_OK)
+        status = sumi_json_read(file, &config, err);
+    if (status == SUMI_OK)
+        put(about, "config", config);
+    return status == SUMI_OK ? about_tensors(cli, path, about, err) : status;
+}
+
+static double npy_value(const sumi_npy *array, size_t i)
+{
+    switch (array->dtype) {
+    case SUMI_NPY_F32:
+        return (double)((const float *)array->data)[i];
+    case SUMI_NPY_F64:
+        return ((const double *)array->data)[i];
+    case SUMI_NPY_U8:
+        return ((const uint8_t *)array->data)[i];
+    case SUMI_NPY_I32:
+        return ((const int32_t *)array->data)[i];
+    case SUMI_NPY_I64:
+        return (double)((const int64_t *)array->data)[i];
+    }
+    return 0;
+}
+
+static sumi_status about_npy(const char *path, json_t *about, sumi_error *err)
+{
+    static const char *const types[] = {"float32", "float64", "uint8", "int32", "int64"};
+    sumi_npy array;
+    sumi_status status = sumi_npy_read(path, &array, err);
+    if (status != SUMI_OK)
+        return status;
+    json_t *shape = json_array();
+    for (int i = 0; i < array.rank; i++)
+        json_array_append_new(shape, json_integer(array.shape[i]));
+    double low = INFINITY, high = -INFINITY, sum = 0;
+    size_t odd = 0;
+    for (size_t i = 0; i < array.count; i++) {
+        double value = npy_value(&array, i);
+        odd += !isfinite(value);
+        low = fmin(low, value);
+        high = fmax(high, value);
+        sum += value;
+    }
+    put_text(about, "dtype", types[array.dtype]);
+    put(about, "shape", shape);
+    if (array.count > 0 && odd == 0) {
+        put(about, "min", json_real(low));
+        put(about, "max", json_real(high));
+        put(about, "mean", json_real(sum / (double)array.count));
+    }
+    put(about, "not_finite", json_integer((json_int_t)odd));
+    sumi_npy_free(&array);
+    return SUMI_OK;
+}
+
+static sumi_status about_picture(const char *path, json_t *about, sumi_error *err)
+{
+    sumi_image image;
+    sumi_status status = sumi_image_read(path, &image, err);
+    if (status != SUMI_OK)
+        return status;
+    put(about, "height", json_integer(image.height));
+    put(about, "width", json_integer(image.width));
+    put(about, "channels", json_integer(image.channels));
+    sumi_image_free(&image);
+    return SUMI_OK;
+}
+
+static sumi_status about_data(const char *path, json_t *about, sumi_error *err)
+{
+    sumi_dataset *set = NULL;
+    sumi_status status = sumi_data_open(path, NULL, &set, err);
+    if (status != SUMI_OK)
+        return status;
+    put_text(about, "kind", "data set");
+    put(about, "images", json_integer(set->count));
+    put(about, "height", json_integer(set->height));
+    put(about, "width", json_integer(set->width));
+    put(about, "channels", json_integer(set->channels));
+    put(about, "classes", json_integer(set->classes));
+    sumi_data_free(set);
+    return SUMI_OK;
+}
+
+/* The first bytes tell a file's kind. */
+static sumi_status sniff(const char *path, const char **kind, sumi_error *err)
+{
+    uint8_t head[4096];
+    if (!sumi_is_file(path))
+        return sumi_fail(err, SUMI_EIO, "%s: no such file or folder", path);
+    errno = 0;
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    size_t size = fread(head, 1, sizeof head, file);
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    if (failed)
+        return sumi_fail(err, SUMI_EIO, "%s: cannot be read", path);
+    *kind = sumi_sniff(head, size);
+    return SUMI_OK;
+}
+
+static sumi_status look(sumi_cli *cli, const char *path, json_t *about, sumi_error *err)
+{
+    char config[4096];
+    const char *kind = NULL;
+    if (sumi_is_dir(path)) {
+        bool run = sumi_path_join(config, sizeof config, path, "config.json", NULL) == SUMI_OK &&
+                   sumi_is_file(config);
+        return run ? about_run(cli, path, about, err) : about_data(path, about, err);
+    }
+    sumi_status status = sniff(path, &kind, err);
+    if (status != SUMI_OK)
+        return status;
+    put_text(about, "kind", kind);
+    if (strcmp(kind, "safetensors") == 0 || strcmp(kind, "pth") == 0)
+        return about_tensors(cli, path, about, err);
+    if (strcmp(kind, "npy") == 0)
+        return about_npy(path, about, err);
+    if (strcmp(kind, "png") == 0 || strcmp(kind, "jpeg") == 0)
+        return about_picture(path, about, err);
+    if (strcmp(kind, "idx") == 0 || strcmp(kind, "gzip") == 0)
+        return about_data(path, about, err);
+    if (strcmp(kind, "unknown") == 0)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: not a file that sumi knows", path);
+    return SUMI_OK;
+}
+
+/* ---- As text --------------------------------------------------------------------------------- */
+
+static void print_scalar(const json_t *value)
+{
+    if (json_is_string(value)) {
+        fputs(json_string_value(value), stdout);
+        return;
+    }
+    if (json_is_real(value)) {
+        printf("%.6g", json_real_value(value));
+        return;
+    }
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    fputs(text != NULL ? text : "?", stdout);
+    free(text);
+}
+
+static void print_tensors(const json_t *list)
+{
+    size_t i;
+    const json_t *tensor;
+    json_array_foreach(list, i, tensor)
+    {
+        printf("    %-36s %-5s ", json_string_value(json_object_get(tensor, "name")),
+               json_string_value(json_object_get(tensor, "dtype")));
+        print_scalar(json_object_get(tensor, "shape"));
+        putchar('\n');
+    }
+}
+
+static void print_object(const json_t *object, int indent)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        printf("%*s%-*s ", indent, "", 20 - indent, key);
+        if (json_is_object(value)) {
+            putchar('\n');
+            print_object(value, indent + 2);
+        } else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
+            printf("%zu\n", json_array_size(value));
+            print_tensors(value);
+        } else {
+            print_scalar(value);
+            putchar('\n');
+        }
+    }
+}
+
+int sumi_cmd_info(sumi_cli *cli)
+{
+    const char *path = cli->options.operands[0];
+    json_t *about = json_object();
+    sumi_error err = {""};
+    int code = sumi_cli_open(cli);
+    if (code != 0) {
+        json_decref(about);
+        return code;
+    }
+    put_text(about, "path", path);
+    sumi_status status = look(cli, path, about, &err);
+    if (status != SUMI_OK)
+        code = sumi_cli_fail(cli, status, err.text);
+    else if (cli->json)
+        return sumi_cli_result(cli, about);
+    else
+        print_object(about, 0);
+    json_decref(about);
+    return code;
+}

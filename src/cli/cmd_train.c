@@ -1,0 +1,150 @@
+/*
+ * sumi train: a new run, or one more piece of an old one.
+ *
+ * train_settings.c decides what is trained on what; here it is announced, done and reported.
+ */
+#include "train_settings.h"
+#include "progress.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char stopping[] = "\nstopping: the run is being saved; once more stops at once\n";
+static const char stopping_json[] =
+    "{\"note\":\"stopping: the run is being saved; once more stops at once\"}\n";
+
+static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **set,
+                   sumi_model **model)
+{
+    sumi_model_config config = s->model;
+    sumi_dataset_info_t info = {.size = sizeof info};
+    sumi_status status = sumi_dataset_open(cli->ctx, s->data, &s->dataset, set);
+    if (status == SUMI_OK)
+        status = sumi_dataset_info(*set, &info);
+    if (status != SUMI_OK)
+        return sumi_cli_fail_context(cli, status);
+    int code = sumi_train_check_data(cli, s, *set);
+    if (code != 0)
+        return code;
+    config.in_channels = config.out_channels = info.channels;
+    status = s->init != NULL ? sumi_model_load(cli->ctx, s->init, model)
+                             : sumi_model_create(cli->ctx, &config, model);
+    return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
+}
+
+/* "10 epochs or 30 minutes": whichever comes first. */
+static void describe_limits(const sumi_train_config *c, char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    if (c->epochs > 0)
+        used += (size_t)snprintf(out, size, "%d epoch%s", c->epochs, c->epochs == 1 ? "" : "s");
+    if (c->steps > 0)
+        used += (size_t)snprintf(out + used, size - used, "%s%lld steps", used > 0 ? " or " : "",
+                                 (long long)c->steps);
+    if (c->minutes > 0)
+        snprintf(out + used, size - used, "%s%g minutes", used > 0 ? " or " : "", c->minutes);
+}
+
+static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, const sumi_dataset *set,
+                         const sumi_model *model)
+{
+    sumi_dataset_info_t data = {.size = sizeof data};
+    sumi_model_info_t info = {.size = sizeof info};
+    char limits[128];
+    if (sumi_dataset_info(set, &data) != SUMI_OK || sumi_model_info(model, &info) != SUMI_OK)
+        return;
+    describe_limits(&s->train, limits, sizeof limits);
+    sumi_cli_note(cli, "note", "sumi %s, %s, %d thread%s", sumi_version(),
+                  sumi_context_isa(cli->ctx), sumi_context_threads(cli->ctx),
+                  sumi_context_threads(cli->ctx) == 1 ? "" : "s");
+    sumi_cli_note(cli, "note", "data   %s: %lld images of %dx%dx%d%s%s", data.name,
+                  (long long)data.count, data.height, data.width, data.channels,
+                  data.path[0] != '\0' ? ", from " : "", data.path);
+    sumi_cli_note(cli, "note", "model  %s: %lld parameters, T %d, beta %g to %g%s%s", info.preset,
+                  (long long)info.parameters, info.timesteps, (double)info.beta_start,
+                  (double)info.beta_end, s->init != NULL ? ", from " : "",
+                  s->init != NULL ? s->init : "");
+    sumi_cli_note(cli, "note", "train  %s, batch %d, learning rate %g, seed %llu", limits,
+                  s->train.batch, (double)s->train.learning_rate,
+                  (unsigned long long)s->train.seed);
+    sumi_cli_note(cli, "note", "run    %s%s", s->run, s->train.resume ? " (resumed)" : "");
+}
+
+static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar)
+{
+    char elapsed[32], *run = NULL;
+    const char *const words[] = {s->run};
+    sumi_format_duration(bar->elapsed_s, elapsed);
+    if (cli->json) {
+        json_t *result =
+            json_pack("{s:s, s:I, s:I, s:f}", "run", s->run, "steps", (json_int_t)bar->steps,
+                      "epochs", (json_int_t)bar->epochs, "elapsed_s", bar->elapsed_s);
+        if (result != NULL && bar->epochs > 0)
+            json_object_set_new(result, "loss", json_real(bar->epoch_loss));
+        return sumi_cli_result(cli, result);
+    }
+    if ((run = sumi_shell_line(1, words)) == NULL)
+        return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory after the training");
+    if (bar->steps == 0) {
+        sumi_cli_note(cli, "note", "the run had reached its end already; a higher limit goes on:");
+        sumi_cli_note(cli, "next", "sumi train --resume %s --epochs N", run);
+    } else {
+        sumi_cli_note(cli, "note", "done: %lld steps in %s", (long long)bar->steps, elapsed);
+        sumi_cli_note(cli, "next", "sumi sample %s --solver ddim --steps 50 --out x.png", run);
+    }
+    free(run);
+    return 0;
+}
+
+static int report_cancelled(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar)
+{
+    char text[1536];
+    const char *const words[] = {s->run};
+    char *run = sumi_shell_line(1, words);
+    snprintf(text, sizeof text,
+             "stopped and saved at step %lld; go on with: sumi train --resume %s",
+             (long long)bar->steps, run != NULL ? run : s->run);
+    free(run);
+    return sumi_cli_fail(cli, SUMI_CANCELLED, text);
+}
+
+int sumi_cmd_train(sumi_cli *cli)
+{
+    sumi_train_settings settings;
+    sumi_dataset *set = NULL;
+    sumi_model *model = NULL;
+    sumi_bar bar;
+    memset(&settings, 0, sizeof settings);
+    int code = sumi_train_settings_read(cli, &settings);
+    if (code == 0)
+        code = sumi_cli_open(cli);
+    if (code == 0)
+        code = prepare(cli, &settings, &set, &model);
+    if (code != 0)
+        goto done;
+    print_banner(cli, &settings, set, model);
+
+    sumi_bar_begin(&bar, cli);
+    settings.train.progress = sumi_bar_update;
+    settings.train.user = &bar;
+    settings.train.command = cli->command_line;
+    sumi_signals_watch(cli->signals, cli->ctx,
+                       cli->quiet  ? NULL
+                       : cli->json ? stopping_json
+                                   : stopping);
+    sumi_status status = sumi_train(cli->ctx, model, set, &settings.train);
+    sumi_signals_watch(cli->signals, NULL, NULL);
+    sumi_bar_end(&bar);
+    if (status == SUMI_OK)
+        code = report_done(cli, &settings, &bar);
+    else if (status == SUMI_CANCELLED)
+        code = report_cancelled(cli, &settings, &bar);
+    else
+        code = sumi_cli_fail_context(cli, status);
+done:
+    sumi_model_free(model);
+    sumi_dataset_free(set);
+    sumi_train_settings_free(&settings);
+    return code;
+}

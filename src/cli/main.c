@@ -1,0 +1,131 @@
+/*
+ * sumi: reads the command line, runs one command and returns its exit code.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int cmd_version(sumi_cli *cli)
+{
+    (void)cli;
+    printf("sumi %s\n", sumi_version());
+    return 0;
+}
+
+static int cmd_help(sumi_cli *cli)
+{
+    const sumi_options *options = &cli->options;
+    sumi_command_id id = SUMI_CMD_HELP;
+    sumi_error err = {""};
+    int used = 0;
+    if (sumi_option_flag(options, "man")) {
+        sumi_help_man(stdout);
+    } else if (sumi_option_flag(options, "bash-completion")) {
+        sumi_help_bash_completion(stdout);
+    } else if (options->operand_count == 0) {
+        sumi_help_program(stdout);
+    } else if (options->operand_count == 1 && sumi_help_group(stdout, options->operands[0])) {
+        return 0;
+    } else if (sumi_command_find(options->operand_count, options->operands, &id, &used, &err) !=
+               SUMI_OK) {
+        return sumi_cli_usage(cli, "%s", err.text);
+    } else if (used < options->operand_count) {
+        return sumi_cli_usage(cli, "expected %s alone, found also '%s'", options->operands[0],
+                              options->operands[1]);
+    } else {
+        sumi_help_command(stdout, id);
+    }
+    return 0;
+}
+
+static const struct {
+    int (*run)(sumi_cli *cli);
+} commands[SUMI_CMD_COUNT] = {
+    [SUMI_CMD_DATA_LIST] = {sumi_cmd_data_list},
+    [SUMI_CMD_DATA_INFO] = {sumi_cmd_data_info},
+    [SUMI_CMD_DATA_PREVIEW] = {sumi_cmd_data_preview},
+    [SUMI_CMD_TRAIN] = {sumi_cmd_train},
+    [SUMI_CMD_SAMPLE] = {sumi_cmd_sample},
+    [SUMI_CMD_PREDICT] = {sumi_cmd_predict},
+    [SUMI_CMD_CONVERT] = {sumi_cmd_convert},
+    [SUMI_CMD_INFO] = {sumi_cmd_info},
+    [SUMI_CMD_DIFF] = {sumi_cmd_diff},
+    [SUMI_CMD_BENCH_TRAIN] = {sumi_cmd_bench_train},
+    [SUMI_CMD_BENCH_SAMPLE] = {sumi_cmd_bench_sample},
+    [SUMI_CMD_HELP] = {cmd_help},
+    [SUMI_CMD_VERSION] = {cmd_version},
+};
+
+int sumi_cli_open(sumi_cli *cli)
+{
+    const sumi_options *options = &cli->options;
+    int threads = 1;
+    if (sumi_option_find(options->command, "threads", strlen("threads")) != NULL) {
+        const char *device = sumi_option_text(options, "device");
+        if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
+            char text[128];
+            snprintf(text, sizeof text, "--device %s: this build of sumi computes on the CPU only",
+                     device);
+            return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, text);
+        }
+        threads = (int)sumi_option_int(options, "threads");
+    }
+    sumi_status status = sumi_context_create(threads, &cli->ctx);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));
+}
+
+static bool has_flag(const sumi_options *options, const char *name)
+{
+    return sumi_option_find(options->command, name, strlen(name)) != NULL &&
+           sumi_option_flag(options, name);
+}
+
+/* A result that did not reach its reader is an error, unless the reader (head, less) has left on
+ * purpose: then there is nobody to tell. */
+static int close_output(const sumi_cli *cli, int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    if (errno == EPIPE)
+        return SUMI_EXIT_STATUS + SUMI_EIO;
+    char text[128];
+    snprintf(text, sizeof text, "standard output: %s", strerror(errno));
+    return sumi_cli_fail(cli, SUMI_EIO, text);
+}
+
+int main(int argc, char **argv)
+{
+    sumi_cli cli;
+    sumi_error err = {""};
+    memset(&cli, 0, sizeof cli);
+    setlocale(LC_CTYPE, "");
+    /* A reader that goes away must not take a training with it. */
+    signal(SIGPIPE, SIG_IGN);
+    const char *const *words = (const char *const *)argv;
+    if (sumi_options_parse(argc > 0 ? argc - 1 : 0, words + 1, &cli.options, &err) != SUMI_OK) {
+        fprintf(stderr, "sumi: %s\n", err.text);
+        return SUMI_EXIT_USAGE;
+    }
+    if (cli.options.help) {
+        sumi_help_command(stdout, cli.options.command);
+        return close_output(&cli, 0);
+    }
+    cli.json = has_flag(&cli.options, "json");
+    cli.quiet = has_flag(&cli.options, "quiet");
+    cli.command_line = sumi_shell_line(argc, words);
+    cli.signals = sumi_signals_start();
+    int code = cli.command_line == NULL || cli.signals == NULL
+                   ? sumi_cli_fail(&cli, SUMI_ENOMEM, "out of memory at the start")
+                   : commands[cli.options.command].run(&cli);
+    code = close_output(&cli, code);
+    sumi_signals_watch(cli.signals, NULL, NULL);
+    sumi_context_free(cli.ctx);
+    sumi_signals_stop(cli.signals);
+    free(cli.command_line);
+    return code;
+}

@@ -1,0 +1,129 @@
+/*
+ * The commands and options of sumi, in one table.
+ *
+ * From it come parsing, --help, the man page, bash completion and the keys of a run's config.json:
+ * an option that is added to the table is at once in all five. Nothing here prints or exits.
+ */
+#ifndef SUMI_CLI_OPTIONS_H
+#define SUMI_CLI_OPTIONS_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "base/base.h"
+
+typedef enum {
+    SUMI_CMD_DATA_LIST,
+    SUMI_CMD_DATA_INFO,
+    SUMI_CMD_DATA_PREVIEW,
+    SUMI_CMD_TRAIN,
+    SUMI_CMD_SAMPLE,
+    SUMI_CMD_PREDICT,
+    SUMI_CMD_CONVERT,
+    SUMI_CMD_INFO,
+    SUMI_CMD_DIFF,
+    SUMI_CMD_BENCH_TRAIN,
+    SUMI_CMD_BENCH_SAMPLE,
+    SUMI_CMD_HELP,
+    SUMI_CMD_VERSION,
+    SUMI_CMD_COUNT
+} sumi_command_id;
+
+typedef struct {
+    const char *name;     /* one or two words: "train", "data list" */
+    const char *operands; /* as the help shows them; "" where there are none */
+    int operands_min, operands_max;
+    const char *summary; /* one line */
+    const char *details; /* sentences, wrapped by the help */
+    const char *example;
+} sumi_command;
+
+typedef enum {
+    SUMI_ARG_FLAG,
+    SUMI_ARG_INT,
+    SUMI_ARG_REAL,
+    SUMI_ARG_SIZE, /* HxW, or one number for a square */
+    SUMI_ARG_STRING,
+    SUMI_ARG_PATH, /* a string that completion takes for a file name */
+    SUMI_ARG_CHOICE,
+} sumi_arg_kind;
+
+typedef struct {
+    const char *name; /* without the two dashes; unique within a command */
+    char letter;      /* 0: no short form */
+    sumi_arg_kind kind;
+    int64_t low, high;       /* SUMI_ARG_INT, and each side of SUMI_ARG_SIZE */
+    double least, most;      /* SUMI_ARG_REAL */
+    const char *choices;     /* SUMI_ARG_CHOICE: words with | between them */
+    const char *initial;     /* the default as text, parsed like any value; NULL: none */
+    const char *metavar;     /* NULL for flags */
+    const char *key;         /* where config.json keeps it ("train.batch"); NULL: nowhere */
+    bool required, resuming; /* resuming: may be given together with --resume */
+    unsigned commands;       /* one bit for each sumi_command_id that takes it */
+    const char *help;
+} sumi_option;
+
+enum { SUMI_OPTIONS_MAX = 80, SUMI_OPERANDS_MAX = 2 };
+
+/* Both end with an entry whose name is NULL. */
+extern const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1];
+extern const sumi_option sumi_option_table[SUMI_OPTIONS_MAX];
+
+bool sumi_option_belongs(const sumi_option *option, sumi_command_id command);
+/* The command's option of that name (length characters of it); NULL where it has none. */
+const sumi_option *sumi_option_find(sumi_command_id command, const char *name, size_t length);
+
+/* ---- Parsing (parse.c) ----------------------------------------------------------------------- */
+
+typedef struct {
+    bool given; /* on the command line; false for a default or a value from config.json */
+    bool set;   /* there is a value: given, from config.json, or a default */
+    int64_t integer;
+    double real;
+    int height, width;
+    const char *text; /* points into argv, the table or the config */
+} sumi_option_value;
+
+typedef struct {
+    sumi_command_id command;
+    bool help; /* --help was seen: the rest was not looked at */
+    sumi_option_value values[SUMI_OPTIONS_MAX];
+    const char *operands[SUMI_OPERANDS_MAX];
+    int operand_count;
+} sumi_options;
+
+/* argv without the program's name. SUMI_EINVAL with one line that names the option, what was
+ * expected and what was found, and what was perhaps meant. */
+sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *out,
+                               sumi_error *err);
+/* Takes what config.json says for every option of the command that has a key and was not given;
+ * ranges are checked as on the command line. config must outlive options. */
+sumi_status sumi_options_config(sumi_options *options, const char *path, const json_t *config,
+                                sumi_error *err);
+/* The command that the words name: one word, or two. *used receives how many. */
+sumi_status sumi_command_find(int argc, const char *const *argv, sumi_command_id *out, int *used,
+                              sumi_error *err);
+/* The candidate (NULL-terminated list) nearest to word by edit distance (insert, delete, replace,
+ * swap of neighbours); NULL where none is near enough to be a slip of the fingers. */
+const char *sumi_suggest(const char *word, const char *const *candidates);
+
+/* Values by name, of the kind that the table says: a wrong name or kind is a programmer's error. */
+bool sumi_option_given(const sumi_options *options, const char *name);
+bool sumi_option_flag(const sumi_options *options, const char *name);
+int64_t sumi_option_int(const sumi_options *options, const char *name);      /* 0 where not set */
+double sumi_option_real(const sumi_options *options, const char *name);      /* 0 where not set */
+const char *sumi_option_text(const sumi_options *options, const char *name); /* NULL: not set */
+/* 0 and 0 where not set. */
+void sumi_option_size(const sumi_options *options, const char *name, int *height, int *width);
+
+/* ---- Text made from the table (help.c, man.c, completion.c) ---------------------------------- */
+
+void sumi_help_program(FILE *out);
+void sumi_help_command(FILE *out, sumi_command_id command);
+/* Every command that begins with the word group, as in "data list"; false, with nothing printed,
+ * where none does. */
+bool sumi_help_group(FILE *out, const char *group);
+void sumi_help_man(FILE *out);
+void sumi_help_bash_completion(FILE *out);
+
+#endif

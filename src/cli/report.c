@@ -1,0 +1,130 @@
+/*
+ * Errors, notes and results: what goes to which stream, and in which form.
+ */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One object as a line of JSON on standard error; a line that cannot be made is dropped. */
+static void json_line(json_t *object)
+{
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    if (text != NULL)
+        fprintf(stderr, "%s\n", text);
+    free(text);
+    json_decref(object);
+}
+
+int sumi_cli_fail(const sumi_cli *cli, sumi_status status, const char *message)
+{
+    int code = status == SUMI_CANCELLED ? SUMI_EXIT_CANCELLED : SUMI_EXIT_STATUS + (int)status;
+    if (message == NULL || message[0] == '\0')
+        message = sumi_status_name(status);
+    if (cli->json)
+        json_line(json_pack("{s:s, s:s, s:i}", "error", message, "status", sumi_status_name(status),
+                            "exit", code));
+    else
+        fprintf(stderr, "sumi: %s\n", message);
+    return code;
+}
+
+int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status)
+{
+    return sumi_cli_fail(cli, status, sumi_last_error(cli->ctx));
+}
+
+int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "sumi: %s: %s\n", sumi_command_table[cli->options.command].name, text);
+    return SUMI_EXIT_USAGE;
+}
+
+void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
+{
+    char text[2048];
+    if (cli->quiet)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (cli->json)
+        json_line(json_pack("{s:s}", kind, text));
+    else if (strcmp(kind, "note") == 0)
+        fprintf(stderr, "%s\n", text);
+    else
+        fprintf(stderr, "%s: %s\n", kind, text);
+}
+
+int sumi_cli_result(const sumi_cli *cli, json_t *object)
+{
+    char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(object);
+    if (text == NULL)
+        return sumi_cli_fail(cli, SUMI_ENOMEM, "the result cannot be written as JSON");
+    puts(text);
+    free(text);
+    return 0;
+}
+
+void sumi_format_duration(double seconds, char out[32])
+{
+    long long whole = seconds > 0 && seconds < 1e12 ? (long long)seconds : 0;
+    if (whole < 3600)
+        snprintf(out, 32, "%02lld:%02lld", whole / 60, whole % 60);
+    else
+        snprintf(out, 32, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+void sumi_format_shortest(double value, char out[32])
+{
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(out, 32, "%.*g", digits, value);
+        if (strtod(out, NULL) == value)
+            return;
+    }
+}
+
+static bool needs_quotes(const char *word)
+{
+    return word[0] == '\0' ||
+           word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                             "-_./=:,+@%")] != '\0';
+}
+
+/* Appends word to out as a shell reads it back; returns the new end. */
+static char *append_word(char *out, const char *word)
+{
+    if (!needs_quotes(word))
+        return stpcpy(out, word);
+    *out++ = '\'';
+    for (; *word != '\0'; word++) {
+        if (*word == '\'')
+            out = stpcpy(out, "'\\''");
+        else
+            *out++ = *word;
+    }
+    return stpcpy(out, "'");
+}
+
+char *sumi_shell_line(int argc, const char *const *argv)
+{
+    size_t size = 1;
+    for (int i = 0; i < argc; i++)
+        size += 4 * strlen(argv[i]) + 3;
+    char *line = sumi_calloc(size, 1), *end = line;
+    if (line == NULL)
+        return NULL;
+    for (int i = 0; i < argc; i++) {
+        if (i > 0)
+            *end++ = ' ';
+        end = append_word(end, argv[i]);
+    }
+    return line;
+}

@@ -1,0 +1,251 @@
+/*
+ * Where the settings of a training come from; train_settings.h says what they are.
+ */
+#include "train_settings.h"
+
+#include "data/data.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { EPOCHS_DEFAULT = 10, ENTRIES_MAX = 32 };
+
+static bool any_limit_given(const sumi_options *options)
+{
+    return sumi_option_given(options, "epochs") || sumi_option_given(options, "steps") ||
+           sumi_option_given(options, "minutes");
+}
+
+static int check_usage(const sumi_cli *cli)
+{
+    static const char *const of_model[] = {"time-dim", "base-channels", "timesteps", "beta-start",
+                                           "beta-end"};
+    const sumi_options *options = &cli->options;
+    bool resume = sumi_option_given(options, "resume");
+    if (resume && options->operand_count > 0)
+        return sumi_cli_usage(cli, "expected either D or --resume RUN, found both");
+    if (!resume && options->operand_count == 0)
+        return sumi_cli_usage(cli, "expected a data set D or --resume RUN, found neither; see: "
+                                   "sumi data list");
+    for (const sumi_option *o = sumi_option_table; resume && o->name != NULL; o++)
+        if (sumi_option_belongs(o, SUMI_CMD_TRAIN) && !o->resuming &&
+            sumi_option_given(options, o->name))
+            return sumi_cli_usage(cli,
+                                  "--%s cannot be changed in a resumed run; --epochs, "
+                                  "--steps, --minutes and --threads can",
+                                  o->name);
+    for (size_t i = 0; i < sizeof of_model / sizeof of_model[0]; i++)
+        if (sumi_option_given(options, "init") && sumi_option_given(options, of_model[i]))
+            return sumi_cli_usage(cli, "--%s comes with the model that --init names", of_model[i]);
+    if (!resume && sumi_option_real(options, "beta-end") < sumi_option_real(options, "beta-start"))
+        return sumi_cli_usage(cli, "--beta-end: expected at least --beta-start, %g, found %g",
+                              sumi_option_real(options, "beta-start"),
+                              sumi_option_real(options, "beta-end"));
+    return 0;
+}
+
+static void fill_configs(const sumi_options *options, sumi_train_settings *out)
+{
+    sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
+    sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
+    model.preset = sumi_option_text(options, "recipe");
+    model.time_dim = (int)sumi_option_int(options, "time-dim");
+    model.base_channels = (int)sumi_option_int(options, "base-channels");
+    model.timesteps = (int)sumi_option_int(options, "timesteps");
+    model.beta_start = (float)sumi_option_real(options, "beta-start");
+    model.beta_end = (float)sumi_option_real(options, "beta-end");
+    model.seed = (uint64_t)sumi_option_int(options, "seed");
+    train.epochs = (int)sumi_option_int(options, "epochs");
+    train.steps = sumi_option_int(options, "steps");
+    train.minutes = sumi_option_real(options, "minutes");
+    train.batch = (int)sumi_option_int(options, "batch");
+    train.learning_rate = (float)sumi_option_real(options, "lr");
+    train.ema = (float)sumi_option_real(options, "ema");
+    train.seed = (uint64_t)sumi_option_int(options, "seed");
+    train.grid = (int)sumi_option_int(options, "grid");
+    if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
+        train.epochs = EPOCHS_DEFAULT;
+    out->model = model;
+    out->train = train;
+}
+
+/* A set that has a name keeps it; a path is made absolute, so that the run can be resumed from
+ * another folder. What is neither is passed on, and refused where it is opened. */
+static void name_data(const char *given, char *out, size_t size)
+{
+    sumi_data_entry entries[ENTRIES_MAX];
+    int count = sumi_data_list(entries, ENTRIES_MAX);
+    char *absolute = realpath(given, NULL);
+    bool named = false;
+    for (int i = 0; i < count && i < ENTRIES_MAX; i++)
+        named = named || strcmp(entries[i].name, given) == 0;
+    bool use = absolute != NULL && !named && strlen(absolute) < size;
+    snprintf(out, size, "%s", use ? absolute : given);
+    free(absolute);
+}
+
+/* runs/SET-20261124-181500 */
+static void name_run(const char *data, char *out, size_t size)
+{
+    const char *last = strrchr(data, '/');
+    time_t now = time(NULL);
+    struct tm local;
+    char stamp[32] = "run";
+    if (localtime_r(&now, &local) != NULL)
+        strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &local);
+    snprintf(out, size, "runs/%.200s-%s", last != NULL && last[1] != '\0' ? last + 1 : data, stamp);
+}
+
+static bool is_empty_dir(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool empty = true;
+    if (folder == NULL)
+        return false;
+    for (const struct dirent *entry; empty && (entry = readdir(folder)) != NULL;)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(folder);
+    return empty;
+}
+
+static int check_run(const sumi_cli *cli, const char *run)
+{
+    sumi_error err = {""};
+    sumi_status status = sumi_check_output_dir(run, &err);
+    if (status == SUMI_OK && sumi_is_dir(run) && !is_empty_dir(run))
+        status = sumi_fail(&err, SUMI_EINVAL,
+                           "%s is there already and not empty: give another "
+                           "--out, or go on with: sumi train --resume %s",
+                           run, run);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+}
+
+static int read_new(sumi_cli *cli, sumi_train_settings *out)
+{
+    const sumi_options *options = &cli->options;
+    sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
+    sumi_option_size(options, "size", &dataset.height, &dataset.width);
+    if (sumi_option_given(options, "channels"))
+        dataset.channels = atoi(sumi_option_text(options, "channels"));
+    out->dataset = dataset;
+    out->init = sumi_option_text(options, "init");
+    name_data(options->operands[0], out->data, sizeof out->data);
+    fill_configs(options, out);
+    const char *run = sumi_option_text(options, "out");
+    if (run != NULL && strlen(run) >= sizeof out->run)
+        return sumi_cli_usage(cli, "--out: expected a path of at most %zu bytes",
+                              sizeof out->run - 1);
+    if (run != NULL)
+        snprintf(out->run, sizeof out->run, "%s", run);
+    else
+        name_run(out->data, out->run, sizeof out->run);
+    return check_run(cli, out->run);
+}
+
+/* The data of config.json: by path where it is still there, else by name. */
+static sumi_status read_data(const char *path, const json_t *config, sumi_train_settings *out,
+                             sumi_error *err)
+{
+    const json_t *data = json_object_get(config, "data");
+    const char *name = "", *place = "", *split = "train", *hash = "";
+    int64_t channels = 0, height = 0, width = 0;
+    sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
+    sumi_status status = sumi_json_string(path, data, "name", &name, err);
+    if (status == SUMI_OK)
+        status = sumi_json_string(path, data, "path", &place, err);
+    if (status == SUMI_OK)
+        status = sumi_json_string(path, data, "split", &split, err);
+    if (status == SUMI_OK)
+        status = sumi_json_string(path, data, "hash", &hash, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, data, "channels", 1, 16, &channels, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, data, "height", 1, SUMI_SIDE_MAX, &height, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, data, "width", 1, SUMI_SIDE_MAX, &width, err);
+    if (status != SUMI_OK)
+        return status;
+    dataset.split = split;
+    dataset.channels = (int)channels;
+    dataset.height = (int)height;
+    dataset.width = (int)width;
+    out->dataset = dataset;
+    bool there = place[0] != '\0' && (sumi_is_dir(place) || sumi_is_file(place));
+    snprintf(out->data, sizeof out->data, "%s", there ? place : name);
+    snprintf(out->recorded_hash, sizeof out->recorded_hash, "%s", hash);
+    return SUMI_OK;
+}
+
+static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
+{
+    sumi_options *options = &cli->options;
+    sumi_error err = {""};
+    char path[1100];
+    const char *run = sumi_option_text(options, "resume");
+    if (strlen(run) >= sizeof out->run)
+        return sumi_cli_usage(cli, "--resume: expected a path of at most %zu bytes",
+                              sizeof out->run - 1);
+    snprintf(out->run, sizeof out->run, "%s", run);
+    snprintf(path, sizeof path, "%s/config.json", run);
+    sumi_status status = SUMI_OK;
+    if (!sumi_is_file(path))
+        status = sumi_fail(&err, SUMI_EIO, "%s: expected a run directory, found no %s in it", run,
+                           "config.json");
+    if (status == SUMI_OK)
+        status = sumi_json_read(path, &out->config, &err);
+    /* A limit that is given stands for all limits of the old run. */
+    sumi_options given = *options;
+    if (status == SUMI_OK)
+        status = sumi_options_config(options, path, out->config, &err);
+    if (status == SUMI_OK)
+        status = read_data(path, out->config, out, &err);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
+    fill_configs(options, out);
+    if (any_limit_given(options)) {
+        out->train.epochs = (int)sumi_option_int(&given, "epochs");
+        out->train.steps = sumi_option_int(&given, "steps");
+        out->train.minutes = sumi_option_real(&given, "minutes");
+    }
+    int64_t seed = 0;
+    status = sumi_json_int(path, json_object_get(out->config, "model"), "seed", 0, INT64_MAX, &seed,
+                           &err);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
+    out->model.seed = (uint64_t)seed;
+    out->train.resume = true;
+    return 0;
+}
+
+int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out)
+{
+    int code = check_usage(cli);
+    if (code != 0)
+        return code;
+    code = sumi_option_given(&cli->options, "resume") ? read_resumed(cli, out) : read_new(cli, out);
+    out->train.out_dir = out->run;
+    return code;
+}
+
+void sumi_train_settings_free(sumi_train_settings *settings)
+{
+    json_decref(settings->config);
+}
+
+int sumi_train_check_data(const sumi_cli *cli, const sumi_train_settings *settings,
+                          const sumi_dataset *set)
+{
+    char hash[65], text[512];
+    if (settings->recorded_hash[0] == '\0')
+        return 0;
+    sumi_data_hash(set, hash);
+    if (strcmp(hash, settings->recorded_hash) == 0)
+        return 0;
+    snprintf(text, sizeof text,
+             "%.300s: not the data that the run began with: expected SHA-256 %.16s..., found "
+             "%.16s...",
+             settings->data, settings->recorded_hash, hash);
+    return sumi_cli_fail(cli, SUMI_EINVAL, text);
+}
