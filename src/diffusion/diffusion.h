@@ -16,8 +16,7 @@
 
 enum { SUMI_TIMESTEPS_MAX = 100000 };
 
-/* ---- Schedule (schedule.c) --------------------------------------------------------------------
- */
+/* ---- Schedule (schedule.c) ------------------------------------------------------------------- */
 
 typedef struct {
     int timesteps; /* T */
@@ -53,8 +52,7 @@ void sumi_implied_image(const sumi_schedule *schedule, int t, const float *x_t, 
 /* The tutorial's convert_to_image: clamped to [0, 1], times 255, truncated. NaN becomes 0. */
 void sumi_quantise(const float *image, uint8_t *out, size_t count);
 
-/* ---- Solvers (solvers.c) ----------------------------------------------------------------------
- */
+/* ---- Solvers (solvers.c) --------------------------------------------------------------------- */
 
 /* A step from x_t to x_s, s < t. */
 typedef struct {
@@ -84,8 +82,7 @@ sumi_transition sumi_transition_make(const sumi_schedule *schedule, const sumi_s
 void sumi_denoise(const sumi_schedule *schedule, const int32_t *t, int n, const float *eps,
                   const float *z, float *x, size_t count);
 
-/* ---- Sampling (sampler.c) ---------------------------------------------------------------------
- */
+/* ---- Sampling (sampler.c) -------------------------------------------------------------------- */
 
 /* Predicts eps of n images. Anything but SUMI_OK ends the sampling with that status. */
 typedef sumi_status (*sumi_predict_fn)(void *user, const float *x, const int32_t *t, int n,

@@ -1,0 +1,507 @@
+/*
+ * A checkpoint folder: writing it so that it is whole or not there, and reading it back with every
+ * byte checked.
+ *
+ * The files are written to a hidden folder beside the final place, each flushed to disk; then the
+ * manifest, then the folder gets its name. A checkpoint that is replaced is moved aside first, and
+ * moved back by the next save or load if the machine stopped in between.
+ */
+#include "train/train.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FORMAT = 1, FILES_MAX = 4 };
+
+static const char *const file_names[FILES_MAX] = {"model.safetensors", "ema.safetensors",
+                                                  "optim.safetensors", "state.json"};
+
+/* ---- Paths ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    char dir[PATH_MAX];    /* without a slash at its end */
+    char parent[PATH_MAX]; /* of dir */
+    char temp[PATH_MAX];   /* where a new one is written */
+    char old[PATH_MAX];    /* where one that is being replaced waits */
+} places;
+
+/* FOLDER/.BASE.ENDING; find_places has checked that it fits. */
+static void hidden_name(char out[PATH_MAX], int prefix, const char *dir, const char *base,
+                        const char *ending)
+{
+    int n = snprintf(out, PATH_MAX, "%.*s.%s%s", prefix, dir, base, ending);
+    assert(n > 0 && n < PATH_MAX);
+    (void)n;
+}
+
+static sumi_status find_places(const char *dir, places *out, sumi_error *err)
+{
+    size_t length = strlen(dir);
+    while (length > 1 && dir[length - 1] == '/')
+        length--;
+    if (length + sizeof "..sumi-tmp" > sizeof out->dir)
+        return sumi_fail(err, SUMI_EIO, "%s: %s", dir, strerror(ENAMETOOLONG));
+    memcpy(out->dir, dir, length);
+    out->dir[length] = '\0';
+    const char *slash = strrchr(out->dir, '/');
+    const char *base = slash ? slash + 1 : out->dir;
+    if (*base == '\0' || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+        return sumi_fail(err, SUMI_EINVAL, "\"%s\" cannot name a checkpoint: expected a new folder",
+                         dir);
+    int prefix = (int)(base - out->dir);
+    snprintf(out->parent, sizeof out->parent, "%.*s", prefix ? prefix : 1, prefix ? dir : ".");
+    hidden_name(out->temp, prefix, dir, base, ".sumi-tmp");
+    hidden_name(out->old, prefix, dir, base, ".sumi-old");
+    return SUMI_OK;
+}
+
+/* Undoes a replacement that a crash interrupted. */
+static void recover(const places *at)
+{
+    if (!sumi_is_dir(at->dir) && sumi_is_dir(at->old))
+        (void)rename(at->old, at->dir);
+}
+
+static sumi_status sync_folder(const char *path, sumi_error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    /* Some file systems cannot sync a folder and say EINVAL. */
+    return error && error != EINVAL ? sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(error))
+                                    : SUMI_OK;
+}
+
+/* ---- Adam's state as tensors ------------------------------------------------------------------ */
+
+enum { OPTIM_NAME_MAX = SUMI_NAME_MAX + 16 };
+
+static const char *const averages[2] = {"exp_avg", "exp_avg_sq"}; /* PyTorch's names for m and v */
+
+static void optim_name(const char *average, const sumi_param *param, char out[OPTIM_NAME_MAX])
+{
+    snprintf(out, OPTIM_NAME_MAX, "%s.%s", average, param->name);
+}
+
+static sumi_status write_optim(const sumi_trainer *trainer, const char *path, sumi_error *err)
+{
+    const sumi_params *params = &trainer->model->graph.params;
+    size_t most = 2 * (size_t)params->count;
+    sumi_tensor_file file = {0};
+    char(*names)[OPTIM_NAME_MAX] = sumi_calloc(most, sizeof *names);
+    float *data = sumi_calloc(2 * params->value_count, sizeof *data), *next = data;
+    file.tensors = sumi_calloc(most, sizeof *file.tensors);
+    sumi_status status = SUMI_OK;
+    if (!names || !data || !file.tensors) {
+        status = sumi_fail_memory(err, path, 2 * params->value_count * sizeof *data);
+        goto done;
+    }
+    for (size_t i = 0; i < most; i++) {
+        const sumi_param *param = &params->items[i / 2];
+        if (!sumi_param_trainable(param))
+            continue;
+        sumi_file_tensor *tensor = &file.tensors[file.count];
+        optim_name(averages[i % 2], param, names[file.count++]);
+        *tensor = (sumi_file_tensor){.name = names[file.count - 1],
+                                     .dtype = SUMI_FILE_F32,
+                                     .rank = param->rank,
+                                     .data = next,
+                                     .bytes = param->count * sizeof *next};
+        memcpy(tensor->shape, param->shape, sizeof param->shape);
+        sumi_param_export(param, i % 2 ? trainer->v : trainer->m, next);
+        next += param->count;
+    }
+    status = sumi_safetensors_write(path, &file, err);
+done:
+    free(file.tensors);
+    free(data);
+    free(names);
+    return status;
+}
+
+static sumi_status read_average(const char *path, const sumi_tensor_file *file,
+                                const sumi_param *param, int average, float *flat, sumi_error *err)
+{
+    char name[OPTIM_NAME_MAX];
+    optim_name(averages[average], param, name);
+    const sumi_file_tensor *tensor = sumi_tensor_file_find(file, name);
+    if (!tensor)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: tensor %s is missing", path, name);
+    bool same = tensor->rank == param->rank && tensor->dtype == SUMI_FILE_F32;
+    for (int i = 0; same && i < param->rank; i++)
+        same = tensor->shape[i] == param->shape[i];
+    if (!same)
+        return sumi_fail(err, SUMI_ESHAPE, "%s: tensor %s is not that of this model", path, name);
+    float *values = sumi_calloc(param->count, sizeof *values);
+    if (!values)
+        return sumi_fail_memory(err, name, param->count * sizeof *values);
+    sumi_file_tensor_to_f32(tensor, values);
+    sumi_param_import(param, values, flat);
+    free(values);
+    return SUMI_OK;
+}
+
+/* flat: m and v, one after the other. */
+static sumi_status read_optim(const sumi_params *params, const char *path, float *flat,
+                              sumi_error *err)
+{
+    sumi_tensor_file file;
+    sumi_status status = sumi_safetensors_read(path, &file, err);
+    if (status != SUMI_OK)
+        return status;
+    for (int i = 0; i < 2 * params->count && status == SUMI_OK; i++) {
+        const sumi_param *param = &params->items[i / 2];
+        if (sumi_param_trainable(param))
+            status = read_average(path, &file, param, i % 2,
+                                  flat + (size_t)(i % 2) * params->value_count, err);
+    }
+    sumi_tensor_file_free(&file);
+    return status;
+}
+
+/* ---- The manifest ----------------------------------------------------------------------------- */
+
+static sumi_status hash_file(const char *path, int64_t *size, char hex[65], sumi_error *err)
+{
+    uint8_t buffer[16384];
+    sumi_sha256 sha;
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    sumi_sha256_init(&sha);
+    *size = 0;
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0; *size += (int64_t)n)
+        sumi_sha256_update(&sha, buffer, n);
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    sumi_sha256_final(&sha, hex);
+    return failed ? sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(EIO)) : SUMI_OK;
+}
+
+static sumi_status write_manifest(const char *dir, sumi_error *err)
+{
+    char path[PATH_MAX], hex[65];
+    json_t *files = json_array();
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < FILES_MAX && status == SUMI_OK; i++) {
+        int64_t size;
+        status = sumi_path_join(path, sizeof path, dir, file_names[i], err);
+        if (status != SUMI_OK || !sumi_is_file(path))
+            continue;
+        status = hash_file(path, &size, hex, err);
+        json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "name", file_names[i], "bytes",
+                                               (json_int_t)size, "sha256", hex));
+    }
+    if (status == SUMI_OK)
+        status = sumi_path_join(path, sizeof path, dir, "manifest.json", err);
+    json_t *manifest = json_pack("{s:i, s:o}", "format", FORMAT, "files", files);
+    if (status == SUMI_OK && !manifest)
+        status = sumi_fail_memory(err, path, 0);
+    if (status == SUMI_OK)
+        status = sumi_json_write(path, manifest, err);
+    json_decref(manifest);
+    return status;
+}
+
+/* Checks one entry of the manifest; found[i] is set for the file that it names. */
+static sumi_status check_entry(const char *manifest, const json_t *entry, const char *dir,
+                               bool found[FILES_MAX], sumi_error *err)
+{
+    const char *name, *expected;
+    int64_t bytes, size;
+    char path[PATH_MAX], hex[65];
+    sumi_status status = sumi_json_string(manifest, entry, "name", &name, err);
+    if (status == SUMI_OK)
+        status = sumi_json_string(manifest, entry, "sha256", &expected, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(manifest, entry, "bytes", 0, INT64_MAX, &bytes, err);
+    if (status != SUMI_OK)
+        return status;
+    int i = 0;
+    while (i < FILES_MAX && strcmp(name, file_names[i]) != 0)
+        i++;
+    if (i == FILES_MAX || found[i])
+        return sumi_fail(err, SUMI_EFORMAT, "%s: unexpected file \"%s\"", manifest, name);
+    found[i] = true;
+    status = sumi_path_join(path, sizeof path, dir, name, err);
+    if (status == SUMI_OK)
+        status = hash_file(path, &size, hex, err);
+    if (status != SUMI_OK)
+        return status;
+    if (size != bytes)
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s is damaged: the manifest says %" PRId64 " bytes, found %" PRId64, path,
+                         bytes, size);
+    if (strcmp(hex, expected) != 0)
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s is damaged: the manifest says SHA-256 %.16s..., found %.16s...", path,
+                         expected, hex);
+    return SUMI_OK;
+}
+
+/* Checks all files; found[i] says which of file_names there are. */
+static sumi_status check_files(const char *dir, bool found[FILES_MAX], sumi_error *err)
+{
+    char path[PATH_MAX];
+    json_t *manifest = NULL, *entry;
+    size_t i;
+    int64_t format;
+    memset(found, 0, FILES_MAX * sizeof *found);
+    sumi_status status = sumi_path_join(path, sizeof path, dir, "manifest.json", err);
+    if (status == SUMI_OK)
+        status = sumi_json_read(path, &manifest, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_json_int(path, manifest, "format", FORMAT, FORMAT, &format, err);
+    const json_t *files = json_object_get(manifest, "files");
+    if (status == SUMI_OK && !json_is_array(files))
+        status = sumi_fail(err, SUMI_EFORMAT, "%s: \"files\": expected a list", path);
+    json_array_foreach(files, i, entry)
+    {
+        if (status == SUMI_OK)
+            status = check_entry(path, entry, dir, found, err);
+    }
+    for (int k = 0; k < FILES_MAX && status == SUMI_OK; k++) {
+        if (!found[k] && strcmp(file_names[k], "ema.safetensors") != 0)
+            status = sumi_fail(err, SUMI_EFORMAT, "%s does not list %s", path, file_names[k]);
+    }
+    json_decref(manifest);
+    return status;
+}
+
+sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err)
+{
+    bool found[FILES_MAX];
+    return check_files(dir, found, err);
+}
+
+/* ---- Saving ----------------------------------------------------------------------------------- */
+
+static sumi_status write_state(const sumi_trainer *trainer, const json_t *run, const char *path,
+                               sumi_error *err)
+{
+    json_t *state = json_pack("{s:i, s:s, s:I, s:I, s:f, s:f}", "format", FORMAT, "version",
+                              SUMI_VERSION, "step", (json_int_t)trainer->steps, "seed",
+                              (json_int_t)trainer->seed, "learning_rate",
+                              (double)trainer->learning_rate, "ema", (double)trainer->ema_decay);
+    if (state && run)
+        json_object_set(state, "run", (json_t *)run);
+    sumi_status status = state ? sumi_json_write(path, state, err) : sumi_fail_memory(err, path, 0);
+    json_decref(state);
+    return status;
+}
+
+static sumi_status write_files(const sumi_trainer *trainer, const json_t *run, const char *dir,
+                               sumi_error *err)
+{
+    char path[FILES_MAX][PATH_MAX];
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < FILES_MAX && status == SUMI_OK; i++)
+        status = sumi_path_join(path[i], sizeof path[i], dir, file_names[i], err);
+    if (status == SUMI_OK)
+        status = sumi_model_write(path[0], trainer->model, NULL, err);
+    if (status == SUMI_OK && trainer->ema)
+        status = sumi_model_write(path[1], trainer->ema, NULL, err);
+    if (status == SUMI_OK)
+        status = write_optim(trainer, path[2], err);
+    if (status == SUMI_OK)
+        status = write_state(trainer, run, path[3], err);
+    if (status == SUMI_OK)
+        status = write_manifest(dir, err);
+    return status;
+}
+
+/* Gives the finished folder its name. */
+static sumi_status put_in_place(const places *at, sumi_error *err)
+{
+    bool replace = sumi_is_dir(at->dir);
+    if (replace && rename(at->dir, at->old) != 0)
+        return sumi_fail(err, SUMI_EIO, "%s: %s", at->dir, strerror(errno));
+    if (rename(at->temp, at->dir) != 0) {
+        int error = errno;
+        recover(at);
+        return sumi_fail(err, SUMI_EIO, "%s: %s", at->dir, strerror(error));
+    }
+    sumi_status status = sync_folder(at->parent, err);
+    return status == SUMI_OK && replace ? sumi_remove_tree(at->old, err) : status;
+}
+
+/* Refuses to replace what is no checkpoint. */
+static sumi_status check_place(const places *at, sumi_error *err)
+{
+    char manifest[PATH_MAX];
+    sumi_status status = sumi_path_join(manifest, sizeof manifest, at->dir, "manifest.json", err);
+    if (status != SUMI_OK || !sumi_is_dir(at->dir) || sumi_is_file(manifest))
+        return status;
+    /* An empty folder may be replaced: removing it succeeds, on any other it fails. */
+    if (rmdir(at->dir) == 0)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL,
+                     "%s is a folder with other files in it: not replaced by a checkpoint",
+                     at->dir);
+}
+
+sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run, const char *dir,
+                                 sumi_error *err)
+{
+    places at;
+    sumi_status status = find_places(dir, &at, err);
+    if (status != SUMI_OK)
+        return status;
+    recover(&at);
+    status = check_place(&at, err);
+    if (status == SUMI_OK)
+        status = sumi_remove_tree(at.temp, err);
+    if (status == SUMI_OK)
+        status = sumi_make_dirs(at.temp, err);
+    if (status != SUMI_OK)
+        return status;
+    status = write_files(trainer, run, at.temp, err);
+    if (status == SUMI_OK)
+        status = put_in_place(&at, err);
+    if (status != SUMI_OK)
+        sumi_remove_tree(at.temp, NULL);
+    return status;
+}
+
+/* ---- Loading ---------------------------------------------------------------------------------- */
+
+static sumi_status check_same_model(const char *dir, const sumi_model *found,
+                                    const sumi_model *expected, sumi_error *err)
+{
+    const sumi_model_info_t *a = &found->info, *b = &expected->info;
+    const struct {
+        const char *name;
+        double found, expected;
+    } numbers[] = {
+        {"in_channels", a->in_channels, b->in_channels},
+        {"out_channels", a->out_channels, b->out_channels},
+        {"time_dim", a->time_dim, b->time_dim},
+        {"base_channels", a->base_channels, b->base_channels},
+        {"timesteps", a->timesteps, b->timesteps},
+        {"beta_start", (double)a->beta_start, (double)b->beta_start},
+        {"beta_end", (double)a->beta_end, (double)b->beta_end},
+    };
+    if (strcmp(a->preset, b->preset) != 0)
+        return sumi_fail(err, SUMI_ESHAPE, "%s: a model of preset %s, expected %s", dir, a->preset,
+                         b->preset);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (numbers[i].found != numbers[i].expected)
+            return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %.9g, expected %.9g", dir,
+                             numbers[i].name, numbers[i].found, numbers[i].expected);
+    }
+    return SUMI_OK;
+}
+
+static sumi_status read_state(const sumi_trainer *trainer, const char *dir, int64_t *step,
+                              json_t **run, sumi_error *err)
+{
+    char path[PATH_MAX];
+    json_t *state = NULL;
+    int64_t seed;
+    sumi_status status = sumi_path_join(path, sizeof path, dir, "state.json", err);
+    if (status == SUMI_OK)
+        status = sumi_json_read(path, &state, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, state, "step", 0, UINT32_MAX, step, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, state, "seed", INT64_MIN, INT64_MAX, &seed, err);
+    if (status == SUMI_OK && (uint64_t)seed != trainer->seed)
+        status = sumi_fail(err, SUMI_EINVAL, "%s: trained with seed %" PRIu64 ", not %" PRIu64, dir,
+                           (uint64_t)seed, trainer->seed);
+    if (status == SUMI_OK)
+        *run = json_incref(json_object_get(state, "run"));
+    json_decref(state);
+    return status;
+}
+
+static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int file,
+                              sumi_model **out, sumi_error *err)
+{
+    char path[PATH_MAX];
+    sumi_status status = sumi_path_join(path, sizeof path, dir, file_names[file], err);
+    if (status == SUMI_OK)
+        status = sumi_model_read(path, out, err);
+    return status == SUMI_OK ? check_same_model(path, *out, trainer->model, err) : status;
+}
+
+/* What was read, before the trainer takes it over. */
+typedef struct {
+    sumi_model *model, *ema;
+    float *optim; /* m, v */
+    int64_t step;
+    json_t *run;
+} loaded;
+
+static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded *in,
+                            sumi_error *err)
+{
+    const sumi_params *params = &trainer->model->graph.params;
+    bool found[FILES_MAX];
+    char path[PATH_MAX];
+    sumi_status status = check_files(dir, found, err);
+    if (status == SUMI_OK && found[1] && !trainer->ema)
+        status = sumi_fail(err, SUMI_EINVAL,
+                           "%s has averaged weights, which training without ema would lose", dir);
+    if (status == SUMI_OK)
+        status = read_state(trainer, dir, &in->step, &in->run, err);
+    if (status == SUMI_OK)
+        status = read_model(trainer, dir, 0, &in->model, err);
+    if (status == SUMI_OK && found[1])
+        status = read_model(trainer, dir, 1, &in->ema, err);
+    if (status == SUMI_OK)
+        status = sumi_path_join(path, sizeof path, dir, file_names[2], err);
+    if (status != SUMI_OK)
+        return status;
+    in->optim = sumi_calloc(2 * params->value_count, sizeof *in->optim);
+    if (!in->optim)
+        return sumi_fail_memory(err, path, 2 * params->value_count * sizeof *in->optim);
+    return read_optim(params, path, in->optim, err);
+}
+
+sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,
+                                 sumi_error *err)
+{
+    places at;
+    loaded in = {0};
+    sumi_status status = find_places(dir, &at, err);
+    if (status != SUMI_OK)
+        return status;
+    recover(&at);
+    status = read_all(trainer, at.dir, &in, err);
+    if (status == SUMI_OK) {
+        size_t count = trainer->model->graph.params.value_count;
+        sumi_train_copy_weights(trainer->model, in.model);
+        json_object_update(trainer->model->metadata, in.model->metadata);
+        if (trainer->ema)
+            sumi_train_copy_weights(trainer->ema, in.ema ? in.ema : in.model);
+        memcpy(trainer->m, in.optim, count * sizeof(float));
+        memcpy(trainer->v, in.optim + count, count * sizeof(float));
+        trainer->steps = in.step;
+        if (run)
+            *run = json_incref(in.run);
+    }
+    json_decref(in.run);
+    free(in.optim);
+    sumi_model_release(in.ema);
+    sumi_model_release(in.model);
+    return status;
+}
+
+sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error *err)
+{
+    bool found[FILES_MAX];
+    char path[PATH_MAX];
+    sumi_status status = check_files(dir, found, err);
+    if (status == SUMI_OK)
+        status = sumi_path_join(path, sizeof path, dir, file_names[found[1] ? 1 : 0], err);
+    return status == SUMI_OK ? sumi_model_read(path, out, err) : status;
+}

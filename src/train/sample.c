@@ -1,0 +1,200 @@
+/*
+ * Sampling with a model's network: checks what was asked for, cuts the images into batches that fit
+ * into memory, and binds the sampler's `predict` to the network.
+ */
+#include "train/train.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define SIDE_MAX 16384
+#define COUNT_MAX 1000000000
+#define IMAGES_END (INT64_C(1) << 56) /* random streams number images below this */
+/* A batch has at most the pixels of the seed recipe's: 128 images of 32x32. */
+#define BATCH_PIXELS ((int64_t)128 * 32 * 32)
+#define BATCH_MAX 128
+
+/* One call, as the callbacks see it. */
+typedef struct {
+    sumi_runtime *runtime;
+    const sumi_sample_config *config;
+    sumi_network *network;
+    size_t image_floats;
+    int steps;              /* network evaluations of an image */
+    int batch;              /* images evaluated together */
+    int64_t done;           /* images that are whole */
+    int64_t steps_before;   /* steps of the batches that are done */
+    int64_t images_x_steps; /* evaluations so far */
+    int n;                  /* images of the present batch */
+    double started;
+    sumi_error *err;
+} sampling_call;
+
+static sumi_status predict(void *user, const float *x, const int32_t *t, int n, float *eps)
+{
+    sampling_call *call = user;
+    if (sumi_runtime_cancelled(call->runtime))
+        return SUMI_CANCELLED;
+    sumi_network_predict(call->network, x, t, n, eps);
+    if (call->runtime->kernels->all_finite(eps, (size_t)n * call->image_floats))
+        return SUMI_OK;
+    return sumi_fail(call->err, SUMI_EFORMAT,
+                     "the network produced a value that is not finite at t = %d: these weights "
+                     "cannot be sampled from",
+                     (int)t[0]);
+}
+
+static int on_step(void *user, int step, const float *x_t, const float *x_0, int n)
+{
+    const sampling_call *call = user;
+    return call->config->on_step(call->config->user, step, x_t, x_0, n);
+}
+
+static int step_done(void *user, int step)
+{
+    sampling_call *call = user;
+    const sumi_sample_config *config = call->config;
+    call->images_x_steps += call->n;
+    if (!config->progress)
+        return 0;
+    int64_t batches = (config->count + call->batch - 1) / call->batch;
+    double done = (double)call->images_x_steps, all = (double)config->count * call->steps;
+    double elapsed = sumi_time_now() - call->started;
+    sumi_progress progress = {.size = sizeof progress,
+                              .phase = SUMI_PHASE_SAMPLE,
+                              .step = call->steps_before + step,
+                              .step_count = batches * call->steps,
+                              .images_per_s = elapsed > 0 ? done / elapsed : 0,
+                              .elapsed_s = elapsed,
+                              .eta_s = elapsed * (all - done) / done};
+    return config->progress(config->user, &progress);
+}
+
+static sumi_status check_range(const char *name, int64_t value, int64_t low, int64_t high,
+                               sumi_error *err)
+{
+    if (value >= low && value <= high)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL, "%s is %" PRId64 ", expected %" PRId64 "..%" PRId64, name,
+                     value, low, high);
+}
+
+static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_config *config,
+                               size_t out_floats, sumi_error *err)
+{
+    const struct {
+        const char *name;
+        int64_t value, low, high;
+    } ranges[] = {
+        {"count", config->count, 1, COUNT_MAX},
+        {"height", config->height, 1, SIDE_MAX},
+        {"width", config->width, 1, SIDE_MAX},
+        {"steps", config->steps, 0, info->timesteps},
+        {"batch", config->batch, 0, COUNT_MAX},
+        {"first_index", config->first_index, 0, IMAGES_END - COUNT_MAX},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        sumi_status status =
+            check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, err);
+        if (status != SUMI_OK)
+            return status;
+    }
+    if (info->in_channels != info->out_channels)
+        return sumi_fail(err, SUMI_ESHAPE,
+                         "the model maps %d channels to %d: sampling needs the same",
+                         info->in_channels, info->out_channels);
+    int64_t sizes[] = {config->count, config->height, config->width, info->out_channels};
+    size_t floats;
+    if (!sumi_size_product(sizes, 4, &floats) || floats > out_floats)
+        return sumi_fail(err, SUMI_ESHAPE, "%d images of %dx%dx%d do not fit into %zu floats",
+                         config->count, config->height, config->width, info->out_channels,
+                         out_floats);
+    return SUMI_OK;
+}
+
+static sumi_status find_solver(const sumi_sample_config *config, const sumi_solver **out,
+                               sumi_error *err)
+{
+    sumi_status status = sumi_solver_find(config->solver, out, err);
+    if (status != SUMI_OK)
+        return status;
+    if (!(config->eta >= 0 && config->eta <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "eta is %g, expected 0..1", (double)config->eta);
+    if (config->eta > 0 && !(*out)->has_eta)
+        return sumi_fail(err, SUMI_EINVAL, "%s has no eta; ddim has", (*out)->name);
+    return SUMI_OK;
+}
+
+/* Never changes a bit of the result. */
+static int choose_batch(const sumi_sample_config *config)
+{
+    int64_t fits = BATCH_PIXELS / ((int64_t)config->height * config->width);
+    int64_t batch = config->batch > 0 ? config->batch : fits < 1 ? 1 : fits;
+    if (config->batch == 0 && batch > BATCH_MAX)
+        batch = BATCH_MAX;
+    return (int)(batch < config->count ? batch : config->count);
+}
+
+static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, float *out)
+{
+    const sumi_sample_config *config = call->config;
+    sumi_status status = SUMI_OK;
+    while (call->done < config->count && status == SUMI_OK) {
+        int64_t left = config->count - call->done;
+        size_t offset = (size_t)call->done * call->image_floats;
+        sampling->n = call->n = left < call->batch ? (int)left : call->batch;
+        sampling->first_image = config->first_index + call->done;
+        sampling->noise = config->noise ? config->noise + offset : NULL;
+        status = sumi_sampling_run(sampling, out + offset, call->err);
+        if (status == SUMI_OK)
+            call->done += call->n;
+        call->steps_before += call->steps;
+    }
+    if (status == SUMI_CANCELLED)
+        sumi_fail(call->err, SUMI_CANCELLED, "cancelled: %" PRId64 " of %d images are whole",
+                  call->done, config->count);
+    return status;
+}
+
+sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
+                            const sumi_sample_config *config, float *out, size_t out_floats,
+                            sumi_error *err)
+{
+    const sumi_model_info_t *info = &model->info;
+    const sumi_solver *solver;
+    sumi_schedule schedule = {0};
+    sumi_status status = check_sizes(info, config, out_floats, err);
+    if (status == SUMI_OK)
+        status = find_solver(config, &solver, err);
+    if (status == SUMI_OK)
+        status =
+            sumi_schedule_linear(info->timesteps, info->beta_start, info->beta_end, &schedule, err);
+    if (status != SUMI_OK)
+        return status;
+    sampling_call call = {.runtime = runtime,
+                          .config = config,
+                          .image_floats = (size_t)config->height * (size_t)config->width *
+                                          (size_t)info->out_channels,
+                          .steps = config->steps > 0 ? config->steps : info->timesteps,
+                          .batch = choose_batch(config),
+                          .started = sumi_time_now(),
+                          .err = err};
+    status = sumi_runtime_predictor(runtime, model, call.batch, config->height, config->width,
+                                    &call.network, err);
+    sumi_sampling sampling = {.schedule = &schedule,
+                              .solver = solver,
+                              .steps = call.steps,
+                              .eta = config->eta,
+                              .count = call.image_floats,
+                              .seed = config->seed,
+                              .noise_stride = (size_t)config->count * call.image_floats,
+                              .pool = runtime->pool,
+                              .predict = predict,
+                              .on_step = config->on_step ? on_step : NULL,
+                              .step_done = step_done,
+                              .user = &call};
+    if (status == SUMI_OK)
+        status = draw_batches(&call, &sampling, out);
+    sumi_schedule_free(&schedule);
+    return status;
+}

@@ -1,0 +1,101 @@
+/*
+ * train: from a model and data to a trained model.
+ *
+ * Does: the training step (draw t and eps, noise, predict, loss, gradients, Adam, averaged
+ * weights), checkpoints that are whole or not there, whole runs with their run directory, and
+ * sampling with a model's network.
+ * Does not: know how a network computes (graph), what a solver is (diffusion), or print.
+ *
+ * The functions here are the bodies of sumi.h's: they take a runtime and an error instead of a
+ * context, and whole config structs.
+ */
+#ifndef SUMI_TRAIN_H
+#define SUMI_TRAIN_H
+
+#include "data/data.h"
+#include "diffusion/diffusion.h"
+#include "models/models.h"
+
+/* ---- The trainer (trainer.c) ------------------------------------------------------------------ */
+
+struct sumi_trainer {
+    sumi_context *context; /* for whoever calls through sumi.h; not used here */
+    sumi_runtime *runtime;
+    sumi_model *model; /* trained in place */
+    sumi_model *ema;   /* averaged weights, a model of its own; NULL where there are none */
+    sumi_schedule schedule;
+    int batch; /* the largest n of a step */
+    float learning_rate, ema_decay;
+    uint64_t seed;
+    int64_t steps; /* that are done */
+    /* As model->graph.params.values, in sumi's layout: [value_count] */
+    float *gradients;
+    float *m, *v; /* Adam's moving averages of the gradient and its square */
+    /* Made for the images of the first step. */
+    sumi_network *network;
+    int h, w;
+    size_t image_floats; /* of one image: h * w * c */
+    float *x_t, *eps;    /* [batch][h][w][c] */
+    int32_t *t;          /* [batch] */
+};
+
+/* Of config only batch, learning_rate, seed and ema matter. model must outlive the trainer. */
+sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
+                           const sumi_train_config *config, sumi_trainer **out, sumi_error *err);
+void sumi_train_release(sumi_trainer *trainer); /* NULL is fine */
+/* Plans and allocates for images of h x w, as the first step would: after that no step allocates
+ * until the size changes. */
+sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *err);
+/* One optimisation step; see sumi_trainer_step. On an error nothing has changed. */
+sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+                            sumi_error *err);
+/* The first half of a step: loss and gradients at the present weights, with the t and eps that the
+ * next step would draw. Nothing else changes. */
+sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+                                sumi_error *err);
+/* The last gradient of parameter number index of model->graph.params, which must be a trained one,
+ * in PyTorch's order. */
+void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out);
+/* Weights, running statistics and info of a model of the same architecture. */
+void sumi_train_copy_weights(sumi_model *to, const sumi_model *from);
+
+/* ---- Checkpoints (checkpoint.c) -----------------------------------------------------------------
+ * A folder: model.safetensors, optim.safetensors, ema.safetensors where weights are averaged,
+ * state.json, and manifest.json with the size and SHA-256 of each. It is written beside its place
+ * and renamed, so it is whole or not there.
+ */
+
+/* Writes the trainer's state to dir; a checkpoint that is there is replaced, any other folder that
+ * is not empty is refused. run (may be NULL) is what a run wants to remember. */
+sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run, const char *dir,
+                                 sumi_error *err);
+/* Checks every file against the manifest, then takes the state over. Seed, architecture and
+ * averaging must be the trainer's own. On an error the trainer is unchanged. run (may be NULL)
+ * receives what was given to save, or NULL; released by json_decref. */
+sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,
+                                 sumi_error *err);
+/* The model in a checkpoint: its averaged weights where there are some, else its weights. */
+sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error *err);
+/* SUMI_OK where every file is as the manifest says. */
+sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
+
+/* ---- Runs (run.c and its helpers; docs: run directory) ---------------------------------------- */
+
+/* The whole of `sumi train`; see sumi_train. */
+sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
+                           const sumi_train_config *config, sumi_error *err);
+/* True where path is a folder that a run wrote, or one checkpoint of it. */
+bool sumi_is_run(const char *path);
+/* The model that a run directory stands for: its latest checkpoint's averaged weights where there
+ * are some, else its weights; a checkpoint folder is taken as it is. A damaged checkpoint is passed
+ * over for the one before; notice (may be NULL) then says so, else its text is "". */
+sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
+
+/* ---- Sampling with a network (sample.c) ------------------------------------------------------- */
+
+/* The body of sumi_sample. */
+sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
+                            const sumi_sample_config *config, float *out, size_t out_floats,
+                            sumi_error *err);
+
+#endif

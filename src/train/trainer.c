@@ -1,0 +1,391 @@
+/*
+ * The training step of the tutorial: t uniform in 1..T, eps normal, x_t = diffuse(x_0, t, eps),
+ * loss = mean((eps - network(x_t, t))^2), one step of Adam.
+ *
+ * t and eps of the image at position i of a batch are pure functions of (seed, step, i); loops are
+ * cut into pieces of a fixed size. So neither threads nor a resume change a bit.
+ */
+#include "train/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECE ((size_t)16384) /* floats of a parameter buffer that one task handles */
+#define BATCH_MAX 65536
+
+/* ---- Pieces of a flat buffer over all threads ------------------------------------------------- */
+
+typedef struct {
+    size_t begin, count;
+} piece;
+
+static piece piece_of(size_t total, int64_t chunk)
+{
+    size_t begin = (size_t)chunk * PIECE;
+    return (piece){begin, total - begin < PIECE ? total - begin : PIECE};
+}
+
+static int64_t piece_count(size_t total)
+{
+    return (int64_t)((total + PIECE - 1) / PIECE);
+}
+
+/* ---- The parts of a step ---------------------------------------------------------------------- */
+
+static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *batch,
+                               sumi_error *err)
+{
+    int timesteps = trainer->schedule.timesteps;
+    if (batch->n < 1 || batch->n > trainer->batch)
+        return sumi_fail(err, SUMI_EINVAL, "the batch has %d images, expected 1..%d", batch->n,
+                         trainer->batch);
+    if (!batch->x)
+        return sumi_fail(err, SUMI_EINVAL, "the batch has no images: x is NULL");
+    for (int i = 0; batch->t && i < batch->n; i++) {
+        if (batch->t[i] < 1 || batch->t[i] > timesteps)
+            return sumi_fail(err, SUMI_EINVAL, "t[%d] is %d, expected 1..%d", i, (int)batch->t[i],
+                             timesteps);
+    }
+    /* Batch normalisation divides by the number of values less one. */
+    int levels = trainer->model->graph.levels;
+    if ((int64_t)batch->n * (batch->h >> levels) * (batch->w >> levels) == 1)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "one image of %dx%d is a single pixel at the lowest level of the network: "
+                         "batch normalisation needs two",
+                         batch->h, batch->w);
+    return SUMI_OK;
+}
+
+typedef struct {
+    sumi_trainer *trainer;
+    const sumi_batch *batch;
+} drawing;
+
+/* t, eps and x_t of one image. */
+static void draw_image(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    const drawing *run = arg;
+    sumi_trainer *trainer = run->trainer;
+    size_t count = trainer->image_floats, at = (size_t)chunk * count;
+    sumi_random random = {.seed = trainer->seed,
+                          .stream = SUMI_STREAM_TIMESTEP,
+                          .step = (uint32_t)trainer->steps,
+                          .image = (uint64_t)chunk};
+    int timesteps = trainer->schedule.timesteps;
+    int32_t t = run->batch->t ? run->batch->t[chunk]
+                              : 1 + (int32_t)sumi_random_below(&random, 0, (uint32_t)timesteps);
+    trainer->t[chunk] = t;
+    if (run->batch->noise) {
+        memcpy(trainer->eps + at, run->batch->noise + at, count * sizeof(float));
+    } else {
+        random.stream = SUMI_STREAM_NOISE;
+        sumi_random_normals(&random, 0, trainer->eps + at, count);
+    }
+    sumi_diffuse(&trainer->schedule, t, run->batch->x + at, trainer->eps + at, trainer->x_t + at,
+                 count);
+}
+
+typedef struct {
+    const sumi_trainer *trainer;
+    atomic_bool finite;
+} checking;
+
+static void check_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    checking *run = arg;
+    piece part = piece_of(run->trainer->model->graph.params.value_count, chunk);
+    if (!run->trainer->runtime->kernels->all_finite(run->trainer->gradients + part.begin,
+                                                    part.count))
+        atomic_store(&run->finite, false);
+}
+
+/* Says what is not finite, as near to its cause as can be told. */
+static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch *batch,
+                                   double loss, sumi_error *err)
+{
+    const sumi_kernels *kernels = trainer->runtime->kernels;
+    long long step = trainer->steps + 1;
+    for (int i = 0; i < batch->n; i++) {
+        size_t at = (size_t)i * trainer->image_floats;
+        const char *what = !kernels->all_finite(batch->x + at, trainer->image_floats) ? "image"
+                           : !kernels->all_finite(trainer->eps + at, trainer->image_floats)
+                               ? "the noise of image"
+                               : NULL;
+        if (what)
+            return sumi_fail(err, SUMI_EINVAL,
+                             "step %lld: %s %d of the batch has a value that is not finite; "
+                             "nothing was updated",
+                             step, what, i);
+    }
+    const sumi_params *params = &trainer->model->graph.params;
+    for (int i = 0; i < params->count; i++) {
+        const sumi_param *param = &params->items[i];
+        if (sumi_param_trainable(param) &&
+            !kernels->all_finite(trainer->gradients + param->offset, param->count))
+            return sumi_fail(err, SUMI_EINVAL,
+                             "step %lld: the loss is %g and the gradient of %s is not finite; "
+                             "nothing was updated. A lower learning rate may help",
+                             step, loss, param->name);
+    }
+    return sumi_fail(err, SUMI_EINVAL, "step %lld: the loss is %g; nothing was updated", step,
+                     loss);
+}
+
+static sumi_status check_finite(const sumi_trainer *trainer, const sumi_batch *batch, double loss,
+                                sumi_error *err)
+{
+    checking run = {.trainer = trainer};
+    atomic_init(&run.finite, true);
+    sumi_parallel_for(trainer->runtime->pool, piece_count(trainer->model->graph.params.value_count),
+                      check_piece, &run);
+    if (isfinite(loss) && atomic_load(&run.finite))
+        return SUMI_OK;
+    return fail_not_finite(trainer, batch, loss, err);
+}
+
+typedef struct {
+    sumi_trainer *trainer;
+    sumi_adam adam;
+    float ema_decay;
+} updating;
+
+static void update_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    const updating *run = arg;
+    sumi_trainer *trainer = run->trainer;
+    const sumi_kernels *kernels = trainer->runtime->kernels;
+    const sumi_params *params = &trainer->model->graph.params;
+    piece part = piece_of(params->value_count, chunk);
+    kernels->adam(&run->adam, params->values + part.begin, trainer->gradients + part.begin,
+                  trainer->m + part.begin, trainer->v + part.begin, part.count);
+    if (trainer->ema)
+        kernels->ema(trainer->ema->graph.params.values + part.begin, params->values + part.begin,
+                     run->ema_decay, part.count);
+}
+
+/* Adam, then the average: ema = d ema + (1 - d) weights with d = min(decay, (1 + k) / (10 + k)) at
+ * step k, so that the initial weights are forgotten soon. Running statistics are copied: they are
+ * averages already. */
+static void update(sumi_trainer *trainer)
+{
+    const sumi_params *params = &trainer->model->graph.params;
+    double step = (double)(trainer->steps + 1);
+    updating run = {.trainer = trainer,
+                    .adam = {.learning_rate = trainer->learning_rate,
+                             .beta1 = .9f,
+                             .beta2 = .999f,
+                             .eps = 1e-8f,
+                             .correction1 = 1 - pow(.9, step),
+                             .correction2 = 1 - pow(.999, step)},
+                    .ema_decay = (float)fmin((double)trainer->ema_decay, (1 + step) / (10 + step))};
+    sumi_parallel_for(trainer->runtime->pool, piece_count(params->value_count), update_piece, &run);
+    sumi_network_update_statistics(trainer->network, &trainer->model->graph.params);
+    if (!trainer->ema)
+        return;
+    const sumi_params *average = &trainer->ema->graph.params;
+    memcpy(average->statistics, params->statistics, params->statistic_count * sizeof(float));
+    memcpy(average->counters, params->counters, params->counter_count * sizeof(int64_t));
+}
+
+/* ---- The step --------------------------------------------------------------------------------- */
+
+sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+                                sumi_error *err)
+{
+    sumi_status status = check_batch(trainer, batch, err);
+    if (status == SUMI_OK)
+        status = sumi_train_prepare(trainer, batch->h, batch->w, err);
+    if (status != SUMI_OK)
+        return status;
+    drawing draw = {trainer, batch};
+    sumi_parallel_for(trainer->runtime->pool, batch->n, draw_image, &draw);
+    sumi_backward backward = {.x = trainer->x_t,
+                              .t = trainer->t,
+                              .target = trainer->eps,
+                              .n = batch->n,
+                              .gradients = trainer->gradients};
+    *loss = sumi_network_backward(trainer->network, &backward);
+    return SUMI_OK;
+}
+
+sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+                            sumi_error *err)
+{
+    if (trainer->steps >= UINT32_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "%lld steps are as many as a seed has",
+                         (long long)trainer->steps);
+    double mean_squared_error;
+    sumi_status status = sumi_train_backward(trainer, batch, &mean_squared_error, err);
+    if (status == SUMI_OK)
+        status = check_finite(trainer, batch, mean_squared_error, err);
+    if (status != SUMI_OK)
+        return status;
+    update(trainer);
+    trainer->steps++;
+    sumi_model *changed[] = {trainer->model, trainer->ema};
+    for (int i = 0; i < 2 && changed[i]; i++) {
+        changed[i]->generation++;
+        changed[i]->info.steps++;
+        changed[i]->info.height = batch->h;
+        changed[i]->info.width = batch->w;
+    }
+    if (loss)
+        *loss = mean_squared_error;
+    return SUMI_OK;
+}
+
+void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out)
+{
+    sumi_param_export(&trainer->model->graph.params.items[index], trainer->gradients, out);
+}
+
+/* ---- Making and releasing --------------------------------------------------------------------- */
+
+static sumi_status check_config(const sumi_model *model, const sumi_train_config *config,
+                                sumi_error *err)
+{
+    if (config->batch < 1 || config->batch > BATCH_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "batch is %d, expected 1..%d", config->batch, BATCH_MAX);
+    if (!(config->learning_rate > 0 && config->learning_rate <= 10))
+        return sumi_fail(err, SUMI_EINVAL, "learning_rate is %g, expected above 0 and up to 10",
+                         (double)config->learning_rate);
+    if (!(config->ema >= 0 && config->ema < 1))
+        return sumi_fail(err, SUMI_EINVAL, "ema is %g, expected from 0 to below 1",
+                         (double)config->ema);
+    if (model->info.in_channels != model->info.out_channels)
+        return sumi_fail(err, SUMI_ESHAPE,
+                         "the model maps %d channels to %d: predicting noise needs the same",
+                         model->info.in_channels, model->info.out_channels);
+    return SUMI_OK;
+}
+
+/* A second model for the averaged weights, which begins as a copy of the first. */
+static sumi_status copy_model(const sumi_model *model, sumi_model **out, sumi_error *err)
+{
+    const sumi_model_info_t *info = &model->info;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    config.preset = info->preset;
+    config.in_channels = info->in_channels;
+    config.out_channels = info->out_channels;
+    config.time_dim = info->time_dim;
+    config.base_channels = info->base_channels;
+    config.timesteps = info->timesteps;
+    config.beta_start = info->beta_start;
+    config.beta_end = info->beta_end;
+    sumi_status status = sumi_model_new(&config, out, err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_train_copy_weights(*out, model);
+    json_object_update((*out)->metadata, model->metadata);
+    return SUMI_OK;
+}
+
+void sumi_train_copy_weights(sumi_model *to, const sumi_model *from)
+{
+    sumi_params *dst = &to->graph.params;
+    const sumi_params *src = &from->graph.params;
+    memcpy(dst->values, src->values, src->value_count * sizeof(float));
+    memcpy(dst->statistics, src->statistics, src->statistic_count * sizeof(float));
+    memcpy(dst->counters, src->counters, src->counter_count * sizeof(int64_t));
+    to->info = from->info;
+    to->generation++;
+}
+
+sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
+                           const sumi_train_config *config, sumi_trainer **out, sumi_error *err)
+{
+    sumi_status status = check_config(model, config, err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_trainer *trainer = sumi_calloc(1, sizeof *trainer);
+    if (!trainer)
+        return sumi_fail_memory(err, "a trainer", sizeof *trainer);
+    *trainer = (sumi_trainer){.runtime = runtime,
+                              .model = model,
+                              .batch = config->batch,
+                              .learning_rate = config->learning_rate,
+                              .ema_decay = config->ema,
+                              .seed = config->seed};
+    size_t bytes = model->graph.params.value_count * sizeof(float);
+    float **buffers[] = {&trainer->gradients, &trainer->m, &trainer->v};
+    for (int i = 0; i < 3 && status == SUMI_OK; i++) {
+        *buffers[i] = sumi_pages_alloc(bytes);
+        if (!*buffers[i])
+            status = sumi_fail_memory(err, "gradients and Adam's state", 3 * bytes);
+    }
+    if (status == SUMI_OK)
+        status = sumi_schedule_linear(model->info.timesteps, model->info.beta_start,
+                                      model->info.beta_end, &trainer->schedule, err);
+    if (status == SUMI_OK && config->ema > 0)
+        status = copy_model(model, &trainer->ema, err);
+    if (status != SUMI_OK) {
+        sumi_train_release(trainer);
+        return status;
+    }
+    *out = trainer;
+    return SUMI_OK;
+}
+
+/* What sumi_train_prepare made. */
+static void release_images(sumi_trainer *trainer)
+{
+    sumi_network_free(trainer->network);
+    size_t floats = (size_t)trainer->batch * trainer->image_floats;
+    sumi_pages_free(trainer->x_t, floats * sizeof(float));
+    sumi_pages_free(trainer->eps, floats * sizeof(float));
+    free(trainer->t);
+    trainer->network = NULL;
+    trainer->x_t = trainer->eps = NULL;
+    trainer->t = NULL;
+    trainer->h = trainer->w = 0;
+}
+
+sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *err)
+{
+    if (trainer->network && trainer->h == h && trainer->w == w)
+        return SUMI_OK;
+    release_images(trainer);
+    int64_t sizes[] = {trainer->batch, h, w, trainer->model->info.in_channels};
+    size_t floats, bytes;
+    if (h < 1 || w < 1 || !sumi_size_product(sizes, 4, &floats) ||
+        !sumi_size_mul(floats, sizeof(float), &bytes))
+        return sumi_fail(err, SUMI_ESHAPE, "images of %dx%d in batches of %d", h, w,
+                         trainer->batch);
+    sumi_plan_config plan = {
+        .mode = SUMI_MODE_TRAIN, .n_max = trainer->batch, .h = h, .w = w, .force = -1};
+    sumi_status status = sumi_network_create(&trainer->model->graph, trainer->runtime->kernels,
+                                             trainer->runtime->pool, &plan, &trainer->network, err);
+    if (status != SUMI_OK)
+        return status;
+    trainer->image_floats = floats / (size_t)trainer->batch;
+    trainer->x_t = sumi_pages_alloc(bytes);
+    trainer->eps = sumi_pages_alloc(bytes);
+    trainer->t = sumi_calloc((size_t)trainer->batch, sizeof *trainer->t);
+    if (!trainer->x_t || !trainer->eps || !trainer->t) {
+        release_images(trainer);
+        return sumi_fail_memory(err, "a batch of noised images", 2 * bytes);
+    }
+    trainer->h = h;
+    trainer->w = w;
+    return SUMI_OK;
+}
+
+void sumi_train_release(sumi_trainer *trainer)
+{
+    if (!trainer)
+        return;
+    release_images(trainer);
+    if (trainer->ema)
+        sumi_runtime_forget(trainer->runtime, trainer->ema->id);
+    sumi_model_release(trainer->ema);
+    size_t bytes = trainer->model->graph.params.value_count * sizeof(float);
+    sumi_pages_free(trainer->gradients, bytes);
+    sumi_pages_free(trainer->m, bytes);
+    sumi_pages_free(trainer->v, bytes);
+    sumi_schedule_free(&trainer->schedule);
+    free(trainer);
+}
