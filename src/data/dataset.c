@@ -78,6 +78,8 @@ sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_datase
     sumi_dataset fitted = {0};
     sumi_status status =
         sumi_data_alloc(&fitted, path, set->count, fitter.h, fitter.w, fitter.c, err);
+    /* The file is fine: it is the size that config asks for that is too large. */
+    status = status == SUMI_EFORMAT ? SUMI_EINVAL : status;
     for (int64_t i = 0; status == SUMI_OK && i < set->count; i++)
         status = sumi_fitter_run(&fitter, set->pixels + (size_t)i * from, set->height, set->width,
                                  set->channels, fitted.pixels + (size_t)i * to, err);

@@ -36,18 +36,19 @@ typedef struct {
     sumi_error *err;
 } listing;
 
-/* Makes room for one more of count elements. */
-static sumi_status grow(listing *list, void **array, size_t *capacity, size_t count, size_t size)
+/* The array with room for one more than its count elements, or NULL (and the message) where memory
+ * is out: then the old array stays. */
+static void *grow(listing *list, void *array, size_t *capacity, size_t count, size_t size)
 {
     if (count < *capacity)
-        return SUMI_OK;
+        return array;
     size_t more = *capacity ? *capacity * 2 : 64, bytes = 0;
-    void *grown = sumi_size_mul(more, size, &bytes) ? realloc(*array, bytes) : NULL;
-    if (!grown)
-        return sumi_fail_memory(list->err, "a list of files", bytes);
-    *array = grown;
-    *capacity = more;
-    return SUMI_OK;
+    void *grown = sumi_size_mul(more, size, &bytes) ? realloc(array, bytes) : NULL;
+    if (grown)
+        *capacity = more;
+    else
+        sumi_fail_memory(list->err, "a list of files", bytes);
+    return grown;
 }
 
 static void listing_free(listing *list)
@@ -90,19 +91,22 @@ static sumi_status mark_seen(listing *list, const struct stat *info, bool *seen)
         *seen = list->seen[i].device == info->st_dev && list->seen[i].inode == info->st_ino;
     if (*seen)
         return SUMI_OK;
-    sumi_status status = grow(list, (void **)&list->seen, &list->seen_capacity, list->seen_count,
-                              sizeof *list->seen);
-    if (status == SUMI_OK)
-        list->seen[list->seen_count++] = (folder_id){info->st_dev, info->st_ino};
-    return status;
+    folder_id *ids =
+        grow(list, list->seen, &list->seen_capacity, list->seen_count, sizeof *list->seen);
+    if (!ids)
+        return SUMI_ENOMEM;
+    list->seen = ids;
+    list->seen[list->seen_count++] = (folder_id){info->st_dev, info->st_ino};
+    return SUMI_OK;
 }
 
 static sumi_status add_picture(listing *list, const char *path, int class)
 {
-    sumi_status status =
-        grow(list, (void **)&list->pictures, &list->capacity, list->count, sizeof *list->pictures);
-    if (status != SUMI_OK)
-        return status;
+    picture *pictures =
+        grow(list, list->pictures, &list->capacity, list->count, sizeof *list->pictures);
+    if (!pictures)
+        return SUMI_ENOMEM;
+    list->pictures = pictures;
     char *copy = sumi_strdup(path);
     if (!copy)
         return sumi_fail_memory(list->err, "a list of files", strlen(path));
@@ -123,14 +127,16 @@ static sumi_status list_class(listing *list, const char *path, const char *name)
         return sumi_fail(list->err, SUMI_EFORMAT,
                          "%s: expected at most %d sub-folders with pictures (classes), found more",
                          path, SUMI_CLASSES_MAX);
-    status = grow(list, (void **)&list->classes, &list->class_capacity, list->class_count,
-                  sizeof *list->classes);
-    char *copy = status == SUMI_OK ? sumi_strdup(name) : NULL;
-    if (status == SUMI_OK && !copy)
-        status = sumi_fail_memory(list->err, "class names", strlen(name));
-    if (status == SUMI_OK)
-        list->classes[list->class_count++] = copy;
-    return status;
+    char **classes =
+        grow(list, list->classes, &list->class_capacity, list->class_count, sizeof *list->classes);
+    if (!classes)
+        return SUMI_ENOMEM;
+    list->classes = classes;
+    char *copy = sumi_strdup(name);
+    if (!copy)
+        return sumi_fail_memory(list->err, "class names", strlen(name));
+    list->classes[list->class_count++] = copy;
+    return SUMI_OK;
 }
 
 static sumi_status list_entry(listing *list, const char *folder, const char *name, int class,

@@ -301,6 +301,10 @@ static void resizes_and_converts(void **state)
     }
     free(b.data);
     sumi_data_free(set);
+    put_bytes(state, "train-images-idx3-ubyte", idx_images(100, 7, 9));
+    config.height = config.width = 16384;
+    check_failed(sumi_data_open(*state, &config, &set, &err), SUMI_EINVAL, &err,
+                 "100 images of 16384x16384x3", NULL);
 }
 
 int main(void)

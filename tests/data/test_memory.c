@@ -1,0 +1,134 @@
+/*
+ * Memory that runs out: every allocation of every loader fails once, and the call must say so and
+ * leave nothing behind (the sanitizer build sees leaks). And: batches allocate nothing.
+ *
+ * The linker sends sumi's own allocations through the __wrap functions.
+ */
+#include "data_test.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+
+static atomic_long allocations;
+static atomic_long failing; /* the number of the allocation that fails, counted down; 0: none */
+
+static bool fails(void)
+{
+    atomic_fetch_add(&allocations, 1);
+    return atomic_load(&failing) > 0 && atomic_fetch_sub(&failing, 1) == 1;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    return fails() ? NULL : __real_realloc(block, size);
+}
+
+/* Opens path again and again, each time with a later allocation failing, until none is left. */
+static void open_with_failures(const char *path, const sumi_dataset_config *config)
+{
+    for (long n = 1;; n++) {
+        sumi_dataset *set = NULL;
+        sumi_error err = {{0}};
+        atomic_store(&failing, n);
+        sumi_status status = sumi_data_open(path, config, &set, &err);
+        bool was_reached = atomic_exchange(&failing, 0) == 0;
+        if (status == SUMI_OK) {
+            sumi_data_free(set);
+            if (!was_reached)
+                return;
+        } else {
+            check_failed(status, SUMI_ENOMEM, &err, "memory", NULL);
+            assert_null(set);
+        }
+        assert_in_range(n, 1, 200);
+    }
+}
+
+static void loaders_survive_failing_memory(void **state)
+{
+    char path[1024];
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    put_bytes(state, "idx/train-images-idx3-ubyte.gz", gzipped(idx_images(9, 6, 6)));
+    put_bytes(state, "idx/train-labels-idx1-ubyte", idx_labels(9, 3));
+    write_png(state, "pictures/a/1.png", 4, 4, 1, 10);
+    write_png(state, "pictures/a/2.png", 7, 4, 3, 20);
+    write_png(state, "pictures/b/1.png", 4, 9, 1, 30);
+    uint8_t pixels[12] = {0};
+    sumi_error err = {{0}};
+    sumi_npy array = {SUMI_NPY_U8, 3, {3, 2, 2}, 12, pixels};
+    check_ok(sumi_npy_write(in_dir(state, "npy/x.npy", path), &array, &err), &err);
+    array = (sumi_npy){SUMI_NPY_U8, 1, {3}, 3, pixels};
+    check_ok(sumi_npy_write(in_dir(state, "npy/x_labels.npy", path), &array, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        open_with_failures("shapes", &config);
+        open_with_failures(in_dir(state, "idx", path), &config);
+        open_with_failures(in_dir(state, "pictures", path), &config);
+        open_with_failures(in_dir(state, "npy/x.npy", path), &config);
+        config.height = 12;
+        config.width = 10;
+        config.channels = 3;
+    }
+}
+
+static void batches_survive_failing_memory(void **state)
+{
+    (void)state;
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open("shapes", NULL, &set, &err), &err);
+    sumi_batches *batches = NULL;
+    long n = 0;
+    do {
+        atomic_store(&failing, ++n);
+        sumi_status status = sumi_batches_create(set, 16, 1, 0, &batches, &err);
+        atomic_store(&failing, 0);
+        if (!batches)
+            check_failed(status, SUMI_ENOMEM, &err, "memory", NULL);
+    } while (!batches);
+    assert_in_range(n, 6, 20);
+    sumi_batches_free(batches);
+    sumi_data_free(set);
+}
+
+static void batches_allocate_nothing(void **state)
+{
+    (void)state;
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open("shapes", NULL, &set, &err), &err);
+    set->count = 100; /* several epochs */
+    sumi_batches *batches = NULL;
+    check_ok(sumi_batches_create(set, 16, 1, 0, &batches, &err), &err);
+    sumi_data_batch batch;
+    sumi_batches_next(batches, &batch);
+    long before = atomic_load(&allocations);
+    for (int i = 0; i < 40; i++)
+        sumi_batches_next(batches, &batch);
+    assert_int_equal(atomic_load(&allocations), before);
+    sumi_batches_free(batches);
+    sumi_data_free(set);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(loaders_survive_failing_memory, dir_setup, dir_teardown),
+        cmocka_unit_test(batches_survive_failing_memory),
+        cmocka_unit_test(batches_allocate_nothing),
+    };
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}
