@@ -5,6 +5,7 @@
 
 #if defined(__aarch64__)
 #define SUMI_VB 16
+#define SUMI_NEON
 #define MR 10
 #define STRIP_VECTORS 4
 #define TILE_FLOATS (64 * 1024)

@@ -2,6 +2,10 @@
  * The vector vocabulary that kernel bodies are written in: GCC and Clang vector types, so that one
  * body becomes SSE2, AVX2, AVX-512 or NEON code by SUMI_VB alone (bytes in a vector), which the
  * isa_*.c file that includes the bodies defines. Nothing here is exported.
+ *
+ * Only v_fma fuses a multiplication and an addition; the files are compiled with -ffp-contract=off.
+ * Left to the compiler, a * x + b * y may be fused one way in a loop and the other way in its tail,
+ * and then a number's bits depend on where it stands.
  */
 #ifndef SUMI_SIMD_H
 #define SUMI_SIMD_H
@@ -14,6 +18,11 @@
 
 #ifndef SUMI_VB
 #error "define SUMI_VB (16, 32 or 64) before including simd.h"
+#endif
+#if SUMI_VB >= 32
+#include <immintrin.h>
+#elif defined(SUMI_NEON)
+#include <arm_neon.h>
 #endif
 
 #define VW ((int)(SUMI_VB / sizeof(float))) /* floats in a vector */
@@ -51,10 +60,18 @@ INLINE vf v_zero(void)
     return (vf){0};
 }
 
-/* a * b + c; contracted to one instruction where the ISA has it (-ffp-contract=fast). */
+/* a * b + c, rounded once where the instruction set can. */
 INLINE vf v_fma(vf a, vf b, vf c)
 {
+#if SUMI_VB == 64
+    return _mm512_fmadd_ps(a, b, c);
+#elif SUMI_VB == 32
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(SUMI_NEON)
+    return vfmaq_f32(c, a, b);
+#else
     return a * b + c;
+#endif
 }
 
 /* a where mask (a comparison's result: all ones or zero), else b; C has no ?: on vectors. */
@@ -74,10 +91,17 @@ INLINE vf v_keep(vi mask, vf a)
     return (vf)((vi)a & mask);
 }
 
-/* max(a, 0), but NaN stays NaN, so that a broken network shows. */
+/* max(a, 0), but NaN stays NaN, so that a broken network shows (x86 returns the second operand
+ * where one is NaN). */
 INLINE vf v_relu(vf a)
 {
+#if SUMI_VB == 64
+    return _mm512_max_ps(v_zero(), a);
+#elif SUMI_VB == 32
+    return _mm256_max_ps(v_zero(), a);
+#else
     return v_keep(~(a <= v_zero()), a);
+#endif
 }
 
 /* Lane by lane; the compiler makes it one instruction. */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks the object files of the kernels: each isa_*.o exports exactly one symbol (a second one,
 # compiled for a foreign instruction set, could be picked by the linker for everybody), and those
-# for AVX2 and AVX-512 use fused multiply-adds (compilers drop them silently under -std=c17).
+# for AVX2 and AVX-512 multiply with fused multiply-adds.
 # Arguments: the object files. Exit status 77: nothing could be checked.
 set -eu
 
