@@ -110,7 +110,7 @@ void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *ar
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg);
 void sumi_pool_barrier(sumi_pool *pool);
 
-/* ---- Files (file.c, tree.c) -------------------------------------------------------------------- */
+/* ---- Files (file.c, tree.c) ----------------------------------------------------------------- */
 
 /* Reads a whole file that has at most max_bytes; *data is malloc'ed (one extra zero byte follows)
  * and the caller's. Directories and FIFOs are refused. SUMI_EIO names path and reason; SUMI_EFORMAT

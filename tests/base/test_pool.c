@@ -230,7 +230,7 @@ static void test_jobs_with_pauses(void **state)
     sumi_pool *pool = make_pool(2);
     int64_t sums[2] = {0};
     for (int i = 0; i < 1500; i++) {
-        for (double end = sumi_time_now() + i % 50 * 1e-6; sumi_time_now() < end;)
+        for (double end = sumi_time_now() + i % 50 * 6e-6; sumi_time_now() < end;)
             continue;
         sumi_parallel_for(pool, 2, add_chunk, sums);
     }
