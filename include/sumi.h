@@ -142,6 +142,10 @@ typedef struct {
     char hash[65];            /* SHA-256 of the pixels and labels as hex; "" if not computed */
     float range_lo, range_hi; /* of the values: 0 and 1 */
 } sumi_dataset_info_t;
+#define SUMI_DATASET_INFO_INIT                                                                     \
+    {                                                                                              \
+        .size = sizeof(sumi_dataset_info_t)                                                        \
+    }
 
 /* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a
  * folder of PNG/JPEG images (classes as sub-folders), or an .npy file [n][h][w][c]. config may be
@@ -187,6 +191,10 @@ typedef struct {
     float range_lo, range_hi;
     int64_t steps; /* training steps behind these weights */
 } sumi_model_info_t;
+#define SUMI_MODEL_INFO_INIT                                                                       \
+    {                                                                                              \
+        .size = sizeof(sumi_model_info_t)                                                          \
+    }
 
 typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
 
@@ -199,6 +207,10 @@ typedef struct {
     int64_t count;    /* elements; 1 where rank is 0 */
     bool trainable;
 } sumi_tensor_t;
+#define SUMI_TENSOR_INIT                                                                           \
+    {                                                                                              \
+        .size = sizeof(sumi_tensor_t)                                                              \
+    }
 
 /* A fresh model with PyTorch's default initialisation, drawn from config->seed. */
 SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,

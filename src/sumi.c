@@ -1,0 +1,435 @@
+/*
+ * The bodies of the public interface: check the arguments, call one layer, keep the message.
+ */
+#include "sumi.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/train.h"
+
+enum { THREADS_MAX = 1024, PREDICT_BATCH = 16 };
+
+struct sumi_context {
+    sumi_runtime runtime;
+    sumi_error error;
+};
+
+/* ---- Context --------------------------------------------------------------------------------- */
+
+/* Why this thread's last sumi_context_create failed: there is no context yet to keep it. */
+static _Thread_local sumi_error create_error;
+
+const char *sumi_version(void)
+{
+    return SUMI_VERSION;
+}
+
+sumi_status sumi_context_create(int threads, sumi_context **out)
+{
+    sumi_error *err = &create_error;
+    err->text[0] = '\0';
+    if (!out)
+        return sumi_fail(err, SUMI_EINVAL, "sumi_context_create: out is NULL");
+    if (threads < 0 || threads > THREADS_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "threads must be 0 to %d, found %d", THREADS_MAX,
+                         threads);
+    sumi_context *ctx = sumi_calloc(1, sizeof *ctx);
+    if (!ctx)
+        return sumi_fail_memory(err, "a context", sizeof *ctx);
+    const char *isa = getenv("SUMI_ISA");
+    sumi_status status = sumi_runtime_init(&ctx->runtime, threads, isa && *isa ? isa : NULL, err);
+    if (status != SUMI_OK) {
+        free(ctx);
+        return status;
+    }
+    *out = ctx;
+    return SUMI_OK;
+}
+
+void sumi_context_free(sumi_context *ctx)
+{
+    if (!ctx)
+        return;
+    sumi_runtime_close(&ctx->runtime);
+    free(ctx);
+}
+
+const char *sumi_last_error(const sumi_context *ctx)
+{
+    return ctx ? ctx->error.text : create_error.text;
+}
+
+void sumi_cancel(sumi_context *ctx)
+{
+    if (ctx)
+        atomic_store(&ctx->runtime.cancel, 1);
+}
+
+int sumi_context_threads(const sumi_context *ctx)
+{
+    return ctx ? sumi_pool_threads(ctx->runtime.pool) : 0;
+}
+
+const char *sumi_context_isa(const sumi_context *ctx)
+{
+    return ctx ? ctx->runtime.kernels->name : "";
+}
+
+/* ---- What every body does -------------------------------------------------------------------- */
+
+/* Clears the last message; false where there is no context to work with. */
+static bool enter(sumi_context *ctx)
+{
+    if (ctx)
+        ctx->error.text[0] = '\0';
+    return ctx != NULL;
+}
+
+static sumi_status missing(sumi_context *ctx, const char *function, const char *argument)
+{
+    return sumi_fail(&ctx->error, SUMI_EINVAL, "%s: %s is NULL", function, argument);
+}
+
+/* Takes over the caller's config, which may be an older, shorter one: what it does not have keeps
+ * the value it has in out. */
+static sumi_status take_config(sumi_context *ctx, const char *name, const void *config, void *out,
+                               size_t out_size)
+{
+    size_t size;
+    if (!config)
+        return SUMI_OK;
+    memcpy(&size, config, sizeof size);
+    if (size < sizeof size || size > 1 << 16)
+        return sumi_fail(&ctx->error, SUMI_EINVAL,
+                         "%s: its size field is %zu; fill it with the _INIT macro", name, size);
+    memcpy(out, config, size < out_size ? size : out_size);
+    return SUMI_OK;
+}
+
+/* Gives an info struct to the caller, as much of it as the caller's has room for. */
+static void give_info(const void *info, size_t info_size, void *out)
+{
+    size_t size;
+    memcpy(&size, out, sizeof size);
+    if (size < sizeof size || size > info_size)
+        size = info_size;
+    memcpy(out, info, size);
+}
+
+/* A cancel that came while nothing ran, or during the call that now ends, is used up. */
+static sumi_status leave_long_call(sumi_context *ctx, sumi_status status)
+{
+    atomic_store(&ctx->runtime.cancel, 0);
+    return status;
+}
+
+static sumi_status cancelled(sumi_context *ctx, const char *what)
+{
+    return leave_long_call(ctx, sumi_fail(&ctx->error, SUMI_CANCELLED, "%s was cancelled", what));
+}
+
+/* ---- Data sets ------------------------------------------------------------------------------- */
+
+sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,
+                              const sumi_dataset_config *config, sumi_dataset **out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!name_or_path || !out)
+        return missing(ctx, "sumi_dataset_open", out ? "name_or_path" : "out");
+    sumi_dataset_config full = SUMI_DATASET_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_dataset_config", config, &full, sizeof full);
+    if (status != SUMI_OK)
+        return status;
+    return sumi_data_open(name_or_path, &full, out, &ctx->error);
+}
+
+sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info)
+{
+    if (!set || !info)
+        return SUMI_EINVAL;
+    sumi_dataset_info_t full = {.size = sizeof full,
+                                .count = set->count,
+                                .height = set->height,
+                                .width = set->width,
+                                .channels = set->channels,
+                                .classes = set->classes,
+                                .range_hi = 1};
+    memcpy(full.name, set->name, sizeof full.name);
+    memcpy(full.path, set->path, sizeof full.path);
+    sumi_data_hash(set, full.hash);
+    give_info(&full, sizeof full, info);
+    return SUMI_OK;
+}
+
+sumi_status sumi_dataset_read(const sumi_dataset *set, int64_t index, float *image, int32_t *label)
+{
+    if (!set || !image || index < 0 || index >= set->count)
+        return SUMI_EINVAL;
+    sumi_data_read(set, index, image, label);
+    return SUMI_OK;
+}
+
+const char *sumi_dataset_class_name(const sumi_dataset *set, int label)
+{
+    bool known = set && set->class_names && label >= 0 && label < set->classes;
+    return known ? set->class_names[label] : NULL;
+}
+
+void sumi_dataset_free(sumi_dataset *set)
+{
+    sumi_data_free(set);
+}
+
+/* ---- Models ---------------------------------------------------------------------------------- */
+
+sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config, sumi_model **out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!out)
+        return missing(ctx, "sumi_model_create", "out");
+    sumi_model_config full = SUMI_MODEL_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_model_config", config, &full, sizeof full);
+    return status == SUMI_OK ? sumi_model_new(&full, out, &ctx->error) : status;
+}
+
+sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!path || !out)
+        return missing(ctx, "sumi_model_load", path ? "out" : "path");
+    if (sumi_is_dir(path))
+        return sumi_run_load(path, out, NULL, &ctx->error);
+    return sumi_model_read(path, out, &ctx->error);
+}
+
+sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !path)
+        return missing(ctx, "sumi_model_save", path ? "model" : "path");
+    return sumi_model_write(path, model, NULL, &ctx->error);
+}
+
+sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info)
+{
+    if (!model || !info)
+        return SUMI_EINVAL;
+    give_info(&model->info, sizeof model->info, info);
+    return SUMI_OK;
+}
+
+const char *sumi_model_get_metadata(const sumi_model *model, const char *key)
+{
+    return model && key ? json_string_value(json_object_get(model->metadata, key)) : NULL;
+}
+
+sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
+                                    const char *value)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !key || !value)
+        return missing(ctx, "sumi_model_set_metadata", !model ? "model" : !key ? "key" : "value");
+    if (!*key || strncmp(key, "sumi.", 5) == 0)
+        return sumi_fail(&ctx->error, SUMI_EINVAL,
+                         "metadata '%s': keys that begin with 'sumi.' "
+                         "are sumi's own, and a key is not empty",
+                         key);
+    return sumi_model_set_meta(model, key, value, &ctx->error);
+}
+
+sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor)
+{
+    if (!model || !tensor || index < 0 || index >= model->graph.params.count)
+        return SUMI_EINVAL;
+    const sumi_param *param = &model->graph.params.items[index];
+    sumi_tensor_t full = {.size = sizeof full,
+                          .name = param->name,
+                          .dtype = param->kind == SUMI_PARAM_COUNTER ? SUMI_I64 : SUMI_F32,
+                          .rank = param->rank,
+                          .count = (int64_t)param->count,
+                          .trainable = sumi_param_trainable(param)};
+    memcpy(full.shape, param->shape, sizeof full.shape);
+    give_info(&full, sizeof full, tensor);
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out, size_t bytes)
+{
+    if (!model || !out || index < 0 || index >= model->graph.params.count)
+        return SUMI_EINVAL;
+    const sumi_params *params = &model->graph.params;
+    const sumi_param *param = &params->items[index];
+    bool counter = param->kind == SUMI_PARAM_COUNTER;
+    if (bytes < param->count * (counter ? sizeof(int64_t) : sizeof(float)))
+        return SUMI_ESHAPE;
+    if (counter)
+        memcpy(out, params->counters + param->offset, sizeof(int64_t));
+    else
+        sumi_param_export(param, sumi_param_trainable(param) ? params->values : params->statistics,
+                          out);
+    return SUMI_OK;
+}
+
+void sumi_model_free(sumi_model *model)
+{
+    sumi_model_release(model);
+}
+
+static sumi_status check_predict(sumi_context *ctx, const sumi_model *model,
+                                 const sumi_batch *batch)
+{
+    sumi_error *err = &ctx->error;
+    if (!batch->x || !batch->t)
+        return missing(ctx, "sumi_model_predict", batch->x ? "batch->t" : "batch->x");
+    int64_t factors[] = {batch->n, batch->h, batch->w, model->info.in_channels,
+                         (int64_t)sizeof(float)};
+    size_t bytes;
+    if (batch->n < 1 || batch->h < 1 || batch->w < 1 || !sumi_size_product(factors, 5, &bytes))
+        return sumi_fail(err, SUMI_EINVAL, "%d images of %dx%d: sizes must be at least 1", batch->n,
+                         batch->h, batch->w);
+    for (int i = 0; i < batch->n; i++)
+        if (batch->t[i] < 1 || batch->t[i] > model->info.timesteps)
+            return sumi_fail(err, SUMI_EINVAL, "t[%d] must be 1 to %d, found %d", i,
+                             model->info.timesteps, batch->t[i]);
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const sumi_batch *batch,
+                               float *out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !batch || !out)
+        return missing(ctx, "sumi_model_predict", !model ? "model" : !batch ? "batch" : "out");
+    sumi_batch full = SUMI_BATCH_INIT;
+    sumi_status status = take_config(ctx, "sumi_batch", batch, &full, sizeof full);
+    if (status == SUMI_OK)
+        status = check_predict(ctx, model, &full);
+    if (status != SUMI_OK)
+        return status;
+    sumi_network *network;
+    int most = full.n < PREDICT_BATCH ? full.n : PREDICT_BATCH;
+    status =
+        sumi_runtime_predictor(&ctx->runtime, model, most, full.h, full.w, &network, &ctx->error);
+    if (status != SUMI_OK)
+        return status;
+    size_t pixels = (size_t)full.h * (size_t)full.w;
+    for (int first = 0; first < full.n; first += most) {
+        if (sumi_runtime_cancelled(&ctx->runtime))
+            return cancelled(ctx, "the prediction");
+        int n = full.n - first < most ? full.n - first : most;
+        sumi_network_predict(
+            network, full.x + (size_t)first * pixels * (size_t)model->info.in_channels,
+            full.t + first, n, out + (size_t)first * pixels * (size_t)model->info.out_channels);
+    }
+    return leave_long_call(ctx, SUMI_OK);
+}
+
+/* ---- Training -------------------------------------------------------------------------------- */
+
+sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
+                                const sumi_train_config *config, sumi_trainer **out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !out)
+        return missing(ctx, "sumi_trainer_create", model ? "out" : "model");
+    sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
+    if (status != SUMI_OK)
+        return status;
+    sumi_trainer *trainer;
+    status = sumi_train_new(&ctx->runtime, model, &full, &trainer, &ctx->error);
+    if (status != SUMI_OK)
+        return status;
+    trainer->context = ctx;
+    *out = trainer;
+    return SUMI_OK;
+}
+
+sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss)
+{
+    if (!trainer || !enter(trainer->context))
+        return SUMI_EINVAL;
+    sumi_context *ctx = trainer->context;
+    if (!batch)
+        return missing(ctx, "sumi_trainer_step", "batch");
+    if (sumi_runtime_cancelled(&ctx->runtime))
+        return cancelled(ctx, "the training step");
+    sumi_batch full = SUMI_BATCH_INIT;
+    sumi_status status = take_config(ctx, "sumi_batch", batch, &full, sizeof full);
+    if (status != SUMI_OK)
+        return status;
+    double value;
+    status = sumi_train_step(trainer, &full, &value, &ctx->error);
+    if (status == SUMI_OK && loss)
+        *loss = (float)value;
+    return leave_long_call(ctx, status);
+}
+
+sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir)
+{
+    if (!trainer || !enter(trainer->context))
+        return SUMI_EINVAL;
+    if (!dir)
+        return missing(trainer->context, "sumi_trainer_save", "dir");
+    return sumi_checkpoint_save(trainer, NULL, dir, &trainer->context->error);
+}
+
+sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir)
+{
+    if (!trainer || !enter(trainer->context))
+        return SUMI_EINVAL;
+    if (!dir)
+        return missing(trainer->context, "sumi_trainer_resume", "dir");
+    return sumi_checkpoint_load(trainer, dir, NULL, &trainer->context->error);
+}
+
+int64_t sumi_trainer_steps(const sumi_trainer *trainer)
+{
+    return trainer ? trainer->steps : 0;
+}
+
+void sumi_trainer_free(sumi_trainer *trainer)
+{
+    sumi_train_release(trainer);
+}
+
+sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
+                       const sumi_train_config *config)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !set)
+        return missing(ctx, "sumi_train", model ? "set" : "model");
+    sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
+    if (status != SUMI_OK)
+        return status;
+    return leave_long_call(ctx, sumi_train_run(&ctx->runtime, model, set, &full, &ctx->error));
+}
+
+/* ---- Sampling -------------------------------------------------------------------------------- */
+
+sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
+                        const sumi_sample_config *config, float *out, size_t out_floats)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !out)
+        return missing(ctx, "sumi_sample", model ? "out" : "model");
+    sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
+    return leave_long_call(ctx, status);
+}
