@@ -1,0 +1,270 @@
+/*
+ * The checkpoints of a run: which there are, which one counts, and which are kept.
+ *
+ * Kept are the newest, the one before it, and the best (the lowest loss of an epoch at whose end
+ * there is one). `latest` and `best` hold names and are replaced atomically; the folder is always
+ * there before its name is, and gone only after.
+ */
+#include "train/run.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_MAX 100000 /* checkpoints in a folder that are looked at */
+static const char prefix[] = "step_";
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+/* The number in "step_123", -1 for any other name. */
+static int64_t step_of(const char *name)
+{
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0)
+        return -1;
+    const char *digits = name + sizeof prefix - 1;
+    size_t length = strspn(digits, "0123456789");
+    return length > 0 && length <= 10 && digits[length] == '\0' ? strtoll(digits, NULL, 10) : -1;
+}
+
+static int by_step_down(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* The steps of the checkpoints in a folder, newest first; *out is malloc'ed. */
+static sumi_status list_steps(const char *folder, int64_t **out, size_t *count, sumi_error *err)
+{
+    size_t capacity = 0, used = 0;
+    int64_t *steps = NULL;
+    sumi_status status = SUMI_OK;
+    DIR *dir = opendir(folder);
+    if (!dir)
+        return sumi_fail(err, SUMI_EIO, "%s: %s", folder, strerror(errno));
+    for (const struct dirent *entry; status == SUMI_OK && (entry = readdir(dir));) {
+        int64_t step = step_of(entry->d_name);
+        if (step < 0 || used == LIST_MAX)
+            continue;
+        if (used == capacity) {
+            capacity = capacity ? 2 * capacity : 16;
+            int64_t *grown = realloc(steps, capacity * sizeof *steps);
+            if (!grown) {
+                status = sumi_fail_memory(err, folder, capacity * sizeof *steps);
+                break;
+            }
+            steps = grown;
+        }
+        steps[used++] = step;
+    }
+    closedir(dir);
+    if (status != SUMI_OK) {
+        free(steps);
+        return status;
+    }
+    if (used > 1)
+        qsort(steps, used, sizeof *steps, by_step_down);
+    *out = steps;
+    *count = used;
+    return SUMI_OK;
+}
+
+/* What `latest` holds: a step, or -1 where it is missing or holds something else. */
+static int64_t read_latest(const char *run)
+{
+    char path[PATH_MAX];
+    uint8_t *data;
+    size_t size;
+    if (sumi_path_join(path, sizeof path, run, "latest", NULL) != SUMI_OK ||
+        sumi_file_read(path, 256, &data, &size, NULL) != SUMI_OK)
+        return -1;
+    char *name = (char *)data;
+    name[strcspn(name, "\r\n")] = '\0';
+    int64_t step = step_of(name);
+    free(data);
+    return step;
+}
+
+/* ---- Finding the newest ---------------------------------------------------------------------- */
+
+/* Puts step, which `latest` names, before all others. */
+static void move_to_front(int64_t *steps, size_t count, int64_t step)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (steps[i] != step)
+            continue;
+        memmove(steps + 1, steps, i * sizeof *steps);
+        steps[0] = step;
+    }
+}
+
+sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user,
+                            sumi_error *notice, sumi_error *err)
+{
+    char folder[PATH_MAX], checkpoint[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    int64_t *steps = NULL;
+    size_t count = 0;
+    sumi_error damage = {""};
+    if (notice)
+        notice->text[0] = '\0';
+    sumi_status status = sumi_path_join(folder, sizeof folder, path, "checkpoints", err);
+    if (status == SUMI_OK)
+        status = list_steps(folder, &steps, &count, err);
+    if (status != SUMI_OK)
+        return status;
+    move_to_front(steps, count, read_latest(path));
+    for (size_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
+        status = sumi_path_join(checkpoint, sizeof checkpoint, folder, name, err);
+        if (status != SUMI_OK)
+            goto done;
+        if (sumi_checkpoint_check(checkpoint, &damage) == SUMI_OK) {
+            status = use(user, checkpoint, err);
+            goto done;
+        }
+        if (notice && i + 1 < count)
+            sumi_fail(notice, SUMI_OK, "%s; using an older checkpoint", damage.text);
+    }
+    status = count == 0 ? sumi_fail(err, SUMI_EIO, "%s: there is no checkpoint", folder)
+                        : sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder,
+                                    damage.text);
+done:
+    free(steps);
+    return status;
+}
+
+/* ---- Saving ---------------------------------------------------------------------------------- */
+
+static sumi_status write_name(const sumi_run_dir *dir, const char *file, const char *name,
+                              sumi_error *err)
+{
+    char path[PATH_MAX], text[SUMI_STEP_NAME_MAX + 1];
+    sumi_status status = sumi_run_file(dir, file, path, err);
+    int n = snprintf(text, sizeof text, "%s\n", name);
+    return status == SUMI_OK ? sumi_file_save(path, text, (size_t)n, err) : status;
+}
+
+/* Removes every checkpoint but the three named ones. */
+static sumi_status prune(const char *folder, const char *const keep[3], sumi_error *err)
+{
+    char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    int64_t *steps = NULL;
+    size_t count = 0;
+    sumi_status status = list_steps(folder, &steps, &count, err);
+    for (size_t i = 0; i < count && status == SUMI_OK; i++) {
+        snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
+        if (!strcmp(name, keep[0]) || !strcmp(name, keep[1]) || !strcmp(name, keep[2]))
+            continue;
+        status = sumi_path_join(path, sizeof path, folder, name, err);
+        if (status == SUMI_OK)
+            status = sumi_remove_tree(path, err);
+    }
+    free(steps);
+    return status;
+}
+
+sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
+                          bool best, sumi_error *err)
+{
+    char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    snprintf(name, sizeof name, "%s%" PRId64, prefix, trainer->steps);
+    sumi_status status = sumi_run_file(dir, "checkpoints", folder, err);
+    if (status == SUMI_OK)
+        status = sumi_path_join(path, sizeof path, folder, name, err);
+    if (status == SUMI_OK)
+        status = sumi_checkpoint_save(trainer, state, path, err);
+    if (status == SUMI_OK)
+        status = write_name(dir, "latest", name, err);
+    if (status == SUMI_OK && best)
+        status = write_name(dir, "best", name, err);
+    if (status != SUMI_OK)
+        return status;
+    char before[SUMI_STEP_NAME_MAX];
+    memcpy(before, dir->latest, sizeof before);
+    memcpy(dir->latest, name, sizeof name);
+    if (best)
+        memcpy(dir->best, name, sizeof name);
+    const char *const keep[3] = {dir->latest, before, dir->best};
+    return prune(folder, keep, err);
+}
+
+/* ---- After a crash --------------------------------------------------------------------------- */
+
+static bool ends_with(const char *name, const char *ending)
+{
+    size_t length = strlen(name), tail = strlen(ending);
+    return length >= tail && strcmp(name + length - tail, ending) == 0;
+}
+
+/* A file or folder that was being written: ".sumi-PID-N.tmp" or ".step_N.sumi-tmp". One that was
+ * being replaced, ".step_N.sumi-old", gets its name back. */
+static sumi_status tidy_entry(const char *folder, const char *name, sumi_error *err)
+{
+    char path[PATH_MAX], place[PATH_MAX];
+    bool temporary = ends_with(name, ".sumi-tmp") ||
+                     (strncmp(name, ".sumi-", 6) == 0 && ends_with(name, ".tmp"));
+    bool replaced = ends_with(name, ".sumi-old");
+    if (name[0] != '.' || (!temporary && !replaced))
+        return SUMI_OK;
+    sumi_status status = sumi_path_join(path, sizeof path, folder, name, err);
+    if (status == SUMI_OK)
+        status = sumi_path_join(place, sizeof place, folder, name + 1, err);
+    if (status != SUMI_OK)
+        return status;
+    place[strlen(place) - (sizeof ".sumi-old" - 1)] = '\0';
+    if (replaced && !sumi_is_dir(place))
+        return rename(path, place) == 0 ? SUMI_OK
+                                        : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    return sumi_remove_tree(path, err);
+}
+
+sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err)
+{
+    static const char *const folders[] = {".", "samples", "checkpoints"};
+    char folder[PATH_MAX];
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < 3 && status == SUMI_OK; i++) {
+        status = sumi_run_file(dir, folders[i], folder, err);
+        DIR *open_folder = status == SUMI_OK ? opendir(folder) : NULL;
+        if (!open_folder)
+            continue;
+        for (const struct dirent *entry; status == SUMI_OK && (entry = readdir(open_folder));)
+            status = tidy_entry(folder, entry->d_name, err);
+        closedir(open_folder);
+    }
+    return status;
+}
+
+/* ---- Loading a model from a run -------------------------------------------------------------- */
+
+static bool has_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK && sumi_is_file(path);
+}
+
+bool sumi_is_run(const char *path)
+{
+    char checkpoints[PATH_MAX];
+    if (!sumi_is_dir(path))
+        return false;
+    return has_file(path, "manifest.json") || has_file(path, "config.json") ||
+           (sumi_path_join(checkpoints, sizeof checkpoints, path, "checkpoints", NULL) == SUMI_OK &&
+            sumi_is_dir(checkpoints));
+}
+
+static sumi_status load_model(void *user, const char *folder, sumi_error *err)
+{
+    return sumi_checkpoint_model(folder, user, err);
+}
+
+sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
+{
+    if (notice)
+        notice->text[0] = '\0';
+    if (has_file(path, "manifest.json"))
+        return sumi_checkpoint_model(path, out, err);
+    return sumi_run_newest(path, load_model, out, notice, err);
+}

@@ -1,0 +1,103 @@
+/*
+ * Sample grids: the same noise after each epoch, so that one can watch the pictures form.
+ */
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { GRID_MAX = 4096, SIDE_DEFAULT = 32, SIDE_MAX = 4096 };
+
+bool sumi_grid_due(int64_t epoch)
+{
+    if (epoch <= 9)
+        return epoch == 0 || epoch == 1 || epoch == 5 || epoch == 7 || epoch == 9;
+    int64_t done = epoch + 1;
+    while (done % 10 == 0)
+        done /= 10;
+    return done == 1 || done == 2 || done == 5;
+}
+
+sumi_status sumi_grid_check(const sumi_train_config *config, sumi_error *err)
+{
+    if (config->grid < 0 || config->grid > GRID_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "grid is %d, expected 0..%d", config->grid, GRID_MAX);
+    if (config->grid_height < 0 || config->grid_height > SIDE_MAX || config->grid_width < 0 ||
+        config->grid_width > SIDE_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "the grid's pictures are %dx%d, expected 0..%d",
+                         config->grid_height, config->grid_width, SIDE_MAX);
+    if (config->grid_steps < 0)
+        return sumi_fail(err, SUMI_EINVAL, "grid_steps is %d, expected 0 or more",
+                         config->grid_steps);
+    return SUMI_OK;
+}
+
+/* Every timestep by ddpm as in the tutorial; where fewer are asked for, ddim. */
+static sumi_sample_config sampling_of(const sumi_trainer *trainer, const sumi_train_config *config,
+                                      const sumi_grid *grid)
+{
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    int steps = config->grid_steps, timesteps = trainer->schedule.timesteps;
+    sample.count = config->grid;
+    sample.height = config->grid_height ? config->grid_height : SIDE_DEFAULT;
+    sample.width = config->grid_width ? config->grid_width : SIDE_DEFAULT;
+    sample.steps = steps < timesteps ? steps : timesteps;
+    sample.solver = steps ? "ddim" : "ddpm";
+    sample.seed = config->seed;
+    sample.progress = grid->progress;
+    sample.user = grid->user;
+    return sample;
+}
+
+static sumi_status write_picture(const sumi_run_dir *dir, const sumi_sample_config *sample,
+                                 const sumi_grid *grid, const uint8_t *pixels, int channels,
+                                 char path[PATH_MAX], sumi_error *err)
+{
+    char name[64], text[160];
+    sumi_image image;
+    snprintf(name, sizeof name, "samples/%.48s.png", grid->name);
+    snprintf(text, sizeof text, "sumi, %.60s, %s, seed %" PRIu64, grid->title, sample->solver,
+             sample->seed);
+    sumi_status status = sumi_run_file(dir, "samples", path, err);
+    if (status == SUMI_OK)
+        status = sumi_make_dirs(path, err);
+    if (status == SUMI_OK)
+        status = sumi_run_file(dir, name, path, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_image_grid(pixels, sample->count, sample->height, sample->width, channels, &image,
+                             err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_png_write(path, &image, text, err);
+    sumi_image_free(&image);
+    return status;
+}
+
+sumi_status sumi_run_grid(const sumi_run_dir *dir, const sumi_trainer *trainer,
+                          const sumi_train_config *config, const sumi_grid *grid,
+                          char path[PATH_MAX], sumi_error *err)
+{
+    const sumi_model *model = trainer->ema ? trainer->ema : trainer->model;
+    sumi_sample_config sample = sampling_of(trainer, config, grid);
+    int64_t sizes[] = {sample.count, sample.height, sample.width, model->info.out_channels};
+    size_t floats;
+    if (!sumi_size_product(sizes, 4, &floats))
+        return sumi_fail(err, SUMI_ESHAPE, "a grid of %d pictures of %dx%d", sample.count,
+                         sample.height, sample.width);
+    float *images = sumi_calloc(floats, sizeof *images);
+    uint8_t *pixels = sumi_calloc(floats, 1);
+    sumi_status status = SUMI_OK;
+    if (!images || !pixels)
+        status = sumi_fail_memory(err, "a sample grid", floats * sizeof *images);
+    if (status == SUMI_OK)
+        status = sumi_sample_run(trainer->runtime, model, &sample, images, floats, err);
+    if (status == SUMI_OK) {
+        sumi_quantise(images, pixels, floats);
+        status = write_picture(dir, &sample, grid, pixels, model->info.out_channels, path, err);
+    }
+    free(pixels);
+    free(images);
+    return status;
+}

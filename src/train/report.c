@@ -1,0 +1,253 @@
+/*
+ * What a person looks at: the loss plot, and a page that opens without a network or a server.
+ *
+ * The page links by relative names only and holds its own style; every text that comes from outside
+ * is escaped.
+ */
+#include "train/run.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RELOAD_SECONDS 20
+#define EPOCH_ROWS 200 /* of the table; the newest */
+
+/* ---- The plot -------------------------------------------------------------------------------- */
+
+static sumi_status write_plot(const sumi_run_dir *dir, sumi_error *err)
+{
+    char path[PATH_MAX], *svg = NULL;
+    size_t size, count = dir->epoch_count;
+    sumi_status status = sumi_run_file(dir, "loss.svg", path, err);
+    if (status != SUMI_OK || count == 0)
+        return status;
+    double *x = sumi_calloc(2 * count, sizeof *x), *y = x ? x + count : NULL;
+    if (!x)
+        return sumi_fail_memory(err, path, 2 * count * sizeof *x);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = (double)dir->epochs[i].epoch;
+        y[i] = dir->epochs[i].loss;
+    }
+    sumi_plot_series series = {.x = x, .y = y, .count = count};
+    sumi_plot plot = {.title = "Training loss",
+                      .x_label = "Epoch",
+                      .y_label = "Loss",
+                      .series = &series,
+                      .series_count = 1};
+    status = sumi_plot_svg(&plot, &svg, &size, err);
+    if (status == SUMI_OK)
+        status = sumi_file_save(path, svg, size, err);
+    free(svg);
+    free(x);
+    return status;
+}
+
+/* ---- The page -------------------------------------------------------------------------------- */
+
+static const char style[] =
+    ":root{color-scheme:light dark;--line:#8884;--soft:#8881}\n"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\n"
+    "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2.5rem 0 .75rem;"
+    "border-bottom:1px solid var(--line)}\n"
+    ".state{opacity:.75;margin:.25rem 0}\n"
+    "img{max-width:100%;height:auto}.plot{background:#fff;border-radius:.5rem}\n"
+    ".grids{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0;max-width:22rem}\n"
+    "figure img{image-rendering:pixelated;border:1px solid var(--line)}\n"
+    "figcaption{font-size:.9rem;opacity:.75}\n"
+    "table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1.5rem .2rem 0;"
+    "border-bottom:1px solid var(--soft);vertical-align:top;overflow-wrap:anywhere}\n"
+    "th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;"
+    "font-variant-numeric:tabular-nums}\n"
+    ".columns{display:flex;flex-wrap:wrap;gap:0 3rem}code{font-size:.9em}\n";
+
+static void put_escaped(FILE *page, const char *text)
+{
+    for (; *text; text++) {
+        switch (*text) {
+        case '&':
+            fputs("&amp;", page);
+            break;
+        case '<':
+            fputs("&lt;", page);
+            break;
+        case '>':
+            fputs("&gt;", page);
+            break;
+        case '"':
+            fputs("&quot;", page);
+            break;
+        case '\'':
+            fputs("&#39;", page);
+            break;
+        default:
+            fputc(*text, page);
+        }
+    }
+}
+
+/* A setting as a row: numbers and texts; what is empty is left out. */
+static void put_setting(FILE *page, const char *key, const json_t *value)
+{
+    char number[SUMI_NUMBER_MAX];
+    if (json_is_string(value) && json_string_length(value) == 0)
+        return;
+    fputs("<tr><th>", page);
+    put_escaped(page, key);
+    fputs("</th><td>", page);
+    if (json_is_string(value))
+        put_escaped(page, json_string_value(value));
+    else if (json_is_integer(value))
+        fprintf(page, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else if (json_is_real(value))
+        fputs(sumi_run_number(number, json_real_value(value), 6), page);
+    fputs("</td></tr>\n", page);
+}
+
+static void put_settings(FILE *page, const char *heading, json_t *settings)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(settings))
+        return;
+    fprintf(page, "<div><h2>%s</h2><table>\n", heading);
+    json_object_foreach(settings, key, value)
+    {
+        if (!json_is_object(value))
+            put_setting(page, key, value);
+    }
+    fputs("</table></div>\n", page);
+}
+
+/* Only names that sumi gives: digits, small letters, '_', and ".png" at the end. */
+static int is_grid(const struct dirent *entry)
+{
+    size_t length = strspn(entry->d_name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    return length > 0 && strcmp(entry->d_name + length, ".png") == 0;
+}
+
+/* "epoch_007.png" is Epoch 7, "step_1000.png" Step 1000. */
+static void put_grid(FILE *page, const char *name)
+{
+    const char *digits = strpbrk(name, "0123456789");
+    bool epoch = strncmp(name, "epoch_", 6) == 0;
+    fprintf(page,
+            "<figure><a href=\"samples/%s\"><img src=\"samples/%s\" alt=\"samples\"></a>"
+            "<figcaption>%s %lld</figcaption></figure>\n",
+            name, name, epoch ? "Epoch" : "Step", digits ? strtoll(digits, NULL, 10) : 0);
+}
+
+static void put_grids(FILE *page, const char *folder)
+{
+    struct dirent **names = NULL;
+    int count = scandir(folder, &names, is_grid, alphasort);
+    if (count > 0)
+        fputs("<h2>Samples</h2>\n<div class=\"grids\">\n", page);
+    for (int i = 0; i < count; i++) {
+        put_grid(page, names[i]->d_name);
+        free(names[i]);
+    }
+    if (count > 0)
+        fputs("</div>\n", page);
+    free(names);
+}
+
+static void put_epochs(FILE *page, const sumi_run_dir *dir)
+{
+    char loss[SUMI_NUMBER_MAX];
+    size_t first = dir->epoch_count > EPOCH_ROWS ? dir->epoch_count - EPOCH_ROWS : 0;
+    if (dir->epoch_count == 0)
+        return;
+    fputs("<h2>Epochs</h2>\n<table><tr><th class=\"n\">Epoch</th><th class=\"n\">Loss</th>"
+          "<th class=\"n\">Steps</th><th class=\"n\">Minutes</th></tr>\n",
+          page);
+    for (size_t i = first; i < dir->epoch_count; i++) {
+        const sumi_epoch_record *at = &dir->epochs[i];
+        int64_t tenths = (int64_t)(at->seconds / 6 + .5);
+        fprintf(page,
+                "<tr><td class=\"n\">%" PRId64
+                "</td><td class=\"n\">%s</td><td class=\"n\">%" PRId64
+                "</td><td class=\"n\">%" PRId64 ".%d</td></tr>\n",
+                at->epoch, sumi_run_number(loss, at->loss, 4), at->step, tenths / 10,
+                (int)(tenths % 10));
+    }
+    fputs("</table>\n", page);
+}
+
+static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, bool running)
+{
+    const char *slash = strrchr(dir->path, '/');
+    const char *name = slash && slash[1] ? slash + 1 : dir->path;
+    fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n",
+          page);
+    if (running)
+        fprintf(page, "<meta http-equiv=\"refresh\" content=\"%d\">\n", RELOAD_SECONDS);
+    fputs("<title>", page);
+    put_escaped(page, name);
+    fprintf(page, " - sumi</title>\n<style>\n%s</style></head><body>\n<h1>", style);
+    put_escaped(page, name);
+    fputs("</h1>\n<p class=\"state\">", page);
+    put_escaped(page, state);
+    fputs("</p>\n", page);
+}
+
+static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, bool running,
+                     json_t *config, json_t *env)
+{
+    char folder[PATH_MAX];
+    put_head(page, dir, state, running);
+    if (dir->epoch_count > 0)
+        fputs("<h2>Loss</h2>\n<img class=\"plot\" src=\"loss.svg\" alt=\"loss by epoch\">\n", page);
+    if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
+        put_grids(page, folder);
+    fputs("<div class=\"columns\">\n", page);
+    put_settings(page, "Training", json_object_get(config, "train"));
+    put_settings(page, "Model", json_object_get(config, "model"));
+    put_settings(page, "Data", json_object_get(config, "data"));
+    put_settings(page, "Machine", env);
+    put_settings(page, "Run", config);
+    fputs("</div>\n", page);
+    put_epochs(page, dir);
+    fputs("<h2>Files</h2>\n<p><a href=\"train.log\">train.log</a>, "
+          "<a href=\"metrics.csv\">metrics.csv</a>, <a href=\"metrics.jsonl\">metrics.jsonl</a>, "
+          "<a href=\"config.json\">config.json</a>, <a href=\"env.json\">env.json</a>, "
+          "<a href=\"checkpoints/\">checkpoints</a></p>\n</body></html>\n",
+          page);
+}
+
+static json_t *read_settings(const sumi_run_dir *dir, const char *name)
+{
+    char path[PATH_MAX];
+    json_t *json = NULL;
+    if (sumi_run_file(dir, name, path, NULL) == SUMI_OK)
+        (void)sumi_json_read(path, &json, NULL);
+    return json;
+}
+
+sumi_status sumi_run_report(const sumi_run_dir *dir, const char *state, bool running,
+                            sumi_error *err)
+{
+    char path[PATH_MAX], *text = NULL;
+    size_t size = 0;
+    sumi_status status = write_plot(dir, err);
+    if (status == SUMI_OK)
+        status = sumi_run_file(dir, "index.html", path, err);
+    if (status != SUMI_OK)
+        return status;
+    FILE *page = open_memstream(&text, &size);
+    if (!page)
+        return sumi_fail_memory(err, path, 0);
+    json_t *config = read_settings(dir, "config.json"), *env = read_settings(dir, "env.json");
+    put_page(page, dir, state, running, config, env);
+    json_decref(config);
+    json_decref(env);
+    bool failed = ferror(page) != 0;
+    failed = fclose(page) != 0 || failed;
+    status = failed ? sumi_fail_memory(err, path, size) : sumi_file_save(path, text, size, err);
+    free(text);
+    return status;
+}

@@ -1,0 +1,507 @@
+/*
+ * A whole training run: epochs over a data set, with metrics, checkpoints and sample grids.
+ *
+ * One thing happens after another: a step, its line in the metrics, a call of progress; at the end
+ * of an epoch its loss, a checkpoint, a grid. Whatever ends the run, a checkpoint of the last good
+ * step is written first.
+ */
+#include "train/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An epoch that ends sooner than this after the last checkpoint writes none (tiny data sets would
+ * do little else); a long epoch writes one in between. */
+#define SAVE_SECONDS_MIN 10.0
+#define SAVE_SECONDS_MAX 600.0
+
+typedef struct {
+    const sumi_train_config *config;
+    const sumi_dataset *set;
+    sumi_trainer *trainer;
+    sumi_run_dir *dir; /* NULL: the run leaves nothing on disk */
+    sumi_batches *batches;
+    int64_t per_epoch, last_step; /* steps; last_step is INT64_MAX where time alone ends the run */
+    /* Of the epoch so far. */
+    double loss_sum;
+    int64_t loss_count;
+    /* Of this call. */
+    int64_t first_step, images;
+    double started, seconds_before; /* that earlier calls trained for */
+    double saved_at, step_at;
+    int64_t saved_step; /* -1: none yet */
+    bool stop;          /* a callback asked for it */
+    sumi_error *err;
+} train_run;
+
+static double run_seconds(const train_run *run)
+{
+    return run->seconds_before + sumi_time_now() - run->started;
+}
+
+static int64_t epoch_now(const train_run *run)
+{
+    return run->trainer->steps / run->per_epoch;
+}
+
+/* ---- Telling the caller ---------------------------------------------------------------------- */
+
+static double time_left(const train_run *run, double elapsed)
+{
+    int64_t done = run->trainer->steps - run->first_step;
+    double left = -1;
+    if (run->last_step < INT64_MAX && done > 0)
+        left = elapsed * (double)(run->last_step - run->trainer->steps) / (double)done;
+    if (run->config->minutes > 0) {
+        double rest = fmax(0, run->config->minutes * 60 - elapsed);
+        left = left < 0 ? rest : fmin(left, rest);
+    }
+    return left;
+}
+
+static void tell(train_run *run, sumi_phase phase, int64_t epoch, double loss, const char *path)
+{
+    double elapsed = sumi_time_now() - run->started;
+    if (!run->config->progress)
+        return;
+    sumi_progress progress = {.size = sizeof progress,
+                              .phase = phase,
+                              .step = run->trainer->steps,
+                              .step_count = run->last_step < INT64_MAX ? run->last_step : 0,
+                              .epoch = epoch,
+                              .epoch_count = run->config->epochs,
+                              .loss = loss,
+                              .learning_rate = (double)run->trainer->learning_rate,
+                              .images_per_s = elapsed > 0 ? (double)run->images / elapsed : 0,
+                              .elapsed_s = elapsed,
+                              .eta_s = time_left(run, elapsed),
+                              .path = path};
+    if (run->config->progress(run->config->user, &progress))
+        run->stop = true;
+}
+
+static bool asked_to_stop(const train_run *run)
+{
+    return run->stop || sumi_runtime_cancelled(run->trainer->runtime);
+}
+
+/* ---- Leaving things on disk ------------------------------------------------------------------ */
+
+static json_t *run_state(const train_run *run)
+{
+    json_t *state = json_pack("{s:f, s:I, s:f}", "loss_sum", run->loss_sum, "loss_count",
+                              (json_int_t)run->loss_count, "seconds", run_seconds(run));
+    if (state && run->dir->best[0]) {
+        json_object_set_new(state, "best", json_string(run->dir->best));
+        json_object_set_new(state, "best_loss", json_real(run->dir->best_loss));
+    }
+    return state;
+}
+
+/* Writes a checkpoint unless this step has one. best: it ends the epoch with the lowest loss. */
+static sumi_status save(train_run *run, bool best)
+{
+    char path[PATH_MAX], name[PATH_MAX];
+    if (!run->dir || run->saved_step == run->trainer->steps)
+        return SUMI_OK;
+    sumi_status status = sumi_run_flush(run->dir, run->err);
+    if (status != SUMI_OK)
+        return status;
+    if (best)
+        snprintf(run->dir->best, sizeof run->dir->best, "step_%" PRId64, run->trainer->steps);
+    json_t *state = run_state(run);
+    status = state ? sumi_run_save(run->dir, run->trainer, state, best, run->err)
+                   : sumi_fail_memory(run->err, "a checkpoint", 0);
+    json_decref(state);
+    if (status == SUMI_OK) {
+        run->saved_step = run->trainer->steps;
+        run->saved_at = sumi_time_now();
+        snprintf(name, sizeof name, "checkpoints/%s", run->dir->latest);
+        status = sumi_run_file(run->dir, name, path, run->err);
+    }
+    if (status == SUMI_OK)
+        tell(run, SUMI_PHASE_SAVE, epoch_now(run), 0, path);
+    return status;
+}
+
+static int grid_progress(void *user, const sumi_progress *sampling)
+{
+    train_run *run = user;
+    sumi_progress progress = *sampling;
+    progress.epoch = run->trainer->steps / run->per_epoch;
+    progress.epoch_count = run->config->epochs;
+    if (run->config->progress && run->config->progress(run->config->user, &progress))
+        run->stop = true;
+    return run->stop;
+}
+
+/* epoch < 0: the run ends within an epoch, and the picture is called after its step. */
+static sumi_status draw_grid(train_run *run, int64_t epoch)
+{
+    char name[64], title[64], path[PATH_MAX], file[PATH_MAX];
+    if (!run->dir || run->config->grid == 0 || asked_to_stop(run))
+        return SUMI_OK;
+    const char *kind = epoch < 0 ? "step" : "epoch";
+    int64_t number = epoch < 0 ? run->trainer->steps : epoch;
+    snprintf(name, sizeof name, "%s_%0*" PRId64, kind, epoch < 0 ? 8 : 3, number);
+    snprintf(title, sizeof title, "%s %" PRId64, kind, number);
+    snprintf(file, sizeof file, "samples/%s.png", name);
+    sumi_status status = sumi_run_file(run->dir, file, path, run->err);
+    if (status != SUMI_OK || sumi_is_file(path))
+        return status;
+    sumi_grid grid = {name, title, grid_progress, run};
+    status = sumi_run_grid(run->dir, run->trainer, run->config, &grid, path, run->err);
+    if (status == SUMI_OK)
+        tell(run, SUMI_PHASE_GRID, epoch, 0, path);
+    return status;
+}
+
+static sumi_status report(const train_run *run, const char *state, bool running)
+{
+    return run->dir ? sumi_run_report(run->dir, state, running, run->err) : SUMI_OK;
+}
+
+/* ---- The loop -------------------------------------------------------------------------------- */
+
+static sumi_status write_metric(train_run *run, int64_t epoch, int n, double loss)
+{
+    char line[320], loss_number[SUMI_NUMBER_MAX], rate[SUMI_NUMBER_MAX], speed[SUMI_NUMBER_MAX],
+        time[SUMI_NUMBER_MAX];
+    double now = sumi_time_now(), step_seconds = fmax(1e-9, now - run->step_at);
+    run->step_at = now;
+    if (!run->dir)
+        return SUMI_OK;
+    snprintf(line, sizeof line,
+             "{\"step\": %" PRId64 ", \"epoch\": %" PRId64
+             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s}",
+             run->trainer->steps, epoch, sumi_run_number(loss_number, loss, 9),
+             sumi_run_number(rate, (double)run->trainer->learning_rate, 6),
+             sumi_run_number(speed, n / step_seconds, 5),
+             sumi_run_number(time, run_seconds(run), 9));
+    return sumi_run_metric(run->dir, line, run->err);
+}
+
+/* "0.0522": four decimals, as many as a loss between 0 and 1 needs. */
+static void loss_text(double loss, char out[SUMI_NUMBER_MAX])
+{
+    if (loss < 1e6)
+        snprintf(out, SUMI_NUMBER_MAX, "%" PRId64 ".%04d", (int64_t)(loss + .00005),
+                 (int)(fmod(loss + .00005, 1) * 10000));
+    else
+        sumi_run_number(out, loss, 5);
+}
+
+/* The tutorial's number: the mean of the batches' means, a short last batch as heavy as the rest. */
+static sumi_status end_epoch(train_run *run, int64_t epoch)
+{
+    double loss = run->loss_sum / (double)run->loss_count;
+    char number[SUMI_NUMBER_MAX], state[96];
+    run->loss_sum = 0;
+    run->loss_count = 0;
+    tell(run, SUMI_PHASE_EPOCH, epoch, loss, NULL);
+    if (!run->dir)
+        return SUMI_OK;
+    sumi_epoch_record record = {epoch, run->trainer->steps, loss, run_seconds(run)};
+    snprintf(state, sizeof state, "training: epoch %" PRId64 " is done", epoch);
+    loss_text(loss, number);
+    sumi_status status =
+        sumi_run_log(run->dir, run->err, "Epoch %" PRId64 " | Loss: %s", epoch, number);
+    if (status == SUMI_OK)
+        status = sumi_run_add_epoch(run->dir, &record, run->err);
+    bool last = run->trainer->steps >= run->last_step;
+    bool due = sumi_time_now() - run->saved_at >= SAVE_SECONDS_MIN;
+    bool best = run->dir->best[0] == '\0' || loss < run->dir->best_loss;
+    if (status != SUMI_OK || !(last || due || sumi_grid_due(epoch)))
+        return status;
+    if (best)
+        run->dir->best_loss = loss;
+    status = save(run, best);
+    if (status == SUMI_OK && (last || sumi_grid_due(epoch)))
+        status = draw_grid(run, epoch);
+    return status == SUMI_OK ? report(run, state, true) : status;
+}
+
+static sumi_status one_step(train_run *run)
+{
+    sumi_data_batch data;
+    double loss;
+    int64_t epoch = epoch_now(run);
+    sumi_batches_next(run->batches, &data);
+    sumi_batch batch = {.size = sizeof batch,
+                        .n = data.n,
+                        .h = run->set->height,
+                        .w = run->set->width,
+                        .x = data.images,
+                        .labels = data.labels};
+    sumi_status status = sumi_train_step(run->trainer, &batch, &loss, run->err);
+    if (status != SUMI_OK)
+        return status;
+    run->images += data.n;
+    run->loss_sum += loss;
+    run->loss_count++;
+    status = write_metric(run, epoch, data.n, loss);
+    if (status != SUMI_OK)
+        return status;
+    tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
+    if (run->trainer->steps % run->per_epoch == 0)
+        return end_epoch(run, epoch);
+    return sumi_time_now() - run->saved_at >= SAVE_SECONDS_MAX ? save(run, false) : SUMI_OK;
+}
+
+static bool finished(const train_run *run)
+{
+    bool time_up = run->config->minutes > 0 && run->trainer->steps > run->first_step &&
+                   sumi_time_now() - run->started >= run->config->minutes * 60;
+    return run->trainer->steps >= run->last_step || time_up;
+}
+
+static sumi_status write_model(const train_run *run, const char *name)
+{
+    char path[PATH_MAX];
+    const sumi_model *model = run->trainer->ema ? run->trainer->ema : run->trainer->model;
+    sumi_status status = sumi_run_file(run->dir, name, path, run->err);
+    return status == SUMI_OK ? sumi_model_write(path, model, NULL, run->err) : status;
+}
+
+/* All that was asked for is done: a last checkpoint, a last grid, and the model for use. */
+static sumi_status complete(train_run *run)
+{
+    char state[96];
+    bool within = run->trainer->steps % run->per_epoch != 0;
+    sumi_status status = save(run, false);
+    if (status == SUMI_OK)
+        status = draw_grid(run, within ? -1 : run->trainer->steps / run->per_epoch - 1);
+    if (status == SUMI_OK && asked_to_stop(run))
+        status = SUMI_CANCELLED;
+    if (status != SUMI_OK || !run->dir)
+        return status;
+    status = write_model(run, "model.safetensors");
+    if (status == SUMI_OK)
+        status = write_model(run, "model.pth");
+    if (status == SUMI_OK)
+        status = sumi_run_log(run->dir, run->err, "finished at step %" PRId64, run->trainer->steps);
+    snprintf(state, sizeof state, "finished: %" PRId64 " steps", run->trainer->steps);
+    return status == SUMI_OK ? report(run, state, false) : status;
+}
+
+/* Stopped early or failed: what is good is saved. The first message is the one that counts. */
+static sumi_status interrupt(train_run *run, sumi_status status)
+{
+    sumi_error first = {""}, *err = run->err;
+    char state[64];
+    if (status == SUMI_CANCELLED)
+        sumi_fail(&first, status, "stopped after step %" PRId64 "%s", run->trainer->steps,
+                  run->dir ? "; the run is saved and can be resumed" : "");
+    else if (err)
+        first = *err;
+    sumi_status saved = save(run, false);
+    if (status == SUMI_CANCELLED && saved != SUMI_OK)
+        return saved;
+    if (run->dir) {
+        snprintf(state, sizeof state, "stopped at step %" PRId64, run->trainer->steps);
+        (void)sumi_run_flush(run->dir, NULL);
+        (void)sumi_run_log(run->dir, NULL, "%s", status == SUMI_CANCELLED ? state : first.text);
+        (void)sumi_run_report(run->dir, state, false, NULL);
+    }
+    if (err)
+        *err = first;
+    return status;
+}
+
+static sumi_status train(train_run *run)
+{
+    sumi_status status = SUMI_OK;
+    /* A grid that a stop cut short is drawn when the run goes on. */
+    int64_t epoch = epoch_now(run) - 1;
+    if (run->trainer->steps % run->per_epoch == 0 && epoch >= 0 && sumi_grid_due(epoch))
+        status = draw_grid(run, epoch);
+    while (status == SUMI_OK && !finished(run))
+        status = asked_to_stop(run) ? SUMI_CANCELLED : one_step(run);
+    if (status == SUMI_OK && asked_to_stop(run) && run->trainer->steps < run->last_step)
+        status = SUMI_CANCELLED;
+    if (status == SUMI_OK)
+        status = complete(run);
+    return status == SUMI_OK ? SUMI_OK : interrupt(run, status);
+}
+
+/* ---- Beginning and going on ------------------------------------------------------------------ */
+
+static sumi_status check_run(const sumi_model *model, const sumi_dataset *set,
+                             const sumi_train_config *config, sumi_error *err)
+{
+    if (config->epochs < 0 || config->steps < 0 || !(config->minutes >= 0))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "epochs is %d, steps %" PRId64 ", minutes %g: expected 0 or more",
+                         config->epochs, config->steps, config->minutes);
+    if (config->resume && !config->out_dir)
+        return sumi_fail(err, SUMI_EINVAL, "resume needs out_dir, the run directory");
+    if (set->count < 1)
+        return sumi_fail(err, SUMI_EINVAL, "the data set has no images");
+    if (set->channels != model->info.in_channels)
+        return sumi_fail(err, SUMI_ESHAPE,
+                         "the images have %d channel%s, the model expects %d: open the data with "
+                         "channels %d",
+                         set->channels, set->channels == 1 ? "" : "s", model->info.in_channels,
+                         model->info.in_channels);
+    return sumi_grid_check(config, err);
+}
+
+static sumi_status describe_run(const train_run *run, const char *hash)
+{
+    const sumi_model_info_t *info = &run->trainer->model->info;
+    char stamp[32];
+    sumi_time_stamp(stamp);
+    sumi_status status = sumi_run_log(run->dir, run->err, "%s sumi %s, %s, %d threads", stamp,
+                                      SUMI_VERSION, run->trainer->runtime->kernels->name,
+                                      sumi_pool_threads(run->trainer->runtime->pool));
+    if (status == SUMI_OK)
+        status =
+            sumi_run_log(run->dir, run->err, "data: %s, %" PRId64 " images of %dx%dx%d, SHA-256 %s",
+                         run->set->name, run->set->count, run->set->height, run->set->width,
+                         run->set->channels, hash);
+    if (status == SUMI_OK)
+        status =
+            sumi_run_log(run->dir, run->err,
+                         "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch",
+                         info->preset, info->parameters, run->trainer->batch, run->per_epoch);
+    return status;
+}
+
+/* Metadata that goes with the weights wherever they go. */
+static sumi_status mark_model(const train_run *run, sumi_model *model, const char *hash)
+{
+    const struct {
+        const char *key, *value;
+    } pairs[] = {{"sumi.data", run->set->name},
+                 {"sumi.data_hash", hash},
+                 {"sumi.command", run->config->command ? run->config->command : ""}};
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < 3 && status == SUMI_OK; i++) {
+        if (pairs[i].value[0])
+            status = sumi_model_set_meta(model, pairs[i].key, pairs[i].value, run->err);
+    }
+    return status;
+}
+
+typedef struct {
+    train_run *run;
+    json_t *state;
+} resuming;
+
+static sumi_status load_checkpoint(void *user, const char *folder, sumi_error *err)
+{
+    resuming *in = user;
+    const char *slash = strrchr(folder, '/');
+    snprintf(in->run->dir->latest, sizeof in->run->dir->latest, "%s", slash ? slash + 1 : folder);
+    return sumi_checkpoint_load(in->run->trainer, folder, &in->state, err);
+}
+
+static sumi_status read_run_state(train_run *run, const char *path, const json_t *state)
+{
+    sumi_run_dir *dir = run->dir;
+    int64_t done = run->trainer->steps % run->per_epoch;
+    sumi_status status =
+        sumi_json_real(path, state, "loss_sum", 0, HUGE_VAL, &run->loss_sum, run->err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, state, "loss_count", done, done, &run->loss_count, run->err);
+    if (status == SUMI_OK)
+        status = sumi_json_real(path, state, "seconds", 0, 1e12, &run->seconds_before, run->err);
+    const char *best = json_string_value(json_object_get(state, "best"));
+    if (status == SUMI_OK && best && strlen(best) < sizeof dir->best) {
+        snprintf(dir->best, sizeof dir->best, "%s", best);
+        status = sumi_json_real(path, state, "best_loss", 0, HUGE_VAL, &dir->best_loss, run->err);
+    }
+    return status;
+}
+
+static sumi_status resume(train_run *run, const char *hash)
+{
+    resuming in = {run, NULL};
+    sumi_error notice = {""};
+    char stamp[32];
+    sumi_status status = sumi_run_check_config(run->dir, run->config, hash, run->err);
+    if (status == SUMI_OK)
+        status = sumi_run_tidy(run->dir, run->err);
+    if (status == SUMI_OK)
+        status = sumi_run_newest(run->dir->path, load_checkpoint, &in, &notice, run->err);
+    if (status == SUMI_OK)
+        status = read_run_state(run, run->dir->path, in.state);
+    json_decref(in.state);
+    run->saved_step = run->trainer->steps;
+    if (status == SUMI_OK)
+        status = sumi_run_rewind(run->dir, run->trainer->steps, epoch_now(run), run->err);
+    if (status == SUMI_OK && notice.text[0])
+        status = sumi_run_log(run->dir, run->err, "%s", notice.text);
+    sumi_time_stamp(stamp);
+    if (status == SUMI_OK)
+        status = sumi_run_log(run->dir, run->err, "%s resumed at step %" PRId64, stamp,
+                              run->trainer->steps);
+    return status;
+}
+
+/* Opens the run directory and brings it and the trainer to where the run begins. */
+static sumi_status open_dir(train_run *run)
+{
+    char hash[65];
+    const sumi_train_config *config = run->config;
+    sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_data_hash(run->set, hash);
+    if (config->resume)
+        status = resume(run, hash);
+    if (status == SUMI_OK)
+        status = mark_model(run, run->trainer->model, hash);
+    if (status == SUMI_OK && run->trainer->ema)
+        status = mark_model(run, run->trainer->ema, hash);
+    if (status == SUMI_OK)
+        status = sumi_run_write_config(run->dir, run->trainer, run->set, config, hash, run->err);
+    if (status == SUMI_OK)
+        status = sumi_run_write_env(run->dir, run->trainer->runtime, run->err);
+    if (status == SUMI_OK && !config->resume)
+        status = describe_run(run, hash);
+    return status == SUMI_OK ? report(run, "training", true) : status;
+}
+
+sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
+                           const sumi_train_config *config, sumi_error *err)
+{
+    sumi_run_dir dir = {.lock = -1};
+    train_run run = {.config = config,
+                     .set = set,
+                     .dir = config->out_dir ? &dir : NULL,
+                     .last_step = INT64_MAX,
+                     .saved_step = -1,
+                     .err = err};
+    sumi_status status = check_run(model, set, config, err);
+    if (status == SUMI_OK)
+        status = sumi_train_new(runtime, model, config, &run.trainer, err);
+    if (status == SUMI_OK)
+        status = sumi_train_prepare(run.trainer, set->height, set->width, err);
+    if (status != SUMI_OK)
+        goto done;
+    model->info.range_lo = 0;
+    model->info.range_hi = 1;
+    run.per_epoch = sumi_batches_per_epoch(set, config->batch);
+    if (config->steps > 0)
+        run.last_step = config->steps;
+    if (config->epochs > 0 && config->epochs * run.per_epoch < run.last_step)
+        run.last_step = config->epochs * run.per_epoch;
+    if (run.dir)
+        status = open_dir(&run);
+    if (status == SUMI_OK)
+        status = sumi_batches_create(set, config->batch, config->seed, run.trainer->steps,
+                                     &run.batches, err);
+    if (status == SUMI_OK) {
+        run.first_step = run.trainer->steps;
+        run.started = run.saved_at = run.step_at = sumi_time_now();
+        status = train(&run);
+    }
+done:
+    sumi_batches_free(run.batches);
+    sumi_run_dir_close(&dir);
+    sumi_train_release(run.trainer);
+    return status;
+}

@@ -1,0 +1,117 @@
+/*
+ * What the files of a run share: the open run directory, its settings and its report.
+ *
+ *     config.json env.json train.log metrics.jsonl metrics.csv loss.svg index.html
+ *     samples/epoch_000.png ...
+ *     checkpoints/step_469/ ...     the newest two, and the best
+ *     latest best                   each holds the name of a folder in checkpoints
+ *     run.lock                      locked while a process trains here
+ *     model.pth model.safetensors   when the run is finished
+ */
+#ifndef SUMI_TRAIN_RUN_H
+#define SUMI_TRAIN_RUN_H
+
+#include <limits.h>
+
+#include "train/train.h"
+
+enum { SUMI_STEP_NAME_MAX = 32 }; /* "step_4294967295" */
+
+typedef struct {
+    int64_t epoch, step; /* steps that are done at its end */
+    double loss;         /* the mean of its batches' losses */
+    double seconds;      /* that the run had trained for */
+} sumi_epoch_record;
+
+/* ---- The open directory (run_dir.c) ---------------------------------------------------------- */
+
+typedef struct {
+    char path[PATH_MAX];
+    int lock; /* descriptor of run.lock, -1 where it is not held */
+    /* Lines for metrics.jsonl that are not written yet. */
+    char metrics[8192];
+    size_t metrics_used;
+    double metrics_written_at;
+    sumi_epoch_record *epochs; /* [epoch_count] */
+    size_t epoch_count, epoch_capacity;
+    /* Names of folders in checkpoints, "" where there are none. */
+    char latest[SUMI_STEP_NAME_MAX], best[SUMI_STEP_NAME_MAX];
+    double best_loss;
+} sumi_run_dir;
+
+/* Makes the folder where it is missing and takes its lock. Without resume a folder that is not
+ * empty is refused; with it, one that has no run. */
+sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, sumi_error *err);
+void sumi_run_dir_close(sumi_run_dir *dir);
+/* path/name */
+sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX],
+                          sumi_error *err);
+/* A number with so many digits, with a point whatever the program's locale says. */
+enum { SUMI_NUMBER_MAX = 40 };
+const char *sumi_run_number(char out[SUMI_NUMBER_MAX], double value, int digits);
+/* Adds a line to train.log. */
+sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Adds a line to metrics.jsonl, in memory; it is written about once a second. */
+sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err);
+sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
+/* Adds an epoch to metrics.csv and the list. */
+sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err);
+/* Cuts off what metrics.jsonl and metrics.csv say about later steps and epochs than these, and
+ * reads the epochs that are left. */
+sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, sumi_error *err);
+
+/* ---- Its checkpoints (checkpoints.c) --------------------------------------------------------- */
+
+/* Writes checkpoints/step_N, then `latest` (and `best`, where best says so), then removes the
+ * checkpoints that are no longer kept. */
+sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
+                          bool best, sumi_error *err);
+/* Removes what a process that was killed left half-written below the run. */
+sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err);
+/* Calls use(user, folder) with the newest checkpoint below path that is whole, and returns what it
+ * returns. Each damaged one is passed over; notice says which. SUMI_EIO where there is none. */
+typedef sumi_status (*sumi_checkpoint_fn)(void *user, const char *folder, sumi_error *err);
+sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user,
+                            sumi_error *notice, sumi_error *err);
+
+/* ---- Settings (settings.c) ------------------------------------------------------------------- */
+
+/* Writes config.json. */
+sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
+                                  const sumi_dataset *set, const sumi_train_config *config,
+                                  const char *hash, sumi_error *err);
+/* Refuses to go on with other data or another batch than config.json has: the same bits could not
+ * come out. */
+sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_config *config,
+                                  const char *hash, sumi_error *err);
+/* Writes env.json: what machine, system and build the run is on. */
+sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
+                               sumi_error *err);
+
+/* ---- Sample grids (grid.c) ------------------------------------------------------------------- */
+
+/* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
+bool sumi_grid_due(int64_t epoch);
+/* SUMI_EINVAL where the settings of the grid are out of their ranges. */
+sumi_status sumi_grid_check(const sumi_train_config *config, sumi_error *err);
+/* Draws config->grid pictures with the trainer's averaged weights, else its weights, always from
+ * the same noise, and writes samples/NAME.png; path receives where. progress is called with
+ * SUMI_PHASE_SAMPLE. */
+typedef struct {
+    const char *name;  /* "epoch_000" */
+    const char *title; /* "Epoch 0": kept in the picture's text */
+    sumi_progress_fn progress;
+    void *user;
+} sumi_grid;
+sumi_status sumi_run_grid(const sumi_run_dir *dir, const sumi_trainer *trainer,
+                          const sumi_train_config *config, const sumi_grid *grid,
+                          char path[PATH_MAX], sumi_error *err);
+
+/* ---- The report (report.c) ------------------------------------------------------------------- */
+
+/* Writes loss.svg and index.html from what the directory has. running: the page reloads itself. */
+sumi_status sumi_run_report(const sumi_run_dir *dir, const char *state, bool running,
+                            sumi_error *err);
+
+#endif

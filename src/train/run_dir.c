@@ -1,0 +1,292 @@
+/*
+ * The run directory while a process trains in it: its lock, its log, and the two files of metrics.
+ *
+ * Metrics are lines that begin with a count (a step or an epoch), only ever added to. A run that
+ * goes on from a checkpoint first cuts off the lines that lie after it, so the files read as if
+ * nothing had stopped.
+ */
+#include "train/run.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FLUSH_SECONDS 1.0
+static const char csv_head[] = "epoch,loss,step,seconds\n";
+
+sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX],
+                          sumi_error *err)
+{
+    return sumi_path_join(out, PATH_MAX, dir->path, name, err);
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+/* Nothing but the lock of a run that never began. */
+static bool is_unused(const char *path)
+{
+    DIR *folder = opendir(path);
+    bool unused = folder != NULL;
+    for (const struct dirent *entry; unused && (entry = readdir(folder));) {
+        const char *name = entry->d_name;
+        unused = !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "run.lock");
+    }
+    if (folder)
+        closedir(folder);
+    return unused;
+}
+
+static sumi_status fail_locked(const char *path, int fd, sumi_error *err)
+{
+    char pid[32] = "";
+    ssize_t n = read(fd, pid, sizeof pid - 1);
+    pid[n > 0 ? n : 0] = '\0';
+    long holder = strtol(pid, NULL, 10);
+    if (holder > 0)
+        return sumi_fail(err, SUMI_EINVAL, "%s: process %ld is training in this folder", path,
+                         holder);
+    return sumi_fail(err, SUMI_EINVAL, "%s: another process is training in this folder", path);
+}
+
+/* Locks run.lock and writes our process number into it. The system drops the lock with the process,
+ * whatever its end, so there are no stale ones. */
+static sumi_status take_lock(sumi_run_dir *dir, sumi_error *err)
+{
+    char path[PATH_MAX], pid[32];
+    sumi_status status = sumi_run_file(dir, "run.lock", path, err);
+    if (status != SUMI_OK)
+        return status;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        status = errno == EWOULDBLOCK ? fail_locked(dir->path, fd, err)
+                                      : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+        close(fd);
+        return status;
+    }
+    int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || write(fd, pid, (size_t)length) != length) {
+        status = sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+        close(fd);
+        return status;
+    }
+    dir->lock = fd;
+    return SUMI_OK;
+}
+
+/* Looks before it locks, so that a folder that is refused is left as it is; and again after, since
+ * two may start at once. */
+static sumi_status claim(sumi_run_dir *dir, bool resume, sumi_error *err)
+{
+    char locked[PATH_MAX], config[PATH_MAX];
+    sumi_status status = sumi_run_file(dir, "run.lock", locked, err);
+    if (status == SUMI_OK)
+        status = sumi_run_file(dir, "config.json", config, err);
+    if (status != SUMI_OK)
+        return status;
+    if (resume && !sumi_is_file(config))
+        return sumi_fail(err, SUMI_EIO, "%s: nothing to resume: there is no run (config.json)",
+                         dir->path);
+    if (!resume)
+        status = sumi_make_dirs(dir->path, err);
+    bool usable = resume || sumi_is_file(locked) || is_unused(dir->path);
+    if (status == SUMI_OK && usable)
+        status = take_lock(dir, err);
+    if (status == SUMI_OK && !resume && !(usable && is_unused(dir->path)))
+        status = sumi_fail(err, SUMI_EINVAL,
+                           "%s is not empty: choose another folder, or go on with --resume %s",
+                           dir->path, dir->path);
+    return status;
+}
+
+sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, sumi_error *err)
+{
+    *dir = (sumi_run_dir){.lock = -1};
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof dir->path)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "the run directory's name has %zu bytes, expected 1..%zu", length,
+                         sizeof dir->path - 1);
+    memcpy(dir->path, path, length + 1);
+    sumi_status status = claim(dir, resume, err);
+    if (status != SUMI_OK)
+        sumi_run_dir_close(dir);
+    return status;
+}
+
+void sumi_run_dir_close(sumi_run_dir *dir)
+{
+    if (dir->lock >= 0)
+        close(dir->lock);
+    dir->lock = -1;
+    free(dir->epochs);
+    dir->epochs = NULL;
+    dir->epoch_count = dir->epoch_capacity = 0;
+}
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+const char *sumi_run_number(char out[SUMI_NUMBER_MAX], double value, int digits)
+{
+    char text[SUMI_NUMBER_MAX];
+    size_t used = 0;
+    snprintf(text, sizeof text, "%.*g", digits, value);
+    /* A decimal point may be several bytes in a locale; numbers are made of the others. */
+    for (const char *c = text; *c; c++) {
+        bool digit = strchr("0123456789+-einfa", *c) != NULL;
+        if (digit || (used > 0 && out[used - 1] != '.'))
+            out[used++] = digit ? *c : '.';
+    }
+    out[used] = '\0';
+    return out;
+}
+
+/* Reads a number with a point up to one of the ends, and moves *text past that. */
+static bool parse_number(const char **text, const char *ends, double *out)
+{
+    size_t length = strcspn(*text, ends);
+    json_t *number = json_loadb(*text, length, JSON_DECODE_ANY, NULL);
+    bool good = json_is_number(number);
+    *out = json_number_value(number);
+    json_decref(number);
+    *text += length + ((*text)[length] != '\0');
+    return good;
+}
+
+/* ---- Lines ----------------------------------------------------------------------------------- */
+
+static sumi_status append(const sumi_run_dir *dir, const char *name, const char *text, size_t size,
+                          sumi_error *err)
+{
+    char path[PATH_MAX];
+    sumi_status status = sumi_run_file(dir, name, path, err);
+    return status == SUMI_OK ? sumi_file_append(path, text, size, err) : status;
+}
+
+sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *format, ...)
+{
+    char line[PATH_MAX + 512];
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(line, sizeof line - 1, format, arguments);
+    va_end(arguments);
+    size_t length = n < 0 ? 0 : (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
+    line[length++] = '\n';
+    return append(dir, "train.log", line, length, err);
+}
+
+sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err)
+{
+    dir->metrics_written_at = sumi_time_now();
+    if (dir->metrics_used == 0)
+        return SUMI_OK;
+    sumi_status status = append(dir, "metrics.jsonl", dir->metrics, dir->metrics_used, err);
+    if (status == SUMI_OK)
+        dir->metrics_used = 0;
+    return status;
+}
+
+sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err)
+{
+    size_t length = strlen(line);
+    sumi_status status = SUMI_OK;
+    if (dir->metrics_used + length + 1 > sizeof dir->metrics)
+        status = sumi_run_flush(dir, err);
+    if (status != SUMI_OK || length + 1 > sizeof dir->metrics)
+        return status;
+    memcpy(dir->metrics + dir->metrics_used, line, length);
+    dir->metrics_used += length;
+    dir->metrics[dir->metrics_used++] = '\n';
+    if (sumi_time_now() - dir->metrics_written_at >= FLUSH_SECONDS)
+        status = sumi_run_flush(dir, err);
+    return status;
+}
+
+/* ---- Epochs ---------------------------------------------------------------------------------- */
+
+static sumi_status remember(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err)
+{
+    if (dir->epoch_count == dir->epoch_capacity) {
+        size_t capacity = dir->epoch_capacity ? 2 * dir->epoch_capacity : 64, bytes;
+        sumi_epoch_record *epochs = NULL;
+        if (sumi_size_mul(capacity, sizeof *epochs, &bytes))
+            epochs = realloc(dir->epochs, bytes);
+        if (!epochs)
+            return sumi_fail_memory(err, "the list of epochs", capacity * sizeof *epochs);
+        dir->epochs = epochs;
+        dir->epoch_capacity = capacity;
+    }
+    dir->epochs[dir->epoch_count++] = *record;
+    return SUMI_OK;
+}
+
+sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err)
+{
+    char line[200], loss[SUMI_NUMBER_MAX], seconds[SUMI_NUMBER_MAX];
+    bool first = dir->epoch_count == 0;
+    sumi_status status = remember(dir, record, err);
+    if (status != SUMI_OK)
+        return status;
+    int n = snprintf(line, sizeof line, "%s%" PRId64 ",%s,%" PRId64 ",%s\n", first ? csv_head : "",
+                     record->epoch, sumi_run_number(loss, record->loss, 9), record->step,
+                     sumi_run_number(seconds, record->seconds, 7));
+    return append(dir, "metrics.csv", line, (size_t)n, err);
+}
+
+/* Reads a line of metrics.csv; a line that is none is not an epoch. */
+static sumi_status read_epoch(sumi_run_dir *dir, const char *line, sumi_error *err)
+{
+    double values[4];
+    for (int i = 0; i < 4; i++) {
+        if (!parse_number(&line, ",\n", &values[i]))
+            return SUMI_OK;
+    }
+    sumi_epoch_record record = {.epoch = (int64_t)values[0],
+                                .loss = values[1],
+                                .step = (int64_t)values[2],
+                                .seconds = values[3]};
+    return remember(dir, &record, err);
+}
+
+/* Ends a file before the first line whose first number is above last, or that is not whole. Lines
+ * without a number stay. epochs: the lines that stay are read as those of metrics.csv. */
+static sumi_status cut(sumi_run_dir *dir, const char *name, int64_t last, bool epochs,
+                       sumi_error *err)
+{
+    char path[PATH_MAX], *line = NULL;
+    size_t capacity = 0;
+    sumi_status status = sumi_run_file(dir, name, path, err);
+    FILE *file = status == SUMI_OK ? fopen(path, "r+") : NULL;
+    if (!file)
+        return status != SUMI_OK || errno == ENOENT
+                   ? status
+                   : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    off_t keep = 0;
+    for (ssize_t n; status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0; keep += n) {
+        const char *number = strpbrk(line, "0123456789");
+        if (line[n - 1] != '\n' || (number && strtoll(number, NULL, 10) > last))
+            break;
+        if (epochs)
+            status = read_epoch(dir, line, err);
+    }
+    if (status == SUMI_OK && (ferror(file) || ftruncate(fileno(file), keep) != 0))
+        status = sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    free(line);
+    fclose(file);
+    return status;
+}
+
+sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, sumi_error *err)
+{
+    dir->epoch_count = 0;
+    sumi_status status = cut(dir, "metrics.jsonl", steps, false, err);
+    return status == SUMI_OK ? cut(dir, "metrics.csv", epochs - 1, true, err) : status;
+}

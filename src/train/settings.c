@@ -1,0 +1,202 @@
+/*
+ * What a run was asked to do (config.json) and on what machine (env.json).
+ */
+#include "train/run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+/* A float as the shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
+static json_t *short_real(float value)
+{
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return json_real(strtod(text, NULL));
+}
+
+/* A text that may not be UTF-8 (a path): where it is not, bytes above ASCII become '?'. */
+static json_t *safe_string(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    char *ascii = sumi_strdup(text);
+    for (char *c = ascii; c && *c; c++) {
+        if (*c & 0x80)
+            *c = '?';
+    }
+    string = json_string(ascii ? ascii : "");
+    free(ascii);
+    return string;
+}
+
+/* Takes value over; *failed stays set where memory was out once. */
+static void put(json_t *object, const char *key, json_t *value, bool *failed)
+{
+    if (json_object_set_new(object, key, value) != 0)
+        *failed = true;
+}
+
+/* ---- config.json ----------------------------------------------------------------------------- */
+
+static json_t *data_settings(const sumi_dataset *set, const char *hash, bool *failed)
+{
+    /* A relative path would mean something else from another folder. */
+    char *absolute = set->path[0] ? realpath(set->path, NULL) : NULL;
+    json_t *data = json_object();
+    put(data, "name", safe_string(set->name), failed);
+    put(data, "path", safe_string(absolute ? absolute : set->path), failed);
+    put(data, "split", json_string(set->split == SUMI_SPLIT_TEST ? "test" : "train"), failed);
+    put(data, "channels", json_integer(set->channels), failed);
+    put(data, "height", json_integer(set->height), failed);
+    put(data, "width", json_integer(set->width), failed);
+    put(data, "hash", json_string(hash), failed);
+    put(data, "count", json_integer(set->count), failed);
+    free(absolute);
+    return data;
+}
+
+static json_t *model_settings(const sumi_model_info_t *info, uint64_t seed, bool *failed)
+{
+    json_t *model = json_object();
+    put(model, "preset", json_string(info->preset), failed);
+    put(model, "in_channels", json_integer(info->in_channels), failed);
+    put(model, "out_channels", json_integer(info->out_channels), failed);
+    put(model, "time_dim", json_integer(info->time_dim), failed);
+    put(model, "base_channels", json_integer(info->base_channels), failed);
+    put(model, "timesteps", json_integer(info->timesteps), failed);
+    put(model, "beta_start", short_real(info->beta_start), failed);
+    put(model, "beta_end", short_real(info->beta_end), failed);
+    put(model, "seed", json_integer((json_int_t)seed), failed);
+    return model;
+}
+
+static json_t *train_settings(const sumi_train_config *config, bool *failed)
+{
+    json_t *train = json_object();
+    put(train, "epochs", json_integer(config->epochs), failed);
+    put(train, "steps", json_integer(config->steps), failed);
+    put(train, "minutes", json_real(config->minutes), failed);
+    put(train, "batch", json_integer(config->batch), failed);
+    put(train, "learning_rate", short_real(config->learning_rate), failed);
+    put(train, "seed", json_integer((json_int_t)config->seed), failed);
+    put(train, "ema", short_real(config->ema), failed);
+    put(train, "grid", json_integer(config->grid), failed);
+    put(train, "grid_height", json_integer(config->grid_height), failed);
+    put(train, "grid_width", json_integer(config->grid_width), failed);
+    put(train, "grid_steps", json_integer(config->grid_steps), failed);
+    return train;
+}
+
+sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
+                                  const sumi_dataset *set, const sumi_train_config *config,
+                                  const char *hash, sumi_error *err)
+{
+    char path[PATH_MAX];
+    const sumi_model_info_t *info = &trainer->model->info;
+    sumi_status status = sumi_run_file(dir, "config.json", path, err);
+    if (status != SUMI_OK)
+        return status;
+    bool failed = false;
+    json_t *json = json_object();
+    put(json, "recipe", json_string(info->preset), &failed);
+    put(json, "data", data_settings(set, hash, &failed), &failed);
+    put(json, "model", model_settings(info, config->seed, &failed), &failed);
+    put(json, "train", train_settings(config, &failed), &failed);
+    put(json, "command", safe_string(config->command ? config->command : ""), &failed);
+    put(json, "version", json_string(SUMI_VERSION), &failed);
+    status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
+    json_decref(json);
+    return status;
+}
+
+sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_config *config,
+                                  const char *hash, sumi_error *err)
+{
+    char path[PATH_MAX];
+    json_t *json = NULL;
+    const char *expected = "";
+    int64_t batch = 0;
+    sumi_status status = sumi_run_file(dir, "config.json", path, err);
+    if (status == SUMI_OK)
+        status = sumi_json_read(path, &json, err);
+    if (status == SUMI_OK)
+        status = sumi_json_string(path, json_object_get(json, "data"), "hash", &expected, err);
+    if (status == SUMI_OK)
+        status =
+            sumi_json_int(path, json_object_get(json, "train"), "batch", 1, INT32_MAX, &batch, err);
+    if (status == SUMI_OK && strcmp(expected, hash) != 0)
+        status = sumi_fail(err, SUMI_EINVAL,
+                           "%s: the run was trained on other data: its SHA-256 is %.16s..., found "
+                           "%.16s...",
+                           dir->path, expected, hash);
+    if (status == SUMI_OK && batch != config->batch)
+        status =
+            sumi_fail(err, SUMI_EINVAL, "%s: the run has batches of %" PRId64 ", they cannot be %d",
+                      dir->path, batch, config->batch);
+    json_decref(json);
+    return status;
+}
+
+/* ---- env.json -------------------------------------------------------------------------------- */
+
+#if defined(__clang__)
+#define COMPILER "clang " __clang_version__
+#elif defined(__GNUC__)
+#define COMPILER "gcc " __VERSION__
+#else
+#define COMPILER "unknown"
+#endif
+
+/* What /proc/cpuinfo calls the CPU; the machine's type where there is no such file. */
+static void cpu_name(const struct utsname *system, char *out, size_t size)
+{
+    char line[512];
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    snprintf(out, size, "%s", system->machine);
+    while (file && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, "model name", 10) != 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(out, size, "%s", colon + 1 + strspn(colon + 1, " \t"));
+        break;
+    }
+    if (file)
+        fclose(file);
+}
+
+sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
+                               sumi_error *err)
+{
+    char path[PATH_MAX], cpu[256], os[256], stamp[32];
+    struct utsname system = {0};
+    sumi_status status = sumi_run_file(dir, "env.json", path, err);
+    if (status != SUMI_OK)
+        return status;
+    uname(&system);
+    cpu_name(&system, cpu, sizeof cpu);
+    snprintf(os, sizeof os, "%.80s %.80s %.80s", system.sysname, system.release, system.machine);
+    sumi_time_stamp(stamp);
+    bool failed = false;
+    json_t *json = json_object();
+    put(json, "cpu", safe_string(cpu), &failed);
+    put(json, "cores", json_integer(sumi_cpu_count()), &failed);
+    put(json, "isa", json_string(runtime->kernels->name), &failed);
+    put(json, "threads", json_integer(sumi_pool_threads(runtime->pool)), &failed);
+    put(json, "os", safe_string(os), &failed);
+    put(json, "compiler", json_string(COMPILER), &failed);
+    put(json, "version", json_string(SUMI_VERSION), &failed);
+    put(json, "started", json_string(stamp), &failed);
+    status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
+    json_decref(json);
+    return status;
+}
