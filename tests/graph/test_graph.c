@@ -1,0 +1,264 @@
+/*
+ * The builder and the plan: what a graph refuses, a block without time shift, batch statistics far
+ * from zero, single unfused nodes, batches smaller than the plan, buffers that live together apart.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "graph/network.h"
+#include "models/models.h"
+
+static sumi_runtime runtime_open(void)
+{
+    sumi_runtime runtime;
+    sumi_error err = {""};
+    assert_int_equal(sumi_runtime_init(&runtime, 2, NULL, &err), SUMI_OK);
+    return runtime;
+}
+
+static void test_builder_refuses(void **state)
+{
+    (void)state;
+    sumi_graph graph;
+    sumi_graph_init(&graph, 3, 8);
+    int layer = sumi_graph_conv_layer(&graph, "a", 4, 4, 3);
+    sumi_edge edge = sumi_graph_conv(&graph, sumi_graph_image(&graph), layer);
+    assert_int_equal(edge.count, 0);
+    assert_int_equal(graph.status, SUMI_ESHAPE);
+    assert_non_null(strstr(graph.error.text, "channels"));
+    /* Everything after the first mistake does nothing and keeps its message. */
+    edge = sumi_graph_act(&graph, sumi_graph_upsample(&graph, edge), SUMI_ACT_RELU);
+    assert_int_equal(edge.count, 0);
+    assert_int_equal(graph.status, SUMI_ESHAPE);
+    sumi_graph_free(&graph);
+
+    sumi_graph_init(&graph, 3, 8);
+    sumi_graph_upsample(&graph, sumi_graph_image(&graph));
+    assert_int_equal(graph.status, SUMI_EUNSUPPORTED);
+    sumi_graph_free(&graph);
+
+    sumi_graph_init(&graph, 3, 8);
+    int norm = sumi_graph_batch_norm_layer(&graph, "n", 3);
+    edge = sumi_graph_act(&graph, sumi_graph_image(&graph), SUMI_ACT_RELU);
+    sumi_graph_norm(&graph, edge, norm);
+    assert_int_equal(graph.status, SUMI_EUNSUPPORTED);
+    sumi_graph_free(&graph);
+}
+
+/* One block of the seed on 2 channels, with or without the shift. */
+static void build_block(sumi_graph *graph, bool with_time)
+{
+    sumi_graph_init(graph, 2, 6);
+    sumi_seed_block block = sumi_seed_block_declare(graph, "b", 2, 4);
+    int out = sumi_graph_conv_layer(graph, "out", 4, 2, 1);
+    sumi_edge t = with_time ? sumi_graph_time(graph) : (sumi_edge){.count = 0};
+    sumi_edge x = sumi_seed_block_run(graph, &block, sumi_graph_image(graph), t);
+    sumi_graph_output(graph, sumi_graph_conv(graph, x, out));
+    assert_int_equal(graph->status, SUMI_OK);
+    sumi_error err = {""};
+    assert_int_equal(sumi_params_allocate(&graph->params, &err), SUMI_OK);
+    sumi_params_init(&graph->params, 5);
+}
+
+static sumi_network *plan(const sumi_graph *graph, sumi_runtime *runtime, sumi_plan_config config)
+{
+    sumi_network *net = NULL;
+    sumi_error err = {""};
+    config.force = -1;
+    assert_int_equal(
+        sumi_network_create(graph, runtime->kernels, runtime->pool, &config, &net, &err), SUMI_OK);
+    return net;
+}
+
+static void test_block_without_time(void **state)
+{
+    (void)state;
+    sumi_runtime runtime = runtime_open();
+    enum { FLOATS = 8 * 8 * 2 };
+    float x[FLOATS], out[4][FLOATS];
+    sumi_random at = {1, SUMI_STREAM_USER, 0, 0};
+    sumi_random_normals(&at, 0, x, FLOATS);
+    for (int with_time = 0; with_time < 2; with_time++) {
+        sumi_graph graph;
+        build_block(&graph, with_time);
+        sumi_plan_config config = {.mode = SUMI_MODE_PREDICT, .n_max = 1, .h = 8, .w = 8};
+        sumi_network *net = plan(&graph, &runtime, config);
+        for (int i = 0; i < 2; i++) {
+            int32_t t = i ? 900 : 1;
+            sumi_network_predict(net, x, &t, 1, out[2 * with_time + i]);
+        }
+        sumi_network_free(net);
+        sumi_graph_free(&graph);
+    }
+    assert_memory_equal(out[0], out[1], sizeof out[0]);     /* t has no influence */
+    assert_memory_not_equal(out[2], out[3], sizeof out[2]); /* and here it has */
+    sumi_runtime_close(&runtime);
+}
+
+/* Mean 1000 times the spread: naive sums of squares in float32 would lose the variance. */
+static void test_moments_far_from_zero(void **state)
+{
+    (void)state;
+    enum { N = 5, SIZE = 12, C = 3 };
+    sumi_runtime runtime = runtime_open();
+    sumi_graph graph;
+    sumi_graph_init(&graph, C, 4);
+    int conv = sumi_graph_conv_layer(&graph, "conv", C, C, 1);
+    int norm = sumi_graph_batch_norm_layer(&graph, "norm", C);
+    int last = sumi_graph_conv_layer(&graph, "out", C, C, 1);
+    sumi_edge x = sumi_graph_conv(&graph, sumi_graph_image(&graph), conv);
+    x = sumi_graph_norm(&graph, x, norm);
+    sumi_graph_output(&graph, sumi_graph_conv(&graph, x, last));
+    sumi_error err = {""};
+    assert_int_equal(sumi_params_allocate(&graph.params, &err), SUMI_OK);
+    sumi_params_init(&graph.params, 0);
+    sumi_params *params = &graph.params;
+    float *weight = params->values + params->items[graph.layers[conv].weight].offset;
+    float *bias = params->values + params->items[graph.layers[conv].bias].offset;
+    for (int i = 0; i < C * C; i++)
+        weight[i] = i % (C + 1) == 0; /* the identity */
+    for (int k = 0; k < C; k++)
+        bias[k] = 0;
+    static float image[N * SIZE * SIZE * C], target[N * SIZE * SIZE * C];
+    double mean[C] = {0}, variance[C] = {0};
+    sumi_random at = {9, SUMI_STREAM_USER, 0, 0};
+    sumi_random_normals(&at, 0, image, N * SIZE * SIZE * C);
+    for (int i = 0; i < N * SIZE * SIZE * C; i++) {
+        image[i] += 1000.0f;
+        mean[i % C] += (double)image[i] / (N * SIZE * SIZE);
+    }
+    for (int i = 0; i < N * SIZE * SIZE * C; i++)
+        variance[i % C] += pow((double)image[i] - mean[i % C], 2) / (N * SIZE * SIZE - 1);
+    sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = N, .h = SIZE, .w = SIZE};
+    sumi_network *net = plan(&graph, &runtime, config);
+    float *gradients = calloc(params->value_count, sizeof *gradients);
+    assert_non_null(gradients);
+    int32_t t[N] = {1, 2, 3, 4, 5};
+    sumi_backward run = {image, t, target, N, gradients};
+    sumi_network_backward(net, &run);
+    sumi_network_update_statistics(net, params);
+    for (int k = 0; k < C; k++) {
+        float m = params->statistics[params->items[graph.layers[norm].mean].offset + (size_t)k];
+        float v = params->statistics[params->items[graph.layers[norm].variance].offset + (size_t)k];
+        assert_true(fabs((double)m - 0.1 * mean[k]) < 1e-5 * 100);
+        assert_true(fabs((double)v - (0.9 + 0.1 * variance[k])) < 1e-5);
+    }
+    assert_int_equal(params->counters[0], 1);
+    free(gradients);
+    sumi_network_free(net);
+    sumi_graph_free(&graph);
+    sumi_runtime_close(&runtime);
+}
+
+static sumi_model *small_model(void)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    config.base_channels = 4;
+    config.time_dim = 6;
+    sumi_model *model = NULL;
+    sumi_error err = {""};
+    assert_int_equal(sumi_model_new(&config, &model, &err), SUMI_OK);
+    return model;
+}
+
+static void test_single_unfused_nodes(void **state)
+{
+    (void)state;
+    enum { N = 2, FLOATS = N * 8 * 8 };
+    sumi_runtime runtime = runtime_open();
+    sumi_model *model = small_model();
+    size_t count = model->graph.params.value_count;
+    float x[FLOATS], target[FLOATS] = {0};
+    float *expected = calloc(count, sizeof *expected), *found = calloc(count, sizeof *found);
+    assert_non_null(expected);
+    assert_non_null(found);
+    sumi_random at = {2, SUMI_STREAM_USER, 0, 0};
+    sumi_random_normals(&at, 0, x, FLOATS);
+    int32_t t[N] = {10, 800};
+    for (int node = -1; node < model->graph.node_count; node++) {
+        sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = N, .h = 8, .w = 8};
+        config.unfused_nodes = node < 0 ? 0 : (uint64_t)1 << node;
+        sumi_network *net = plan(&model->graph, &runtime, config);
+        sumi_backward run = {x, t, target, N, node < 0 ? expected : found};
+        sumi_network_backward(net, &run);
+        sumi_network_free(net);
+        for (size_t i = 0; node >= 0 && i < count; i++)
+            assert_true(fabs((double)found[i] - (double)expected[i]) <
+                        1e-5 + 1e-3 * fabs((double)expected[i]));
+    }
+    free(expected);
+    free(found);
+    sumi_model_release(model);
+    sumi_runtime_close(&runtime);
+}
+
+static void test_small_batches_in_a_large_plan(void **state)
+{
+    (void)state;
+    enum { N = 7, FLOATS = 8 * 12 };
+    sumi_runtime runtime = runtime_open();
+    sumi_model *model = small_model();
+    float x[N * FLOATS], all[N * FLOATS], one[FLOATS];
+    sumi_random at = {2, SUMI_STREAM_USER, 0, 0};
+    sumi_random_normals(&at, 0, x, N * FLOATS);
+    int32_t t[N] = {10, 800, 1, 1000, 5, 5, 77};
+    sumi_plan_config config = {.mode = SUMI_MODE_PREDICT, .n_max = N, .h = 8, .w = 12};
+    sumi_network *net = plan(&model->graph, &runtime, config);
+    sumi_network_predict(net, x, t, N, all);
+    for (int i = 0; i < N; i++) {
+        sumi_network_predict(net, x + i * FLOATS, t + i, 1, one);
+        assert_memory_equal(one, all + i * FLOATS, sizeof one);
+    }
+    sumi_network_free(net);
+    sumi_model_release(model);
+    sumi_runtime_close(&runtime);
+}
+
+static void test_buffers_that_live_together_are_apart(void **state)
+{
+    (void)state;
+    sumi_runtime runtime = runtime_open();
+    sumi_model *model = small_model();
+    for (int mode = 0; mode < 2; mode++) {
+        sumi_plan_config config = {.n_max = 5, .h = 16, .w = 16};
+        config.mode = mode ? SUMI_MODE_TRAIN : SUMI_MODE_PREDICT;
+        sumi_network *net = plan(&model->graph, &runtime, config);
+        size_t total = 0;
+        for (int i = 0; i < net->buffer_count; i++) {
+            const sumi_buffer *a = &net->buffers[i];
+            total += a->floats;
+            assert_true(*a->place + a->floats <= net->arena_floats);
+            assert_int_equal(*a->place % 16, 0);
+            for (int j = 0; j < i; j++) {
+                const sumi_buffer *b = &net->buffers[j];
+                bool together = a->first <= b->last && b->first <= a->last;
+                bool overlap =
+                    *a->place < *b->place + b->floats && *b->place < *a->place + a->floats;
+                assert_false(together && overlap);
+            }
+        }
+        assert_true(net->arena_floats < total); /* something is shared */
+        sumi_network_free(net);
+    }
+    sumi_model_release(model);
+    sumi_runtime_close(&runtime);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_builder_refuses),
+        cmocka_unit_test(test_block_without_time),
+        cmocka_unit_test(test_moments_far_from_zero),
+        cmocka_unit_test(test_single_unfused_nodes),
+        cmocka_unit_test(test_small_batches_in_a_large_plan),
+        cmocka_unit_test(test_buffers_that_live_together_are_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
