@@ -39,7 +39,7 @@ int sumi_cmd_diff(sumi_cli *cli);
 int sumi_cmd_bench_train(sumi_cli *cli);
 int sumi_cmd_bench_sample(sumi_cli *cli);
 
-/* Creates cli->ctx with --threads, or with one thread for commands that do not compute. Returns 0
+/* open.c: creates cli->ctx with --threads, or with one thread for commands that do not compute. Returns 0
  * or the exit code, with the error printed. */
 int sumi_cli_open(sumi_cli *cli);
 
@@ -58,6 +58,8 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
 /* Prints an object as one line on standard output and releases it. NULL says that memory was out.
  */
 int sumi_cli_result(const sumi_cli *cli, json_t *object);
+/* Prints an object on standard output as lines of "key value", inner objects indented. */
+void sumi_cli_print(const json_t *object);
 /* "1:02:03" or "02:03". */
 void sumi_format_duration(double seconds, char out[32]);
 /* A number as Python prints it: the fewest digits that give the same double back. */

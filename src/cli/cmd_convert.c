@@ -19,7 +19,7 @@ int sumi_cmd_convert(sumi_cli *cli)
     int code = sumi_cli_open(cli);
     if (code != 0)
         return code;
-    sumi_model_info_t info = {.size = sizeof info};
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     status = sumi_model_load(cli->ctx, from, &model);
     if (status == SUMI_OK)
         status = sumi_model_info(model, &info);

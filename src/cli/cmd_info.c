@@ -39,7 +39,7 @@ static json_t *tensor_list(const sumi_tensor_file *file)
 /* The architecture, where the tensors are those of a network that sumi knows. */
 static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
 {
-    sumi_model_info_t info = {.size = sizeof info};
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     sumi_model *model = NULL;
     if (sumi_model_load(cli->ctx, path, &model) != SUMI_OK ||
         sumi_model_info(model, &info) != SUMI_OK) {
@@ -185,15 +185,23 @@ static sumi_status sniff(const char *path, const char **kind, sumi_error *err)
     return SUMI_OK;
 }
 
+static bool holds(const char *folder, const char *name)
+{
+    char path[4096];
+    return sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK && sumi_is_file(path);
+}
+
 static sumi_status look(sumi_cli *cli, const char *path, json_t *about, sumi_error *err)
 {
-    char config[4096];
     const char *kind = NULL;
-    if (sumi_is_dir(path)) {
-        bool run = sumi_path_join(config, sizeof config, path, "config.json", NULL) == SUMI_OK &&
-                   sumi_is_file(config);
-        return run ? about_run(cli, path, about, err) : about_data(path, about, err);
+    if (holds(path, "config.json"))
+        return about_run(cli, path, about, err);
+    if (holds(path, "manifest.json")) {
+        put_text(about, "kind", "checkpoint");
+        return about_tensors(cli, path, about, err);
     }
+    if (sumi_is_dir(path))
+        return about_data(path, about, err);
     sumi_status status = sniff(path, &kind, err);
     if (status != SUMI_OK)
         return status;
@@ -209,56 +217,6 @@ static sumi_status look(sumi_cli *cli, const char *path, json_t *about, sumi_err
     if (strcmp(kind, "unknown") == 0)
         return sumi_fail(err, SUMI_EFORMAT, "%s: not a file that sumi knows", path);
     return SUMI_OK;
-}
-
-/* ---- As text --------------------------------------------------------------------------------- */
-
-static void print_scalar(const json_t *value)
-{
-    if (json_is_string(value)) {
-        fputs(json_string_value(value), stdout);
-        return;
-    }
-    if (json_is_real(value)) {
-        printf("%.6g", json_real_value(value));
-        return;
-    }
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-    fputs(text != NULL ? text : "?", stdout);
-    free(text);
-}
-
-static void print_tensors(const json_t *list)
-{
-    size_t i;
-    const json_t *tensor;
-    json_array_foreach(list, i, tensor)
-    {
-        printf("    %-36s %-5s ", json_string_value(json_object_get(tensor, "name")),
-               json_string_value(json_object_get(tensor, "dtype")));
-        print_scalar(json_object_get(tensor, "shape"));
-        putchar('\n');
-    }
-}
-
-static void print_object(const json_t *object, int indent)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value)
-    {
-        printf("%*s%-*s ", indent, "", 20 - indent, key);
-        if (json_is_object(value)) {
-            putchar('\n');
-            print_object(value, indent + 2);
-        } else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
-            printf("%zu\n", json_array_size(value));
-            print_tensors(value);
-        } else {
-            print_scalar(value);
-            putchar('\n');
-        }
-    }
 }
 
 int sumi_cmd_info(sumi_cli *cli)
@@ -278,7 +236,7 @@ int sumi_cmd_info(sumi_cli *cli)
     else if (cli->json)
         return sumi_cli_result(cli, about);
     else
-        print_object(about, 0);
+        sumi_cli_print(about);
     json_decref(about);
     return code;
 }

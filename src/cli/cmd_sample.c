@@ -55,7 +55,7 @@ static int read_settings(sumi_cli *cli, sample_job *job)
 
 static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
 {
-    sumi_model_info_t info = {.size = sizeof info};
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     sumi_status status = sumi_model_load(cli->ctx, job->model_path, model);
     if (status == SUMI_OK)
         status = sumi_model_info(*model, &info);

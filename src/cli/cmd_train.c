@@ -17,15 +17,12 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
                    sumi_model **model)
 {
     sumi_model_config config = s->model;
-    sumi_dataset_info_t info = {.size = sizeof info};
+    sumi_dataset_info_t info = SUMI_DATASET_INFO_INIT;
     sumi_status status = sumi_dataset_open(cli->ctx, s->data, &s->dataset, set);
     if (status == SUMI_OK)
         status = sumi_dataset_info(*set, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
-    int code = sumi_train_check_data(cli, s, *set);
-    if (code != 0)
-        return code;
     config.in_channels = config.out_channels = info.channels;
     status = s->init != NULL ? sumi_model_load(cli->ctx, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
@@ -49,8 +46,8 @@ static void describe_limits(const sumi_train_config *c, char *out, size_t size)
 static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, const sumi_dataset *set,
                          const sumi_model *model)
 {
-    sumi_dataset_info_t data = {.size = sizeof data};
-    sumi_model_info_t info = {.size = sizeof info};
+    sumi_dataset_info_t data = SUMI_DATASET_INFO_INIT;
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     char limits[128];
     if (sumi_dataset_info(set, &data) != SUMI_OK || sumi_model_info(model, &info) != SUMI_OK)
         return;

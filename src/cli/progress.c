@@ -106,13 +106,16 @@ void sumi_bar_text(const sumi_bar *bar, const sumi_progress *p, int width, char 
                  (long long)p->epoch_count);
     else if (p->phase == SUMI_PHASE_TRAIN)
         snprintf(left, sizeof left, "epoch %lld ", (long long)p->epoch + 1);
+    else if (bar->training)
+        snprintf(left, sizeof left, "sample grid ");
     size_t used = strlen(left);
     if (done >= 0)
         snprintf(left + used, sizeof left - used, "%3d%% ", (int)(100 * done));
     numbers(bar, p, right, sizeof right);
+    width = width < 0 ? 0 : width;
     int cells = width - (int)(strlen(left) + strlen(right)) - 3;
     if (done < 0 || cells < BAR_MIN) {
-        snprintf(out, size, "%.*s", width < 0 ? 0 : width, strcat(left, right));
+        snprintf(out, size < (size_t)width + 1 ? size : (size_t)width + 1, "%s%s", left, right);
         return;
     }
     draw_bar(middle, done, cells < BAR_MAX ? cells : BAR_MAX, bar->unicode);
@@ -166,14 +169,18 @@ static void tell_event(sumi_bar *bar, const sumi_progress *p)
     }
 }
 
+/* Sampling within a training (its grids) counts steps of its own, which are not the run's. */
 static void remember(sumi_bar *bar, const sumi_progress *p)
 {
+    if (p->phase != SUMI_PHASE_TRAIN && p->phase != SUMI_PHASE_EPOCH)
+        return;
+    bar->training = true;
     bar->elapsed_s = p->elapsed_s;
     bar->steps = p->step;
     if (p->phase == SUMI_PHASE_EPOCH) {
         bar->epochs = p->epoch + 1;
         bar->epoch_loss = p->loss;
-    } else if (p->phase == SUMI_PHASE_TRAIN) {
+    } else {
         bar->loss = isnan(bar->loss) ? p->loss : bar->loss + (p->loss - bar->loss) / SMOOTH_STEPS;
     }
 }

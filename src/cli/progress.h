@@ -13,6 +13,7 @@ typedef struct {
     sumi_show show;
     bool unicode, colour;
     bool drawn;            /* a bar stands on the terminal's current line */
+    bool training;         /* a training step was seen */
     double shown_at;       /* when the last update was shown */
     double loss;           /* smoothed, for the eye */
     int64_t steps, epochs; /* what was reached */

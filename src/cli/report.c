@@ -73,6 +73,60 @@ int sumi_cli_result(const sumi_cli *cli, json_t *object)
     return 0;
 }
 
+static void print_scalar(const json_t *value)
+{
+    if (json_is_string(value)) {
+        fputs(json_string_value(value), stdout);
+        return;
+    }
+    if (json_is_real(value)) {
+        printf("%.6g", json_real_value(value));
+        return;
+    }
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+    fputs(text != NULL ? text : "?", stdout);
+    free(text);
+}
+
+/* Tensors, one a line. */
+static void print_list(const json_t *list)
+{
+    size_t i;
+    const json_t *tensor;
+    json_array_foreach(list, i, tensor)
+    {
+        printf("    %-36s %-5s ", json_string_value(json_object_get(tensor, "name")),
+               json_string_value(json_object_get(tensor, "dtype")));
+        print_scalar(json_object_get(tensor, "shape"));
+        putchar('\n');
+    }
+}
+
+static void print_object(const json_t *object, int indent)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        printf("%*s%-*s ", indent, "", 20 - indent, key);
+        if (json_is_object(value)) {
+            putchar('\n');
+            print_object(value, indent + 2);
+        } else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
+            printf("%zu\n", json_array_size(value));
+            print_list(value);
+        } else {
+            print_scalar(value);
+            putchar('\n');
+        }
+    }
+}
+
+void sumi_cli_print(const json_t *object)
+{
+    print_object(object, 0);
+}
+
 void sumi_format_duration(double seconds, char out[32])
 {
     long long whole = seconds > 0 && seconds < 1e12 ? (long long)seconds : 0;

@@ -9,7 +9,7 @@
 static sumi_status copy_tensor(const sumi_model *model, int index, sumi_file_tensor *to,
                                uint8_t *place)
 {
-    sumi_tensor_t from = {.size = sizeof from};
+    sumi_tensor_t from = SUMI_TENSOR_INIT;
     sumi_status status = sumi_model_tensor(model, index, &from);
     if (status != SUMI_OK)
         return status;
@@ -28,7 +28,7 @@ static sumi_status copy_tensor(const sumi_model *model, int index, sumi_file_ten
 /* A copy of the model's state dict as a tensor file. */
 static sumi_status from_model(const sumi_model *model, sumi_tensor_file *file, sumi_error *err)
 {
-    sumi_model_info_t info = {.size = sizeof info};
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     size_t bytes = 0;
     sumi_status status = sumi_model_info(model, &info);
     if (status == SUMI_OK)

@@ -149,7 +149,7 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
                              sumi_error *err)
 {
     const json_t *data = json_object_get(config, "data");
-    const char *name = "", *place = "", *split = "train", *hash = "";
+    const char *name = "", *place = "", *split = "train";
     int64_t channels = 0, height = 0, width = 0;
     sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
     sumi_status status = sumi_json_string(path, data, "name", &name, err);
@@ -157,8 +157,6 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
         status = sumi_json_string(path, data, "path", &place, err);
     if (status == SUMI_OK)
         status = sumi_json_string(path, data, "split", &split, err);
-    if (status == SUMI_OK)
-        status = sumi_json_string(path, data, "hash", &hash, err);
     if (status == SUMI_OK)
         status = sumi_json_int(path, data, "channels", 1, 16, &channels, err);
     if (status == SUMI_OK)
@@ -174,7 +172,6 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
     out->dataset = dataset;
     bool there = place[0] != '\0' && (sumi_is_dir(place) || sumi_is_file(place));
     snprintf(out->data, sizeof out->data, "%s", there ? place : name);
-    snprintf(out->recorded_hash, sizeof out->recorded_hash, "%s", hash);
     return SUMI_OK;
 }
 
@@ -232,20 +229,4 @@ int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out)
 void sumi_train_settings_free(sumi_train_settings *settings)
 {
     json_decref(settings->config);
-}
-
-int sumi_train_check_data(const sumi_cli *cli, const sumi_train_settings *settings,
-                          const sumi_dataset *set)
-{
-    char hash[65], text[512];
-    if (settings->recorded_hash[0] == '\0')
-        return 0;
-    sumi_data_hash(set, hash);
-    if (strcmp(hash, settings->recorded_hash) == 0)
-        return 0;
-    snprintf(text, sizeof text,
-             "%.300s: not the data that the run began with: expected SHA-256 %.16s..., found "
-             "%.16s...",
-             settings->data, settings->recorded_hash, hash);
-    return sumi_cli_fail(cli, SUMI_EINVAL, text);
 }

@@ -11,7 +11,6 @@ typedef struct {
     char run[1024];
     char data[1024]; /* name or path, absolute where it is a path */
     const char *init;
-    char recorded_hash[65]; /* of the data that a resumed run began with; "" if not known */
     sumi_dataset_config dataset;
     sumi_model_config model;
     sumi_train_config train;
@@ -21,8 +20,5 @@ typedef struct {
 /* Returns 0 or the exit code, with the error printed. */
 int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out);
 void sumi_train_settings_free(sumi_train_settings *settings);
-/* Refuses to go on with a run on data that are not those it began with. */
-int sumi_train_check_data(const sumi_cli *cli, const sumi_train_settings *settings,
-                          const sumi_dataset *set);
 
 #endif

@@ -1,0 +1,24 @@
+/*
+ * The context that a command computes with: --device and --threads.
+ */
+#include "cli.h"
+
+#include <string.h>
+
+int sumi_cli_open(sumi_cli *cli)
+{
+    const sumi_options *options = &cli->options;
+    int threads = 1;
+    if (sumi_option_find(options->command, "threads", strlen("threads")) != NULL) {
+        const char *device = sumi_option_text(options, "device");
+        if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
+            char text[128];
+            snprintf(text, sizeof text, "--device %s: this build of sumi computes on the CPU only",
+                     device);
+            return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, text);
+        }
+        threads = (int)sumi_option_int(options, "threads");
+    }
+    sumi_status status = sumi_context_create(threads, &cli->ctx);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));
+}

@@ -1,0 +1,147 @@
+/* Runs the real program and keeps what came of it: exit code, standard output, standard error. */
+#ifndef SUMI_TEST_PROGRAM_H
+#define SUMI_TEST_PROGRAM_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/temp_folder.h"
+
+extern char **environ;
+
+enum { PROGRAM_WORDS_MAX = 32 };
+
+typedef struct {
+    pid_t pid;
+    int code; /* 128 + the signal where one ended it */
+    char *out, *err;
+} program;
+
+/* Starts the program with the words of line, which single spaces separate; '@' at the start of a
+ * word stands for the temporary folder, and after '=' too. Output goes to files in that folder. */
+static inline void program_start(program *p, temp_folder *temp, const char *line)
+{
+    char words[1024], *argv[PROGRAM_WORDS_MAX + 1], made[PROGRAM_WORDS_MAX][1024];
+    posix_spawn_file_actions_t files;
+    int count = 0;
+    assert_true(strlen(line) < sizeof words);
+    strcpy(words, line);
+    argv[count++] = (char *)SUMI_PROGRAM;
+    for (char *word = words; *line != '\0' && word != NULL;) {
+        char *next = strchr(word, ' ');
+        if (next != NULL)
+            *next++ = '\0';
+        assert_true(count < PROGRAM_WORDS_MAX);
+        char *at = word[0] == '@' ? word : strstr(word, "=@");
+        size_t before = at == NULL ? 0 : (size_t)(at - word) + (*at == '=');
+        if (at == NULL)
+            snprintf(made[count], sizeof made[count], "%s", word);
+        else
+            snprintf(made[count], sizeof made[count], "%.*s%s/%s", (int)before, word, temp->path,
+                     word + before + 1);
+        argv[count] = made[count];
+        count++;
+        word = next;
+    }
+    argv[count] = NULL;
+    memset(p, 0, sizeof *p);
+    assert_int_equal(posix_spawn_file_actions_init(&files), 0);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 1, temp_path(temp, ".out"),
+                                     O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    posix_spawn_file_actions_addopen(&files, 2, temp_path(temp, ".err"),
+                                     O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    assert_int_equal(posix_spawn(&p->pid, SUMI_PROGRAM, &files, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&files);
+}
+
+static inline char *program_read(temp_folder *temp, const char *name)
+{
+    uint8_t *data = NULL;
+    size_t size = 0;
+    assert_int_equal(sumi_file_read(temp_path(temp, name), 1 << 24, &data, &size, NULL), SUMI_OK);
+    return (char *)data;
+}
+
+static inline void program_wait(program *p, temp_folder *temp)
+{
+    int status = 0;
+    while (waitpid(p->pid, &status, 0) < 0)
+        assert_int_equal(errno, EINTR);
+    p->code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    p->out = program_read(temp, ".out");
+    p->err = program_read(temp, ".err");
+}
+
+static inline void program_free(program *p)
+{
+    free(p->out);
+    free(p->err);
+}
+
+static inline void program_run(program *p, temp_folder *temp, const char *line)
+{
+    program_start(p, temp, line);
+    program_wait(p, temp);
+}
+
+/* Waits until the running program has written text to standard error. */
+static inline void program_await(temp_folder *temp, const char *text)
+{
+    const struct timespec pause = {0, 5000000};
+    for (;;) {
+        char *err = program_read(temp, ".err");
+        bool found = strstr(err, text) != NULL;
+        free(err);
+        if (found)
+            return;
+        nanosleep(&pause, NULL);
+    }
+}
+
+static inline int count_lines(const char *text)
+{
+    int lines = 0;
+    for (; *text != '\0'; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+/* Runs and expects success, with nothing on standard error. */
+static inline void assert_quiet_run(temp_folder *temp, const char *line)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != 0 || p.err[0] != '\0')
+        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
+    program_free(&p);
+}
+
+/* Runs and expects failure: this code, one line on standard error that has part in it, and nothing
+ * on standard output. */
+static inline void assert_failed_run(temp_folder *temp, const char *line, int code,
+                                     const char *part)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != code)
+        fail_msg("sumi %s: exit %d instead of %d: %s", line, p.code, code, p.err);
+    if (p.out[0] != '\0')
+        fail_msg("sumi %s: failed, but printed %s", line, p.out);
+    if (count_lines(p.err) != 1 || strncmp(p.err, "sumi: ", 6) != 0)
+        fail_msg("sumi %s: expected one line 'sumi: ...', found %s", line, p.err);
+    if (strstr(p.err, part) == NULL)
+        fail_msg("sumi %s: expected '%s' in: %s", line, part, p.err);
+    program_free(&p);
+}
+
+#endif

@@ -1,0 +1,406 @@
+/*
+ * The program from training to pictures, on a network and images that are as small as they get:
+ * each command that computes, its results, its refusals, and what signals do to it.
+ */
+#include "program.h"
+
+#include <jansson.h>
+
+#include "io/io.h"
+
+#define TINY                                                                                       \
+    "--size 8x8 --batch 4 --base-channels 4 --time-dim 8 --timesteps 20 --grid 0 --threads 2"
+
+/* One run of two steps, which all tests share; made in the group's set-up. */
+static int make_run(void **state)
+{
+    if (temp_setup(state) != 0)
+        return -1;
+    assert_quiet_run(*state, "train shapes --steps 2 --quiet --out @run " TINY);
+    return 0;
+}
+
+static json_t *run_json(temp_folder *temp, const char *line)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != 0)
+        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
+    json_t *result = json_loads(p.out, 0, NULL);
+    if (result == NULL)
+        fail_msg("sumi %s: not JSON: %s", line, p.out);
+    program_free(&p);
+    return result;
+}
+
+static sumi_npy read_array(temp_folder *temp, const char *name)
+{
+    sumi_npy array;
+    assert_int_equal(sumi_npy_read(temp_path(temp, name), &array, NULL), SUMI_OK);
+    return array;
+}
+
+/* ---- Training -------------------------------------------------------------------------------- */
+
+static void test_train_makes_a_run(void **state)
+{
+    temp_folder *temp = *state;
+    static const char *const files[] = {"run/config.json", "run/model.pth", "run/metrics.jsonl"};
+    for (size_t i = 0; i < 3; i++)
+        assert_true(sumi_is_file(temp_path(temp, files[i])));
+    json_t *config = NULL;
+    assert_int_equal(sumi_json_read(temp_path(temp, "run/config.json"), &config, NULL), SUMI_OK);
+    const char *command = json_string_value(json_object_get(config, "command"));
+    assert_non_null(strstr(command, " train shapes --steps 2 --quiet --out "));
+    const json_t *model = json_object_get(config, "model");
+    assert_int_equal(json_integer_value(json_object_get(model, "time_dim")), 8);
+    assert_int_equal(json_integer_value(json_object_get(model, "timesteps")), 20);
+    json_decref(config);
+    assert_failed_run(temp, "train shapes --out @run", 10 + SUMI_EINVAL, "sumi train --resume");
+}
+
+static void test_train_talks(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "train shapes --steps 2 --out @talk " TINY);
+    assert_int_equal(p.code, 0);
+    assert_string_equal(p.out, "");
+    assert_non_null(strstr(p.err, "data   shapes: 60000 images of 8x8x1"));
+    assert_non_null(strstr(p.err, "2 steps, batch 4"));
+    assert_null(strstr(p.err, "10 epochs")); /* a limit of steps alone has no limit of epochs */
+    assert_non_null(strstr(p.err, "2/2"));
+    assert_null(strchr(p.err, '\r')); /* no bar where there is no terminal */
+    const char *last = strstr(p.err, "\nnext: sumi sample ");
+    assert_non_null(last);
+    assert_int_equal(count_lines(last + 1), 1);
+    program_free(&p);
+}
+
+static void test_train_as_json(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "train shapes --steps 2 --json --out @json " TINY);
+    assert_int_equal(p.code, 0);
+    json_t *result = json_loads(p.out, 0, NULL);
+    assert_non_null(result);
+    assert_int_equal(json_integer_value(json_object_get(result, "steps")), 2);
+    json_decref(result);
+    int steps = 0;
+    for (char *line = strtok(p.err, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        json_t *object = json_loads(line, 0, NULL);
+        if (object == NULL)
+            fail_msg("not JSON: %s", line);
+        const char *phase = json_string_value(json_object_get(object, "phase"));
+        steps += phase != NULL && strcmp(phase, "train") == 0;
+        json_decref(object);
+    }
+    assert_true(steps >= 1);
+    program_free(&p);
+}
+
+/* Two steps and then three more are the same five steps. */
+static void test_resume(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --steps 2 -q --out @part " TINY);
+    assert_quiet_run(temp, "train --resume @part --steps 5 -q");
+    assert_quiet_run(temp, "train shapes --steps 5 -q --out @whole " TINY);
+    assert_quiet_run(temp, "diff @part @whole");
+    program p;
+    program_run(&p, temp, "diff @run @whole");
+    assert_int_equal(p.code, 1);
+    program_free(&p);
+    program_run(&p, temp, "train --resume @part");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "reached its end already"));
+    program_free(&p);
+}
+
+/* The file with one text replaced by another of the same length. */
+static void replace(temp_folder *temp, const char *name, const char *old, const char *text)
+{
+    char *content = program_read(temp, name), *at = strstr(content, old);
+    assert_non_null(at);
+    assert_int_equal(strlen(old), strlen(text));
+    memcpy(at, text, strlen(text));
+    assert_int_equal(sumi_file_save(temp_path(temp, name), content, strlen(content), NULL),
+                     SUMI_OK);
+    free(content);
+}
+
+static void test_resume_is_checked(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --steps 2 -q --out @other " TINY);
+    replace(temp, "other/config.json", "\"batch\": 4", "\"batch\": 0");
+    assert_failed_run(temp, "train --resume @other", 10 + SUMI_EFORMAT,
+                      "train.batch: expected a whole number from 1");
+    replace(temp, "other/config.json", "\"batch\": 0", "\"batch\": 4");
+    replace(temp, "other/config.json", "\"hash\": ", "\"hush\": ");
+    assert_failed_run(temp, "train --resume @other --steps 3 -q", 10 + SUMI_EFORMAT, "hash");
+    replace(temp, "other/config.json", "\"hush\": \"", "\"hash\": \"");
+    replace(temp, "other/config.json", "\"height\": 8", "\"height\": 4");
+    assert_failed_run(temp, "train --resume @other --steps 3 -q", 10 + SUMI_EINVAL, "SHA-256");
+}
+
+static void test_init(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --init @run --steps 1 -q --size 8 --batch 4 --grid 0 "
+                           "--out @init");
+    json_t *info = run_json(temp, "info @init --json");
+    const json_t *model = json_object_get(info, "model");
+    assert_int_equal(json_integer_value(json_object_get(model, "base_channels")), 4);
+    json_decref(info);
+}
+
+/* ---- Sampling -------------------------------------------------------------------------------- */
+
+static void test_sample_forms(void **state)
+{
+    temp_folder *temp = *state;
+    json_t *result = run_json(temp, "sample @run -n 5 --size 8x12 --out @x.npy --json -q");
+    assert_int_equal(json_integer_value(json_object_get(result, "count")), 5);
+    json_decref(result);
+    sumi_npy array = read_array(temp, "x.npy");
+    assert_true(array.dtype == SUMI_NPY_U8 && array.rank == 4);
+    assert_true(array.shape[0] == 5 && array.shape[1] == 8 && array.shape[2] == 12 &&
+                array.shape[3] == 1);
+
+    assert_quiet_run(temp, "sample @run -n 5 --size 8x12 --out @dir/ -q");
+    assert_int_equal(temp_entries(temp_path(temp, "dir")), 5);
+    sumi_image image;
+    assert_int_equal(sumi_image_read(temp_path(temp, "dir/000003.png"), &image, NULL), SUMI_OK);
+    assert_true(image.height == 8 && image.width == 12 && image.channels == 1);
+    assert_memory_equal(image.pixels, (uint8_t *)array.data + (size_t)3 * 8 * 12, 8 * 12);
+    sumi_image_free(&image);
+
+    /* Image 3 alone is image 3 of the five. */
+    assert_quiet_run(temp, "sample @run --index 3 --size 8x12 --out @one.npy -q");
+    sumi_npy one = read_array(temp, "one.npy");
+    assert_int_equal(one.shape[0], 1);
+    assert_memory_equal(one.data, (uint8_t *)array.data + (size_t)3 * 8 * 12, 8 * 12);
+    sumi_npy_free(&one);
+
+    /* Neither the batch nor the number of threads changes a bit; the seed does. */
+    assert_quiet_run(temp, "sample @run -n 5 --size 8x12 --batch 2 --threads 1 --out @b.npy -q");
+    sumi_npy batched = read_array(temp, "b.npy");
+    assert_memory_equal(batched.data, array.data, array.count);
+    sumi_npy_free(&batched);
+    assert_quiet_run(temp, "sample @run -n 5 --size 8x12 --seed 1 --out @b.npy -q");
+    sumi_npy other = read_array(temp, "b.npy");
+    assert_memory_not_equal(other.data, array.data, array.count);
+    sumi_npy_free(&other);
+    sumi_npy_free(&array);
+
+    assert_quiet_run(temp,
+                     "sample @run/model.pth --solver ddim --steps 5 --size 8 --out=@g.png -q");
+    assert_int_equal(sumi_image_read(temp_path(temp, "g.png"), &image, NULL), SUMI_OK);
+    assert_true(image.height > 4 * 8 && image.width > 4 * 8); /* 16 images on a grid */
+    sumi_image_free(&image);
+}
+
+static void test_sample_warns_of_another_size(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "sample @run -n 1 --out @w.png");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "warning: trained on images of 8x8, sampling at 32x32"));
+    program_free(&p);
+    program_run(&p, temp, "sample @run -n 1 --size 8 --out @w.png");
+    assert_int_equal(p.code, 0);
+    assert_null(strstr(p.err, "warning"));
+    program_free(&p);
+}
+
+static void test_sample_keeps_old_files(void **state)
+{
+    temp_folder *temp = *state;
+    assert_int_equal(sumi_file_save(temp_path(temp, "old.png"), "old", 3, NULL), SUMI_OK);
+    assert_failed_run(temp, "sample @run --size 7x7 --out @old.png -q", 10 + SUMI_ESHAPE, "7");
+    assert_failed_run(temp, "sample @run --size 8 --steps 21 --out @old.png -q", 10 + SUMI_EINVAL,
+                      "21");
+    char *content = program_read(temp, "old.png");
+    assert_string_equal(content, "old");
+    free(content);
+    assert_failed_run(temp, "sample @run/config.json --out @old.png -q", 10 + SUMI_EFORMAT,
+                      "config.json");
+}
+
+/* ---- Prediction ------------------------------------------------------------------------------ */
+
+static void write_inputs(temp_folder *temp, int64_t n, int64_t c, int64_t steps, int64_t t_value)
+{
+    float x[4 * 8 * 8] = {0};
+    int64_t t[4];
+    for (int i = 0; i < 4; i++)
+        t[i] = t_value;
+    for (int i = 0; i < 4 * 8 * 8; i++)
+        x[i] = (float)(i % 7) / 7;
+    const sumi_npy images = {SUMI_NPY_F32, 4, {n, 8, 8, c}, (size_t)(n * 8 * 8 * c), x};
+    const sumi_npy times = {SUMI_NPY_I64, 1, {steps}, (size_t)steps, t};
+    assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &images, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_write(temp_path(temp, "t.npy"), &times, NULL), SUMI_OK);
+}
+
+static void test_predict(void **state)
+{
+    temp_folder *temp = *state;
+    write_inputs(temp, 3, 1, 3, 20);
+    assert_quiet_run(temp, "predict @run --x @x.npy --t @t.npy --out @eps.npy -q");
+    sumi_npy eps = read_array(temp, "eps.npy");
+    assert_true(eps.dtype == SUMI_NPY_F32 && eps.rank == 4 && eps.shape[0] == 3 &&
+                eps.shape[1] == 8 && eps.shape[2] == 8 && eps.shape[3] == 1);
+    const float *values = eps.data;
+    bool zero = true;
+    for (size_t i = 0; i < eps.count; i++)
+        zero = zero && values[i] == 0;
+    assert_false(zero);
+    sumi_npy_free(&eps);
+}
+
+static void test_predict_refuses(void **state)
+{
+    static const char line[] = "predict @run --x @x.npy --t @t.npy --out @none.npy -q";
+    temp_folder *temp = *state;
+    write_inputs(temp, 3, 1, 2, 1);
+    assert_failed_run(temp, line, 10 + SUMI_ESHAPE, "expected [3] to go with");
+    write_inputs(temp, 2, 2, 2, 1);
+    assert_failed_run(temp, line, 10 + SUMI_ESHAPE, "expected [n][h][w][1]");
+    write_inputs(temp, 3, 1, 3, 21); /* T is 20 */
+    assert_failed_run(temp, line, 10 + SUMI_EINVAL, "21");
+    write_inputs(temp, 3, 1, 3, -1);
+    assert_failed_run(temp, line, 10 + SUMI_EINVAL, "-1");
+    assert_failed_run(temp, "predict @run --x @t.npy --t @t.npy --out @none.npy -q",
+                      10 + SUMI_EFORMAT, "expected float32");
+    assert_false(sumi_is_file(temp_path(temp, "none.npy")));
+}
+
+/* ---- Model files ----------------------------------------------------------------------------- */
+
+static void test_convert(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "convert @run @m.safetensors -q");
+    assert_quiet_run(temp, "convert @m.safetensors @m.pth -q");
+    assert_quiet_run(temp, "diff @run @m.safetensors");
+    assert_quiet_run(temp, "diff @m.safetensors @m.pth");
+    assert_quiet_run(temp, "diff @m.pth @run/model.pth");
+    json_t *info = run_json(temp, "info @m.safetensors --json");
+    assert_string_equal(json_string_value(json_object_get(info, "kind")), "safetensors");
+    assert_non_null(json_object_get(info, "metadata"));
+    const json_t *model = json_object_get(info, "model");
+    assert_string_equal(json_string_value(json_object_get(model, "preset")), "seed");
+    assert_int_equal(json_integer_value(json_object_get(model, "time_dim")), 8);
+    assert_true(json_array_size(json_object_get(info, "tensors")) > 40);
+    json_decref(info);
+    info = run_json(temp, "info @run --json");
+    assert_string_equal(json_string_value(json_object_get(info, "kind")), "run");
+    json_decref(info);
+}
+
+static void test_bench(void **state)
+{
+    static const char *const keys[] = {"what", "isa",    "threads",      "size",    "batch",
+                                       "ms",   "min_ms", "images_per_s", "version", "cpu"};
+    static const char *const lines[] = {"bench train --size 8 --batch 2 --steps 3 --json",
+                                        "bench sample --size 8x12 --batch 2 --steps 2 --json"};
+    for (int k = 0; k < 2; k++) {
+        json_t *result = run_json(*state, lines[k]);
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+            if (json_object_get(result, keys[i]) == NULL)
+                fail_msg("sumi %s: no \"%s\"", lines[k], keys[i]);
+        double ms = json_number_value(json_object_get(result, "ms"));
+        double rate = json_number_value(json_object_get(result, "images_per_s"));
+        assert_true(ms > 0 && json_number_value(json_object_get(result, "min_ms")) <= ms);
+        assert_true(rate * ms > 1999 && rate * ms < 2001); /* two images a step */
+        json_decref(result);
+    }
+    assert_failed_run(*state, "bench sample --size 7 --steps 1", 10 + SUMI_ESHAPE, "7");
+}
+
+/* ---- Signals --------------------------------------------------------------------------------- */
+
+static void test_interrupted_training_is_saved(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_start(&p, temp, "train shapes --steps 100000000 --out @long " TINY);
+    program_await(temp, "img/s");
+    assert_int_equal(kill(p.pid, SIGINT), 0);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    assert_string_equal(p.out, "");
+    assert_non_null(strstr(p.err, "\nsumi: stopped and saved at step "));
+    assert_non_null(strstr(p.err, "sumi train --resume "));
+    program_free(&p);
+    assert_quiet_run(temp, "sample @long -n 1 --size 8 -qo @long.png");
+
+    program_start(&p, temp, "train --resume @long --steps 100000000");
+    program_await(temp, "img/s");
+    assert_int_equal(kill(p.pid, SIGTERM), 0);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    program_free(&p);
+}
+
+static void test_interrupted_sampling_writes_nothing(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_start(&p, temp, "sample @run -n 20000 --size 32 --out @never.npy");
+    program_await(temp, "eval/s");
+    assert_int_equal(kill(p.pid, SIGINT), 0);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    assert_non_null(strstr(p.err, "\nsumi: "));
+    assert_false(sumi_is_file(temp_path(temp, "never.npy")));
+    program_free(&p);
+}
+
+/* nohup: a signal that is ignored from the start stays ignored. */
+static void test_ignored_hangup(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    signal(SIGHUP, SIG_IGN);
+    program_start(&p, temp, "sample @run -n 20000 --size 32 --out @never.npy");
+    signal(SIGHUP, SIG_DFL);
+    program_await(temp, "eval/s");
+    assert_int_equal(kill(p.pid, SIGHUP), 0);
+    char *before = program_read(temp, ".err");
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, "%s", "eval/s");
+    free(before);
+    assert_int_equal(kill(p.pid, 0), 0);
+    assert_int_equal(kill(p.pid, SIGINT), 0);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    program_free(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_train_makes_a_run),
+        cmocka_unit_test(test_train_talks),
+        cmocka_unit_test(test_train_as_json),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_is_checked),
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_sample_forms),
+        cmocka_unit_test(test_sample_warns_of_another_size),
+        cmocka_unit_test(test_sample_keeps_old_files),
+        cmocka_unit_test(test_predict),
+        cmocka_unit_test(test_predict_refuses),
+        cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_interrupted_training_is_saved),
+        cmocka_unit_test(test_interrupted_sampling_writes_nothing),
+        cmocka_unit_test(test_ignored_hangup),
+    };
+    return cmocka_run_group_tests(tests, make_run, temp_teardown);
+}
