@@ -1,0 +1,400 @@
+/* Checkpoint folders: what is saved comes back, and anything else is refused with its name. */
+#include "train_test.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { N = 4, SIDE = 8, PIXELS = SIDE * SIDE };
+
+typedef struct {
+    sumi_runtime runtime;
+    sumi_model *model;
+    sumi_trainer *trainer;
+    sumi_dataset *set;
+} fixture;
+
+static void open_fixture(fixture *f, int threads, uint64_t seed, float ema)
+{
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    make_runtime(&f->runtime, threads);
+    f->model = make_model(seed);
+    f->set = make_shapes();
+    config.batch = N;
+    config.seed = 5;
+    config.ema = ema;
+    assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
+}
+
+static void close_fixture(fixture *f)
+{
+    sumi_train_release(f->trainer);
+    sumi_model_release(f->model);
+    sumi_data_free(f->set);
+    sumi_runtime_close(&f->runtime);
+}
+
+/* Steps with images that depend on the step alone. */
+static void train(fixture *f, int steps)
+{
+    float images[N * PIXELS];
+    for (int i = 0; i < steps; i++) {
+        for (int k = 0; k < N; k++)
+            sumi_data_read(f->set, f->trainer->steps * N + k, images + k * PIXELS, NULL);
+        sumi_batch batch = {.size = sizeof batch, .n = N, .h = SIDE, .w = SIDE, .x = images};
+        assert_ok(sumi_train_step(f->trainer, &batch, NULL, NULL));
+    }
+}
+
+static void assert_same_trainer(const sumi_trainer *a, const sumi_trainer *b)
+{
+    size_t bytes = a->model->graph.params.value_count * sizeof(float);
+    assert_int_equal(a->steps, b->steps);
+    assert_same_model(a->model, b->model);
+    assert_memory_equal(a->m, b->m, bytes);
+    assert_memory_equal(a->v, b->v, bytes);
+    if (a->ema)
+        assert_same_model(a->ema, b->ema);
+}
+
+/* Stopping and going on gives the bits of going on without a stop, on other threads, too. */
+static void check_resume(float ema)
+{
+    char folder[PATH_MAX], dir[PATH_MAX];
+    fixture straight, first, second;
+    make_folder(folder);
+    join(dir, folder, "checkpoint");
+    open_fixture(&straight, 1, 1, ema);
+    train(&straight, 7);
+    open_fixture(&first, 2, 1, ema);
+    train(&first, 3);
+    assert_ok(sumi_checkpoint_save(first.trainer, NULL, dir, NULL));
+    open_fixture(&second, 3, 99, ema); /* other weights, which the checkpoint replaces */
+    train(&second, 1);
+    json_t *run = (json_t *)&run;
+    assert_ok(sumi_checkpoint_load(second.trainer, dir, &run, NULL));
+    assert_null(run);
+    assert_same_trainer(first.trainer, second.trainer);
+    assert_int_equal(second.model->info.steps, 3);
+    train(&second, 4);
+    assert_same_trainer(straight.trainer, second.trainer);
+    close_fixture(&straight);
+    close_fixture(&first);
+    close_fixture(&second);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+static void test_resume_has_the_same_bits(void **state)
+{
+    (void)state;
+    check_resume(0);
+    check_resume(.9f);
+}
+
+static void test_replaces_only_checkpoints(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX], path[PATH_MAX], inside[PATH_MAX];
+    fixture f;
+    sumi_error err;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    train(&f, 1);
+    join(dir, folder, "saved/");
+    assert_ok(mkdir(dir, 0777)); /* an empty folder may be used */
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    train(&f, 1);
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    assert_ok(sumi_checkpoint_check(dir, NULL));
+    train(&f, 1);
+    assert_ok(sumi_checkpoint_load(f.trainer, dir, NULL, NULL));
+    assert_int_equal(f.trainer->steps, 2);
+
+    join(path, folder, "mine");
+    assert_ok(mkdir(path, 0777));
+    join(inside, path, "letter.txt");
+    assert_ok(sumi_file_save(inside, "x", 1, NULL));
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, path, &err), SUMI_EINVAL);
+    assert_says(err, "mine is a folder with other files in it");
+    assert_true(sumi_is_file(inside));
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, inside, &err), SUMI_EIO);
+    assert_true(sumi_is_file(inside));
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, "/", &err), SUMI_EINVAL);
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, ".", &err), SUMI_EINVAL);
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, "", &err), SUMI_EINVAL);
+    join(path, inside, "below/a/file");
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, path, &err), SUMI_EIO);
+    assert_says(err, "letter.txt");
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+/* A machine that stops between the two renames of a replacement leaves the old one aside. */
+static void test_recovers_an_interrupted_replacement(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX], old[PATH_MAX];
+    fixture f;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    train(&f, 2);
+    join(dir, folder, "saved");
+    join(old, folder, ".saved.sumi-old");
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    assert_int_equal(rename(dir, old), 0);
+    train(&f, 1);
+    assert_ok(sumi_checkpoint_load(f.trainer, dir, NULL, NULL));
+    assert_int_equal(f.trainer->steps, 2);
+    assert_false(sumi_is_dir(old));
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+static void flip_byte(const char *path, size_t at)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    fputc(byte ^ 1, file);
+    fclose(file);
+}
+
+static void test_damage_is_found(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"model.safetensors", "ema.safetensors", "optim.safetensors",
+                                        "state.json"};
+    char folder[PATH_MAX], dir[PATH_MAX], path[PATH_MAX];
+    fixture f, before;
+    sumi_error err;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, .9f);
+    open_fixture(&before, 1, 1, .9f);
+    train(&f, 2);
+    train(&before, 2);
+    join(dir, folder, "saved");
+    for (int i = 0; i < 4; i++) {
+        struct stat st;
+        assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+        join(path, dir, files[i]);
+        assert_int_equal(stat(path, &st), 0);
+        const off_t places[] = {0, st.st_size / 2, st.st_size - 1};
+        for (int k = 0; k < 3; k++) {
+            flip_byte(path, (size_t)places[k]);
+            assert_int_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_EFORMAT);
+            assert_says(err, files[i]);
+            assert_says(err, "is damaged: the manifest says SHA-256");
+            flip_byte(path, (size_t)places[k]);
+        }
+        assert_ok(sumi_checkpoint_check(dir, NULL));
+        assert_int_equal(truncate(path, st.st_size - 1), 0);
+        assert_int_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_EFORMAT);
+        assert_says(err, files[i]);
+        assert_says(err, "bytes, found");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_EIO);
+        assert_says(err, files[i]);
+        assert_same_trainer(before.trainer, f.trainer); /* nothing was taken over */
+    }
+    close_fixture(&f);
+    close_fixture(&before);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+static void test_bad_manifests(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *says;
+    } bad[] = {
+        {"", "manifest.json"},
+        {"[]", "format"},
+        {"{}", "format"},
+        {"{\"format\": 2, \"files\": []}", "format"},
+        {"{\"format\": 1}", "files"},
+        {"{\"format\": 1, \"files\": [1]}", "name"},
+        {"{\"format\": 1, \"files\": []}", "does not list model.safetensors"},
+        {"{\"format\": 1, \"files\": [{\"name\": \"../x\", \"bytes\": 1, \"sha256\": \"\"}]}",
+         "unexpected file \"../x\""},
+        {"{\"format\": 1, \"files\": [{\"name\": \"state.json\", \"bytes\": -1, \"sha256\": "
+         "\"\"}]}",
+         "bytes"},
+    };
+    char folder[PATH_MAX], dir[PATH_MAX], path[PATH_MAX];
+    fixture f;
+    sumi_error err;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    join(dir, folder, "saved");
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    join(path, dir, "manifest.json");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_ok(sumi_file_save(path, bad[i].text, strlen(bad[i].text), NULL));
+        assert_int_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_EFORMAT);
+        assert_says(err, bad[i].says);
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_EIO);
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+static void test_other_settings_are_refused(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX];
+    fixture f;
+    sumi_error err;
+    sumi_trainer *other;
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_model_config wide = SUMI_MODEL_CONFIG_INIT;
+    sumi_model *model;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, .5f);
+    join(dir, folder, "saved");
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+
+    config.seed = 6;
+    config.ema = .5f;
+    assert_ok(sumi_train_new(&f.runtime, f.model, &config, &other, NULL));
+    assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "trained with seed 5, not 6");
+    sumi_train_release(other);
+
+    config.seed = 5;
+    config.ema = 0;
+    assert_ok(sumi_train_new(&f.runtime, f.model, &config, &other, NULL));
+    assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "averaged weights");
+    sumi_train_release(other);
+
+    config.ema = .5f;
+    wide.base_channels = 16;
+    wide.time_dim = 12;
+    wide.timesteps = 100;
+    wide.beta_end = .1f;
+    assert_ok(sumi_model_new(&wide, &model, NULL));
+    assert_ok(sumi_train_new(&f.runtime, model, &config, &other, NULL));
+    assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_ESHAPE);
+    assert_says(err, "base_channels 8, expected 16");
+    sumi_train_release(other);
+    sumi_model_release(model);
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+/* A checkpoint without averaged weights can be gone on from with them: they begin as the weights.
+ */
+static void test_average_can_begin_later(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX];
+    fixture f, g;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    train(&f, 2);
+    join(dir, folder, "saved");
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    open_fixture(&g, 1, 2, .9f);
+    assert_ok(sumi_checkpoint_load(g.trainer, dir, NULL, NULL));
+    assert_same_model(g.trainer->ema, f.model);
+    close_fixture(&f);
+    close_fixture(&g);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+static void test_model_of_a_checkpoint(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX];
+    fixture f;
+    sumi_model *model;
+    make_folder(folder);
+    join(dir, folder, "saved");
+    for (int i = 0; i < 2; i++) {
+        open_fixture(&f, 1, 1, i ? .9f : 0);
+        train(&f, 2);
+        assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+        assert_true(sumi_is_run(dir));
+        assert_ok(sumi_run_load(dir, &model, NULL, NULL));
+        assert_same_model(model, i ? f.trainer->ema : f.model);
+        assert_int_equal(model->info.steps, 2);
+        assert_int_equal(model->info.width, SIDE);
+        sumi_model_release(model);
+        close_fixture(&f);
+    }
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+/* A disk that is full at some point of a save: the checkpoint before stays, nothing is left over.
+ */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX], path[PATH_MAX];
+    fixture f;
+    sumi_error err;
+    struct rlimit old, limit;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    train(&f, 1);
+    join(dir, folder, "saved");
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    train(&f, 1);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    const rlim_t limits[] = {0, 100, 10000, 200000};
+    for (int i = 0; i < 4; i++) {
+        limit = old;
+        limit.rlim_cur = limits[i];
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+        sumi_status status = sumi_checkpoint_save(f.trainer, NULL, dir, &err);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_equal(status, SUMI_EIO);
+        assert_says(err, "File too large");
+        assert_ok(sumi_checkpoint_check(dir, NULL));
+        assert_false(sumi_is_dir(join(path, folder, ".saved.sumi-tmp")));
+    }
+    assert_ok(sumi_checkpoint_load(f.trainer, dir, NULL, NULL));
+    assert_int_equal(f.trainer->steps, 1);
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+static void test_run_state_travels(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX];
+    fixture f;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    join(dir, folder, "saved");
+    json_t *run = json_pack("{s:f, s:s}", "loss_sum", 0.1 + 0.2, "best", "step_1"), *back = NULL;
+    assert_ok(sumi_checkpoint_save(f.trainer, run, dir, NULL));
+    assert_ok(sumi_checkpoint_load(f.trainer, dir, &back, NULL));
+    assert_true(json_equal(run, back)); /* reals with all their digits */
+    json_decref(run);
+    json_decref(back);
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resume_has_the_same_bits),
+        cmocka_unit_test(test_replaces_only_checkpoints),
+        cmocka_unit_test(test_recovers_an_interrupted_replacement),
+        cmocka_unit_test(test_damage_is_found),
+        cmocka_unit_test(test_bad_manifests),
+        cmocka_unit_test(test_other_settings_are_refused),
+        cmocka_unit_test(test_average_can_begin_later),
+        cmocka_unit_test(test_model_of_a_checkpoint),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_run_state_travels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

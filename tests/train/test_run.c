@@ -1,0 +1,5 @@
+#include "train_test.h"
+int main(void)
+{
+    return 0;
+}

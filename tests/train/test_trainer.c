@@ -1,0 +1,342 @@
+/* The training step: what it draws, what it refuses, and that its bits depend on nothing else. */
+#include "train_test.h"
+
+#include <math.h>
+
+enum { N = 6, SIDE = 8, PIXELS = SIDE * SIDE };
+
+typedef struct {
+    sumi_runtime runtime;
+    sumi_model *model;
+    sumi_trainer *trainer;
+    sumi_dataset *set;
+    float images[N * PIXELS];
+    sumi_batch batch;
+} fixture;
+
+static void open_fixture(fixture *f, int threads, float ema)
+{
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    memset(f, 0, sizeof *f);
+    make_runtime(&f->runtime, threads);
+    f->model = make_model(1);
+    f->set = make_shapes();
+    config.batch = N;
+    config.seed = 5;
+    config.ema = ema;
+    assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
+    for (int i = 0; i < N; i++)
+        sumi_data_read(f->set, i, f->images + i * PIXELS, NULL);
+    f->batch = (sumi_batch){.size = sizeof f->batch, .n = N, .h = SIDE, .w = SIDE, .x = f->images};
+}
+
+static void close_fixture(fixture *f)
+{
+    sumi_train_release(f->trainer);
+    sumi_model_release(f->model);
+    sumi_data_free(f->set);
+    sumi_runtime_close(&f->runtime);
+}
+
+static void test_loss_falls(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 2, 0);
+    double first = 0, last = 0, loss;
+    for (int i = 0; i < 120; i++) {
+        assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
+        *(i < 10 ? &first : &last) += i < 10 || i >= 110 ? loss / 10 : 0;
+    }
+    assert_true(first > .5 && first < 3);
+    assert_true(last < .6 * first);
+    assert_int_equal(f.trainer->steps, 120);
+    assert_int_equal(f.model->info.steps, 120);
+    assert_int_equal(f.model->info.height, SIDE);
+    assert_int_equal(f.model->generation, 120);
+    close_fixture(&f);
+}
+
+/* A step is Adam on the gradient that sumi_train_backward gives for the same draws. */
+static void test_step_is_adam(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    const sumi_params *params = &f.model->graph.params;
+    size_t count = params->value_count;
+    double loss, again;
+    float *before = malloc(count * sizeof *before), *gradient = malloc(count * sizeof *gradient);
+    memcpy(before, params->values, count * sizeof *before);
+    assert_ok(sumi_train_backward(f.trainer, &f.batch, &loss, NULL));
+    assert_memory_equal(before, params->values, count * sizeof *before);
+    assert_int_equal(f.trainer->steps, 0);
+    memcpy(gradient, f.trainer->gradients, count * sizeof *gradient);
+    assert_ok(sumi_train_step(f.trainer, &f.batch, &again, NULL));
+    assert_true(loss == again);
+    for (size_t i = 0; i < count; i++) {
+        /* At the first step m / correction1 is g, and sqrt(v / correction2) is |g|. */
+        double g = (double)gradient[i];
+        double expected = (double)before[i] - 1e-3 * g / (fabs(g) + 1e-8);
+        assert_true(fabs((double)params->values[i] - expected) < 1e-6);
+    }
+    free(before);
+    free(gradient);
+    close_fixture(&f);
+}
+
+/* With t and noise given, x_t is the formula's, and the loss is that of the network's output. */
+static void test_given_draws(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    int32_t t[N] = {1, 100, 50, 7, 99, 2};
+    float noise[N * PIXELS];
+    double loss, sum = 0;
+    sumi_random at = {.seed = 1, .stream = SUMI_STREAM_USER};
+    sumi_random_normals(&at, 0, noise, N * PIXELS);
+    f.batch.t = t;
+    f.batch.noise = noise;
+    assert_ok(sumi_train_backward(f.trainer, &f.batch, &loss, NULL));
+    for (int i = 0; i < N * PIXELS; i++) {
+        double a = sumi_alpha_bar(&f.trainer->schedule, t[i / PIXELS]);
+        double x_t = sqrt(a) * (double)f.images[i] + sqrt(1 - a) * (double)noise[i];
+        assert_true(fabs(x_t - (double)f.trainer->x_t[i]) < 1e-6);
+    }
+    const float *output = sumi_network_output(f.trainer->network);
+    for (int i = 0; i < N * PIXELS; i++)
+        sum += pow((double)output[i] - (double)noise[i], 2);
+    assert_true(fabs(sum / (N * PIXELS) - loss) < 1e-6 * loss);
+    close_fixture(&f);
+}
+
+static void test_draws(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 2, 0);
+    int seen[101] = {0}, different = 0;
+    double sum = 0, squares = 0, loss;
+    float first[PIXELS];
+    for (int step = 0; step < 60; step++) {
+        assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
+        for (int i = 0; i < N; i++) {
+            assert_in_range(f.trainer->t[i], 1, 100);
+            different += seen[f.trainer->t[i]]++ == 0;
+        }
+        for (int i = 0; i < N * PIXELS; i++) {
+            sum += (double)f.trainer->eps[i];
+            squares += (double)f.trainer->eps[i] * (double)f.trainer->eps[i];
+        }
+        /* Neither steps nor images share their noise. */
+        if (step > 0)
+            assert_memory_not_equal(first, f.trainer->eps, sizeof first);
+        memcpy(first, f.trainer->eps, sizeof first);
+        assert_memory_not_equal(f.trainer->eps, f.trainer->eps + PIXELS, sizeof first);
+    }
+    assert_true(different > 90); /* of 100, after 360 draws */
+    double count = 60. * N * PIXELS;
+    assert_true(fabs(sum / count) < 4 / sqrt(count));
+    assert_true(fabs(squares / count - 1) < 6 / sqrt(count));
+    close_fixture(&f);
+}
+
+static void test_threads_change_no_bit(void **state)
+{
+    (void)state;
+    fixture a, b;
+    double x, y;
+    open_fixture(&a, 1, .9f);
+    open_fixture(&b, 3, .9f);
+    for (int i = 0; i < 5; i++) {
+        a.batch.n = b.batch.n = i == 3 ? 4 : N; /* a short batch in between */
+        assert_ok(sumi_train_step(a.trainer, &a.batch, &x, NULL));
+        assert_ok(sumi_train_step(b.trainer, &b.batch, &y, NULL));
+        assert_true(x == y);
+    }
+    assert_same_model(a.model, b.model);
+    assert_same_model(a.trainer->ema, b.trainer->ema);
+    close_fixture(&a);
+    close_fixture(&b);
+}
+
+static void test_average(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, .25f);
+    const sumi_params *params = &f.model->graph.params, *ema = &f.trainer->ema->graph.params;
+    float old = params->values[0], average = old;
+    for (int k = 1; k <= 4; k++) {
+        assert_ok(sumi_train_step(f.trainer, &f.batch, NULL, NULL));
+        double decay = fmin(.25, (1. + k) / (10. + k));
+        average = (float)(decay * (double)average + (1 - decay) * (double)params->values[0]);
+        assert_true(fabsf(average - ema->values[0]) < 1e-6f);
+        assert_memory_equal(ema->statistics, params->statistics,
+                            params->statistic_count * sizeof(float));
+        assert_memory_equal(ema->counters, params->counters,
+                            params->counter_count * sizeof(int64_t));
+    }
+    assert_true(ema->values[0] != params->values[0]);
+    assert_int_equal(ema->counters[0], 4);
+    assert_int_equal(f.trainer->ema->info.steps, 4);
+    close_fixture(&f);
+}
+
+static void test_refuses_what_is_not_finite(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err;
+    open_fixture(&f, 1, .9f);
+    assert_ok(sumi_train_step(f.trainer, &f.batch, NULL, NULL));
+    sumi_params *params = &f.model->graph.params;
+    size_t bytes = params->value_count * sizeof(float);
+    float *before = malloc(bytes), *m = malloc(bytes);
+    memcpy(before, params->values, bytes);
+    memcpy(m, f.trainer->m, bytes);
+
+    f.images[3 * PIXELS + 5] = NAN;
+    assert_int_equal(sumi_train_step(f.trainer, &f.batch, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "step 2: image 3 of the batch has a value that is not finite");
+    f.images[3 * PIXELS + 5] = 0;
+    assert_memory_equal(before, params->values, bytes);
+    assert_memory_equal(m, f.trainer->m, bytes);
+    assert_int_equal(f.trainer->steps, 1);
+    assert_int_equal(f.model->generation, 1);
+
+    params->values[params->value_count - 1] = INFINITY; /* the last layer's bias */
+    before[params->value_count - 1] = INFINITY;
+    assert_int_equal(sumi_train_step(f.trainer, &f.batch, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "step 2: the loss is inf and the gradient of ");
+    assert_says(err, "nothing was updated");
+    assert_memory_equal(before, params->values, bytes);
+    assert_memory_equal(m, f.trainer->m, bytes);
+    assert_int_equal(params->counters[0], 1);
+    free(before);
+    free(m);
+    close_fixture(&f);
+}
+
+static void test_refuses_bad_batches(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err;
+    int32_t t[N] = {1, 2, 3, 101, 5, 6};
+    open_fixture(&f, 1, 0);
+    sumi_batch good = f.batch, bad = good;
+    bad.n = N + 1;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "7 images, expected 1..6");
+    bad.n = 0;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
+    bad = good;
+    bad.x = NULL;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
+    bad = good;
+    bad.t = t;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "t[3] is 101, expected 1..100");
+    t[3] = 0;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
+    bad = good;
+    bad.h = 6;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_ESHAPE);
+    bad.n = 1;
+    bad.h = bad.w = 4;
+    assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "single pixel");
+    assert_int_equal(f.trainer->steps, 0);
+    assert_ok(sumi_train_step(f.trainer, &good, NULL, &err));
+    close_fixture(&f);
+}
+
+static void test_refuses_bad_settings(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    const struct {
+        int batch;
+        float learning_rate, ema;
+    } bad[] = {{0, 1e-3f, 0},  {-1, 1e-3f, 0}, {1 << 30, 1e-3f, 0}, {8, 0, 0},
+               {8, -1, 0},     {8, NAN, 0},    {8, INFINITY, 0},    {8, 1e-3f, 1},
+               {8, 1e-3f, -1}, {8, 1e-3f, NAN}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        sumi_trainer *trainer = NULL;
+        config.batch = bad[i].batch;
+        config.learning_rate = bad[i].learning_rate;
+        config.ema = bad[i].ema;
+        assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, NULL), SUMI_EINVAL);
+        assert_null(trainer);
+    }
+    close_fixture(&f);
+}
+
+/* Images may change their size: a new plan is made, and the weights go on. */
+static void test_another_size(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    assert_ok(sumi_train_step(f.trainer, &f.batch, NULL, NULL));
+    sumi_batch wide = f.batch;
+    wide.n = 3;
+    wide.w = 16;
+    double loss;
+    assert_ok(sumi_train_step(f.trainer, &wide, &loss, NULL));
+    assert_true(isfinite(loss));
+    assert_int_equal(f.model->info.width, 16);
+    close_fixture(&f);
+}
+
+static void test_gradient_in_torch_order(void **state)
+{
+    (void)state;
+    fixture f;
+    double loss;
+    open_fixture(&f, 1, 0);
+    assert_ok(sumi_train_backward(f.trainer, &f.batch, &loss, NULL));
+    const sumi_params *params = &f.model->graph.params;
+    for (int i = 0; i < params->count; i++) {
+        const sumi_param *param = &params->items[i];
+        if (!sumi_param_trainable(param))
+            continue;
+        float *out = malloc(param->count * sizeof *out), sum = 0;
+        sumi_train_gradient(f.trainer, i, out);
+        for (size_t k = 0; k < param->count; k++)
+            sum += fabsf(out[k]);
+        assert_true(isfinite(sum));
+        /* out.bias: the mean over pixels of 2 (output - eps). */
+        if (strcmp(param->name, "out.bias") == 0) {
+            const float *y = sumi_network_output(f.trainer->network);
+            double expected = 0;
+            for (int k = 0; k < N * PIXELS; k++)
+                expected += 2 * ((double)y[k] - (double)f.trainer->eps[k]) / (N * PIXELS);
+            assert_true(fabs((double)out[0] - expected) < 1e-5);
+        }
+        free(out);
+    }
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loss_falls),
+        cmocka_unit_test(test_step_is_adam),
+        cmocka_unit_test(test_given_draws),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_threads_change_no_bit),
+        cmocka_unit_test(test_average),
+        cmocka_unit_test(test_refuses_what_is_not_finite),
+        cmocka_unit_test(test_refuses_bad_batches),
+        cmocka_unit_test(test_refuses_bad_settings),
+        cmocka_unit_test(test_another_size),
+        cmocka_unit_test(test_gradient_in_torch_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
