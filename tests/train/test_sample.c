@@ -1,5 +1,245 @@
+/* Sampling with a network: sizes, batches, noise, callbacks, and what is refused. */
 #include "train_test.h"
+
+#include <math.h>
+
+enum { SIDE = 8, PIXELS = SIDE * SIDE, COUNT = 5 };
+
+typedef struct {
+    sumi_runtime runtime;
+    sumi_model *model;
+    sumi_sample_config config;
+    int looks, tells, stop_look, stop_tell;
+    int64_t last_step, step_count;
+} fixture;
+
+static void open_fixture(fixture *f, int threads)
+{
+    memset(f, 0, sizeof *f);
+    make_runtime(&f->runtime, threads);
+    f->model = make_model(3);
+    f->config = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
+    f->config.count = COUNT;
+    f->config.height = f->config.width = SIDE;
+    f->config.steps = 4;
+    f->config.seed = 11;
+    f->config.user = f;
+}
+
+static void close_fixture(fixture *f)
+{
+    sumi_model_release(f->model);
+    sumi_runtime_close(&f->runtime);
+}
+
+static void sample(fixture *f, float *out)
+{
+    size_t floats = (size_t)f->config.count * PIXELS;
+    assert_ok(sumi_sample_run(&f->runtime, f->model, &f->config, out, floats, NULL));
+}
+
+static void test_batch_threads_and_index_change_no_bit(void **state)
+{
+    (void)state;
+    static const char *const solvers[] = {"ddpm", "ddim"};
+    for (int s = 0; s < 2; s++) {
+        float whole[COUNT * PIXELS], other[COUNT * PIXELS];
+        for (int i = 0; i < 4; i++) {
+            static const int batches[] = {0, 1, 2, 3};
+            fixture f;
+            open_fixture(&f, 1 + i % 3);
+            f.config.solver = solvers[s];
+            f.config.eta = s ? .5f : 0;
+            f.config.batch = batches[i];
+            sample(&f, i ? other : whole);
+            if (i)
+                assert_memory_equal(whole, other, sizeof whole);
+            f.config.count = 1;
+            f.config.first_index = 3;
+            sample(&f, other);
+            assert_memory_equal(whole + 3 * PIXELS, other, PIXELS * sizeof(float));
+            close_fixture(&f);
+        }
+        for (int i = 0; i < COUNT * PIXELS; i++)
+            assert_true(isfinite(whole[i]));
+    }
+}
+
+/* The loop of the tutorial, written once more over sumi_network_predict. */
+static void test_given_noise_is_the_plain_loop(void **state)
+{
+    (void)state;
+    fixture f;
+    enum { STEPS = 100, ALL = COUNT * PIXELS };
+    open_fixture(&f, 1);
+    float *noise = malloc((size_t)(1 + STEPS) * ALL * sizeof *noise), x[ALL], out[ALL], eps[ALL];
+    sumi_random at = {.seed = 2, .stream = SUMI_STREAM_USER};
+    sumi_random_normals(&at, 0, noise, (size_t)(1 + STEPS) * ALL);
+    f.config.steps = 0; /* all 100 */
+    f.config.noise = noise;
+    f.config.batch = 2;
+    sample(&f, out);
+
+    sumi_schedule schedule;
+    sumi_network *network;
+    assert_ok(sumi_schedule_linear(100, .001f, .1f, &schedule, NULL));
+    assert_ok(sumi_runtime_predictor(&f.runtime, f.model, COUNT, SIDE, SIDE, &network, NULL));
+    memcpy(x, noise, sizeof x);
+    for (int k = 1; k <= STEPS; k++) {
+        int32_t t[COUNT];
+        for (int i = 0; i < COUNT; i++)
+            t[i] = 101 - k;
+        sumi_network_predict(network, x, t, COUNT, eps);
+        sumi_denoise(&schedule, t, COUNT, eps, noise + (size_t)k * ALL, x, PIXELS);
+    }
+    assert_memory_equal(x, out, sizeof x);
+    sumi_schedule_free(&schedule);
+    free(noise);
+    close_fixture(&f);
+}
+
+static int look(void *user, int step, const float *x_t, const float *x_0, int n)
+{
+    fixture *f = user;
+    assert_in_range(step, 1, 100);
+    assert_in_range(n, 1, 2);
+    assert_true(isfinite(x_t[0]) && isfinite(x_0[n * PIXELS - 1]));
+    return ++f->looks == f->stop_look;
+}
+
+static int tell(void *user, const sumi_progress *progress)
+{
+    fixture *f = user;
+    assert_int_equal(progress->phase, SUMI_PHASE_SAMPLE);
+    assert_int_equal(progress->step, ++f->last_step);
+    assert_true(progress->eta_s >= 0 && progress->images_per_s >= 0);
+    f->step_count = progress->step_count;
+    return ++f->tells == f->stop_tell;
+}
+
+static void test_callbacks_and_stopping(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err;
+    float out[COUNT * PIXELS];
+    open_fixture(&f, 1);
+    f.config.on_step = look;
+    f.config.progress = tell;
+    f.config.batch = 2; /* 2 + 2 + 1 images, 4 steps each */
+    sample(&f, out);
+    assert_int_equal(f.looks, 12);
+    assert_int_equal(f.tells, 12);
+    assert_int_equal(f.step_count, 12);
+
+    f.looks = f.tells = 0;
+    f.last_step = 0;
+    f.stop_tell = 6;
+    assert_int_equal(sumi_sample_run(&f.runtime, f.model, &f.config, out, COUNT * PIXELS, &err),
+                     SUMI_CANCELLED);
+    assert_string_equal(err.text, "cancelled: 2 of 5 images are whole");
+    f.looks = f.tells = 0;
+    f.last_step = 0;
+    f.stop_tell = 0;
+    f.stop_look = 9;
+    assert_int_equal(sumi_sample_run(&f.runtime, f.model, &f.config, out, COUNT * PIXELS, &err),
+                     SUMI_CANCELLED);
+    assert_string_equal(err.text, "cancelled: 4 of 5 images are whole");
+
+    f.stop_look = 0;
+    atomic_store(&f.runtime.cancel, 1);
+    f.config.on_step = NULL;
+    assert_int_equal(sumi_sample_run(&f.runtime, f.model, &f.config, out, COUNT * PIXELS, &err),
+                     SUMI_CANCELLED);
+    assert_string_equal(err.text, "cancelled: 0 of 5 images are whole");
+    close_fixture(&f);
+}
+
+typedef struct {
+    const char *says;
+    sumi_status status;
+    sumi_sample_config config;
+} refusal;
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err;
+    float out[COUNT * PIXELS];
+    open_fixture(&f, 1);
+    const sumi_sample_config good = f.config;
+    refusal bad[] = {
+        {"count is 0", SUMI_EINVAL, good},
+        {"count is -3", SUMI_EINVAL, good},
+        {"height is 0", SUMI_EINVAL, good},
+        {"width is -8", SUMI_EINVAL, good},
+        {"height is 2147483647", SUMI_EINVAL, good},
+        {"do not fit into", SUMI_ESHAPE, good},
+        {"multiple", SUMI_ESHAPE, good},
+        {"steps is 101", SUMI_EINVAL, good},
+        {"steps is -1", SUMI_EINVAL, good},
+        {"unknown solver", SUMI_EINVAL, good},
+        {"eta is 1.5", SUMI_EINVAL, good},
+        {"ddpm has no eta", SUMI_EINVAL, good},
+        {"first_index is -1", SUMI_EINVAL, good},
+        {"first_index is 9", SUMI_EINVAL, good},
+        {"batch is -1", SUMI_EINVAL, good},
+        {"eta is nan", SUMI_EINVAL, good},
+        {"do not fit into", SUMI_ESHAPE, good},
+    };
+    bad[0].config.count = 0;
+    bad[1].config.count = -3;
+    bad[2].config.height = 0;
+    bad[3].config.width = -8;
+    bad[4].config.height = INT32_MAX;
+    bad[5].config.count = COUNT + 1;
+    bad[6].config.height = 6;
+    bad[7].config.steps = 101;
+    bad[8].config.steps = -1;
+    bad[9].config.solver = "heun";
+    bad[10].config.solver = "ddim";
+    bad[10].config.eta = 1.5f;
+    bad[11].config.eta = .5f;
+    bad[12].config.first_index = -1;
+    bad[13].config.first_index = INT64_MAX;
+    bad[14].config.batch = -1;
+    bad[15].config.solver = "ddim";
+    bad[15].config.eta = NAN;
+    bad[16].config.count = 1000000000;
+    bad[16].config.height = bad[16].config.width = 16384;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(
+            sumi_sample_run(&f.runtime, f.model, &bad[i].config, out, COUNT * PIXELS, &err),
+            bad[i].status);
+        assert_says(err, bad[i].says);
+    }
+    close_fixture(&f);
+}
+
+static void test_a_broken_network_is_named(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err;
+    float out[COUNT * PIXELS];
+    open_fixture(&f, 1);
+    sumi_params *params = &f.model->graph.params;
+    params->values[params->value_count - 1] = NAN; /* the last layer's bias */
+    assert_int_equal(sumi_sample_run(&f.runtime, f.model, &f.config, out, COUNT * PIXELS, &err),
+                     SUMI_EFORMAT);
+    assert_says(err, "not finite at t = 100");
+    close_fixture(&f);
+}
+
 int main(void)
 {
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_threads_and_index_change_no_bit),
+        cmocka_unit_test(test_given_noise_is_the_plain_loop),
+        cmocka_unit_test(test_callbacks_and_stopping),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_a_broken_network_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
