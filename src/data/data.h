@@ -43,7 +43,8 @@ struct sumi_dataset {
 /* Looks name_or_path up and loads it; see sumi_dataset_open. The names "fashion-mnist" and
  * "shapes" win over files of that name ("./shapes" is the file). Any other name that is no path
  * here is looked for below $SUMI_DATA and the user cache. A single file is one split: asking for
- * "test" is refused unless the file's name says that it is that ("t10k" or "test"). */
+ * "test" is refused unless the file's name says that it is that ("t10k" or "test"). A folder's IDX
+ * files may also lie in its sub-folder raw, where torchvision keeps them. */
 sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *config,
                            sumi_dataset **out, sumi_error *err);
 void sumi_data_free(sumi_dataset *set);

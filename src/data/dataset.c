@@ -200,6 +200,13 @@ static sumi_status open_file(const char *path, const sumi_dataset_config *config
                      path, kind);
 }
 
+static bool has_idx(const char *folder)
+{
+    char file[4096];
+    return sumi_idx_find(folder, SUMI_SPLIT_TRAIN, file, sizeof file) ||
+           sumi_idx_find(folder, SUMI_SPLIT_TEST, file, sizeof file);
+}
+
 static sumi_status open_path(const char *path, const sumi_dataset_config *config, sumi_dataset *set,
                              sumi_error *err)
 {
@@ -211,10 +218,12 @@ static sumi_status open_path(const char *path, const sumi_dataset_config *config
         return open_file(path, config, set, err);
     if (!S_ISDIR(info.st_mode))
         return sumi_fail(err, SUMI_EIO, "%s: is neither a file nor a folder", path);
-    char file[4096];
-    if (sumi_idx_find(path, SUMI_SPLIT_TRAIN, file, sizeof file) ||
-        sumi_idx_find(path, SUMI_SPLIT_TEST, file, sizeof file))
+    char raw[4096];
+    if (has_idx(path))
         return sumi_idx_open(path, config, set, err);
+    /* torchvision keeps its downloads in a sub-folder: data/FashionMNIST/raw. */
+    if (sumi_path_join(raw, sizeof raw, path, "raw", NULL) == SUMI_OK && has_idx(raw))
+        return sumi_idx_open(raw, config, set, err);
     return sumi_folder_open(path, config, set, err);
 }
 
@@ -249,6 +258,15 @@ static sumi_status open_any(const char *name, const sumi_dataset_config *config,
     return status;
 }
 
+/* Whether ten classes without names come from a place that is named after Fashion-MNIST, by Debian
+ * or by torchvision. */
+static bool is_fashion(const sumi_dataset *set)
+{
+    return set->classes == 10 && !set->class_names &&
+           (strcmp(set->name, "fashion-mnist") == 0 || strstr(set->path, "/fashion-mnist") ||
+            strstr(set->path, "/FashionMNIST"));
+}
+
 sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *config,
                            sumi_dataset **out, sumi_error *err)
 {
@@ -264,8 +282,7 @@ sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *
         return sumi_fail_memory(err, "a data set", sizeof *set);
     set->split = split;
     status = open_any(name_or_path, &full, set, err);
-    bool fashion = strcmp(set->name, "fashion-mnist") == 0 && set->classes == 10;
-    if (status == SUMI_OK && fashion && !set->class_names)
+    if (status == SUMI_OK && is_fashion(set))
         status = sumi_data_set_classes(set, fashion_classes, 10, err);
     if (status != SUMI_OK) {
         sumi_data_free(set);

@@ -55,6 +55,24 @@ static void fashion_is_found_in_each_place(void **state)
     sumi_data_free(set);
 }
 
+/* By path too the classes have their names, in Debian's folder and in torchvision's. */
+static void fashion_is_known_by_its_folder(void **state)
+{
+    static const char *const paths[] = {"fashion-mnist", "fashion-mnist/train-images-idx3-ubyte.gz",
+                                        "data/FashionMNIST", "data/FashionMNIST/raw"};
+    put_fashion(state, "fashion-mnist");
+    put_fashion(state, "data/FashionMNIST/raw");
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        char path[1024];
+        sumi_dataset *set = NULL;
+        sumi_error err = {{0}};
+        check_ok(sumi_data_open(in_dir(state, paths[i], path), NULL, &set, &err), &err);
+        assert_int_equal(set->count, 20);
+        assert_string_equal(set->class_names[8], "Bag");
+        sumi_data_free(set);
+    }
+}
+
 static void missing_fashion_says_what_to_do(void **state)
 {
     char found[1024], looked[1024], path[1024];
@@ -255,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(fashion_is_found_in_each_place, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(fashion_is_known_by_its_folder, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(missing_fashion_says_what_to_do, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(other_names_are_looked_up, place_setup, dir_teardown),
         cmocka_unit_test(settings_are_checked),
