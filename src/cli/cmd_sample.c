@@ -101,7 +101,7 @@ static int write_result(sumi_cli *cli, const sample_job *job, const float *value
     sumi_pictures pictures = {c->first_index, c->count, c->height, c->width,
                               job->channels,  pixels,   comment};
     if (pixels != NULL && comment != NULL) {
-        sumi_quantise(values, count, job->low, job->high, pixels);
+        sumi_range_to_bytes(values, count, job->low, job->high, pixels);
         status = sumi_write_pictures(job->path, &pictures, &err);
     }
     free(pixels);

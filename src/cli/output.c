@@ -71,7 +71,7 @@ sumi_status sumi_check_output_dir(const char *path, sumi_error *err)
     return result == SUMI_OK ? check_folder(path, folder, err) : result;
 }
 
-void sumi_quantise(const float *values, size_t count, float low, float high, uint8_t *out)
+void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out)
 {
     for (size_t i = 0; i < count; i++) {
         float value = (values[i] - low) / (high - low);

@@ -69,7 +69,10 @@ static inline char *program_read(temp_folder *temp, const char *name)
     uint8_t *data = NULL;
     size_t size = 0;
     assert_int_equal(sumi_file_read(temp_path(temp, name), 1 << 24, &data, &size, NULL), SUMI_OK);
-    return (char *)data;
+    char *text = sumi_strdup((const char *)data);
+    free(data);
+    assert_non_null(text);
+    return text;
 }
 
 static inline void program_wait(program *p, temp_folder *temp)
@@ -94,26 +97,31 @@ static inline void program_run(program *p, temp_folder *temp, const char *line)
     program_wait(p, temp);
 }
 
-/* Waits until the running program has written text to standard error. */
-static inline void program_await(temp_folder *temp, const char *text)
-{
-    const struct timespec pause = {0, 5000000};
-    for (;;) {
-        char *err = program_read(temp, ".err");
-        bool found = strstr(err, text) != NULL;
-        free(err);
-        if (found)
-            return;
-        nanosleep(&pause, NULL);
-    }
-}
-
 static inline int count_lines(const char *text)
 {
     int lines = 0;
     for (; *text != '\0'; text++)
         lines += *text == '\n';
     return lines;
+}
+
+/* Waits until the running program has written text, and that many lines, to standard error. */
+static inline void program_await(const program *p, temp_folder *temp, const char *text, int lines)
+{
+    const struct timespec pause = {0, 5000000};
+    for (;;) {
+        siginfo_t ended = {0};
+        char *err = program_read(temp, ".err");
+        bool found = strstr(err, text) != NULL && count_lines(err) >= lines;
+        bool gone = waitid(P_PID, (id_t)p->pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                    ended.si_pid == p->pid;
+        if (gone && !found)
+            fail_msg("the program ended before '%s' and %d lines: %s", text, lines, err);
+        free(err);
+        if (found)
+            return;
+        nanosleep(&pause, NULL);
+    }
 }
 
 /* Runs and expects success, with nothing on standard error. */

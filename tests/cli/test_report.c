@@ -181,11 +181,11 @@ static void test_quantise(void **state)
     const uint8_t wanted[] = {0, 255, 127, 0, 255, 0, 255, 0, 254, 1};
     uint8_t out[10];
     (void)state;
-    sumi_quantise(in, 10, 0, 1, out);
+    sumi_range_to_bytes(in, 10, 0, 1, out);
     assert_memory_equal(out, wanted, 10);
     const float signed_in[] = {-1, 1, 0};
     const uint8_t signed_wanted[] = {0, 255, 127};
-    sumi_quantise(signed_in, 3, -1, 1, out);
+    sumi_range_to_bytes(signed_in, 3, -1, 1, out);
     assert_memory_equal(out, signed_wanted, 3);
 }
 
