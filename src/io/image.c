@@ -161,6 +161,8 @@ static sumi_status decode_jpeg(tjhandle jpeg, const char *path, const uint8_t *d
     if (tjDecompressHeader3(jpeg, data, (unsigned long)size, &out->width, &out->height,
                             &subsampling, &colours) != 0)
         return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: %s", path, tjGetErrorStr2(jpeg));
+    if (out->height < 1 || out->width < 1)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: there is no picture in it", path);
     if (colours == TJCS_CMYK || colours == TJCS_YCCK)
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: a CMYK picture (for print); convert it to RGB first", path);

@@ -23,7 +23,7 @@ typedef struct {
     double low, high, begin, end;
     double ticks[TICKS_MAX]; /* data values */
     int tick_count;
-    double step; /* between linear ticks */
+    double step; /* between ticks; 0 between powers of ten */
 } axis;
 
 /* ---- Text ------------------------------------------------------------------------------------ */
@@ -130,21 +130,29 @@ static void linear_ticks(axis *a, int wanted, double step_min, bool widen)
 }
 
 /* Ticks on a logarithmic axis, whose ends are exponents: powers of ten (some left out where there
- * are many), with 2 and 5 times them where there are few. */
+ * are many), with 2 and 5 times them where there are few, round numbers where there is hardly one.
+ */
 static void log_ticks(axis *a)
 {
-    double margin = fmax((a->high - a->low) * 0.04, 0.02);
+    double span = a->high - a->low, margin = fmax(span * 0.04, 0.02);
     a->low -= margin;
     a->high += margin;
+    if (span < 0.8) {
+        axis linear = {.low = pow(10, a->low), .high = pow(10, a->high)};
+        linear_ticks(&linear, 6, 0, false);
+        memcpy(a->ticks, linear.ticks, sizeof a->ticks);
+        a->tick_count = linear.tick_count;
+        a->step = linear.step;
+        return;
+    }
     int first = (int)floor(a->low), last = (int)ceil(a->high);
-    int stride = 1 + (last - first) / 8;
-    bool fine = a->high - a->low < 2.5;
+    int stride = 1 + (last - first) / 10;
+    static const int digits[] = {1, 2, 5};
     for (int e = first; e <= last; e += stride) {
-        for (int digit = 1; digit <= (fine ? 9 : 1); digit++) {
-            bool drawn = digit == 1 || digit == 2 || digit == 5 || a->high - a->low < 0.5;
-            double exponent = e + log10(digit);
-            if (drawn && exponent >= a->low && exponent <= a->high && a->tick_count < TICKS_MAX)
-                a->ticks[a->tick_count++] = digit * pow(10, e);
+        for (int i = 0; i < (span < 2.5 ? 3 : 1); i++) {
+            double exponent = e + log10(digits[i]);
+            if (exponent >= a->low && exponent <= a->high && a->tick_count < TICKS_MAX)
+                a->ticks[a->tick_count++] = digits[i] * pow(10, e);
         }
     }
 }
@@ -203,7 +211,8 @@ static void make_axes(const sumi_plot *plot, axis *x, axis *y, bool *any)
     if (whole && x->low == x->high)
         x->low -= 1, x->high += 1;
     open_range(x);
-    linear_ticks(x, 8, whole ? 1 : 0, false);
+    /* A dozen epochs get a tick each. */
+    linear_ticks(x, whole && x->high - x->low <= 12 ? 12 : 8, whole ? 1 : 0, false);
     if (y->log) {
         log_ticks(y);
     } else {
@@ -217,7 +226,7 @@ static void make_axes(const sumi_plot *plot, axis *x, axis *y, bool *any)
 /* The tick's own size tells how many decimals a logarithmic axis needs. */
 static double tick_step(const axis *a, double value)
 {
-    return a->log ? pow(10, floor(log10(value) + 1e-9)) : a->step;
+    return a->step > 0 ? a->step : pow(10, floor(log10(value) + 1e-9));
 }
 
 static void put_line(sumi_text *out, const char *class, double x1, double y1, double x2, double y2)
@@ -323,19 +332,21 @@ static void end_line(sumi_text *out, column *c, bool *open)
 static void put_series(sumi_text *out, const sumi_plot *plot, size_t index, const axis *x,
                        const axis *y)
 {
-    enum { SPARSE = 40, COLUMNS_PER_PIXEL = 2 };
+    enum { SPARSE = 40 };
     const sumi_plot_series *series = &plot->series[index];
     const char *colour = colours[index % COLOUR_COUNT];
     column c = {0};
-    bool open = false;
-    sumi_text_printf(out, "<g class=\"series\" stroke=\"%s\" fill=\"none\">\n", colour);
+    bool open = false, dense = series->count > 2 * WIDTH;
+    sumi_text_printf(out,
+                     "<g class=\"series\" stroke=\"%s\" stroke-opacity=\"%s\" fill=\"none\">\n",
+                     colour, dense ? "0.7" : "1");
     for (size_t i = 0; i < series->count; i++) {
         if (!is_drawable(plot, series->x[i], series->y[i])) {
             end_line(out, &c, &open);
             continue;
         }
         double px = place(x, series->x[i]), py = place(y, series->y[i]);
-        long at = series->count > 2 * WIDTH ? lround(px * COLUMNS_PER_PIXEL) : (long)i;
+        long at = dense ? lround(px) : (long)i;
         if (c.count && c.column != at)
             flush_column(out, &c, &open);
         if (c.count == 0)

@@ -42,10 +42,12 @@ static inline void blob_splice(blob *b, size_t at, size_t cut, const void *data,
     assert_true(at <= b->size && cut <= b->size - at);
     uint8_t *out = malloc(b->size - cut + size + 1);
     assert_non_null(out);
-    memcpy(out, b->data, at);
+    if (at)
+        memcpy(out, b->data, at);
     if (size)
         memcpy(out + at, data, size);
-    memcpy(out + at + size, b->data + at + cut, b->size - at - cut);
+    if (b->size - at - cut)
+        memcpy(out + at + size, b->data + at + cut, b->size - at - cut);
     b->size = b->size - cut + size;
     out[b->size] = 0;
     free(b->data);
