@@ -182,10 +182,27 @@ void sumi_network_weights_changed(sumi_network *net)
     net->packed_valid = false;
 }
 
+void sumi_network_profile(sumi_network *net, double *seconds)
+{
+    net->seconds = seconds;
+}
+
+/* One op's forward or backward, timed where somebody asked. */
+static void run_op(sumi_network *net, void (*run)(sumi_network *, int), int node, int slot)
+{
+    if (!net->seconds) {
+        run(net, node);
+        return;
+    }
+    double begin = sumi_time_now();
+    run(net, node);
+    net->seconds[slot] += sumi_time_now() - begin;
+}
+
 static void run_forward(sumi_network *net)
 {
     for (int i = 0; i < net->graph->node_count; i++)
-        net->graph->nodes[i].op->forward(net, i);
+        run_op(net, net->graph->nodes[i].op->forward, i, i);
 }
 
 void sumi_network_predict(sumi_network *net, const float *x, const int32_t *t, int n, float *out)
@@ -251,7 +268,7 @@ double sumi_network_backward(sumi_network *net, const sumi_backward *run)
             memset(sumi_at(net, net->values[i].grad), 0,
                    net->values[i].image_floats * (size_t)net->n * sizeof(float));
     for (int i = net->graph->node_count - 1; i >= 0; i--)
-        net->graph->nodes[i].op->backward(net, i);
+        run_op(net, net->graph->nodes[i].op->backward, i, net->graph->node_count + i);
     return loss;
 }
 

@@ -191,6 +191,9 @@ void sumi_network_update_statistics(sumi_network *network, sumi_params *params);
 /* The output of the last backward's forward pass: [n][h][w][c]. */
 const float *sumi_network_output(const sumi_network *network);
 
+/* Adds the time that each node takes from now on to seconds[node] (forward) and
+ * seconds[node_count + node] (backward), in seconds; NULL stops it. */
+void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);
 /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of memory. */
 char *sumi_network_describe(const sumi_network *network);

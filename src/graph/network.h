@@ -76,6 +76,7 @@ struct sumi_network {
     const int32_t *t;
     float *out; /* predict: where the output value lives */
     float *gradients;
+    double *seconds; /* sumi_network_profile */
 };
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
