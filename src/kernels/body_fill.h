@@ -102,19 +102,20 @@ INLINE vf view_value(const view *v, view_form form, const view_coefs *k, size_t 
 }
 
 /* Channels c .. c + vectors * VW - 1 (one channel where lane is set) of `cols` pixels. */
-INLINE void fill_pixels(const view *v, view_form form, int vectors, bool lane, int c, size_t at,
+INLINE void fill_pixels(const view *from, view_form form, int vectors, bool lane, int c, size_t at,
                         int cols, float *dst, size_t pixel_stride)
 {
+    view v = *from; /* a copy that stores to dst cannot alias */
     view_coefs k[STRIP_VECTORS];
     UNROLL
     for (int j = 0; j < vectors; j++)
-        k[j] = view_coefs_get(v, form, c + j * VW, lane);
+        k[j] = view_coefs_get(&v, form, c + j * VW, lane);
     at += (size_t)c;
     for (int x = 0; x < cols; x++) {
         UNROLL
         for (int j = 0; j < vectors; j++)
-            v_put(dst + j * VW, view_value(v, form, &k[j], at + (size_t)(j * VW), lane), lane);
-        at += (size_t)v->c;
+            v_put(dst + j * VW, view_value(&v, form, &k[j], at + (size_t)(j * VW), lane), lane);
+        at += (size_t)v.c;
         dst += pixel_stride;
     }
 }
@@ -125,6 +126,8 @@ INLINE void fill_form(const view *v, view_form form, int c, int c1, size_t at, i
 {
     for (; c + STRIP_VECTORS * VW <= c1; c += STRIP_VECTORS * VW, dst += STRIP_VECTORS * VW)
         fill_pixels(v, form, STRIP_VECTORS, false, c, at, cols, dst, pixel_stride);
+    for (; c + 2 * VW <= c1; c += 2 * VW, dst += 2 * VW)
+        fill_pixels(v, form, 2, false, c, at, cols, dst, pixel_stride);
     for (; c + VW <= c1; c += VW, dst += VW)
         fill_pixels(v, form, 1, false, c, at, cols, dst, pixel_stride);
     for (; c < c1; c++, dst++)

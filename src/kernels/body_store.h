@@ -31,26 +31,40 @@ INLINE vf store_value(const store_job *j, const float *src, size_t i, vf bias, b
     return j->relu ? v_relu(v) : v;
 }
 
-/* Sum of squared differences from the mean, over what the first pass wrote (or would have). */
-INLINE void store_spread(const store_job *j, int c, bool lane, vf bias, vf mean)
+/* Sums of squared differences from the mean, over what the first pass wrote (or would have). */
+INLINE void store_spread(const store_job *job, int c, int vectors, bool lane, const vf *bias,
+                         const vf *mean)
 {
-    const sumi_block *b = j->block;
-    vf spread = v_zero();
+    const store_job j = *job;
+    const sumi_block *b = j.block;
+    vf spread[STRIP_VECTORS];
+    UNROLL
+    for (int u = 0; u < vectors; u++)
+        spread[u] = v_zero();
     size_t i = (size_t)c;
     for (int y = 0; y < b->rows; y++) {
-        const float *src = b->src + (c + j->shift) + (size_t)y * b->row_stride;
-        for (int x = 0; x < j->w; x++, i += (size_t)j->c, src += b->pixel_stride) {
-            vf v = j->dst != NULL ? v_get(j->dst + i, lane) : store_value(j, src, i, bias, lane);
-            spread = v_fma(v - mean, v - mean, spread);
+        const float *src = b->src + (c + j.shift) + (size_t)y * b->row_stride;
+        for (int x = 0; x < j.w; x++, i += (size_t)j.c, src += b->pixel_stride) {
+            UNROLL
+            for (int u = 0; u < vectors; u++) {
+                size_t iu = i + (size_t)(u * VW);
+                vf v = j.dst != NULL ? v_get(j.dst + iu, lane)
+                                     : store_value(&j, src + u * VW, iu, bias[u], lane);
+                spread[u] = v_fma(v - mean[u], v - mean[u], spread[u]);
+            }
         }
     }
-    v_put(j->moments + c, mean, lane);
-    v_put(j->moments + j->c + c, spread, lane);
+    UNROLL
+    for (int u = 0; u < vectors; u++) {
+        v_put(j.moments + c + u * VW, mean[u], lane);
+        v_put(j.moments + j.c + c + u * VW, spread[u], lane);
+    }
 }
 
 /* Channels c .. c + vectors * VW - 1, or the one channel c. */
-INLINE void store_channels(const store_job *j, store_stats stats, int c, int vectors, bool lane)
+INLINE void store_channels(const store_job *job, store_stats stats, int c, int vectors, bool lane)
 {
+    const store_job copy = *job, *j = &copy; /* stores to dst cannot alias the copy */
     const sumi_block *b = j->block;
     vf bias[STRIP_VECTORS], origin[STRIP_VECTORS], mean[STRIP_VECTORS];
     vf sum[STRIP_VECTORS], sum_d[STRIP_VECTORS], sum_dr[STRIP_VECTORS];
@@ -103,7 +117,7 @@ INLINE void store_channels(const store_job *j, store_stats stats, int c, int vec
     for (int u = 0; u < vectors; u++) {
         int cu = c + u * VW;
         if (stats == STATS_MOMENTS)
-            store_spread(j, cu, lane, bias[u], v_fma(sum[u], share, origin[u]));
+            mean[u] = v_fma(sum[u], share, origin[u]);
         if (stats == STATS_SUM || stats == STATS_SUMS)
             v_put(j->sums + cu, sum[u], lane);
         if (stats == STATS_SUMS) {
@@ -111,12 +125,16 @@ INLINE void store_channels(const store_job *j, store_stats stats, int c, int vec
             v_put(j->sums + 2 * j->c + cu, sum_dr[u], lane);
         }
     }
+    if (stats == STATS_MOMENTS)
+        store_spread(j, c, vectors, lane, bias, mean);
 }
 
 INLINE void store_range(const store_job *j, store_stats stats, int c, int c1)
 {
     for (; c + STRIP_VECTORS * VW <= c1; c += STRIP_VECTORS * VW)
         store_channels(j, stats, c, STRIP_VECTORS, false);
+    for (; c + 2 * VW <= c1; c += 2 * VW)
+        store_channels(j, stats, c, 2, false);
     for (; c + VW <= c1; c += VW)
         store_channels(j, stats, c, 1, false);
     for (; c < c1; c++)

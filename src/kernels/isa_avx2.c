@@ -6,7 +6,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 #define SUMI_VB 32
 #define MR 6
-#define STRIP_VECTORS 2
+#define STRIP_VECTORS 8
 #define TILE_FLOATS (64 * 1024)
 #define TABLE_NAME "avx2"
 #include "kernels/body_table.h"

@@ -5,7 +5,7 @@
 
 #define SUMI_VB 16
 #define MR 6
-#define STRIP_VECTORS 2
+#define STRIP_VECTORS 8
 #define TILE_FLOATS (48 * 1024)
 #define TABLE_NAME "generic"
 #include "kernels/body_table.h"

@@ -7,7 +7,7 @@
 #define SUMI_VB 16
 #define SUMI_NEON
 #define MR 10
-#define STRIP_VECTORS 4
+#define STRIP_VECTORS 8
 #define TILE_FLOATS (64 * 1024)
 #define TABLE_NAME "neon"
 #include "kernels/body_table.h"

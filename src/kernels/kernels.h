@@ -169,7 +169,7 @@ typedef struct {
     void (*store)(const sumi_sink *sinks, int count, int h, int w, const sumi_block *block);
 
     /* Max pool 2x2 of rows y0 .. y0+rows-1 of the pooled image n: dst [n][h/2][w/2][c]; h and w are
-     * the source's. */
+     * the source's, and even. */
     void (*pool)(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst);
     /* Its gradient: rows y0.. of the pooled image n; dy [n][h/2][w/2][c] in gradient form. Each
      * value goes to the first row-major maximum of its 2x2, the other three get 0; the 2 * rows
