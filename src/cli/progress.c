@@ -16,7 +16,7 @@ static double pause_s(sumi_show show)
     return show == SUMI_SHOW_BAR ? 0.1 : show == SUMI_SHOW_JSON ? 0.5 : 5;
 }
 
-enum { BAR_MAX = 30, BAR_MIN = 5, COLUMNS_DEFAULT = 80, SMOOTH_STEPS = 50 };
+enum { BAR_MAX = 30, BAR_MIN = 5, COLUMNS_DEFAULT = 80, SMOOTH_STEPS = 20 };
 
 static bool set_and_not_empty(const char *variable)
 {
@@ -181,7 +181,10 @@ static void remember(sumi_bar *bar, const sumi_progress *p)
         bar->epochs = p->epoch + 1;
         bar->epoch_loss = p->loss;
     } else {
-        bar->loss = isnan(bar->loss) ? p->loss : bar->loss + (p->loss - bar->loss) / SMOOTH_STEPS;
+        /* A mean at first, so that the large losses of the first steps are soon forgotten. */
+        bar->losses++;
+        double window = (double)(bar->losses < SMOOTH_STEPS ? bar->losses : SMOOTH_STEPS);
+        bar->loss = bar->losses == 1 ? p->loss : bar->loss + (p->loss - bar->loss) / window;
     }
 }
 

@@ -16,6 +16,7 @@ typedef struct {
     bool training;         /* a training step was seen */
     double shown_at;       /* when the last update was shown */
     double loss;           /* smoothed, for the eye */
+    int64_t losses;        /* steps that it is made of */
     int64_t steps, epochs; /* what was reached */
     double epoch_loss;     /* of the last whole epoch */
     double elapsed_s;
