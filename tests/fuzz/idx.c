@@ -6,28 +6,21 @@
  * here reaches what lies behind it, and must give what the plain bytes gave. Whatever is accepted
  * is read and hashed to its last byte.
  */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include <zlib.h>
 
 #include "data/data.h"
+#include "fuzz.h"
 
 enum { IMAGES, LABELS, PACKED_IMAGES, PACKED_LABELS, MODES };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Errors come with one line of text, successes with a set inside the limits. */
 static void check(sumi_status status, const sumi_dataset *set, const sumi_error *err)
 {
-    if (status != SUMI_OK) {
-        if (err->text[0] == '\0' || strchr(err->text, '\n'))
-            abort();
-        return;
-    }
-    if (set->count < 1 || set->height < 1 || set->width < 1 || set->channels != 1)
-        abort();
+    if (status != SUMI_OK)
+        fuzz_check(err->text[0] != '\0' && !strchr(err->text, '\n'), "one line of text");
+    else
+        fuzz_check(set->count >= 1 && set->height >= 1 && set->width >= 1 && set->channels == 1,
+                   "sizes in range");
 }
 
 static sumi_status parse(bool labels, int64_t count, const uint8_t *data, size_t size, char hex[65])
@@ -37,14 +30,11 @@ static sumi_status parse(bool labels, int64_t count, const uint8_t *data, size_t
     sumi_status status;
     if (labels) {
         status = sumi_data_alloc(&set, "fuzz", count, 1, 1, 1, &err);
-        if (status != SUMI_OK)
-            abort();
+        fuzz_check(status == SUMI_OK, "memory");
         memset(set.pixels, 0, (size_t)count);
         status = sumi_idx_labels_parse("fuzz", data, size, &set, &err);
-        for (int64_t i = 0; status == SUMI_OK && i < count; i++) {
-            if (set.labels[i] < 0 || set.labels[i] >= set.classes)
-                abort();
-        }
+        for (int64_t i = 0; status == SUMI_OK && i < count; i++)
+            fuzz_check(set.labels[i] >= 0 && set.labels[i] < set.classes, "labels in range");
     } else {
         set = (sumi_dataset){0};
         status = sumi_idx_images_parse("fuzz", data, size, &set, &err);
@@ -60,18 +50,16 @@ static sumi_status parse(bool labels, int64_t count, const uint8_t *data, size_t
 static uint8_t *pack(const uint8_t *data, size_t size, size_t *packed)
 {
     z_stream z = {0};
-    if (deflateInit2(&z, 1, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        abort();
+    fuzz_check(deflateInit2(&z, 1, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK,
+               "memory");
     size_t room = deflateBound(&z, (uLong)size);
     uint8_t *out = malloc(room);
-    if (!out)
-        abort();
+    fuzz_check(out != NULL, "memory");
     z.next_in = (z_const Bytef *)(uintptr_t)data;
     z.avail_in = (uInt)size;
     z.next_out = out;
     z.avail_out = (uInt)room;
-    if (deflate(&z, Z_FINISH) != Z_STREAM_END)
-        abort();
+    fuzz_check(deflate(&z, Z_FINISH) == Z_STREAM_END, "packing");
     *packed = z.total_out;
     deflateEnd(&z);
     return out;
@@ -95,7 +83,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *packed_data = pack(data, size, &packed_size);
     sumi_status packed = parse(labels, count, packed_data, packed_size, packed_hash);
     free(packed_data);
-    if (plain != packed || strcmp(plain_hash, packed_hash) != 0)
-        abort();
+    fuzz_check(plain == packed && strcmp(plain_hash, packed_hash) == 0, "gzip changes nothing");
     return 0;
 }
