@@ -87,7 +87,8 @@ static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const 
         sumi_cli_note(cli, "note", "the run had reached its end already; a higher limit goes on:");
         sumi_cli_note(cli, "next", "sumi train --resume %s --epochs N", run);
     } else {
-        sumi_cli_note(cli, "note", "done: %lld steps in %s", (long long)bar->steps, elapsed);
+        sumi_cli_note(cli, "note", "done: %lld steps, %s of training", (long long)bar->steps,
+                      elapsed);
         sumi_cli_note(cli, "next", "sumi sample %s --solver ddim --steps 50 --out x.png", run);
     }
     free(run);
