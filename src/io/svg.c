@@ -170,12 +170,13 @@ static bool is_drawable(const sumi_plot *plot, double x, double y)
            (!plot->log_y || y > 1e-30);
 }
 
-/* A range that has a width, also where all values are one. */
+/* A range that has a width, also where all values are one, or as good as one. */
 static void open_range(axis *a)
 {
-    if (a->high - a->low > 1e-12 * fmax(fabs(a->low), fabs(a->high)))
+    double size = fmax(fabs(a->low), fabs(a->high));
+    if (a->high - a->low > fmax(1e-12 * size, 1e-30))
         return;
-    double half = a->low == 0 ? 0.5 : fabs(a->low) * 0.05;
+    double half = size < 1e-25 ? 0.5 : size * 0.05;
     a->low -= half;
     a->high += half;
 }

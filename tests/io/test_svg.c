@@ -191,6 +191,8 @@ static void test_odd_ranges(void **state)
                                       {0, 1, -1e-300, 1e-300},
                                       {0, 1e-300, 1, 2},
                                       {-1e-9, 1e-9, 0, 1},
+                                      {0, 1e-320, 0, 1e-320},
+                                      {1e-20, 1e-20, 1e-20, 1e-20},
                                       {0, 1, 1e30, 1},
                                       {123456789, 123456790, 0, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
