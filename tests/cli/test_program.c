@@ -348,6 +348,30 @@ static void test_interrupted_training_is_saved(void **state)
     program_free(&p);
 }
 
+/* The second signal does not wait for the saving; the run is usable all the same. */
+static void test_twice_interrupted_training(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    assert_quiet_run(temp, "train shapes --steps 2 -q --out @twice " TINY);
+    program_start(&p, temp, "train --resume @twice --steps 100000000");
+    program_await(&p, temp, "img/s", 1);
+    assert_int_equal(kill(p.pid, SIGINT), 0);
+    program_await(&p, temp, "stopping", 1);
+    kill(p.pid, SIGINT);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    program_free(&p);
+    json_t *info = run_json(temp, "info @twice --json");
+    const json_t *model = json_object_get(info, "model");
+    int64_t steps = json_integer_value(json_object_get(model, "steps"));
+    json_decref(info);
+    assert_true(steps >= 2);
+    char line[128];
+    snprintf(line, sizeof line, "train --resume @twice --steps %lld -q", (long long)steps + 1);
+    assert_quiet_run(temp, line);
+}
+
 static void test_interrupted_sampling_writes_nothing(void **state)
 {
     temp_folder *temp = *state;
@@ -398,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_interrupted_training_is_saved),
+        cmocka_unit_test(test_twice_interrupted_training),
         cmocka_unit_test(test_interrupted_sampling_writes_nothing),
         cmocka_unit_test(test_ignored_hangup),
     };
