@@ -293,7 +293,7 @@ sumi_status sumi_model_from_file(const char *path, const sumi_tensor_file *file,
     sumi_model *model;
     status = prepare(&config, &model, err);
     if (status != SUMI_OK)
-        return sumi_fail_prefix(err, SUMI_EFORMAT, path);
+        return sumi_fail_prefix(err, status == SUMI_ENOMEM ? status : SUMI_EFORMAT, path);
     sumi_params *params = &model->graph.params;
     status = check_tensors(path, file, params, err);
     if (status == SUMI_OK)

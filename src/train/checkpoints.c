@@ -100,12 +100,31 @@ static void move_to_front(int64_t *steps, size_t count, int64_t step)
     }
 }
 
+/* Checks checkpoint number `step` in folder and uses it. *whole is false where it is damaged: then
+ * damage says how. */
+static sumi_status try_checkpoint(const char *folder, int64_t step, sumi_checkpoint_fn use,
+                                  void *user, bool *whole, sumi_error *damage, sumi_error *err)
+{
+    char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    snprintf(name, sizeof name, "%s%" PRId64, prefix, step);
+    *whole = true;
+    sumi_status status = sumi_path_join(path, sizeof path, folder, name, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_checkpoint_check(path, damage);
+    if (status == SUMI_OK)
+        return use(user, path, err);
+    *whole = status == SUMI_ENOMEM; /* says nothing about the files */
+    return sumi_fail(err, status, "%s", damage->text);
+}
+
 sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user,
                             sumi_error *notice, sumi_error *err)
 {
-    char folder[PATH_MAX], checkpoint[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    char folder[PATH_MAX];
     int64_t *steps = NULL;
     size_t count = 0;
+    bool whole = false;
     sumi_error damage = {""};
     if (notice)
         notice->text[0] = '\0';
@@ -115,23 +134,16 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
     if (status != SUMI_OK)
         return status;
     move_to_front(steps, count, read_latest(path));
-    for (size_t i = 0; i < count; i++) {
-        snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
-        status = sumi_path_join(checkpoint, sizeof checkpoint, folder, name, err);
-        if (status != SUMI_OK)
-            goto done;
-        if (sumi_checkpoint_check(checkpoint, &damage) == SUMI_OK) {
-            status = use(user, checkpoint, err);
-            goto done;
-        }
-        if (notice && i + 1 < count)
+    for (size_t i = 0; i < count && !whole; i++) {
+        if (i > 0 && notice)
             sumi_fail(notice, SUMI_OK, "%s; using an older checkpoint", damage.text);
+        status = try_checkpoint(folder, steps[i], use, user, &whole, &damage, err);
     }
-    status = count == 0 ? sumi_fail(err, SUMI_EIO, "%s: there is no checkpoint", folder)
-                        : sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder,
-                                    damage.text);
-done:
     free(steps);
+    if (count == 0)
+        return sumi_fail(err, SUMI_EIO, "%s: there is no checkpoint", folder);
+    if (!whole)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder, damage.text);
     return status;
 }
 
