@@ -24,6 +24,13 @@ void sumi_text_printf(sumi_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void sumi_text_free(sumi_text *text);
 
+/* Adds a value's JSON text; flags are jansson's. */
+void sumi_text_json(sumi_text *text, const json_t *json, size_t flags);
+
+/* Why jansson read nothing of size bytes: "PATH: WHERE: REASON", or that memory was out. */
+sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
+                           const char *where, size_t size);
+
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
 bool sumi_utf8_valid(const char *text, size_t size);
 

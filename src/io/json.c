@@ -3,12 +3,21 @@
  * and ranges.
  */
 #include <inttypes.h>
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "io/internal.h"
 
 enum { JSON_BYTES_MAX = 16 << 20 };
+
+sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
+                           const char *where, size_t size)
+{
+    /* jansson says nothing at all on some of its ways out of memory. */
+    if (json_error_code(reason) == json_error_out_of_memory || !reason->text[0])
+        return sumi_fail_memory(err, path, size);
+    return sumi_fail(err, SUMI_EFORMAT, "%s: %s: %s", path, where, reason->text);
+}
 
 sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
                             sumi_error *err)
@@ -18,9 +27,11 @@ sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, 
         return sumi_fail(err, SUMI_EFORMAT, "%s: %zu bytes of JSON, at most %d are allowed", path,
                          size, JSON_BYTES_MAX);
     json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, &reason);
-    if (!json)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: line %d, column %d: %s", path, reason.line,
-                         reason.column, reason.text);
+    if (!json) {
+        char where[64];
+        snprintf(where, sizeof where, "line %d, column %d", reason.line, reason.column);
+        return sumi_fail_json(err, &reason, path, where, size);
+    }
     *out = json;
     return SUMI_OK;
 }
@@ -37,15 +48,24 @@ sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err)
     return status;
 }
 
+static int add_text(const char *data, size_t size, void *text)
+{
+    sumi_text_add(text, data, size);
+    return ((sumi_text *)text)->failed ? -1 : 0;
+}
+
+void sumi_text_json(sumi_text *text, const json_t *json, size_t flags)
+{
+    text->failed |= json_dump_callback(json, add_text, text, flags) != 0;
+}
+
 sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err)
 {
     sumi_text text = {0};
-    char *body = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
-    if (!body)
-        return sumi_fail(err, SUMI_EINVAL, "%s: a value that JSON cannot say", path);
-    sumi_text_puts(&text, body);
+    if (!json)
+        return sumi_fail(err, SUMI_EINVAL, "%s: there is no value to write", path);
+    sumi_text_json(&text, json, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
     sumi_text_puts(&text, "\n");
-    free(body);
     sumi_status status = text.failed ? sumi_fail_memory(err, path, text.size)
                                      : sumi_file_save(path, text.data, text.size, err);
     sumi_text_free(&text);

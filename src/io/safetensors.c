@@ -6,6 +6,7 @@
  * entry may hold nothing but its three members.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "io/internal.h"
@@ -192,9 +193,11 @@ static sumi_status parse_header(const context *c, const uint8_t *header, size_t 
     json_t *entry;
     sumi_status status = SUMI_OK;
     json_t *root = json_loadb((const char *)header, header_size, JSON_REJECT_DUPLICATES, &reason);
-    if (!root)
-        return sumi_fail(c->err, SUMI_EFORMAT, "%s: header, byte %d: %s", c->path, reason.position,
-                         reason.text);
+    if (!root) {
+        char where[64];
+        snprintf(where, sizeof where, "header, byte %d", reason.position);
+        return sumi_fail_json(c->err, &reason, c->path, where, header_size);
+    }
     size_t count = json_object_size(root);
     out->tensors = sumi_calloc(count ? count : 1, sizeof *out->tensors);
     if (!out->tensors)
@@ -271,30 +274,49 @@ sumi_status sumi_safetensors_read(const char *path, sumi_tensor_file *out, sumi_
 /* Data goes by element size, largest first, so that every tensor is aligned to its own elements
  * (PyTorch's loader needs that); the header keeps the caller's order. */
 static const size_t sizes_in_order[] = {8, 4, 2, 1};
+enum { SIZE_COUNT = sizeof sizes_in_order / sizeof sizes_in_order[0] };
 
+/* NULL where memory is out. */
 static json_t *tensor_entry(const sumi_file_tensor *t, size_t begin)
 {
     json_t *shape = json_array();
     for (int i = 0; i < t->rank; i++)
         json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
+    if (json_array_size(shape) != (size_t)t->rank) {
+        json_decref(shape);
+        return NULL;
+    }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", sumi_dtype_name(t->dtype), "shape", shape,
                      "data_offsets", (json_int_t)begin, (json_int_t)(begin + t->bytes));
 }
 
-/* The header's text, padded with spaces so that the data begins at a multiple of 8. */
-static sumi_status make_header(const char *path, const sumi_tensor_file *file, sumi_text *out,
+static sumi_status add_metadata(const char *path, const sumi_tensor_file *file, json_t *root,
+                                sumi_error *err)
+{
+    if (file->metadata_count == 0)
+        return SUMI_OK;
+    json_t *meta = json_object();
+    if (json_object_set_new(root, "__metadata__", meta) != 0)
+        return sumi_fail_memory(err, path, sizeof *meta);
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        const char *key = file->metadata[i].key, *value = file->metadata[i].value;
+        if (!sumi_utf8_valid(key, strlen(key)) || !sumi_utf8_valid(value, strlen(value)))
+            return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" is not UTF-8", path, key);
+        if (json_object_get(meta, key))
+            return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" occurs twice", path, key);
+        if (json_object_set_new(meta, key, json_string(value)) != 0)
+            return sumi_fail_memory(err, path, strlen(value));
+    }
+    return SUMI_OK;
+}
+
+static sumi_status add_tensors(const char *path, const sumi_tensor_file *file, json_t *root,
                                sumi_error *err)
 {
-    sumi_status status = SUMI_OK;
     size_t end = 0;
-    json_t *root = json_object(), *meta = json_object();
     size_t *begins = sumi_calloc(file->count ? file->count : 1, sizeof *begins);
-    char *text = NULL;
-    if (!root || !meta || !begins) {
-        status = sumi_fail_memory(err, "a header", file->count * sizeof *begins);
-        goto done;
-    }
-    for (size_t k = 0; k < sizeof sizes_in_order / sizeof sizes_in_order[0]; k++) {
+    bool whole = begins;
+    for (size_t k = 0; k < SIZE_COUNT && whole; k++) {
         for (size_t i = 0; i < file->count; i++) {
             if (sumi_dtype_size(file->tensors[i].dtype) != sizes_in_order[k])
                 continue;
@@ -302,35 +324,33 @@ static sumi_status make_header(const char *path, const sumi_tensor_file *file, s
             end += file->tensors[i].bytes;
         }
     }
-    for (size_t i = 0; i < file->metadata_count; i++) {
-        const sumi_file_pair *pair = &file->metadata[i];
-        if (json_object_get(meta, pair->key) ||
-            json_object_set_new(meta, pair->key, json_string(pair->value)) != 0) {
-            status =
-                sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" is not UTF-8, or occurs twice",
-                          path, pair->key);
-            goto done;
-        }
-    }
-    if (file->metadata_count)
-        json_object_set(root, "__metadata__", meta);
-    for (size_t i = 0; i < file->count; i++)
-        json_object_set_new(root, file->tensors[i].name,
-                            tensor_entry(&file->tensors[i], begins[i]));
-    text = json_dumps(root, JSON_COMPACT);
-    if (text)
-        sumi_text_puts(out, text);
-    while (out->size % 8 && !out->failed)
-        sumi_text_add(out, " ", 1);
-    if (!text || out->failed || json_object_size(root) != file->count + (file->metadata_count != 0))
-        status = sumi_fail_memory(err, "a header", out->size);
-    else if (out->size > HEADER_MAX)
-        status = sumi_fail(err, SUMI_EINVAL, "%s: a header of %zu bytes, at most %d are allowed",
-                           path, out->size, HEADER_MAX);
-done:
-    free(text);
+    for (size_t i = 0; i < file->count && whole; i++)
+        whole = json_object_set_new(root, file->tensors[i].name,
+                                    tensor_entry(&file->tensors[i], begins[i])) == 0;
     free(begins);
-    json_decref(meta);
+    return whole ? SUMI_OK : sumi_fail_memory(err, path, file->count * sizeof *begins);
+}
+
+/* The header's text, padded with spaces so that the data begins at a multiple of 8. */
+static sumi_status make_header(const char *path, const sumi_tensor_file *file, sumi_text *out,
+                               sumi_error *err)
+{
+    json_t *root = json_object();
+    sumi_status status =
+        root ? add_metadata(path, file, root, err) : sumi_fail_memory(err, path, sizeof *root);
+    if (status == SUMI_OK)
+        status = add_tensors(path, file, root, err);
+    if (status == SUMI_OK) {
+        sumi_text_json(out, root, JSON_COMPACT);
+        while (out->size % 8 && !out->failed)
+            sumi_text_add(out, " ", 1);
+        if (out->failed)
+            status = sumi_fail_memory(err, path, out->size);
+        else if (out->size > HEADER_MAX)
+            status =
+                sumi_fail(err, SUMI_EINVAL, "%s: a header of %zu bytes, at most %d are allowed",
+                          path, out->size, HEADER_MAX);
+    }
     json_decref(root);
     return status;
 }
@@ -354,7 +374,7 @@ sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *fil
     status = sumi_file_write(target, size, 8, err);
     if (status == SUMI_OK)
         status = sumi_file_write(target, header.data, header.size, err);
-    for (size_t k = 0; k < sizeof sizes_in_order / sizeof sizes_in_order[0]; k++)
+    for (size_t k = 0; k < SIZE_COUNT; k++)
         for (size_t i = 0; i < file->count && status == SUMI_OK; i++)
             if (sumi_dtype_size(file->tensors[i].dtype) == sizes_in_order[k])
                 status =

@@ -114,7 +114,7 @@ static void test_round_trip(void **state)
     json_decref(json);
     sumi_error err = {""};
     expect_error("NULL", sumi_json_write("f", NULL, &err), &err, SUMI_EINVAL,
-                 "f: a value that JSON cannot say");
+                 "f: there is no value to write");
 }
 
 int main(void)

@@ -287,10 +287,10 @@ static void test_metadata_checks(void **state)
     sumi_tensor_file file = {.metadata = pairs, .metadata_count = 2};
     sumi_error err = {""};
     expect_error("twice", sumi_safetensors_write("f", &file, &err), &err, SUMI_EINVAL,
-                 "f: metadata \"k\" is not UTF-8, or occurs twice");
+                 "f: metadata \"k\" occurs twice");
     pairs[1] = (sumi_file_pair){value, bad};
     expect_error("bytes", sumi_safetensors_write("f", &file, &err), &err, SUMI_EINVAL,
-                 "f: metadata \"v\" is not UTF-8, or occurs twice");
+                 "f: metadata \"v\" is not UTF-8");
 }
 
 static void test_every_truncation_is_refused(void **state)
