@@ -1,0 +1,49 @@
+#!/bin/sh
+# Checks who includes whom: a layer includes itself and the layers before it, the command line
+# sees the public header and a few layers' own, and examples see the public header alone.
+# Argument: the source tree.
+set -eu
+cd "$1"
+
+# awk gets lines "file:#include ...", prints the forbidden ones.
+forbidden() {
+    grep -rn '^ *# *include *"' --include='*.[ch]' src examples | awk -F: '
+    BEGIN {
+        count = split("base kernels graph io models diffusion data train eval", names, " ")
+        for (i = 1; i <= count; i++)
+            rank[names[i]] = i
+        split("base io data eval cli", words, " ")
+        for (i in words)
+            cli[words[i]] = 1
+    }
+    {
+        split($1, path, "/")
+        match($3, /"[^"]*"/)
+        header = substr($3, RSTART + 1, RLENGTH - 2)
+        to = header
+        sub(/\/.*/, "", to)
+        if (header == "sumi.h")
+            next
+        from = path[2]
+        if (path[1] == "examples")
+            bad = 1
+        else if (from == "sumi.c")
+            bad = !(to in rank)
+        else if (header !~ /\//) # beside the file itself
+            bad = from != "cli" && !(from in rank)
+        else if (from == "cli")
+            bad = !(to in cli)
+        else
+            bad = !(from in rank) || !(to in rank) || rank[to] > rank[from]
+        if (bad)
+            print $1 ":" $2 ": may not include " header
+    }'
+}
+
+found=$(forbidden)
+if [ -n "$found" ]; then
+    echo "$found"
+    exit 1
+fi
+# A check that sees nothing would pass, too.
+[ "$(grep -rc '^#include "' src/train/train.h | cut -d: -f2)" -ge 1 ]

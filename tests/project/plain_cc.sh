@@ -1,0 +1,19 @@
+#!/bin/sh
+# Builds the program with one line of cc, without CMake, and uses it. Only the generic kernels are
+# in it, as no file gets flags of its own.
+# Arguments: the source tree, the compiler, the version.
+set -eu
+
+source=$1 cc=$2 version=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$source"
+$cc -std=gnu17 -O1 -Iinclude -Isrc src/*.c src/*/*.c \
+    -lz -lpng -lturbojpeg -ljansson -lm -lpthread -o "$work/sumi"
+cd "$work"
+unset SUMI_ISA
+[ "$(./sumi version)" = "sumi $version" ]
+./sumi train shapes --base-channels 8 --batch 4 --steps 2 --grid 0 --out run --quiet
+./sumi sample run -n 1 --size 16x16 --solver ddim --steps 2 --out x.png --quiet
+[ -s x.png ]
+./sumi bench sample --size 16x16 --batch 1 --steps 1 | grep -q generic
