@@ -334,6 +334,36 @@ typedef struct {
 SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
                                  const sumi_sample_config *config, float *out, size_t out_floats);
 
+/* ---- Measuring ------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t size;
+    bool training; /* a step's forward, loss and backward; else predictions in eval mode */
+    int n, height, width;
+    int runs; /* that are timed, after two that are not */
+} sumi_profile_config;
+#define SUMI_PROFILE_CONFIG_INIT                                                                   \
+    {                                                                                              \
+        sizeof(sumi_profile_config), true, 128, 28, 28, 8                                          \
+    }
+
+typedef struct {
+    char op[16];    /* "conv", "norm", "max_pool", ... */
+    char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
+    bool backward;
+    double time_ms; /* median of the runs */
+    double gflop;   /* of the direct algorithm, for all n images; backward: both gradients */
+} sumi_profile_entry;
+
+/* Times each operation of a network on random images; the model is not changed. entries has room
+ * for capacity; *count receives how many there are, in the order in which they run, and SUMI_ESHAPE
+ * tells that there was too little room. */
+SUMI_API sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
+                                  const sumi_profile_config *config, sumi_profile_entry *entries,
+                                  int capacity, int *count);
+/* Multiply-adds in registers on every thread, in GFLOP/s: what the machine could do at best. */
+SUMI_API sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops);
+
 #ifdef __cplusplus
 }
 #endif

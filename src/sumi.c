@@ -10,7 +10,7 @@
 
 #include "train/train.h"
 
-enum { THREADS_MAX = 1024, PREDICT_BATCH = 16 };
+enum { PREDICT_BATCH = 16 };
 
 struct sumi_context {
     sumi_runtime runtime;
@@ -33,8 +33,8 @@ sumi_status sumi_context_create(int threads, sumi_context **out)
     err->text[0] = '\0';
     if (!out)
         return sumi_fail(err, SUMI_EINVAL, "sumi_context_create: out is NULL");
-    if (threads < 0 || threads > THREADS_MAX)
-        return sumi_fail(err, SUMI_EINVAL, "threads must be 0 to %d, found %d", THREADS_MAX,
+    if (threads < 0 || threads > SUMI_THREADS_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "threads must be 0 to %d, found %d", SUMI_THREADS_MAX,
                          threads);
     sumi_context *ctx = sumi_calloc(1, sizeof *ctx);
     if (!ctx)
@@ -432,4 +432,32 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
         return status;
     status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
     return leave_long_call(ctx, status);
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------- */
+
+sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
+                         const sumi_profile_config *config, sumi_profile_entry *entries,
+                         int capacity, int *count)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!model || !count || (!entries && capacity > 0))
+        return missing(ctx, "sumi_profile", !model ? "model" : !count ? "count" : "entries");
+    sumi_profile_config full = SUMI_PROFILE_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_profile_config", config, &full, sizeof full);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
+    return leave_long_call(ctx, status);
+}
+
+sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!gflops)
+        return missing(ctx, "sumi_measure_peak", "gflops");
+    *gflops = sumi_peak_run(&ctx->runtime);
+    return SUMI_OK;
 }

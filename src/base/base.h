@@ -91,6 +91,8 @@ uint32_t sumi_random_below(const sumi_random *at, uint64_t i, uint32_t bound);
 
 typedef struct sumi_pool sumi_pool;
 
+enum { SUMI_THREADS_MAX = 1024 };
+
 /* Work on one chunk: chunk in [0, count), thread in [0, threads). */
 typedef void (*sumi_task_fn)(void *arg, int64_t chunk, int thread);
 

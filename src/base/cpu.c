@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define MAX_COUNT 1024
-
 #ifdef __linux__
 /* A number from a one-line file; -1 where there is none ("max"). */
 static long long read_number(const char *path)
@@ -44,7 +42,7 @@ static long quota_cores(void)
     if (quota <= 0 || period <= 0)
         return 0;
     long long cores = (quota - 1) / period + 1;
-    return cores < MAX_COUNT ? (long)cores : MAX_COUNT;
+    return cores < SUMI_THREADS_MAX ? (long)cores : SUMI_THREADS_MAX;
 }
 #endif
 
@@ -63,5 +61,5 @@ int sumi_cpu_count(void)
     if (quota > 0 && quota < count)
         count = quota;
 #endif
-    return count < 1 ? 1 : count > MAX_COUNT ? MAX_COUNT : (int)count;
+    return count < 1 ? 1 : count > SUMI_THREADS_MAX ? SUMI_THREADS_MAX : (int)count;
 }

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_THREADS 1024
 #define MIN_STACK ((size_t)2 << 20)
 #define SPIN_SECONDS 200e-6 /* some four times what waking a thread takes */
 
@@ -203,9 +202,9 @@ static int start_workers(sumi_pool *pool, int threads)
 
 sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err)
 {
-    if (threads < 0 || threads > MAX_THREADS)
+    if (threads < 0 || threads > SUMI_THREADS_MAX)
         return sumi_fail(err, SUMI_EINVAL, "threads is %d, expected 1..%d, or 0 for every core",
-                         threads, MAX_THREADS);
+                         threads, SUMI_THREADS_MAX);
     int cores = sumi_cpu_count();
     threads = threads ? threads : cores;
     size_t bytes = (sizeof(sumi_pool) + (size_t)threads * sizeof(worker) + 63) / 64 * 64;

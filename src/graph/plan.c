@@ -330,10 +330,20 @@ size_t sumi_network_bytes(const sumi_network *net)
     return net->arena_floats * sizeof(float);
 }
 
+double sumi_node_macs(const sumi_network *net, int node)
+{
+    return net->graph->nodes[node].op->cost(net, node);
+}
+
 double sumi_network_macs(const sumi_network *net)
 {
     double macs = 0;
     for (int i = 0; i < net->graph->node_count; i++)
-        macs += net->graph->nodes[i].op->cost(net, i);
+        macs += sumi_node_macs(net, i);
     return macs;
+}
+
+const char *sumi_node_name(const sumi_graph *graph, int node)
+{
+    return graph->nodes[node].op->name;
 }

@@ -118,4 +118,20 @@ static bool all_finite(const float *x, size_t count)
     return true;
 }
 
+/* Twelve chains hide the latency of the multiply-add on every CPU that has two such units. */
+static double burn(int64_t rounds, float factor, float *sink)
+{
+    enum { CHAINS = 12 };
+    vf chain[CHAINS], f = v_splat(factor), sum = v_zero();
+    for (int i = 0; i < CHAINS; i++)
+        chain[i] = v_splat((float)i);
+    for (int64_t round = 0; round < rounds; round++)
+        for (int i = 0; i < CHAINS; i++)
+            chain[i] = v_fma(chain[i], f, f);
+    for (int i = 0; i < CHAINS; i++)
+        sum = sum + chain[i];
+    *sink = v_sum(sum);
+    return (double)rounds * CHAINS * VW * 2;
+}
+
 #endif

@@ -30,4 +30,5 @@ static const sumi_kernels table = {
     .axpby = axpby,
     .squared_error = squared_error,
     .all_finite = all_finite,
+    .burn = burn,
 };

@@ -200,6 +200,9 @@ typedef struct {
                             size_t count);
     /* True where every number is finite. */
     bool (*all_finite)(const float *x, size_t count);
+    /* Independent multiply-adds in registers, rounds times; returns how many floating-point
+     * operations that was. sink receives one float, so that nothing is optimised away. */
+    double (*burn)(int64_t rounds, float factor, float *sink);
 } sumi_kernels;
 
 /* The best table that this CPU can run, or the one that `name` asks for; NULL where there is no

@@ -144,3 +144,35 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
     bench_free(&b);
     return status;
 }
+
+/* ---- Peak ------------------------------------------------------------------------------------ */
+
+enum { BURN_ROUNDS = 2000000, BURN_TRIES = 5 };
+
+typedef struct {
+    const sumi_kernels *kernels;
+    double operations[SUMI_THREADS_MAX];
+    float sink[SUMI_THREADS_MAX];
+} burn_job;
+
+static void burn_task(void *arg, int64_t chunk, int thread)
+{
+    burn_job *job = arg;
+    (void)chunk;
+    job->operations[thread] = job->kernels->burn(BURN_ROUNDS, 0.5f, &job->sink[thread]);
+}
+
+double sumi_peak_run(sumi_runtime *runtime)
+{
+    burn_job job = {.kernels = runtime->kernels};
+    double best = 0;
+    for (int i = 0; i < BURN_TRIES; i++) {
+        double begin = sumi_time_now(), operations = 0;
+        sumi_parallel_all(runtime->pool, burn_task, &job);
+        double seconds = sumi_time_now() - begin;
+        for (int thread = 0; thread < sumi_pool_threads(runtime->pool); thread++)
+            operations += job.operations[thread];
+        best = operations / seconds > best ? operations / seconds : best;
+    }
+    return best * 1e-9;
+}

@@ -98,4 +98,13 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
                             const sumi_sample_config *config, float *out, size_t out_floats,
                             sumi_error *err);
 
+/* ---- Measuring (profile.c) -------------------------------------------------------------------- */
+
+/* The body of sumi_profile; on SUMI_OK and SUMI_ESHAPE *count is set. */
+sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
+                             const sumi_profile_config *config, sumi_profile_entry *entries,
+                             int capacity, int *count, sumi_error *err);
+/* The body of sumi_measure_peak. */
+double sumi_peak_run(sumi_runtime *runtime);
+
 #endif
