@@ -96,8 +96,12 @@ static inline void test_source(sumi_source *s, int n, int pixels, int c, int bit
     bool gradient = (bits & IS_GRADIENT) != 0;
     *s = (sumi_source){.c = c, .coef_stride = rows > 1 ? row : 0};
     s->act = (bits & HAS_RELU) != 0 ? SUMI_ACT_RELU : SUMI_ACT_NONE;
-    if (!gradient || (bits & (HAS_RELU | HAS_NORM)) != 0)
-        s->r = test_floats(count, seed);
+    if (!gradient || (bits & (HAS_RELU | HAS_NORM)) != 0) {
+        float *r = test_floats(count, seed);
+        for (size_t i = 0; i < count; i += 7)
+            r[i] = 0.0f; /* the gradient of ReLU at 0 is 0 */
+        s->r = r;
+    }
     if (gradient)
         s->g = test_floats(count, seed + 1);
     if ((bits & HAS_AFFINE) != 0) {
