@@ -1,6 +1,6 @@
 /*
- * .pth behind its CRC: the input is the pickle of a right archive that has two storages of 24 bytes,
- * so that mutations reach shapes, strides and offsets.
+ * .pth behind its CRC: the input is the pickle of a right archive that has two storages of 24
+ * bytes, so that mutations reach shapes, strides and offsets.
  */
 #include <zlib.h>
 
