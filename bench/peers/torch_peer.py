@@ -1,0 +1,41 @@
+"""PyTorch as a peer: the tutorial's training step, or one network evaluation of a sampling step."""
+
+import torch
+
+from peer import arguments, serve
+from torch_seed import Diffuser, UNetWithTime, train_step
+
+VARIANTS = ["eager", "channels_last", "compile", "channels_last_compile"]
+
+
+def main():
+    args = arguments(VARIANTS)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    model = UNetWithTime()
+    if "channels_last" in args.variant:
+        model = model.to(memory_format=torch.channels_last)
+    run = torch.compile(model) if "compile" in args.variant else model
+    shape = (args.batch, 1, args.height, args.width)
+    images = torch.rand(shape)
+
+    if args.what == "train":
+        diffuser = Diffuser()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        def step():
+            t = torch.randint(1, diffuser.timesteps + 1, (args.batch,))
+            return train_step(run, diffuser, optimizer, images, t, torch.randn(shape))
+
+    else:
+        model.eval()
+        t = torch.arange(args.batch) * 999 // args.batch + 1
+
+        @torch.no_grad()
+        def step():
+            return run(images, t)
+
+    serve(step, torch.__version__)
+
+
+main()
