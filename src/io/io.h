@@ -157,7 +157,8 @@ sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_
 sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
                             sumi_error *err);
 sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err);
-/* Atomic, indented by two spaces, keys in insertion order, a final line break. */
+/* Atomic, indented by two spaces, keys in insertion order, numbers as short as they can be, a final
+ * line break. */
 sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err);
 /* Typed, range-checked members; SUMI_EFORMAT names path, key, expected and found. */
 sumi_status sumi_json_int(const char *path, const json_t *object, const char *key, int64_t low,

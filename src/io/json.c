@@ -8,7 +8,7 @@
 
 #include "io/internal.h"
 
-enum { JSON_BYTES_MAX = 16 << 20 };
+enum { JSON_BYTES_MAX = 16 << 20, REAL_DIGITS_MAX = 17 };
 
 sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
                            const char *where, size_t size)
@@ -59,12 +59,30 @@ void sumi_text_json(sumi_text *text, const json_t *json, size_t flags)
     text->failed |= json_dump_callback(json, add_text, text, flags) != 0;
 }
 
+/* Whether the text reads back as the very same numbers. */
+static bool says_the_same(const sumi_text *text, const json_t *json)
+{
+    json_t *back = json_loadb(text->data, text->size, JSON_DECODE_ANY, NULL);
+    bool same = json_equal(back, json);
+    json_decref(back);
+    return same;
+}
+
+/* Seventeen digits give every double back, but make 0.3 a 0.29999999999999999: as few are written
+ * as the file's numbers need. */
 sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err)
 {
     sumi_text text = {0};
     if (!json)
         return sumi_fail(err, SUMI_EINVAL, "%s: there is no value to write", path);
-    sumi_text_json(&text, json, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
+    for (size_t digits = 15; digits <= REAL_DIGITS_MAX; digits++) {
+        text.size = 0;
+        sumi_text_json(&text, json,
+                       JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY |
+                           JSON_REAL_PRECISION(digits));
+        if (text.failed || (digits < REAL_DIGITS_MAX && says_the_same(&text, json)))
+            break;
+    }
     sumi_text_puts(&text, "\n");
     sumi_status status = text.failed ? sumi_fail_memory(err, path, text.size)
                                      : sumi_file_save(path, text.data, text.size, err);

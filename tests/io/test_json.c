@@ -117,12 +117,44 @@ static void test_round_trip(void **state)
                  "f: there is no value to write");
 }
 
+/* Numbers are as short as can be, and still the same to the last bit. */
+static void test_reals(void **state)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {0.3, "[\n  0.3\n]\n"},
+        {0.0003, "[\n  0.0003\n]\n"},
+        {1, "[\n  1.0\n]\n"},
+        {1e-30, "[\n  1e-30\n]\n"},
+        {0.1 + 0.2, "[\n  0.30000000000000004\n]\n"},
+        {5e-324, "[\n  4.94065645841247e-324\n]\n"},
+        {1.7976931348623157e308, "[\n  1.7976931348623157e308\n]\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *path = temp_path(*state, "a.json");
+        json_t *json = json_pack("[f]", cases[i].value), *back;
+        blob b = {0};
+        assert_non_null(json);
+        assert_int_equal(sumi_json_write(path, json, NULL), SUMI_OK);
+        assert_int_equal(sumi_file_read(path, 4096, &b.data, &b.size, NULL), SUMI_OK);
+        assert_string_equal((char *)b.data, cases[i].text);
+        assert_int_equal(sumi_json_read(path, &back, NULL), SUMI_OK);
+        assert_true(json_real_value(json_array_get(back, 0)) == cases[i].value);
+        json_decref(back);
+        json_decref(json);
+        blob_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_members),
         cmocka_unit_test_setup_teardown(test_round_trip, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_reals, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
