@@ -30,7 +30,7 @@ static inline void fuzz_touch(const void *data, size_t size)
 /* A malloc'ed copy, exactly as long as the data. */
 static inline uint8_t *fuzz_copy(const uint8_t *data, size_t size)
 {
-    uint8_t *copy = malloc(size ? size : 1);
+    uint8_t *copy = calloc(size ? size : 1, 1);
     fuzz_check(copy != NULL, "memory");
     if (size)
         memcpy(copy, data, size);
