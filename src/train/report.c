@@ -18,29 +18,44 @@
 
 /* ---- The plot -------------------------------------------------------------------------------- */
 
+/* The epochs as points; *x and *y as sumi_run_step_losses. */
+static sumi_status epoch_losses(const sumi_run_dir *dir, double **x, double **y, size_t *count,
+                                sumi_error *err)
+{
+    *count = dir->epoch_count;
+    *x = sumi_calloc(2 * *count, sizeof **x);
+    if (!*x)
+        return sumi_fail_memory(err, "the loss plot", 2 * *count * sizeof **x);
+    *y = *x + *count;
+    for (size_t i = 0; i < *count; i++) {
+        (*x)[i] = (double)dir->epochs[i].epoch;
+        (*y)[i] = dir->epochs[i].loss;
+    }
+    return SUMI_OK;
+}
+
+/* The tutorial's plot: the mean loss of each epoch. Within the first there is none yet: the losses
+ * of its steps are shown. */
 static sumi_status write_plot(const sumi_run_dir *dir, sumi_error *err)
 {
     char path[PATH_MAX], *svg = NULL;
-    size_t size, count = dir->epoch_count;
+    size_t size, count = 0;
+    double *x = NULL, *y = NULL;
     sumi_status status = sumi_run_file(dir, "loss.svg", path, err);
-    if (status != SUMI_OK || count == 0)
-        return status;
-    double *x = sumi_calloc(2 * count, sizeof *x), *y = x ? x + count : NULL;
-    if (!x)
-        return sumi_fail_memory(err, path, 2 * count * sizeof *x);
-    for (size_t i = 0; i < count; i++) {
-        x[i] = (double)dir->epochs[i].epoch;
-        y[i] = dir->epochs[i].loss;
-    }
-    sumi_plot_series series = {.x = x, .y = y, .count = count};
-    sumi_plot plot = {.title = "Training loss",
-                      .x_label = "Epoch",
-                      .y_label = "Loss",
-                      .series = &series,
-                      .series_count = 1};
-    status = sumi_plot_svg(&plot, &svg, &size, err);
     if (status == SUMI_OK)
-        status = sumi_file_save(path, svg, size, err);
+        status = dir->epoch_count > 0 ? epoch_losses(dir, &x, &y, &count, err)
+                                      : sumi_run_step_losses(dir, &x, &y, &count, err);
+    if (status == SUMI_OK && count > 0) {
+        sumi_plot_series series = {.x = x, .y = y, .count = count};
+        sumi_plot plot = {.title = dir->epoch_count > 0 ? "Training loss" : "Loss of each step",
+                          .x_label = "Epoch",
+                          .y_label = "Loss",
+                          .series = &series,
+                          .series_count = 1};
+        status = sumi_plot_svg(&plot, &svg, &size, err);
+        if (status == SUMI_OK)
+            status = sumi_file_save(path, svg, size, err);
+    }
     free(svg);
     free(x);
     return status;
@@ -198,9 +213,9 @@ static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, boo
 static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, bool running,
                      json_t *config, json_t *env)
 {
-    char folder[PATH_MAX];
+    char folder[PATH_MAX], plot[PATH_MAX];
     put_head(page, dir, state, running);
-    if (dir->epoch_count > 0)
+    if (sumi_run_file(dir, "loss.svg", plot, NULL) == SUMI_OK && sumi_is_file(plot))
         fputs("<h2>Loss</h2>\n<img class=\"plot\" src=\"loss.svg\" alt=\"loss by epoch\">\n", page);
     if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
         put_grids(page, folder);

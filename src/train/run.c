@@ -449,6 +449,7 @@ static sumi_status open_dir(train_run *run)
     sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
     if (status != SUMI_OK)
         return status;
+    run->dir->steps_per_epoch = run->per_epoch;
     sumi_data_hash(run->set, hash);
     if (config->resume)
         status = resume(run, hash);
@@ -462,6 +463,8 @@ static sumi_status open_dir(train_run *run)
         status = sumi_run_write_env(run->dir, run->trainer->runtime, run->err);
     if (status == SUMI_OK && !config->resume)
         status = describe_run(run, hash);
+    if (status == SUMI_OK && !config->resume)
+        status = sumi_run_begin_metrics(run->dir, run->err);
     return status == SUMI_OK ? report(run, "training", true) : status;
 }
 

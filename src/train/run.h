@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
     char path[PATH_MAX];
     int lock; /* descriptor of run.lock, -1 where it is not held */
+    int64_t steps_per_epoch;
     /* Lines for metrics.jsonl that are not written yet. */
     char metrics[8192];
     size_t metrics_used;
@@ -55,8 +56,14 @@ sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *f
 /* Adds a line to metrics.jsonl, in memory; it is written about once a second. */
 sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err);
 sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
+/* Begins metrics.csv with the names of its columns. */
+sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err);
 /* Adds an epoch to metrics.csv and the list. */
 sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err);
+/* The losses of the steps so far, from metrics.jsonl, as points over fractions of an epoch: *x and
+ * *y are [*count], both in one block that free(*x) releases. */
+sumi_status sumi_run_step_losses(const sumi_run_dir *dir, double **x, double **y, size_t *count,
+                                 sumi_error *err);
 /* Cuts off what metrics.jsonl and metrics.csv say about later steps and epochs than these, and
  * reads the epochs that are left. */
 sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, sumi_error *err);

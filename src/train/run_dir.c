@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #define FLUSH_SECONDS 1.0
-static const char csv_head[] = "epoch,loss,step,seconds\n";
 
 sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX],
                           sumi_error *err)
@@ -231,14 +230,19 @@ static sumi_status remember(sumi_run_dir *dir, const sumi_epoch_record *record, 
 sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err)
 {
     char line[200], loss[SUMI_NUMBER_MAX], seconds[SUMI_NUMBER_MAX];
-    bool first = dir->epoch_count == 0;
     sumi_status status = remember(dir, record, err);
     if (status != SUMI_OK)
         return status;
-    int n = snprintf(line, sizeof line, "%s%" PRId64 ",%s,%" PRId64 ",%s\n", first ? csv_head : "",
-                     record->epoch, sumi_run_number(loss, record->loss, 9), record->step,
+    int n = snprintf(line, sizeof line, "%" PRId64 ",%s,%" PRId64 ",%s\n", record->epoch,
+                     sumi_run_number(loss, record->loss, 9), record->step,
                      sumi_run_number(seconds, record->seconds, 7));
     return append(dir, "metrics.csv", line, (size_t)n, err);
+}
+
+sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err)
+{
+    static const char head[] = "epoch,loss,step,seconds\n";
+    return append(dir, "metrics.csv", head, sizeof head - 1, err);
 }
 
 /* Reads a line of metrics.csv; a line that is none is not an epoch. */
@@ -281,6 +285,47 @@ static sumi_status cut(sumi_run_dir *dir, const char *name, int64_t last, bool e
         status = sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
     free(line);
     fclose(file);
+    return status;
+}
+
+/* The number behind a key of a line of metrics.jsonl. */
+static bool find_number(const char *line, const char *key, double *out)
+{
+    const char *at = strstr(line, key);
+    if (!at)
+        return false;
+    at += strlen(key);
+    return parse_number(&at, ",}", out);
+}
+
+sumi_status sumi_run_step_losses(const sumi_run_dir *dir, double **x, double **y, size_t *count,
+                                 sumi_error *err)
+{
+    char path[PATH_MAX], *line = NULL;
+    size_t capacity = 0, lines = 0;
+    sumi_status status = sumi_run_file(dir, "metrics.jsonl", path, err);
+    FILE *file = status == SUMI_OK ? fopen(path, "r") : NULL;
+    double *points = NULL, step, loss;
+    *count = 0;
+    *x = *y = NULL;
+    if (!file)
+        return status;
+    while (getline(&line, &capacity, file) > 0)
+        lines++;
+    rewind(file);
+    points = sumi_calloc(2 * lines, sizeof *points);
+    if (!points)
+        status = sumi_fail_memory(err, path, 2 * lines * sizeof *points);
+    while (status == SUMI_OK && *count < lines && getline(&line, &capacity, file) > 0) {
+        if (!find_number(line, "\"step\": ", &step) || !find_number(line, "\"loss\": ", &loss))
+            continue;
+        points[*count] = step / (double)dir->steps_per_epoch;
+        points[lines + (*count)++] = loss;
+    }
+    free(line);
+    fclose(file);
+    *x = points;
+    *y = points ? points + lines : NULL;
     return status;
 }
 

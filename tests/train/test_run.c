@@ -473,6 +473,7 @@ static void test_limits(void **state)
     assert_int_equal(f.model->info.steps, 4);
     assert_true(has(&f, "samples/epoch_000.png") && has(&f, "samples/step_00000004.png"));
     assert_true(has(&f, "model.pth"));
+    assert_contains(&f, "loss.svg", "Training loss");
     go_on(&f);
     f.config.steps = 0;
     f.config.epochs = 0;
@@ -492,6 +493,22 @@ static void test_limits(void **state)
     f.config.grid = 4;
     f.config.minutes = NAN;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    close_fixture(&f);
+}
+
+/* A run that ends within its first epoch still shows a curve. */
+static void test_a_plot_before_the_first_epoch(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    f.config.steps = 2;
+    assert_ok(run(&f, NULL));
+    assert_contains(&f, "loss.svg", "Loss of each step");
+    assert_contains(&f, "index.html", "src=\"loss.svg\"");
+    char *csv = read_text(&f, "metrics.csv");
+    assert_string_equal(csv, "epoch,loss,step,seconds\n");
+    free(csv);
     close_fixture(&f);
 }
 
@@ -575,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_a_locked_run_is_refused),
         cmocka_unit_test(test_other_data_or_batch_is_refused),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_a_plot_before_the_first_epoch),
         cmocka_unit_test(test_without_a_directory),
         cmocka_unit_test(test_data_that_do_not_fit),
         cmocka_unit_test(test_a_failing_step_saves_what_is_good),
