@@ -1,7 +1,7 @@
 /*
  * sumi bench train | sample: how fast this machine is, as one number that can be repeated.
  */
-#include "cli.h"
+#include "profile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,10 +95,11 @@ static int print_result(const sumi_cli *cli, bench *b)
     const char *isa = sumi_context_isa(cli->ctx);
     int threads = sumi_context_threads(cli->ctx);
     if (cli->json) {
-        char size[32];
-        snprintf(size, sizeof size, "%dx%d", b->height, b->width);
+        char text[32];
+        snprintf(text, sizeof text, "%dx%d", b->height, b->width);
+        json_t *size = b->height == b->width ? json_integer(b->height) : json_string(text);
         return sumi_cli_result(
-            cli, json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
+            cli, json_pack("{s:s, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
                            b->what, "isa", isa, "threads", threads, "size", size, "batch", b->batch,
                            "steps", b->steps, "ms", 1e3 * median, "min_ms", 1e3 * b->times_s[0],
                            "images_per_s", rate, "version", sumi_version(), "cpu", cpu));
@@ -108,6 +109,28 @@ static int print_result(const sumi_cli *cli, bench *b)
            b->what, rate, 1e3 * median, 1e3 * b->times_s[0], b->steps, b->batch, b->height,
            b->width, isa, threads, threads == 1 ? "" : "s", cpu);
     return 0;
+}
+
+/* The timing itself, or the profile where that is asked for. */
+static int measure(sumi_cli *cli, bench *b, bool train)
+{
+    if (sumi_option_flag(&cli->options, "profile")) {
+        sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
+        profile.training = train;
+        profile.n = b->batch;
+        profile.height = b->height;
+        profile.width = b->width;
+        profile.runs = b->steps;
+        return sumi_cli_profile(cli, b->model, &profile, sumi_option_text(&cli->options, "svg"));
+    }
+    sumi_signals_watch(cli->signals, cli->ctx, NULL);
+    sumi_status status = run_steps(cli, b);
+    sumi_signals_watch(cli->signals, NULL, NULL);
+    if (status == SUMI_OK)
+        return print_result(cli, b);
+    return sumi_signals_seen(cli->signals)
+               ? sumi_cli_fail(cli, SUMI_CANCELLED, "the timing was stopped")
+               : sumi_cli_fail_context(cli, status);
 }
 
 static int run_bench(sumi_cli *cli, const char *what, bool train)
@@ -130,17 +153,7 @@ static int run_bench(sumi_cli *cli, const char *what, bool train)
     sumi_status status = sumi_model_create(cli->ctx, &model, &b.model);
     if (status == SUMI_OK && train)
         status = sumi_trainer_create(cli->ctx, b.model, &config, &b.trainer);
-    if (status == SUMI_OK) {
-        sumi_signals_watch(cli->signals, cli->ctx, NULL);
-        status = run_steps(cli, &b);
-        sumi_signals_watch(cli->signals, NULL, NULL);
-    }
-    if (status == SUMI_OK)
-        code = print_result(cli, &b);
-    else
-        code = sumi_signals_seen(cli->signals)
-                   ? sumi_cli_fail(cli, SUMI_CANCELLED, "the timing was stopped")
-                   : sumi_cli_fail_context(cli, status);
+    code = status == SUMI_OK ? measure(cli, &b, train) : sumi_cli_fail_context(cli, status);
 done:
     sumi_trainer_free(b.trainer);
     sumi_model_free(b.model);

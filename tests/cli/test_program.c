@@ -323,6 +323,31 @@ static void test_bench(void **state)
     assert_failed_run(*state, "bench sample --size 7 --steps 1", 10 + SUMI_ESHAPE, "7");
 }
 
+/* Every layer's forward and backward is there, with its share of a peak that was measured. */
+static void test_bench_profile(void **state)
+{
+    json_t *result = run_json(
+        *state, "bench train --size 8 --batch 2 --steps 2 --profile --svg @profile.svg --json");
+    json_t *ops = json_object_get(result, "ops"), *op;
+    size_t i;
+    double ms = 0, gflop = 0;
+    int convolutions = 0;
+    json_array_foreach(ops, i, op)
+    {
+        ms += json_number_value(json_object_get(op, "ms"));
+        gflop += json_number_value(json_object_get(op, "gflop"));
+        convolutions += strcmp(json_string_value(json_object_get(op, "op")), "conv") == 0;
+    }
+    assert_int_equal(convolutions, 2 * 11);
+    double all_ms = json_number_value(json_object_get(result, "ms"));
+    assert_true(ms > 0.999 * all_ms && ms < 1.001 * all_ms);
+    assert_true(gflop > 0 && json_number_value(json_object_get(result, "peak_gflops")) > 0);
+    json_decref(result);
+    char *text = program_read(*state, "profile.svg");
+    assert_non_null(strstr(text, "up_conv1.conv.0"));
+    free(text);
+}
+
 /* ---- Signals --------------------------------------------------------------------------------- */
 
 static void test_interrupted_training_is_saved(void **state)
@@ -421,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_predict_refuses),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_bench_profile),
         cmocka_unit_test(test_interrupted_training_is_saved),
         cmocka_unit_test(test_twice_interrupted_training),
         cmocka_unit_test(test_interrupted_sampling_writes_nothing),
