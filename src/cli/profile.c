@@ -111,7 +111,7 @@ static sumi_status write_svg(const profile *p, const char *path, sumi_error *err
     return status;
 }
 
-/* ---- The command ------------------------------------------------------------------------------ */
+/* ---- The command ----------------------------------------------------------------------------- */
 
 /* Drops what takes no time to speak of and computes nothing: backward of the embedding and such. */
 static int keep_what_counts(sumi_profile_entry *entries, int count)

@@ -23,7 +23,7 @@ enum { FORMAT = 1, FILES_MAX = 4 };
 static const char *const file_names[FILES_MAX] = {"model.safetensors", "ema.safetensors",
                                                   "optim.safetensors", "state.json"};
 
-/* ---- Paths ------------------------------------------------------------------------------------ */
+/* ---- Paths ----------------------------------------------------------------------------------- */
 
 typedef struct {
     char dir[PATH_MAX];    /* without a slash at its end */
@@ -80,7 +80,7 @@ static sumi_status sync_folder(const char *path, sumi_error *err)
                                     : SUMI_OK;
 }
 
-/* ---- Adam's state as tensors ------------------------------------------------------------------ */
+/* ---- Adam's state as tensors ----------------------------------------------------------------- */
 
 enum { OPTIM_NAME_MAX = SUMI_NAME_MAX + 16 };
 
@@ -167,7 +167,7 @@ static sumi_status read_optim(const sumi_params *params, const char *path, float
     return status;
 }
 
-/* ---- The manifest ----------------------------------------------------------------------------- */
+/* ---- The manifest ---------------------------------------------------------------------------- */
 
 static sumi_status hash_file(const char *path, int64_t *size, char hex[65], sumi_error *err)
 {
@@ -283,7 +283,7 @@ sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err)
     return check_files(dir, found, err);
 }
 
-/* ---- Saving ----------------------------------------------------------------------------------- */
+/* ---- Saving ---------------------------------------------------------------------------------- */
 
 static sumi_status write_state(const sumi_trainer *trainer, const json_t *run, const char *path,
                                sumi_error *err)
@@ -372,7 +372,7 @@ sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run,
     return status;
 }
 
-/* ---- Loading ---------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 static sumi_status check_same_model(const char *dir, const sumi_model *found,
                                     const sumi_model *expected, sumi_error *err)

@@ -16,7 +16,7 @@
 #include "diffusion/diffusion.h"
 #include "models/models.h"
 
-/* ---- The trainer (trainer.c) ------------------------------------------------------------------ */
+/* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */
@@ -79,7 +79,7 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
 /* SUMI_OK where every file is as the manifest says. */
 sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
 
-/* ---- Runs (run.c and its helpers; docs: run directory) ---------------------------------------- */
+/* ---- Runs (run.c and its helpers; docs: run directory) --------------------------------------- */
 
 /* The whole of `sumi train`; see sumi_train. */
 sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
@@ -91,14 +91,14 @@ bool sumi_is_run(const char *path);
  * over for the one before; notice (may be NULL) then says so, else its text is "". */
 sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
 
-/* ---- Sampling with a network (sample.c) ------------------------------------------------------- */
+/* ---- Sampling with a network (sample.c) ------------------------------------------------------ */
 
 /* The body of sumi_sample. */
 sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
                             const sumi_sample_config *config, float *out, size_t out_floats,
                             sumi_error *err);
 
-/* ---- Measuring (profile.c) -------------------------------------------------------------------- */
+/* ---- Measuring (profile.c) ------------------------------------------------------------------- */
 
 /* The body of sumi_profile; on SUMI_OK and SUMI_ESHAPE *count is set. */
 sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,

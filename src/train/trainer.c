@@ -14,7 +14,7 @@
 #define PIECE ((size_t)16384) /* floats of a parameter buffer that one task handles */
 #define BATCH_MAX 65536
 
-/* ---- Pieces of a flat buffer over all threads ------------------------------------------------- */
+/* ---- Pieces of a flat buffer over all threads ------------------------------------------------ */
 
 typedef struct {
     size_t begin, count;
@@ -31,7 +31,7 @@ static int64_t piece_count(size_t total)
     return (int64_t)((total + PIECE - 1) / PIECE);
 }
 
-/* ---- The parts of a step ---------------------------------------------------------------------- */
+/* ---- The parts of a step --------------------------------------------------------------------- */
 
 static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *batch,
                                sumi_error *err)
@@ -191,7 +191,7 @@ static void update(sumi_trainer *trainer)
     memcpy(average->counters, params->counters, params->counter_count * sizeof(int64_t));
 }
 
-/* ---- The step --------------------------------------------------------------------------------- */
+/* ---- The step -------------------------------------------------------------------------------- */
 
 sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                                 sumi_error *err)
@@ -243,7 +243,7 @@ void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out)
     sumi_param_export(&trainer->model->graph.params.items[index], trainer->gradients, out);
 }
 
-/* ---- Making and releasing --------------------------------------------------------------------- */
+/* ---- Making and releasing -------------------------------------------------------------------- */
 
 static sumi_status check_config(const sumi_model *model, const sumi_train_config *config,
                                 sumi_error *err)

@@ -278,7 +278,7 @@ static void test_save_refuses(void **state)
     assert_true(holds(temp_path(temp, name), "long"));
 }
 
-/* ---- Failing disks and missing rights: in a child process, whose exit status is the result ---- */
+/* ---- Failing disks and missing rights: in a child process, whose exit status is the result --- */
 
 static void run_child(temp_folder *temp, int (*body)(temp_folder *temp))
 {

@@ -26,7 +26,7 @@
 
 #include "base/base.h"
 
-/* ---- Allocations of the pool are counted: the linker sends them through here ------------------ */
+/* ---- Allocations of the pool are counted: the linker sends them through here ----------------- */
 
 #ifdef SUMI_TEST_WRAPS_MALLOC
 static atomic_int allocations;
