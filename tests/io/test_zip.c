@@ -67,8 +67,8 @@ static void test_name_limit(void **state)
     sumi_file_abort(file);
 }
 
-/* An edit: at the n-th occurrence of mark, plus offset, `size` bytes become `value` (little-endian),
- * or, where cut is set, that many bytes go away first. */
+/* An edit: at the n-th occurrence of mark, plus offset, `size` bytes become `value`
+ * (little-endian), or, where cut is set, that many bytes go away first. */
 typedef struct {
     const char *label;
     const uint8_t *mark;
