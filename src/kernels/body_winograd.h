@@ -26,27 +26,18 @@
 #define WINO_NR (2 * VW)
 #define WINO_PAD 16   /* floats added to rows and points, against cache sets hit in step */
 #define WINO_BLOCK 64 /* output channels that are multiplied, transformed and stored at a time */
-#define WINO_GROUP 32 /* input channels that are loaded and transformed at a time */
+#define WINO_GROUP 64 /* input channels that are loaded and transformed at a time */
 
-#if SUMI_VB == 64
-#define WINO_MR 12
-#define WINO_TILES 48
-#define WINO_WGRAD_TILES 128
-#define WINO_STRIP_FLOATS 8192
-#elif SUMI_VB == 32
-#define WINO_MR 6
+/* Measured. Tiles in a block: as few as keep V and M of the usual channels in L2 beside the weights
+ * that stream through it; more only share the weights among more tiles. */
 #define WINO_TILES 32
-#define WINO_WGRAD_TILES 112
-#define WINO_STRIP_FLOATS 6144
+#define WINO_WGRAD_TILES 48
+#define WINO_STRIP_FLOATS 8192 /* of a strip that is more than one tile row high */
+
+#if SUMI_VB == 64 || defined(__aarch64__)
+#define WINO_MR 12 /* rows of a micro-kernel: 24 of 32 registers are sums */
 #else
-#if defined(__aarch64__)
-#define WINO_MR 12
-#else
-#define WINO_MR 6
-#endif
-#define WINO_TILES 32
-#define WINO_WGRAD_TILES 112
-#define WINO_STRIP_FLOATS 6144
+#define WINO_MR 6 /* 12 of 16 */
 #endif
 
 /* ---- geometry -------------------------------------------------------------------------------- */
@@ -373,15 +364,26 @@ static void wino_input_image(const wino_grid *g, int image, int n, const wino_in
 
 /* ---- the 36 products ------------------------------------------------------------------------- */
 
-/* c[rows][NR] = a[rows][depth] * b[depth][NR], the sum over depth in order. */
+/* One vector pair of a row that is about to be written, to the first level. */
+INLINE void wino_expect(const float *row)
+{
+    __builtin_prefetch(row, 1, 3);
+    if (WINO_NR * sizeof(float) > 64)
+        __builtin_prefetch(row + VW, 1, 3);
+}
+
+/* c[rows][NR] = a[rows][depth] * b[depth][NR], the sum over depth in order. Meanwhile it fetches
+ * `depth` times `step` floats of what is multiplied next. */
 INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *b, int depth,
-                       float *c, size_t ldc)
+                       float *c, size_t ldc, const float *next, size_t step)
 {
     vf sum[WINO_MR][2];
     const float *a4 = a + 4 * lda, *a8 = a4 + 4 * lda;
     UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
         sum[i][0] = sum[i][1] = v_zero();
+        wino_expect(c + (size_t)i * ldc);
+    }
     for (int k = 0; k < depth; k++) {
         vf b0 = v_load(b), b1 = v_load(b + VW);
         UNROLL
@@ -392,6 +394,8 @@ INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *
             sum[i][1] = v_fma(x, b1, sum[i][1]);
         }
         b += WINO_NR;
+        __builtin_prefetch(next, 0, 2);
+        next += step;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -401,19 +405,22 @@ INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *
 }
 
 /* The same for any number of rows, cut evenly so that no group is so low that it waits for its own
- * sums. */
-static void wino_panel(int rows, const float *a, size_t lda, const float *b, int depth, float *c,
-                       size_t ldc)
+ * sums. next: the panel that comes after b. */
+static void wino_panel(int rows, const float *a, const wino_area *v, const float *b, int depth,
+                       float *c, const float *next)
 {
+    size_t lda = v->row, ldc = WINO_BLOCK + WINO_PAD;
     int groups = (rows + WINO_MR - 1) / WINO_MR;
     for (int g = 0; g < groups; g++) {
         int r0 = rows * g / groups, r1 = rows * (g + 1) / groups;
+        size_t step = (size_t)(WINO_NR / groups);
+        const float *ng = next + (size_t)(g * depth) * step;
         const float *ag = a + (size_t)r0 * lda;
         float *cg = c + (size_t)r0 * ldc;
         switch (r1 - r0) {
 #define WINO_CASE(n)                                                                               \
     case n:                                                                                        \
-        wino_micro(n, ag, lda, b, depth, cg, ldc);                                                 \
+        wino_micro(n, ag, lda, b, depth, cg, ldc, ng, step);                                       \
         break;
             WINO_CASE(1)
             WINO_CASE(2)
@@ -446,8 +453,14 @@ static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const win
         const float *a = v->base + (size_t)p * v->point + (size_t)lo * v->row;
         const float *b = packed + (size_t)(p * panels + k0 / WINO_NR) * panel;
         float *c = m->base + (size_t)p * m->point + (size_t)lo * m->row;
-        for (int k = 0; k < kn; k += WINO_NR, b += panel)
-            wino_panel(hi - lo, a, v->row, b, s->cin, c + k, m->row);
+        for (int k = 0; k < kn; k += WINO_NR, b += panel) {
+            const float *following = packed + (size_t)((p + 1) * panels + k0 / WINO_NR) * panel;
+            bool end = k + WINO_NR >= kn;
+            wino_panel(hi - lo, a, v, b, s->cin, c + k,
+                       !end                  ? b + panel
+                       : p + 1 < WINO_POINTS ? following
+                                             : b);
+        }
     }
 }
 

@@ -130,8 +130,10 @@ INLINE void wino_wgrad_micro(const int rows, const float *v, size_t ldv, const f
 {
     vf sum[WINO_MR][2];
     UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
         sum[i][0] = sum[i][1] = v_zero();
+        wino_expect(du + i * WINO_NR);
+    }
     for (int t = 0; t < depth; t++) {
         vf w0 = v_load(w), w1 = v_load(w + VW);
         UNROLL
@@ -206,9 +208,12 @@ static void wino_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *pa
                               float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    int cout = wino_round(s->cout, WINO_NR);
-    for (int n = n0; n < n1; n += s->images) {
-        int images = n1 - n < s->images ? n1 - n : s->images;
+    int cout = wino_round(s->cout, WINO_NR), count = n1 - n0;
+    int blocks = (count + s->images - 1) / s->images;
+    for (int b = 0; b < blocks; b++) {
+        /* Blocks of even size: a small one costs as much traffic to the partial as a large one. */
+        int n = n0 + (int)((int64_t)count * b / blocks);
+        int images = n0 + (int)((int64_t)count * (b + 1) / blocks) - n;
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = s->h - y0 < s->rows ? s->h - y0 : s->rows;
             wino_grid g = wino_grid_make(s->h, s->w, images, y0, rows);
