@@ -133,12 +133,26 @@ static int measure(sumi_cli *cli, bench *b, bool train)
                : sumi_cli_fail_context(cli, status);
 }
 
+static int check_usage(const sumi_cli *cli)
+{
+    const char *svg = sumi_option_text(&cli->options, "svg");
+    sumi_error err = {""};
+    if (svg == NULL)
+        return 0;
+    if (!sumi_option_flag(&cli->options, "profile"))
+        return sumi_cli_usage(cli, "--svg draws what --profile measures: give both");
+    sumi_status status = sumi_check_output(svg, &err);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+}
+
 static int run_bench(sumi_cli *cli, const char *what, bool train)
 {
     bench b = {.what = what};
     sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
     sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
-    int code = sumi_cli_open(cli);
+    int code = check_usage(cli);
+    if (code == 0)
+        code = sumi_cli_open(cli);
     if (code != 0)
         return code;
     b.steps = (int)sumi_option_int(&cli->options, "steps");

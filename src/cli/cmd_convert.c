@@ -30,8 +30,9 @@ int sumi_cmd_convert(sumi_cli *cli)
         return sumi_cli_fail_context(cli, status);
     sumi_cli_note(cli, "note", "wrote %d tensors to %s", info.tensors, to);
     if (cli->json)
-        return sumi_cli_result(cli, json_pack("{s:s, s:i, s:I}", "out", to, "tensors", info.tensors,
-                                              "parameters", (json_int_t)info.parameters));
+        return sumi_cli_result(cli,
+                               json_pack("{s:o, s:i, s:I}", "out", sumi_json_text(to), "tensors",
+                                         info.tensors, "parameters", (json_int_t)info.parameters));
     sumi_cli_note(cli, "next", "sumi sample %s --out x.png", to);
     return 0;
 }

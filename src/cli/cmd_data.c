@@ -18,9 +18,10 @@ int sumi_cmd_data_list(sumi_cli *cli)
     for (int i = 0; i < count && i < ENTRIES_MAX; i++) {
         const sumi_data_entry *e = &entries[i];
         if (cli->json)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "name", e->name,
-                                                  "description", e->description, "available",
-                                                  (int)e->available, "where", e->where));
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:b, s:o}", "name", e->name, "description",
+                                            e->description, "available", (int)e->available, "where",
+                                            sumi_json_text(e->where)));
         else
             printf("%-16s %s\n%-16s %s: %s\n", e->name, e->description, "",
                    e->available ? "here" : "not here", e->where);
@@ -92,16 +93,17 @@ static void class_name(const sumi_dataset *set, int label, char *out, size_t siz
 
 static int print_json(const sumi_cli *cli, const sumi_dataset *set, const measures *m)
 {
-    json_t *object = json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:f, s:f, s:s}", "name", set->name,
-                               "path", set->path, "count", (json_int_t)set->count, "height",
-                               set->height, "width", set->width, "channels", set->channels, "mean",
-                               m->mean, "deviation", m->deviation, "hash", m->hash);
+    json_t *object =
+        json_pack("{s:o, s:o, s:I, s:i, s:i, s:i, s:f, s:f, s:s}", "name",
+                  sumi_json_text(set->name), "path", sumi_json_text(set->path), "count",
+                  (json_int_t)set->count, "height", set->height, "width", set->width, "channels",
+                  set->channels, "mean", m->mean, "deviation", m->deviation, "hash", m->hash);
     json_t *classes = json_array();
     for (int i = 0; i < set->classes; i++) {
         char name[256];
         class_name(set, i, name, sizeof name);
-        json_array_append_new(
-            classes, json_pack("{s:s, s:I}", "name", name, "count", (json_int_t)m->classes[i]));
+        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", sumi_json_text(name),
+                                                 "count", (json_int_t)m->classes[i]));
     }
     json_object_set_new(object, "classes", classes);
     return sumi_cli_result(cli, object);
@@ -178,7 +180,8 @@ int sumi_cmd_data_preview(sumi_cli *cli)
     if (status != SUMI_OK)
         code = sumi_cli_fail(cli, status, err.text);
     else if (cli->json)
-        code = sumi_cli_result(cli, json_pack("{s:s, s:i}", "out", path, "count", pictures.n));
+        code = sumi_cli_result(
+            cli, json_pack("{s:o, s:i}", "out", sumi_json_text(path), "count", pictures.n));
     else
         sumi_cli_note(cli, "note", "drew %d images of %s to %s", pictures.n, set->name, path);
     sumi_data_free(set);

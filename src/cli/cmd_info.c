@@ -19,7 +19,7 @@ static void put(json_t *object, const char *key, json_t *value)
 
 static void put_text(json_t *object, const char *key, const char *value)
 {
-    put(object, key, json_string(value));
+    put(object, key, sumi_json_text(value));
 }
 
 static json_t *tensor_list(const sumi_tensor_file *file)

@@ -74,9 +74,9 @@ static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const 
     const char *const words[] = {s->run};
     sumi_format_duration(bar->elapsed_s, elapsed);
     if (cli->json) {
-        json_t *result =
-            json_pack("{s:s, s:I, s:I, s:f}", "run", s->run, "steps", (json_int_t)bar->steps,
-                      "epochs", (json_int_t)bar->epochs, "elapsed_s", bar->elapsed_s);
+        json_t *result = json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_text(s->run), "steps",
+                                   (json_int_t)bar->steps, "epochs", (json_int_t)bar->epochs,
+                                   "elapsed_s", bar->elapsed_s);
         if (result != NULL && bar->epochs > 0)
             json_object_set_new(result, "loss", json_real(bar->epoch_loss));
         return sumi_cli_result(cli, result);

@@ -16,16 +16,36 @@ static void json_line(json_t *object)
     json_decref(object);
 }
 
+json_t *sumi_json_text(const char *text)
+{
+    json_t *string = json_string(text);
+    char *ascii = string == NULL ? sumi_strdup(text) : NULL;
+    if (ascii == NULL)
+        return string;
+    for (char *c = ascii; *c != '\0'; c++)
+        if ((*c & 0x80) != 0)
+            *c = '?';
+    string = json_string(ascii);
+    free(ascii);
+    return string;
+}
+
+/* The error as one line, in the form that the user asked for. */
+static void print_error(const sumi_cli *cli, const char *message, const char *kind, int code)
+{
+    if (cli->json)
+        json_line(json_pack("{s:o, s:s, s:i}", "error", sumi_json_text(message), "status", kind,
+                            "exit", code));
+    else
+        fprintf(stderr, "sumi: %s\n", message);
+}
+
 int sumi_cli_fail(const sumi_cli *cli, sumi_status status, const char *message)
 {
     int code = status == SUMI_CANCELLED ? SUMI_EXIT_CANCELLED : SUMI_EXIT_STATUS + (int)status;
     if (message == NULL || message[0] == '\0')
         message = sumi_status_name(status);
-    if (cli->json)
-        json_line(json_pack("{s:s, s:s, s:i}", "error", message, "status", sumi_status_name(status),
-                            "exit", code));
-    else
-        fprintf(stderr, "sumi: %s\n", message);
+    print_error(cli, message, sumi_status_name(status), code);
     return code;
 }
 
@@ -36,12 +56,13 @@ int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status)
 
 int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
 {
-    char text[512];
+    char text[512], named[600];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "sumi: %s: %s\n", sumi_command_table[cli->options.command].name, text);
+    snprintf(named, sizeof named, "%s: %s", sumi_command_table[cli->options.command].name, text);
+    print_error(cli, named, "usage", SUMI_EXIT_USAGE);
     return SUMI_EXIT_USAGE;
 }
 
@@ -55,7 +76,7 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (cli->json)
-        json_line(json_pack("{s:s}", kind, text));
+        json_line(json_pack("{s:o}", kind, sumi_json_text(text)));
     else if (strcmp(kind, "note") == 0)
         fprintf(stderr, "%s\n", text);
     else

@@ -77,6 +77,17 @@ static void test_train_talks(void **state)
     program_free(&p);
 }
 
+static void test_train_by_the_clock(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "train shapes --minutes .001 --out @clock " TINY);
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "train  0.001 minutes, batch 4"));
+    assert_non_null(strstr(p.err, "\ndone: "));
+    program_free(&p);
+}
+
 static void test_train_as_json(void **state)
 {
     temp_folder *temp = *state;
@@ -348,6 +359,26 @@ static void test_bench_profile(void **state)
     free(text);
 }
 
+static void test_profile(void **state)
+{
+    temp_folder *temp = *state;
+    json_t *result = run_json(temp, "bench train --profile --size 8 --batch 2 --steps 1 --json "
+                                    "--svg @p.svg");
+    const json_t *ops = json_object_get(result, "ops");
+    double sum = 0;
+    assert_true(json_array_size(ops) > 10);
+    for (size_t i = 0; i < json_array_size(ops); i++)
+        sum += json_number_value(json_object_get(json_array_get(ops, i), "ms"));
+    double total = json_number_value(json_object_get(result, "ms"));
+    assert_true(total > 0 && sum > .999 * total && sum < 1.001 * total);
+    assert_true(json_number_value(json_object_get(result, "peak_gflops")) > 0);
+    json_decref(result);
+    char *svg = program_read(temp, "p.svg");
+    assert_int_equal(strncmp(svg, "<svg ", 5), 0);
+    assert_non_null(strstr(svg, "</svg>"));
+    free(svg);
+}
+
 /* ---- Signals --------------------------------------------------------------------------------- */
 
 static void test_interrupted_training_is_saved(void **state)
@@ -435,6 +466,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_train_makes_a_run),
         cmocka_unit_test(test_train_talks),
+        cmocka_unit_test(test_train_by_the_clock),
         cmocka_unit_test(test_train_as_json),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_is_checked),
@@ -446,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_predict_refuses),
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_profile),
         cmocka_unit_test(test_bench_profile),
         cmocka_unit_test(test_interrupted_training_is_saved),
         cmocka_unit_test(test_twice_interrupted_training),

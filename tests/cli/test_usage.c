@@ -80,6 +80,7 @@ static void test_usage_errors(void **state)
         {"diff a", "expected A B"},
         {"bench", "expected one more word"},
         {"bench train --step 3", "did you mean --steps?"},
+        {"bench sample --svg @x.svg", "give both"},
         {"--json", "expected a command"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
@@ -100,6 +101,7 @@ static void test_missing_files(void **state)
         {"predict @none.pth --x @x.npy --t @t.npy --out @no/e.npy", "there is no folder"},
         {"convert @none.pth @x.safetensors", "none.pth"},
         {"convert @none.pth @no/x.safetensors", "there is no folder"},
+        {"bench train --profile --svg @no/x.svg", "there is no folder"},
         {"info @none", "no such file"},
         {"diff @none @none", "none"},
     };
@@ -126,6 +128,24 @@ static void test_errors_as_json(void **state)
     assert_non_null(error);
     assert_string_equal(json_string_value(json_object_get(error, "status")), "SUMI_EIO");
     assert_int_equal(json_integer_value(json_object_get(error, "exit")), 14);
+    json_decref(error);
+    program_free(&p);
+
+    program_run(&p, *state, "convert a @b.bin --json");
+    assert_int_equal(p.code, 2);
+    error = json_loads(p.err, 0, NULL);
+    assert_non_null(error);
+    assert_int_equal(json_integer_value(json_object_get(error, "exit")), 2);
+    json_decref(error);
+    program_free(&p);
+
+    /* A name that is not UTF-8 cannot stand in JSON as it is. */
+    program_run(&p, *state, "info @\xff\xfe --json");
+    assert_int_equal(p.code, 14);
+    error = json_loads(p.err, 0, NULL);
+    assert_non_null(error);
+    assert_non_null(strstr(json_string_value(json_object_get(error, "error")), "/?"
+                                                                               "?: no such"));
     json_decref(error);
     program_free(&p);
 }
