@@ -58,7 +58,7 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
 /* Prints an object as one line on standard output and releases it. NULL says that memory was out.
  */
 int sumi_cli_result(const sumi_cli *cli, json_t *object);
-/* A string for JSON. A path need not be UTF-8, which JSON must be: then bytes above ASCII are '?'. */
+/* A string for JSON. A path need not be UTF-8, as JSON must be: then bytes above ASCII are '?'. */
 json_t *sumi_json_text(const char *text);
 /* Prints an object on standard output as lines of "key value", inner objects indented. */
 void sumi_cli_print(const json_t *object);
