@@ -150,6 +150,7 @@ typedef struct {
     uint32_t state[8];
     uint64_t bytes;
     uint8_t block[64];
+    bool fast; /* with the CPU's own instructions */
 } sumi_sha256;
 
 void sumi_sha256_init(sumi_sha256 *sha);

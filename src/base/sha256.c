@@ -1,9 +1,10 @@
 /* SHA-256 (FIPS 180-4): names data sets and checks the files of a checkpoint. */
 #include "base/base.h"
+#include "base/sha256_blocks.h"
 
 #include <string.h>
 
-static const uint32_t round_constants[64] = {
+const uint32_t sumi_sha256_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -33,7 +34,7 @@ static void compress(uint32_t state[8], const uint8_t block[64])
     uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     for (int i = 0; i < 64; i++) {
         uint32_t s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
-        uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + round_constants[i] + w[i];
+        uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + sumi_sha256_constants[i] + w[i];
         uint32_t s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
         uint32_t t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
         h = g;
@@ -55,10 +56,25 @@ static void compress(uint32_t state[8], const uint8_t block[64])
     state[7] += h;
 }
 
+void sumi_sha256_plain_blocks(uint32_t state[8], const uint8_t *bytes, size_t count)
+{
+    for (; count > 0; bytes += 64, count--)
+        compress(state, bytes);
+}
+
+static void take_blocks(sumi_sha256 *sha, const uint8_t *bytes, size_t count)
+{
+    if (sha->fast)
+        sumi_sha256_fast_blocks(sha->state, bytes, count);
+    else
+        sumi_sha256_plain_blocks(sha->state, bytes, count);
+}
+
 void sumi_sha256_init(sumi_sha256 *sha)
 {
     *sha = (sumi_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
-                                   0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+                                   0x9b05688c, 0x1f83d9ab, 0x5be0cd19},
+                         .fast = sumi_sha256_has_fast_blocks()};
 }
 
 void sumi_sha256_update(sumi_sha256 *sha, const void *data, size_t size)
@@ -75,12 +91,11 @@ void sumi_sha256_update(sumi_sha256 *sha, const void *data, size_t size)
         size -= take;
         if (held + take < 64)
             return;
-        compress(sha->state, sha->block);
+        take_blocks(sha, sha->block, 1);
     }
-    for (; size >= 64; bytes += 64, size -= 64)
-        compress(sha->state, bytes);
-    if (size)
-        memcpy(sha->block, bytes, size);
+    take_blocks(sha, bytes, size / 64);
+    if (size % 64)
+        memcpy(sha->block, bytes + size / 64 * 64, size % 64);
 }
 
 void sumi_sha256_final(sumi_sha256 *sha, char hex[65])

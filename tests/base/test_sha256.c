@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "base/sha256_blocks.h"
 
 static void digest(const void *data, size_t size, char hex[65])
 {
@@ -82,12 +83,30 @@ static void test_pieces(void **state)
     }
 }
 
+/* The CPU's own instructions against plain C, over one to nine blocks. */
+static void test_fast_blocks(void **state)
+{
+    (void)state;
+    if (!sumi_sha256_has_fast_blocks())
+        skip();
+    uint8_t data[9 * 64];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 + i / 64);
+    for (size_t count = 1; count <= 9; count++) {
+        uint32_t a[8], b[8];
+        for (uint32_t i = 0; i < 8; i++)
+            a[i] = b[i] = 0x9e3779b9u * (i + 1);
+        sumi_sha256_plain_blocks(a, data, count);
+        sumi_sha256_fast_blocks(b, data, count);
+        assert_memory_equal(a, b, sizeof a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_million),
-        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_vectors), cmocka_unit_test(test_fast_blocks),
+        cmocka_unit_test(test_million), cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
