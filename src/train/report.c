@@ -104,14 +104,26 @@ static void put_escaped(FILE *page, const char *text)
     }
 }
 
-/* A setting as a row: numbers and texts; what is empty is left out. */
+/* Settings whose zero says that they are not used. */
+static bool is_off(const char *key, const json_t *value)
+{
+    static const char *const keys[] = {"epochs",      "steps",      "minutes",   "ema",
+                                       "grid_height", "grid_width", "grid_steps"};
+    bool off = json_is_number(value) && json_number_value(value) == 0, listed = false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        listed = listed || strcmp(key, keys[i]) == 0;
+    return off && listed;
+}
+
+/* A setting as a row: numbers and texts; what is empty or not used is left out. */
 static void put_setting(FILE *page, const char *key, const json_t *value)
 {
     char number[SUMI_NUMBER_MAX];
-    if (json_is_string(value) && json_string_length(value) == 0)
+    if ((json_is_string(value) && json_string_length(value) == 0) || is_off(key, value))
         return;
     fputs("<tr><th>", page);
-    put_escaped(page, key);
+    for (const char *c = key; *c; c++)
+        put_escaped(page, (char[]){*c == '_' ? ' ' : *c, '\0'});
     fputs("</th><td>", page);
     if (json_is_string(value))
         put_escaped(page, json_string_value(value));

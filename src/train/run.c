@@ -193,7 +193,7 @@ static void loss_text(double loss, char out[SUMI_NUMBER_MAX])
         sumi_run_number(out, loss, 5);
 }
 
-/* The tutorial's number: the mean of the batches' means, a short last batch as heavy as the rest. */
+/* The tutorial's number: the mean of the batches' means, a short one as heavy as the rest. */
 static sumi_status end_epoch(train_run *run, int64_t epoch)
 {
     double loss = run->loss_sum / (double)run->loss_count;
@@ -465,6 +465,10 @@ static sumi_status open_dir(train_run *run)
         status = describe_run(run, hash);
     if (status == SUMI_OK && !config->resume)
         status = sumi_run_begin_metrics(run->dir, run->err);
+    /* The first checkpoint holds the weights as they begin: from here on the run can be resumed,
+     * and a disk that is too small is found before the work. */
+    if (status == SUMI_OK && !config->resume)
+        status = save(run, false);
     return status == SUMI_OK ? report(run, "training", true) : status;
 }
 
@@ -492,6 +496,7 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
         run.last_step = config->steps;
     if (config->epochs > 0 && config->epochs * run.per_epoch < run.last_step)
         run.last_step = config->epochs * run.per_epoch;
+    run.started = run.saved_at = run.step_at = sumi_time_now();
     if (run.dir)
         status = open_dir(&run);
     if (status == SUMI_OK)
@@ -499,7 +504,7 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
                                      &run.batches, err);
     if (status == SUMI_OK) {
         run.first_step = run.trainer->steps;
-        run.started = run.saved_at = run.step_at = sumi_time_now();
+        run.step_at = sumi_time_now();
         status = train(&run);
     }
 done:

@@ -68,7 +68,7 @@ static void open_fixture(fixture *f)
 {
     memset(f, 0, sizeof *f);
     make_runtime(&f->runtime, 1);
-    f->model = make_model(1);
+    f->model = make_model_of(1, 1); /* the smallest: there are hundreds of turns */
     f->set = make_small_set(8);
     make_folder(f->folder);
     join(f->dir, f->folder, "checkpoint");

@@ -3,9 +3,11 @@
 #include "train/run.h"
 
 #include <math.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { IMAGES = 20, BATCH = 8, PER_EPOCH = 3 };
@@ -22,6 +24,7 @@ typedef struct {
     sumi_phase stop_phase;
     double last_loss;
     int64_t poison_step; /* after it the last bias is huge: the next loss is infinite */
+    int step_pipe;       /* gets a byte after each step; 0: none */
 } fixture;
 
 static int watch(void *user, const sumi_progress *p)
@@ -35,6 +38,8 @@ static int watch(void *user, const sumi_progress *p)
         assert_true(sumi_is_dir(p->path));
     if (p->phase == SUMI_PHASE_GRID)
         assert_true(sumi_is_file(p->path));
+    if (f->step_pipe && p->phase == SUMI_PHASE_TRAIN && write(f->step_pipe, "s", 1) != 1)
+        return 1;
     if (f->poison_step && p->phase == SUMI_PHASE_TRAIN && p->step == f->poison_step)
         f->model->graph.params.values[f->model->graph.params.value_count - 1] = 3e38f;
     return f->stop_step && p->phase == f->stop_phase && p->step >= f->stop_step;
@@ -285,6 +290,51 @@ static void test_metrics_beyond_the_checkpoint_are_cut(void **state)
     assert_true(losses[3] != 9);
     assert_int_equal(count_lines(&f, "metrics.csv"), 3);
     assert_false(sumi_is_dir(path));
+    close_fixture(&f);
+}
+
+/* Killed at some step, three times over, and always gone on from the last checkpoint: the weights
+ * are those of a run that nothing happened to. */
+static void test_kills_change_no_bit(void **state)
+{
+    (void)state;
+    static const int kill_after[] = {2, 5, 6}; /* steps of that process */
+    fixture straight, f;
+    open_fixture(&straight, 1, .9f);
+    straight.config.epochs = 4;
+    assert_ok(run(&straight, NULL));
+    open_fixture(&f, 1, .9f);
+    f.config.epochs = 4;
+    sumi_runtime_close(&f.runtime); /* threads do not survive a fork */
+    for (int i = 0; i < 3; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            f.step_pipe = ends[1];
+            f.config.resume = i > 0;
+            if (sumi_runtime_init(&f.runtime, 2, NULL, NULL) == SUMI_OK)
+                run(&f, NULL);
+            _exit(1);
+        }
+        close(ends[1]);
+        char step;
+        for (int k = 0; k < kill_after[i]; k++)
+            assert_int_equal(read(ends[0], &step, 1), 1);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        close(ends[0]);
+    }
+    make_runtime(&f.runtime, 1);
+    go_on(&f);
+    assert_ok(run(&f, NULL));
+    double a[16], b[16];
+    assert_same_model(straight.model, f.model);
+    assert_int_equal(read_losses(&straight, a, 16), 12);
+    assert_int_equal(read_losses(&f, b, 16), 12);
+    assert_memory_equal(a, b, 12 * sizeof *a);
+    close_fixture(&straight);
     close_fixture(&f);
 }
 
@@ -586,6 +636,7 @@ int main(void)
         cmocka_unit_test(test_a_run_leaves_its_files),
         cmocka_unit_test(test_stops_change_no_bit),
         cmocka_unit_test(test_metrics_beyond_the_checkpoint_are_cut),
+        cmocka_unit_test(test_kills_change_no_bit),
         cmocka_unit_test(test_only_the_newest_and_the_best_are_kept),
         cmocka_unit_test(test_a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(test_folders_that_are_refused),

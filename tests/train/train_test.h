@@ -21,18 +21,23 @@ static inline void make_runtime(sumi_runtime *runtime, int threads)
     assert_ok(sumi_runtime_init(runtime, threads, NULL, NULL));
 }
 
-/* The seed's network with 8 channels at its first level, T = 100. */
-static inline sumi_model *make_model(uint64_t seed)
+/* The seed's network with so many channels at its first level, T = 100. */
+static inline sumi_model *make_model_of(int base_channels, uint64_t seed)
 {
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
     sumi_model *model;
-    config.base_channels = 8;
+    config.base_channels = base_channels;
     config.time_dim = 12;
     config.timesteps = 100;
     config.beta_end = .1f;
     config.seed = seed;
     assert_ok(sumi_model_new(&config, &model, NULL));
     return model;
+}
+
+static inline sumi_model *make_model(uint64_t seed)
+{
+    return make_model_of(8, seed);
 }
 
 /* Pictures of 8x8. */
