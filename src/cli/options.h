@@ -119,7 +119,7 @@ void sumi_option_size(const sumi_options *options, const char *name, int *height
 /* ---- Text made from the table (help.c, man.c, completion.c) ---------------------------------- */
 
 void sumi_help_program(FILE *out);
-void sumi_help_command(FILE *out, sumi_command_id command);
+void sumi_help_command(FILE *out, sumi_command_id id);
 /* Every command that begins with the word group, as in "data list"; false, with nothing printed,
  * where none does. */
 bool sumi_help_group(FILE *out, const char *group);

@@ -227,16 +227,16 @@ sumi_edge sumi_graph_linear(sumi_graph *graph, sumi_edge in, int layer)
     return add_matrix(graph, &sumi_op_linear, in, layer);
 }
 
-sumi_edge sumi_graph_norm(sumi_graph *graph, sumi_edge in, int index)
+sumi_edge sumi_graph_norm(sumi_graph *graph, sumi_edge in, int layer)
 {
-    if (!usable(graph, &in) || index < 0)
+    if (!usable(graph, &in) || layer < 0)
         return (sumi_edge){.count = 0};
     sumi_view *view = &in.views[0];
     if (in.count != 1 || view->norm >= 0 || view->act != SUMI_ACT_NONE || view->post >= 0)
         return fail(graph, SUMI_EUNSUPPORTED, "a norm takes one tensor with nothing pending on it");
-    if (sumi_edge_channels(graph, &in) != graph->layers[index].in_channels)
+    if (sumi_edge_channels(graph, &in) != graph->layers[layer].in_channels)
         return fail(graph, SUMI_ESHAPE, "a norm's input has not the declared channels");
-    sumi_node node = {.op = &sumi_op_norm, .in = in, .out = -1, .layer = index};
+    sumi_node node = {.op = &sumi_op_norm, .in = in, .out = -1, .layer = layer};
     view->norm = add_node(graph, node);
     return view->norm < 0 ? (sumi_edge){.count = 0} : in;
 }
