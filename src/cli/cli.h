@@ -87,7 +87,5 @@ typedef struct {
 
 /* Grid (x.png), one file each (DIR/) or array (x.npy), by the ending of path. */
 sumi_status sumi_write_pictures(const char *path, const sumi_pictures *pictures, sumi_error *err);
-/* Bytes as the tutorial makes them: clamp to the range, times 255, cut off; NaN gives 0. */
-void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out);
 
 #endif

@@ -71,14 +71,6 @@ sumi_status sumi_check_output_dir(const char *path, sumi_error *err)
     return result == SUMI_OK ? check_folder(path, folder, err) : result;
 }
 
-void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value = (values[i] - low) / (high - low);
-        out[i] = value >= 1 ? 255 : value > 0 ? (uint8_t)(value * 255) : 0;
-    }
-}
-
 static sumi_status write_grid(const char *path, const sumi_pictures *p, sumi_error *err)
 {
     sumi_image grid;

@@ -49,8 +49,6 @@ void sumi_diffuse(const sumi_schedule *schedule, int t, const float *x_0, const 
  */
 void sumi_implied_image(const sumi_schedule *schedule, int t, const float *x_t, const float *eps,
                         float *x_0, size_t count);
-/* The tutorial's convert_to_image: clamped to [0, 1], times 255, truncated. NaN becomes 0. */
-void sumi_quantise(const float *image, uint8_t *out, size_t count);
 
 /* ---- Solvers (solvers.c) --------------------------------------------------------------------- */
 

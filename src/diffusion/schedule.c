@@ -88,11 +88,3 @@ void sumi_implied_image(const sumi_schedule *schedule, int t, const float *x_t, 
     for (size_t i = 0; i < count; i++)
         x_0[i] = (x_t[i] - noise * eps[i]) / image;
 }
-
-void sumi_quantise(const float *image, uint8_t *out, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value = image[i] > 0 ? image[i] : 0;
-        out[i] = (uint8_t)((value < 1 ? value : 1) * 255);
-    }
-}

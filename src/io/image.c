@@ -373,3 +373,11 @@ sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, s
     *out = image;
     return SUMI_OK;
 }
+
+void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        float value = (values[i] - low) / (high - low);
+        out[i] = value >= 1 ? 255 : value > 0 ? (uint8_t)(value * 255) : 0;
+    }
+}

@@ -125,6 +125,9 @@ sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err);
 sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
                            sumi_error *err);
 void sumi_image_free(sumi_image *image);
+/* Bytes as the tutorial's convert_to_image makes them: clamped to the range, times 255, cut off;
+ * NaN gives 0. */
+void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out);
 /* Lays n pictures [n][h][w][c] (bytes) on a near-square grid with a margin of 2 background pixels;
  * small pictures are enlarged by a whole factor (nearest) so that 28x28 is comfortable to look at.
  */

@@ -94,7 +94,7 @@ sumi_status sumi_run_grid(const sumi_run_dir *dir, const sumi_trainer *trainer,
     if (status == SUMI_OK)
         status = sumi_sample_run(trainer->runtime, model, &sample, images, floats, err);
     if (status == SUMI_OK) {
-        sumi_quantise(images, pixels, floats);
+        sumi_range_to_bytes(images, floats, model->info.range_lo, model->info.range_hi, pixels);
         status = write_picture(dir, &sample, grid, pixels, model->info.out_channels, path, err);
     }
     free(pixels);

@@ -178,20 +178,6 @@ static void test_output_is_checked(void **state)
     assert_int_equal(sumi_check_output_dir(temp_path(temp, "folder/d"), &err), SUMI_EIO);
 }
 
-static void test_quantise(void **state)
-{
-    const float in[] = {0, 1, .5f, -3, 7, NAN, INFINITY, -INFINITY, 254.9f / 255, 1.5f / 255};
-    const uint8_t wanted[] = {0, 255, 127, 0, 255, 0, 255, 0, 254, 1};
-    uint8_t out[10];
-    (void)state;
-    sumi_range_to_bytes(in, 10, 0, 1, out);
-    assert_memory_equal(out, wanted, 10);
-    const float signed_in[] = {-1, 1, 0};
-    const uint8_t signed_wanted[] = {0, 255, 127};
-    sumi_range_to_bytes(signed_in, 3, -1, 1, out);
-    assert_memory_equal(out, signed_wanted, 3);
-}
-
 static void test_pictures(void **state)
 {
     temp_folder *temp = *state;
@@ -228,7 +214,6 @@ int main(void)
         cmocka_unit_test(test_bar_without_an_end),
         cmocka_unit_test(test_bar_remembers),
         cmocka_unit_test_setup_teardown(test_output_is_checked, temp_setup, temp_teardown),
-        cmocka_unit_test(test_quantise),
         cmocka_unit_test_setup_teardown(test_pictures, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

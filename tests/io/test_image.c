@@ -412,6 +412,27 @@ static void test_grid_checks(void **state)
                  "a grid of 10000 pictures of 1000 x 1000 pixels has more than 67108864 pixels");
 }
 
+static void test_range_to_bytes(void **state)
+{
+    (void)state;
+    const float values[] = {-1, 0,    .0039215f, .0039216f, .5f,       .999f,       .9999999f,
+                            1,  1.5f, NAN,       INFINITY,  -INFINITY, 254 / 255.f, -0.f};
+    const uint8_t expected[] = {0, 0, 0, 1, 127, 254, 254, 255, 255, 0, 255, 0, 254, 0};
+    uint8_t bytes[sizeof expected];
+    sumi_range_to_bytes(values, sizeof bytes, 0, 1, bytes);
+    assert_memory_equal(bytes, expected, sizeof bytes);
+    /* A picture that was read comes out as it was. */
+    for (int i = 0; i < 256; i++) {
+        float value = (float)i / 255.f;
+        sumi_range_to_bytes(&value, 1, 0, 1, bytes);
+        assert_int_equal(bytes[0], i);
+    }
+    const float around_zero[] = {-1, 1, 0};
+    const uint8_t wanted[] = {0, 255, 127};
+    sumi_range_to_bytes(around_zero, 3, -1, 1, bytes);
+    assert_memory_equal(bytes, wanted, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_png_write_checks),
         cmocka_unit_test(test_grids),
         cmocka_unit_test(test_grid_checks),
+        cmocka_unit_test(test_range_to_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
