@@ -1,6 +1,7 @@
 /*
  * sumi sample: draws new images from a trained model.
  */
+#include "io/io.h"
 #include "progress.h"
 
 #include <stdlib.h>

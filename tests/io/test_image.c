@@ -1,4 +1,5 @@
 /* Pictures: every kind of PNG and JPEG, broken ones, writing, grids. */
+#include <math.h>
 #include <zlib.h>
 
 #include "io/io_test.h"
