@@ -42,6 +42,10 @@ static sumi_status list_steps(const char *folder, int64_t **out, size_t *count, 
     int64_t *steps = NULL;
     sumi_status status = SUMI_OK;
     DIR *dir = opendir(folder);
+    *out = NULL;
+    *count = 0;
+    if (!dir && errno == ENOENT)
+        return SUMI_OK;
     if (!dir)
         return sumi_fail(err, SUMI_EIO, "%s: %s", folder, strerror(errno));
     for (const struct dirent *entry; status == SUMI_OK && (entry = readdir(dir));) {
@@ -141,7 +145,10 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
     }
     free(steps);
     if (count == 0)
-        return sumi_fail(err, SUMI_EIO, "%s: there is no checkpoint", folder);
+        return sumi_fail(err, SUMI_EIO,
+                         "%s: there is no checkpoint: the run ended before its first step and can "
+                         "be started anew",
+                         folder);
     if (!whole)
         return sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder, damage.text);
     return status;

@@ -392,6 +392,7 @@ static void test_a_damaged_checkpoint_is_passed_over(void **state)
     fixture f, straight;
     sumi_model *model = NULL;
     sumi_error notice, err;
+    char path[PATH_MAX];
     open_fixture(&straight, 1, 0);
     straight.config.epochs = 3;
     assert_ok(run(&straight, NULL));
@@ -426,6 +427,9 @@ static void test_a_damaged_checkpoint_is_passed_over(void **state)
     assert_null(model);
     go_on(&f);
     assert_int_equal(run(&f, &err), SUMI_EFORMAT);
+    assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints"), NULL));
+    assert_int_equal(run(&f, &err), SUMI_EIO);
+    assert_says(err, "there is no checkpoint");
     close_fixture(&f);
     close_fixture(&straight);
 }
