@@ -39,7 +39,7 @@ static sumi_sample_config sampling_of(const sumi_trainer *trainer, const sumi_tr
 {
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     int steps = config->grid_steps, timesteps = trainer->schedule.timesteps;
-    sample.count = config->grid;
+    sample.count = grid->count;
     sample.height = config->grid_height ? config->grid_height : SIDE_DEFAULT;
     sample.width = config->grid_width ? config->grid_width : SIDE_DEFAULT;
     sample.steps = steps < timesteps ? steps : timesteps;

@@ -156,15 +156,17 @@ static int is_grid(const struct dirent *entry)
     return length > 0 && strcmp(entry->d_name + length, ".png") == 0;
 }
 
-/* "epoch_007.png" is Epoch 7, "step_1000.png" Step 1000. */
+/* "epoch_007.png" is Epoch 7, "final_009.png" Final, epoch 9, "step_1000.png" Step 1000. */
 static void put_grid(FILE *page, const char *name)
 {
     const char *digits = strpbrk(name, "0123456789");
-    bool epoch = strncmp(name, "epoch_", 6) == 0;
+    const char *kind = strncmp(name, "epoch_", 6) == 0   ? "Epoch"
+                       : strncmp(name, "final_", 6) == 0 ? "Final, epoch"
+                                                         : "Step";
     fprintf(page,
             "<figure><a href=\"samples/%s\"><img src=\"samples/%s\" alt=\"samples\"></a>"
             "<figcaption>%s %lld</figcaption></figure>\n",
-            name, name, epoch ? "Epoch" : "Step", digits ? strtoll(digits, NULL, 10) : 0);
+            name, name, kind, digits ? strtoll(digits, NULL, 10) : 0);
 }
 
 static void put_grids(FILE *page, const char *folder)

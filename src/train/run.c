@@ -137,25 +137,45 @@ static int grid_progress(void *user, const sumi_progress *sampling)
     return run->stop;
 }
 
+/* samples/NAME.png, unless it is there already. */
+static sumi_status draw(train_run *run, const char *name, const char *title, int count)
+{
+    char path[PATH_MAX], file[96];
+    if (!run->dir || count == 0 || asked_to_stop(run))
+        return SUMI_OK;
+    snprintf(file, sizeof file, "samples/%.64s.png", name);
+    sumi_status status = sumi_run_file(run->dir, file, path, run->err);
+    if (status != SUMI_OK || sumi_is_file(path))
+        return status;
+    sumi_grid grid = {name, title, count, grid_progress, run};
+    status = sumi_run_grid(run->dir, run->trainer, run->config, &grid, path, run->err);
+    if (status == SUMI_OK)
+        tell(run, SUMI_PHASE_GRID, epoch_now(run), 0, path);
+    return status;
+}
+
 /* epoch < 0: the run ends within an epoch, and the picture is called after its step. */
 static sumi_status draw_grid(train_run *run, int64_t epoch)
 {
-    char name[64], title[64], path[PATH_MAX], file[PATH_MAX];
-    if (!run->dir || run->config->grid == 0 || asked_to_stop(run))
-        return SUMI_OK;
+    char name[64], title[64];
     const char *kind = epoch < 0 ? "step" : "epoch";
     int64_t number = epoch < 0 ? run->trainer->steps : epoch;
     snprintf(name, sizeof name, "%s_%0*" PRId64, kind, epoch < 0 ? 8 : 3, number);
     snprintf(title, sizeof title, "%s %" PRId64, kind, number);
-    snprintf(file, sizeof file, "samples/%s.png", name);
-    sumi_status status = sumi_run_file(run->dir, file, path, run->err);
-    if (status != SUMI_OK || sumi_is_file(path))
-        return status;
-    sumi_grid grid = {name, title, grid_progress, run};
-    status = sumi_run_grid(run->dir, run->trainer, run->config, &grid, path, run->err);
-    if (status == SUMI_OK)
-        tell(run, SUMI_PHASE_GRID, epoch, 0, path);
-    return status;
+    return draw(run, name, title, run->config->grid);
+}
+
+/* The tutorial ends its training with 128 pictures; here that is twice a grid, once all epochs are
+ * done. */
+static sumi_status draw_final(train_run *run)
+{
+    char name[64], title[64];
+    int64_t epochs = run->config->epochs;
+    if (epochs == 0 || run->trainer->steps < epochs * run->per_epoch)
+        return SUMI_OK;
+    snprintf(name, sizeof name, "final_%03" PRId64, epochs - 1);
+    snprintf(title, sizeof title, "final, epoch %" PRId64, epochs - 1);
+    return draw(run, name, title, 2 * run->config->grid);
 }
 
 static sumi_status report(const train_run *run, const char *state, bool running)
@@ -280,6 +300,10 @@ static sumi_status complete(train_run *run)
     status = write_model(run, "model.safetensors");
     if (status == SUMI_OK)
         status = write_model(run, "model.pth");
+    if (status == SUMI_OK)
+        status = draw_final(run);
+    if (status == SUMI_OK && asked_to_stop(run))
+        status = SUMI_CANCELLED;
     if (status == SUMI_OK)
         status = sumi_run_log(run->dir, run->err, "finished at step %" PRId64, run->trainer->steps);
     snprintf(state, sizeof state, "finished: %" PRId64 " steps", run->trainer->steps);

@@ -102,12 +102,13 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
 bool sumi_grid_due(int64_t epoch);
 /* SUMI_EINVAL where the settings of the grid are out of their ranges. */
 sumi_status sumi_grid_check(const sumi_train_config *config, sumi_error *err);
-/* Draws config->grid pictures with the trainer's averaged weights, else its weights, always from
+/* Draws count pictures with the trainer's averaged weights, else its weights, always from
  * the same noise, and writes samples/NAME.png; path receives where. progress is called with
  * SUMI_PHASE_SAMPLE. */
 typedef struct {
     const char *name;  /* "epoch_000" */
     const char *title; /* "Epoch 0": kept in the picture's text */
+    int count;         /* pictures */
     sumi_progress_fn progress;
     void *user;
 } sumi_grid;

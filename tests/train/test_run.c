@@ -146,6 +146,7 @@ static void test_a_run_leaves_its_files(void **state)
                                         "latest",
                                         "samples/epoch_000.png",
                                         "samples/epoch_001.png",
+                                        "samples/final_001.png",
                                         "model.pth",
                                         "run.lock",
                                         "best",
@@ -162,8 +163,8 @@ static void test_a_run_leaves_its_files(void **state)
     }
     assert_int_equal(f.trains, 6);
     assert_int_equal(f.epochs, 2);
-    assert_int_equal(f.grids, 2);
-    assert_int_equal(f.samples, 4);
+    assert_int_equal(f.grids, 3);
+    assert_int_equal(f.samples, 6);
     assert_true(f.saves >= 1);
 
     assert_int_equal(read_losses(&f, losses, 16), 6);
@@ -181,6 +182,7 @@ static void test_a_run_leaves_its_files(void **state)
     assert_contains(&f, "env.json", "\"threads\": 2");
     assert_contains(&f, "index.html", "sumi train &quot;shapes&quot; &lt;&amp;&gt;");
     assert_contains(&f, "index.html", "<img src=\"samples/epoch_001.png\"");
+    assert_contains(&f, "index.html", "<figcaption>Final, epoch 1</figcaption>");
     assert_contains(&f, "index.html", "finished: 6 steps");
     char *page = read_text(&f, "index.html");
     assert_null(strstr(page, "://")); /* nothing is fetched */
