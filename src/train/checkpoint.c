@@ -8,7 +8,6 @@
  */
 #include "train/train.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,13 +31,12 @@ typedef struct {
     char old[PATH_MAX];    /* where one that is being replaced waits */
 } places;
 
-/* FOLDER/.BASE.ENDING; find_places has checked that it fits. */
-static void hidden_name(char out[PATH_MAX], int prefix, const char *dir, const char *base,
+/* FOLDER/.BASE.ENDING; false where that is too long. */
+static bool hidden_name(char out[PATH_MAX], int prefix, const char *dir, const char *base,
                         const char *ending)
 {
     int n = snprintf(out, PATH_MAX, "%.*s.%s%s", prefix, dir, base, ending);
-    assert(n > 0 && n < PATH_MAX);
-    (void)n;
+    return n >= 0 && n < PATH_MAX;
 }
 
 static sumi_status find_places(const char *dir, places *out, sumi_error *err)
@@ -46,7 +44,7 @@ static sumi_status find_places(const char *dir, places *out, sumi_error *err)
     size_t length = strlen(dir);
     while (length > 1 && dir[length - 1] == '/')
         length--;
-    if (length + sizeof "..sumi-tmp" > sizeof out->dir)
+    if (length >= sizeof out->dir)
         return sumi_fail(err, SUMI_EIO, "%s: %s", dir, strerror(ENAMETOOLONG));
     memcpy(out->dir, dir, length);
     out->dir[length] = '\0';
@@ -57,8 +55,9 @@ static sumi_status find_places(const char *dir, places *out, sumi_error *err)
                          dir);
     int prefix = (int)(base - out->dir);
     snprintf(out->parent, sizeof out->parent, "%.*s", prefix ? prefix : 1, prefix ? dir : ".");
-    hidden_name(out->temp, prefix, dir, base, ".sumi-tmp");
-    hidden_name(out->old, prefix, dir, base, ".sumi-old");
+    if (!hidden_name(out->temp, prefix, out->dir, base, ".sumi-tmp") ||
+        !hidden_name(out->old, prefix, out->dir, base, ".sumi-old"))
+        return sumi_fail(err, SUMI_EIO, "%s: %s", dir, strerror(ENAMETOOLONG));
     return SUMI_OK;
 }
 
