@@ -188,6 +188,8 @@ typedef struct {
  * statistics. */
 double sumi_network_backward(sumi_network *network, const sumi_backward *run);
 void sumi_network_update_statistics(sumi_network *network, sumi_params *params);
+/* False where this run's batch statistics overflowed: updating from them would spoil the model. */
+bool sumi_network_statistics_finite(const sumi_network *network);
 /* The output of the last backward's forward pass: [n][h][w][c]. */
 const float *sumi_network_output(const sumi_network *network);
 

@@ -199,6 +199,20 @@ static double norm_cost(const sumi_network *net, int node)
 
 const sumi_op sumi_op_norm = {"norm", norm_plan, norm_forward, norm_backward, norm_cost};
 
+bool sumi_network_statistics_finite(const sumi_network *net)
+{
+    for (int node = 0; node < net->graph->node_count; node++) {
+        const sumi_node *op = &net->graph->nodes[node];
+        if (op->op != &sumi_op_norm)
+            continue;
+        size_t c = (size_t)net->graph->layers[op->layer].in_channels;
+        if (!net->kernels->all_finite(sumi_at(net, net->nodes[node].mean), c) ||
+            !net->kernels->all_finite(sumi_at(net, net->nodes[node].variance), c))
+            return false;
+    }
+    return true;
+}
+
 void sumi_network_update_statistics(sumi_network *net, sumi_params *params)
 {
     for (int node = 0; node < net->graph->node_count; node++) {

@@ -31,9 +31,6 @@ void sumi_text_json(sumi_text *text, const json_t *json, size_t flags);
 sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
                            const char *where, size_t size);
 
-/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
-bool sumi_utf8_valid(const char *text, size_t size);
-
 /* ---- Little-endian numbers ------------------------------------------------------------------- */
 
 static inline uint16_t sumi_get16(const uint8_t *p)

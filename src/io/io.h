@@ -66,6 +66,8 @@ bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out);
 /* "safetensors", "pth", "npy", "png", "jpeg", "gzip", "idx", "json", or what else it plainly is:
  * "an HTML page", "a git-lfs pointer", "an empty file", "unknown". By content. */
 const char *sumi_sniff(const uint8_t *data, size_t size);
+/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
+bool sumi_utf8_valid(const char *text, size_t size);
 
 /* ---- safetensors (safetensors.c) ------------------------------------------------------------- */
 /* github.com/huggingface/safetensors, format: u64 header size, JSON header, data. Checked: header

@@ -15,8 +15,10 @@
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
                                 sumi_error *err)
 {
-    if (json_object_set_new(model->metadata, key, json_string(value)) != 0)
+    if (!sumi_utf8_valid(key, strlen(key)) || !sumi_utf8_valid(value, strlen(value)))
         return sumi_fail(err, SUMI_EINVAL, "metadata '%s' is not valid UTF-8", key);
+    if (json_object_set_new(model->metadata, key, json_string(value)) != 0)
+        return sumi_fail_memory(err, "metadata", strlen(value));
     return SUMI_OK;
 }
 

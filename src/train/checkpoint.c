@@ -196,8 +196,11 @@ static sumi_status write_manifest(const char *dir, sumi_error *err)
         if (status != SUMI_OK || !sumi_is_file(path))
             continue;
         status = hash_file(path, &size, hex, err);
-        json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "name", file_names[i], "bytes",
-                                               (json_int_t)size, "sha256", hex));
+        json_t *entry = json_pack("{s:s, s:I, s:s}", "name", file_names[i], "bytes",
+                                  (json_int_t)size, "sha256", hex);
+        /* A manifest without one of its files would be a damaged checkpoint. */
+        if (json_array_append_new(files, entry) != 0 && status == SUMI_OK)
+            status = sumi_fail_memory(err, path, 0);
     }
     if (status == SUMI_OK)
         status = sumi_path_join(path, sizeof path, dir, "manifest.json", err);

@@ -130,8 +130,9 @@ static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch
                              "nothing was updated. A lower learning rate may help",
                              step, loss, param->name);
     }
-    return sumi_fail(err, SUMI_EINVAL, "step %lld: the loss is %g; nothing was updated", step,
-                     loss);
+    return sumi_fail(err, SUMI_EINVAL, "step %lld: the loss is %g%s; nothing was updated", step,
+                     loss,
+                     isfinite(loss) ? " and values are too large for the batch statistics" : "");
 }
 
 static sumi_status check_finite(const sumi_trainer *trainer, const sumi_batch *batch, double loss,
@@ -141,7 +142,8 @@ static sumi_status check_finite(const sumi_trainer *trainer, const sumi_batch *b
     atomic_init(&run.finite, true);
     sumi_parallel_for(trainer->runtime->pool, piece_count(trainer->model->graph.params.value_count),
                       check_piece, &run);
-    if (isfinite(loss) && atomic_load(&run.finite))
+    if (isfinite(loss) && atomic_load(&run.finite) &&
+        sumi_network_statistics_finite(trainer->network))
         return SUMI_OK;
     return fail_not_finite(trainer, batch, loss, err);
 }
@@ -176,9 +178,9 @@ static void update(sumi_trainer *trainer)
     double step = (double)(trainer->steps + 1);
     updating run = {.trainer = trainer,
                     .adam = {.learning_rate = trainer->learning_rate,
-                             .beta1 = .9f,
-                             .beta2 = .999f,
-                             .eps = 1e-8f,
+                             .beta1 = .9,
+                             .beta2 = .999,
+                             .eps = 1e-8,
                              .correction1 = 1 - pow(.9, step),
                              .correction2 = 1 - pow(.999, step)},
                     .ema_decay = (float)fmin((double)trainer->ema_decay, (1 + step) / (10 + step))};

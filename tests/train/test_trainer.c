@@ -206,6 +206,12 @@ static void test_refuses_what_is_not_finite(void **state)
     assert_int_equal(f.trainer->steps, 1);
     assert_int_equal(f.model->generation, 1);
 
+    f.images[0] = 1e30f; /* finite, but its square is not: no running variance takes that */
+    assert_int_equal(sumi_train_step(f.trainer, &f.batch, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "too large for the batch statistics");
+    f.images[0] = 0;
+    assert_memory_equal(before, params->values, bytes);
+
     params->values[params->value_count - 1] = INFINITY; /* the last layer's bias */
     before[params->value_count - 1] = INFINITY;
     assert_int_equal(sumi_train_step(f.trainer, &f.batch, NULL, &err), SUMI_EINVAL);
