@@ -120,7 +120,6 @@ static void *work(void *arg)
     if (spec->direction == SUMI_CONV_WGRAD) {
         for (int g = s->thread; g * GROUP < j->n; g += j->threads) {
             float *partial = j->partials + (size_t)g * spec->partial_floats;
-            memset(partial, 0, spec->partial_floats * sizeof(float));
             int n1 = (g + 1) * GROUP < j->n ? (g + 1) * GROUP : j->n;
             j->table->wgrad_images(&j->wgrad, g * GROUP, n1, partial, scratch);
         }

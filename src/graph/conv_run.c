@@ -138,8 +138,6 @@ static void wgrad_task(void *arg, int64_t group, int thread)
     const wgrad_job *job = arg;
     size_t floats = job->wgrad->spec->partial_floats;
     float *partial = job->partials + (size_t)group * floats;
-    for (size_t i = 0; i < floats; i++)
-        partial[i] = 0;
     int64_t first = job->n * group / job->groups, end = job->n * (group + 1) / job->groups;
     job->net->kernels->wgrad_images(job->wgrad, (int)first, (int)end, partial,
                                     sumi_scratch(job->net, thread));

@@ -91,6 +91,7 @@ static void gemm_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *pa
 {
     const sumi_conv_spec *s = wgrad->spec;
     size_t stride = round_up((size_t)s->cout, NR);
+    memset(partial, 0, s->partial_floats * sizeof(float));
     for (int n = n0; n < n1; n += s->images) {
         int images = min_int(n1 - n, s->images);
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {

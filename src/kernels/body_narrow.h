@@ -207,6 +207,7 @@ static void narrow_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *
                                 float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
+    memset(partial, 0, s->partial_floats * sizeof(float));
     for (int n = n0; n < n1; n += s->images) {
         int images = min_int(n1 - n, s->images);
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {

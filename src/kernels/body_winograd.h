@@ -31,7 +31,7 @@
 /* Measured. Tiles in a block: as few as keep V and M of the usual channels in L2 beside the weights
  * that stream through it; more only share the weights among more tiles. */
 #define WINO_TILES 32
-#define WINO_WGRAD_TILES 48
+#define WINO_WGRAD_TILES 64
 #define WINO_STRIP_FLOATS 8192 /* of a strip that is more than one tile row high */
 
 #if SUMI_VB == 64 || defined(__aarch64__)

@@ -124,17 +124,25 @@ static void wino_gradient_image(const wino_grid *g, int image, int n, const wino
 
 /* ---- the 36 products ------------------------------------------------------------------------- */
 
-/* du[rows][NR] += v[depth][rows]^T * w[depth][NR]. */
-INLINE void wino_wgrad_micro(const int rows, const float *v, size_t ldv, const float *w, size_t ldw,
-                             int depth, float *du)
+/* The factors of one point, over the tiles that have it. add: to what du holds. */
+typedef struct {
+    const float *v, *w;
+    size_t ldv, ldw;
+    int depth;
+    bool add;
+} wino_product;
+
+/* du[rows][NR] (+)= v[depth][rows]^T * w[depth][NR], for the rows from c0 on. */
+INLINE void wino_wgrad_micro(const int rows, const wino_product *product, int c0, float *du)
 {
+    const float *v = product->v + c0, *w = product->w;
     vf sum[WINO_MR][2];
     UNROLL
     for (int i = 0; i < rows; i++) {
         sum[i][0] = sum[i][1] = v_zero();
         wino_expect(du + i * WINO_NR);
     }
-    for (int t = 0; t < depth; t++) {
+    for (int t = 0; t < product->depth; t++) {
         vf w0 = v_load(w), w1 = v_load(w + VW);
         UNROLL
         for (int i = 0; i < rows; i++) {
@@ -142,19 +150,19 @@ INLINE void wino_wgrad_micro(const int rows, const float *v, size_t ldv, const f
             sum[i][0] = v_fma(x, w0, sum[i][0]);
             sum[i][1] = v_fma(x, w1, sum[i][1]);
         }
-        v += ldv;
-        w += ldw;
+        v += product->ldv;
+        w += product->ldw;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
-        v_store(du + i * WINO_NR, v_load(du + i * WINO_NR) + sum[i][0]);
-        v_store(du + i * WINO_NR + VW, v_load(du + i * WINO_NR + VW) + sum[i][1]);
+        float *dst = du + i * WINO_NR;
+        v_store(dst, product->add ? v_load(dst) + sum[i][0] : sum[i][0]);
+        v_store(dst + VW, product->add ? v_load(dst + VW) + sum[i][1] : sum[i][1]);
     }
 }
 
 /* All input channels of one point and one panel of output channels. */
-static void wino_wgrad_panel(int channels, const float *v, size_t ldv, const float *w, size_t ldw,
-                             int depth, float *du)
+static void wino_wgrad_panel(int channels, const wino_product *product, float *du)
 {
     int groups = (channels + WINO_MR - 1) / WINO_MR;
     for (int g = 0; g < groups; g++) {
@@ -163,7 +171,7 @@ static void wino_wgrad_panel(int channels, const float *v, size_t ldv, const flo
         switch (c1 - c0) {
 #define WINO_CASE(n)                                                                               \
     case n:                                                                                        \
-        wino_wgrad_micro(n, v + c0, ldv, w, ldw, depth, dst);                                      \
+        wino_wgrad_micro(n, product, c0, dst);                                                     \
         break;
             WINO_CASE(1)
             WINO_CASE(2)
@@ -185,20 +193,23 @@ static void wino_wgrad_panel(int channels, const float *v, size_t ldv, const flo
 }
 
 static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
-                                const wino_area *w, float *partial)
+                                const wino_area *w, float *partial, bool add)
 {
     int panels = (s->cout + WINO_NR - 1) / WINO_NR;
     size_t panel = (size_t)s->cin * WINO_NR;
     for (int p = 0; p < WINO_POINTS; p++) {
         int lo, hi;
         wino_grid_range(g, p, &lo, &hi);
-        if (lo == hi)
-            continue;
-        const float *a = v->base + (size_t)p * v->point + (size_t)lo * v->row;
-        const float *b = w->base + (size_t)p * w->point + (size_t)lo * w->row;
-        for (int k = 0; k < panels; k++)
-            wino_wgrad_panel(s->cin, a, v->row, b + k * WINO_NR, w->row, hi - lo,
-                             partial + (size_t)(p * panels + k) * panel);
+        for (int k = 0; k < panels; k++) {
+            wino_product product = {.v = v->base + (size_t)p * v->point + (size_t)lo * v->row,
+                                    .w = w->base + (size_t)p * w->point + (size_t)lo * w->row +
+                                         k * WINO_NR,
+                                    .ldv = v->row,
+                                    .ldw = w->row,
+                                    .depth = hi - lo,
+                                    .add = add};
+            wino_wgrad_panel(s->cin, &product, partial + (size_t)(p * panels + k) * panel);
+        }
     }
 }
 
@@ -228,27 +239,36 @@ static void wino_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *pa
                 wino_input_image(&g, i, n + i, &in, &v);
                 wino_gradient_image(&g, i, n + i, &out, &w);
             }
-            wino_wgrad_multiply(&g, s, &v, &w, partial);
+            wino_wgrad_multiply(&g, s, &v, &w, partial, b > 0 || y0 > 0);
         }
     }
 }
 
-/* One vector of output channels of one input channel: the sum of the partials, and its nine taps.
- */
-INLINE void wino_finish_vector(const float *partials, int count, size_t size, size_t point,
-                               float *dw, size_t tap_stride, bool accumulate)
+/* Rows of a panel that wino_wgrad_finish takes at a time: runs that prefetchers notice. */
+#define WINO_FINISH 8
+
+/* sum[36][WINO_FINISH][NR] = WINO_FINISH rows of all points of the partials, added in order. */
+static void wino_finish_sum(const float *partials, int count, size_t size, size_t point, float *sum)
+{
+    for (int p = 0; p < WINO_POINTS; p++)
+        for (int n = 0; n < count; n++) {
+            const float *src = partials + (size_t)n * size + (size_t)p * point;
+            float *dst = sum + p * WINO_FINISH * WINO_NR;
+            for (int i = 0; i < WINO_FINISH * WINO_NR; i += VW)
+                v_store(dst + i, n > 0 ? v_load(dst + i) + v_load(src + i) : v_load(src + i));
+        }
+}
+
+/* The nine taps of one vector of output channels of one input channel. */
+INLINE void wino_finish_vector(const float *sum, float *dw, size_t tap_stride, bool accumulate)
 {
     vf half[3][6];
     UNROLL
     for (int j = 0; j < 6; j++) {
         vf u[6], g[3];
         UNROLL
-        for (int i = 0; i < 6; i++) {
-            const float *src = partials + (size_t)(6 * i + j) * point;
-            u[i] = v_load(src);
-            for (int n = 1; n < count; n++)
-                u[i] += v_load(src + (size_t)n * size);
-        }
+        for (int i = 0; i < 6; i++)
+            u[i] = v_load(sum + (6 * i + j) * WINO_FINISH * WINO_NR);
         wino_gt(u, g);
         UNROLL
         for (int y = 0; y < 3; y++)
@@ -269,16 +289,23 @@ INLINE void wino_finish_vector(const float *partials, int count, size_t size, si
 static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
                               bool accumulate, int piece, int pieces)
 {
+    float sum[WINO_POINTS * WINO_FINISH * WINO_NR];
     int panels = (s->cout + WINO_NR - 1) / WINO_NR;
     size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
-    int64_t rows = (int64_t)panels * s->cin;
-    int end = (int)(rows * (piece + 1) / pieces);
-    for (int r = (int)(rows * piece / pieces); r < end; r++) {
-        int k0 = r / s->cin * WINO_NR, c = r % s->cin;
-        for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW)
-            wino_finish_vector(partials + (size_t)r * WINO_NR + v, count, s->partial_floats, point,
-                               dw + (size_t)c * (size_t)s->cout + k0 + v,
-                               (size_t)s->cin * (size_t)s->cout, accumulate);
+    size_t tap_stride = (size_t)s->cin * (size_t)s->cout;
+    /* cin is a multiple of 16, so that no group of rows spans two panels. */
+    int64_t groups = (int64_t)panels * s->cin / WINO_FINISH;
+    int64_t end = groups * (piece + 1) / pieces;
+    for (int64_t group = groups * piece / pieces; group < end; group++) {
+        size_t r0 = (size_t)group * WINO_FINISH;
+        int k0 = (int)(r0 / (size_t)s->cin) * WINO_NR;
+        size_t c0 = r0 % (size_t)s->cin;
+        wino_finish_sum(partials + r0 * WINO_NR, count, s->partial_floats, point, sum);
+        for (size_t c = 0; c < WINO_FINISH; c++)
+            for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW)
+                wino_finish_vector(sum + c * WINO_NR + (size_t)v,
+                                   dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v), tap_stride,
+                                   accumulate);
     }
 }
 

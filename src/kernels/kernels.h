@@ -159,7 +159,7 @@ typedef struct {
     void (*conv_pack)(const sumi_conv_spec *spec, const float *weights, const float *scale,
                       float *packed, int piece, int pieces);
     void (*conv_tile)(const sumi_conv *conv, const sumi_tile *tile, float *scratch);
-    /* Adds the images n0 .. n1-1 to partial (zeroed by the caller). */
+    /* partial = the gradient from the images n0 .. n1-1, at least one. */
     void (*wgrad_images)(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch);
     /* dw [kh][kw][cin][cout] (+)= the sum of `count` partials in their order. Piece as above. */
     void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,

@@ -285,9 +285,8 @@ static inline void test_wgrad_run(const sumi_kernels *table, const sumi_wgrad *w
 {
     const sumi_conv_spec *s = wgrad->spec;
     int count = (n + group - 1) / group;
-    float *partials = calloc(s->partial_floats * (size_t)count + 1, sizeof(float));
+    float *partials = test_scratch(s->partial_floats * (size_t)count);
     float *scratch = test_scratch(s->scratch_floats);
-    assert_non_null(partials);
     for (int i = 0; i < count; i++) {
         int n1 = (i + 1) * group < n ? (i + 1) * group : n;
         table->wgrad_images(wgrad, i * group, n1, partials + (size_t)i * s->partial_floats,

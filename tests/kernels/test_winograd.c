@@ -301,7 +301,6 @@ static void run_wgrad(const sumi_kernels *table, const problem *p, const instanc
     int count = (p->n + chunk - 1) / chunk;
     float *partials = floats((size_t)count * s.partial_floats);
     float *scratch = floats(s.scratch_floats);
-    memset(partials, 0, (size_t)count * s.partial_floats * sizeof(float));
     sumi_wgrad wgrad = {
         .spec = &s, .sources = in->sources, .source_count = p->part_count, .dy = &in->dy};
     for (int i = 0; i < count; i++) {
