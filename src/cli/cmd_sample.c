@@ -62,6 +62,8 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
         status = sumi_model_info(*model, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
+    if (*sumi_last_error(cli->ctx) != '\0')
+        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
     job->channels = info.out_channels;
     job->low = info.range_lo;
     job->high = info.range_hi;

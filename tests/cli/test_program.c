@@ -404,6 +404,26 @@ static void test_interrupted_training_is_saved(void **state)
     program_free(&p);
 }
 
+/* A damaged newest checkpoint is passed over, and the user is told. */
+static void test_sampling_a_damaged_run(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    assert_quiet_run(temp, "train shapes --steps 2 -q --out @hurt " TINY);
+    assert_quiet_run(temp, "train --resume @hurt --steps 4 -q");
+    FILE *file = fopen(temp_path(temp, "hurt/checkpoints/step_4/model.safetensors"), "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    int last = fgetc(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    fputc(last ^ 1, file);
+    fclose(file);
+    program_run(&p, temp, "sample @hurt -n 1 --size 8 --steps 2 --solver ddim --out @hurt.png");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "step_4/model.safetensors is damaged"));
+    program_free(&p);
+}
+
 /* The second signal does not wait for the saving; the run is usable all the same. */
 static void test_twice_interrupted_training(void **state)
 {
@@ -481,6 +501,7 @@ int main(void)
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_bench_profile),
         cmocka_unit_test(test_interrupted_training_is_saved),
+        cmocka_unit_test(test_sampling_a_damaged_run),
         cmocka_unit_test(test_twice_interrupted_training),
         cmocka_unit_test(test_interrupted_sampling_writes_nothing),
         cmocka_unit_test(test_ignored_hangup),
