@@ -213,9 +213,10 @@ static sumi_status write_manifest(const char *dir, sumi_error *err)
     return status;
 }
 
-/* Checks one entry of the manifest; found[i] is set for the file that it names. */
+/* Checks one entry of the manifest; found[i] is set for the file i that it names, whose contents
+ * are read where bit i of `which` is set. */
 static sumi_status check_entry(const char *manifest, const json_t *entry, const char *dir,
-                               bool found[FILES_MAX], sumi_error *err)
+                               unsigned which, bool found[FILES_MAX], sumi_error *err)
 {
     const char *name, *expected;
     int64_t bytes, size;
@@ -233,6 +234,8 @@ static sumi_status check_entry(const char *manifest, const json_t *entry, const 
     if (i == FILES_MAX || found[i])
         return sumi_fail(err, SUMI_EFORMAT, "%s: unexpected file \"%s\"", manifest, name);
     found[i] = true;
+    if (!(which >> i & 1))
+        return SUMI_OK;
     status = sumi_path_join(path, sizeof path, dir, name, err);
     if (status == SUMI_OK)
         status = hash_file(path, &size, hex, err);
@@ -249,8 +252,12 @@ static sumi_status check_entry(const char *manifest, const json_t *entry, const 
     return SUMI_OK;
 }
 
-/* Checks all files; found[i] says which of file_names there are. */
-static sumi_status check_files(const char *dir, bool found[FILES_MAX], sumi_error *err)
+#define ALL_FILES (~0u)
+
+/* Checks the manifest, and the contents of the files in `which`; found[i] says which of file_names
+ * there are. */
+static sumi_status check_files(const char *dir, unsigned which, bool found[FILES_MAX],
+                               sumi_error *err)
 {
     char path[PATH_MAX];
     json_t *manifest = NULL, *entry;
@@ -269,7 +276,7 @@ static sumi_status check_files(const char *dir, bool found[FILES_MAX], sumi_erro
     json_array_foreach(files, i, entry)
     {
         if (status == SUMI_OK)
-            status = check_entry(path, entry, dir, found, err);
+            status = check_entry(path, entry, dir, which, found, err);
     }
     for (int k = 0; k < FILES_MAX && status == SUMI_OK; k++) {
         if (!found[k] && strcmp(file_names[k], "ema.safetensors") != 0)
@@ -282,7 +289,7 @@ static sumi_status check_files(const char *dir, bool found[FILES_MAX], sumi_erro
 sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err)
 {
     bool found[FILES_MAX];
-    return check_files(dir, found, err);
+    return check_files(dir, ALL_FILES, found, err);
 }
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
@@ -449,7 +456,7 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     const sumi_params *params = &trainer->model->graph.params;
     bool found[FILES_MAX];
     char path[PATH_MAX];
-    sumi_status status = check_files(dir, found, err);
+    sumi_status status = check_files(dir, ALL_FILES, found, err);
     if (status == SUMI_OK && found[1] && !trainer->ema)
         status = sumi_fail(err, SUMI_EINVAL,
                            "%s has averaged weights, which training without ema would lose", dir);
@@ -502,8 +509,12 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
 {
     bool found[FILES_MAX];
     char path[PATH_MAX];
-    sumi_status status = check_files(dir, found, err);
+    /* Only the file that is wanted is read: sampling should begin at once. */
+    sumi_status status = check_files(dir, 0, found, err);
+    int wanted = found[1] ? 1 : 0;
     if (status == SUMI_OK)
-        status = sumi_path_join(path, sizeof path, dir, file_names[found[1] ? 1 : 0], err);
+        status = check_files(dir, 1u << wanted, found, err);
+    if (status == SUMI_OK)
+        status = sumi_path_join(path, sizeof path, dir, file_names[wanted], err);
     return status == SUMI_OK ? sumi_model_read(path, out, err) : status;
 }

@@ -74,7 +74,8 @@ sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run,
  * receives what was given to save, or NULL; released by json_decref. */
 sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,
                                  sumi_error *err);
-/* The model in a checkpoint: its averaged weights where there are some, else its weights. */
+/* The model in a checkpoint: its averaged weights where there are some, else its weights. Only that
+ * file is read and checked. */
 sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error *err);
 /* SUMI_OK where every file is as the manifest says. */
 sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
