@@ -18,7 +18,6 @@ enum {
     SIDE_MAX = 1 << 20,
     FILE_MAX = 256 << 20,
     CHUNK_MAX = 8 << 20,
-    CHUNKS_MAX = 128,
     DEFLATE_RATIO_MAX = 1040,
     JPEG_PIXELS_PER_BYTE_MAX = 2048
 };
@@ -84,8 +83,10 @@ static bool decode_png(png_structp png, png_infop info, png_source *source, sumi
         return false;
     size_t file_size = source->left;
     png_set_user_limits(png, SIDE_MAX, SIDE_MAX);
+    /* Texts, profiles and the like are skipped: libpng makes room for as much as such a chunk says,
+     * not for as much as the file has. */
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_chunk_malloc_max(png, CHUNK_MAX);
-    png_set_chunk_cache_max(png, CHUNKS_MAX);
     png_set_read_fn(png, source, read_bytes);
     png_read_info(png, info);
     out->height = (int)png_get_image_height(png, info);

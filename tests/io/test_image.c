@@ -1,5 +1,6 @@
 /* Pictures: every kind of PNG and JPEG, broken ones, writing, grids. */
 #include <math.h>
+#include <sys/resource.h>
 #include <zlib.h>
 
 #include "io/io_test.h"
@@ -206,6 +207,21 @@ static void test_png_text_bomb(void **state)
     blob_free(&b);
     free(zeros);
     free(packed);
+}
+
+/* 88 bytes with a text chunk that says it has 1.5 GB: no memory is made for it. */
+static void test_png_chunk_length(void **state)
+{
+    (void)state;
+    struct rusage before, after;
+    sumi_image image;
+    blob b = make_png(4, 4, 8, 0, 20);
+    assert_int_equal(getrusage(RUSAGE_SELF, &before), 0);
+    blob_splice(&b, 33, 0, "\x60\0\0\xciTXtComment", 15);
+    assert_int_equal(sumi_image_parse("f", b.data, b.size, &image, NULL), SUMI_EFORMAT);
+    assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 65536); /* KiB; on macOS bytes */
+    blob_free(&b);
 }
 
 static void test_damaged_png(void **state)
@@ -442,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_jpeg_kinds),
         cmocka_unit_test(test_broken_png),
         cmocka_unit_test(test_png_text_bomb),
+        cmocka_unit_test(test_png_chunk_length),
         cmocka_unit_test(test_damaged_png),
         cmocka_unit_test(test_broken_jpeg),
         cmocka_unit_test(test_other_content),
