@@ -519,8 +519,84 @@ static void test_cuts(void **state)
     }
 }
 
-/* Every band, image and channel goes through one store: accumulation happens once, statistics of
- * the bands add up, whatever sinks the channels go to. */
+enum { FIRST = 72, SECOND = 40 }; /* channels of two sinks */
+
+/* The first sink accumulates and sums what it adds: adding twice would show. */
+static void check_sums(const problem *p, const instance *in, const sumi_sink *sink,
+                       const float *before, int bands)
+{
+    size_t pixels = (size_t)p->n * (size_t)(p->h * p->w), slots = (size_t)(p->n * bands);
+    double *want = malloc(pixels * FIRST * sizeof *want), sum[FIRST] = {0}, total[FIRST] = {0};
+    float got[FIRST];
+    assert_non_null(want);
+    for (size_t i = 0; i < pixels * FIRST; i++) {
+        double v = in->want[i / FIRST * (size_t)p->cout + i % FIRST];
+        want[i] = v + (double)before[i];
+        sum[i % FIRST] += v;
+    }
+    check_close(sink->dst, want, pixels * FIRST, 1e-5);
+    for (size_t slot = 0; slot < slots; slot++)
+        for (size_t c = 0; c < FIRST; c++)
+            total[c] += (double)sink->sums[slot * 3 * FIRST + c];
+    for (size_t c = 0; c < FIRST; c++)
+        got[c] = (float)total[c];
+    check_close(got, sum, FIRST, 1e-5);
+    free(want);
+}
+
+/* The second sink adds a bias and takes moments: the bands' means make the whole mean. */
+static void check_moments(const problem *p, const instance *in, const sumi_sink *sink,
+                          const sumi_conv_spec *s)
+{
+    size_t pixels = (size_t)p->n * (size_t)(p->h * p->w), slots = (size_t)(p->n * s->bands);
+    double *want = malloc(pixels * SECOND * sizeof *want);
+    double mean[SECOND] = {0}, total[SECOND] = {0};
+    float got[SECOND];
+    assert_non_null(want);
+    for (size_t i = 0; i < pixels * SECOND; i++) {
+        size_t c = i % SECOND;
+        want[i] = in->want[i / SECOND * (size_t)p->cout + FIRST + c] + (double)sink->bias[c];
+        mean[c] += want[i] / (double)pixels;
+    }
+    check_close(sink->dst, want, pixels * SECOND, 1e-5);
+    for (size_t slot = 0; slot < slots; slot++) {
+        int left = p->h - (int)(slot % (size_t)s->bands) * s->rows;
+        double share = (double)((left < s->rows ? left : s->rows) * p->w) / (double)pixels;
+        for (size_t c = 0; c < SECOND; c++)
+            total[c] += share * (double)sink->moments[slot * 2 * SECOND + c];
+    }
+    for (size_t c = 0; c < SECOND; c++)
+        got[c] = (float)total[c];
+    check_close(got, mean, SECOND, 1e-5);
+    free(want);
+}
+
+static void check_sinks(const sumi_kernels *table, const problem *p, const instance *in)
+{
+    sumi_conv_spec s = plan(table, p);
+    size_t pixels = (size_t)p->n * (size_t)(p->h * p->w), slots = (size_t)(p->n * s.bands);
+    float *packed = pack(table, &s, in, NULL, 2);
+    float *first = random_floats(pixels * FIRST, -1, 1), *second = floats(pixels * SECOND);
+    float *before = floats(pixels * FIRST), *bias = random_floats(SECOND, -1, 1);
+    float *sums = floats(slots * 3 * FIRST), *moments = floats(slots * 2 * SECOND);
+    memcpy(before, first, pixels * FIRST * sizeof(float));
+    sumi_sink sinks[] = {{.dst = first, .c = FIRST, .accumulate = true, .sums = sums},
+                         {.dst = second, .c = SECOND, .bias = bias, .moments = moments}};
+    sumi_conv conv = {.spec = &s,
+                      .sources = in->sources,
+                      .source_count = 1,
+                      .sinks = sinks,
+                      .sink_count = 2,
+                      .packed = packed};
+    run_tiles(table, &conv, p->n, s.images, p->cout);
+    check_sums(p, in, &sinks[0], before, s.bands);
+    check_moments(p, in, &sinks[1], &s);
+    float *all[] = {packed, first, second, before, bias, sums, moments};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        free(all[i]);
+}
+
+/* Every band, image and channel goes through one store, whatever sinks the channels go to. */
 static void test_sinks(void **state)
 {
     (void)state;
@@ -532,74 +608,14 @@ static void test_sinks(void **state)
                      .h = shapes[i][0],
                      .w = shapes[i][1],
                      .cin = 32,
-                     .cout = 112,
+                     .cout = FIRST + SECOND,
                      .parts = {32},
                      .part_count = 1,
                      .kinds = {2}};
         instance in = instance_make(&p);
-        size_t pixels = (size_t)p.n * (size_t)(p.h * p.w);
-        enum { C0 = 72, C1 = 40 };
         const sumi_kernels *table;
-        for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++) {
-            sumi_conv_spec s = plan(table, &p);
-            float *packed = pack(table, &s, &in, NULL, 2);
-            float *first = random_floats(pixels * C0, -1, 1), *second = floats(pixels * C1);
-            float *before = floats(pixels * C0), *bias = random_floats(C1, -1, 1);
-            memcpy(before, first, pixels * C0 * sizeof(float));
-            size_t slots = (size_t)p.n * (size_t)s.bands;
-            float *sums = floats(slots * 3 * C0), *moments = floats(slots * 2 * C1);
-            sumi_sink sinks[] = {{.dst = first, .c = C0, .accumulate = true, .sums = sums},
-                                 {.dst = second, .c = C1, .bias = bias, .moments = moments}};
-            sumi_conv conv = {.spec = &s,
-                              .sources = in.sources,
-                              .source_count = 1,
-                              .sinks = sinks,
-                              .sink_count = 2,
-                              .packed = packed};
-            run_tiles(table, &conv, p.n, s.images, p.cout);
-
-            double *want = malloc(pixels * C0 * sizeof *want), sum[C0] = {0}, mean[C1] = {0};
-            assert_non_null(want);
-            for (size_t q = 0; q < pixels; q++)
-                for (int c = 0; c < C0; c++) {
-                    double v = in.want[q * 112 + (size_t)c];
-                    want[q * C0 + (size_t)c] = v + (double)before[q * C0 + (size_t)c];
-                    sum[c] += v;
-                }
-            check_close(first, want, pixels * C0, 1e-5);
-            for (size_t q = 0; q < pixels; q++)
-                for (int c = 0; c < C1; c++) {
-                    double v = in.want[q * 112 + (size_t)(C0 + c)] + (double)bias[c];
-                    want[q * C1 + (size_t)c] = v;
-                    mean[c] += v / (double)pixels;
-                }
-            check_close(second, want, pixels * C1, 1e-5);
-
-            float got_sum[C0], got_mean[C1];
-            double total[C0] = {0}, weighted[C1] = {0};
-            for (size_t slot = 0; slot < slots; slot++) {
-                int left = p.h - (int)(slot % (size_t)s.bands) * s.rows;
-                double share = (double)((left < s.rows ? left : s.rows) * p.w) / (double)pixels;
-                for (int c = 0; c < C0; c++)
-                    total[c] += (double)sums[slot * 3 * C0 + (size_t)c];
-                for (int c = 0; c < C1; c++)
-                    weighted[c] += share * (double)moments[slot * 2 * C1 + (size_t)c];
-            }
-            for (int c = 0; c < C0; c++)
-                got_sum[c] = (float)total[c];
-            for (int c = 0; c < C1; c++)
-                got_mean[c] = (float)weighted[c];
-            check_close(got_sum, sum, C0, 1e-5);
-            check_close(got_mean, mean, C1, 1e-5);
-            free(want);
-            free(packed);
-            free(first);
-            free(second);
-            free(before);
-            free(bias);
-            free(sums);
-            free(moments);
-        }
+        for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++)
+            check_sinks(table, &p, &in);
         instance_free(&p, &in);
     }
 }
