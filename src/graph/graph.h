@@ -199,8 +199,7 @@ void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);
 /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of memory. */
 char *sumi_network_describe(const sumi_network *network);
-/* Multiply-adds of one image's forward pass: of the network, of one node. */
-double sumi_network_macs(const sumi_network *network);
+/* Multiply-adds of one image's forward pass through one node. */
 double sumi_node_macs(const sumi_network *network, int node);
 const char *sumi_node_name(const sumi_graph *graph, int node); /* of its operation */
 

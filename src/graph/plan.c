@@ -335,14 +335,6 @@ double sumi_node_macs(const sumi_network *net, int node)
     return net->graph->nodes[node].op->cost(net, node);
 }
 
-double sumi_network_macs(const sumi_network *net)
-{
-    double macs = 0;
-    for (int i = 0; i < net->graph->node_count; i++)
-        macs += sumi_node_macs(net, i);
-    return macs;
-}
-
 const char *sumi_node_name(const sumi_graph *graph, int node)
 {
     return graph->nodes[node].op->name;
