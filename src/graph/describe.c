@@ -54,30 +54,39 @@ static void say_view(text_buffer *out, const sumi_network *net, const sumi_view 
 
 static void say_node(text_buffer *out, const sumi_network *net, int i)
 {
-    static const char *const algorithms[] = {"gemm", "winograd", "narrow"};
+    static const char *const algorithms[] = {"gemm", "winograd", "narrow", "upsampled"};
     const sumi_node *node = &net->graph->nodes[i];
     const sumi_node_plan *plan = &net->nodes[i];
     say(out, "%3d %-9s", i, node->op->name);
-    for (int s = 0; s < node->in.count; s++)
-        say_view(out, net, &node->in.views[s]);
+    if (plan->skipped) {
+        say(out, " left to the convolution that reads it\n");
+        return;
+    }
+    for (int s = 0; s < plan->in.count; s++) {
+        say_view(out, net, &plan->in.views[s]);
+        if (plan->up[s])
+            say(out, " x2");
+    }
     if (node->out >= 0)
         say(out, " -> v%d[%d] %dx%d", node->out, net->graph->values[node->out].channels,
             net->values[node->out].h, net->values[node->out].w);
-    if (node->op == &sumi_op_conv || node->op == &sumi_op_linear)
-        say(out, "  %s, %d image(s) x %d band(s) of %d row(s)", algorithms[plan->forward.algorithm],
-            plan->forward.images, plan->forward.bands, plan->forward.rows);
+    for (int p = 0; p < plan->part_count; p++) {
+        const sumi_conv_spec *spec = &plan->parts[p].forward;
+        say(out, "%s %s, %d image(s) x %d band(s) of %d row(s)", p > 0 ? " +" : " ",
+            algorithms[spec->algorithm], spec->images, spec->bands, spec->rows);
+    }
     if (plan->unfused)
         say(out, ", unfused");
     say(out, "\n");
     if (!sumi_training(net) || !plan->wants_dgrad || node->op == &sumi_op_norm)
         return;
-    for (int s = 0; s < node->in.count; s++) {
-        const sumi_value_plan *value = &net->values[node->in.views[s].value];
+    for (int s = 0; s < plan->in.count; s++) {
+        const sumi_value_plan *value = &net->values[plan->in.views[s].value];
         const char *verb = value->grad == SUMI_NOWHERE ? "sums only"
                            : plan->accumulate[s]       ? "adds"
                                                        : "writes";
-        say(out, "      gradient of v%d: %s%s%s\n", node->in.views[s].value, verb,
-            node->in.views[s].post >= 0 ? ", sums for the shift" : "",
+        say(out, "      gradient of v%d: %s%s%s\n", plan->in.views[s].value, verb,
+            plan->in.views[s].post >= 0 ? ", sums for the shift" : "",
             value->norm >= 0 && value->final_reader == i && value->final_source == s
                 ? ", sums for the norm"
                 : "");

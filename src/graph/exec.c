@@ -85,7 +85,7 @@ void sumi_gradient_source(const sumi_network *net, int value, sumi_source *out)
 
 void sumi_gradient_sink(const sumi_network *net, int node, int i, sumi_source *stat, sumi_sink *out)
 {
-    const sumi_view *view = &net->graph->nodes[node].in.views[i];
+    const sumi_view *view = &net->nodes[node].in.views[i];
     const sumi_value_plan *plan = &net->values[view->value];
     *out = (sumi_sink){.c = net->graph->values[view->value].channels};
     out->dst = sumi_at(net, plan->grad);
@@ -123,9 +123,9 @@ static void post_task(void *arg, int64_t image, int thread)
     }
 }
 
-void sumi_post_gradients(const sumi_network *net, int node, int bands)
+void sumi_post_gradients(const sumi_network *net, int node)
 {
-    const sumi_edge *in = &net->graph->nodes[node].in;
+    const sumi_edge *in = &net->nodes[node].in;
     for (int i = 0; i < in->count; i++) {
         const sumi_view *view = &in->views[i];
         if (view->post < 0)
@@ -133,7 +133,7 @@ void sumi_post_gradients(const sumi_network *net, int node, int bands)
         post_job job = {net,
                         sumi_at(net, net->nodes[node].sums[i]),
                         sumi_at(net, net->values[view->post].grad) + view->post_offset,
-                        bands,
+                        net->nodes[node].sum_bands[i],
                         net->graph->values[view->value].channels,
                         (size_t)net->graph->values[view->post].channels};
         sumi_parallel_for(net->pool, net->n, post_task, &job);
@@ -190,6 +190,8 @@ void sumi_network_profile(sumi_network *net, double *seconds)
 /* One op's forward or backward, timed where somebody asked. */
 static void run_op(sumi_network *net, void (*run)(sumi_network *, int), int node, int slot)
 {
+    if (net->nodes[node].skipped)
+        return;
     if (!net->seconds) {
         run(net, node);
         return;

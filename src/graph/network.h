@@ -37,17 +37,33 @@ typedef struct {
     sumi_place raw, grad;
 } sumi_value_plan;
 
+/* A convolution's sources that go through one algorithm; a linear layer has one part too. Of two
+ * parts, the second adds what the first has left in the output. */
 typedef struct {
+    int first, count; /* of the node's sources */
+    int c0;           /* the first of the layer's input channels */
     sumi_conv_spec forward, dgrad, wgrad;
+    int wgrad_groups; /* most partial gradients that are kept apart */
+    sumi_place packed, packed_dgrad, partials;
+} sumi_part;
+
+enum { SUMI_PARTS_MAX = 2 };
+
+typedef struct {
+    /* As the graph's, but a convolution that up-samples by itself reads the small tensors, and the
+     * up-sampling that it does so has no inputs and does nothing. */
+    sumi_edge in;
+    bool up[SUMI_SOURCES_MAX]; /* the convolution up-samples this source */
+    bool skipped;
     bool unfused;
     bool wants_dgrad;
-    int wgrad_groups; /* most partial gradients that are kept apart */
-    int rows, bands;  /* pool and upsample: rows of the small image a chunk, chunks an image */
-    sumi_place packed, packed_dgrad;
-    sumi_place bias;                   /* predict: bias with the norm folded in */
-    sumi_place partials;               /* wgrad */
-    sumi_place moments;                /* [n][bands][2][c] of the output */
-    sumi_place sums[SUMI_SOURCES_MAX]; /* [n][bands][3][c] of each source */
+    sumi_part parts[SUMI_PARTS_MAX];
+    int part_count;
+    int rows, bands;    /* of the moments; pool and upsample: rows of the small image a chunk */
+    sumi_place bias;    /* predict: bias with the norm folded in */
+    sumi_place moments; /* [n][bands][2][c] of the output */
+    sumi_place sums[SUMI_SOURCES_MAX]; /* [n][sum_bands][3][c] of each source */
+    int sum_bands[SUMI_SOURCES_MAX];
     bool accumulate[SUMI_SOURCES_MAX]; /* adds to the source's gradient instead of writing it */
     /* norm: rows of c floats each */
     sumi_place scale, shift, mean, variance, ga, gb, gk;
@@ -105,8 +121,8 @@ void sumi_gradient_source(const sumi_network *net, int value, sumi_source *out);
 /* The sink of the gradient that node sends to its source number i. stat must live as long. */
 void sumi_gradient_sink(const sumi_network *net, int node, int i, sumi_source *stat,
                         sumi_sink *out);
-/* After node's backward wrote sums of `bands` bands an image: the gradients of its posts. */
-void sumi_post_gradients(const sumi_network *net, int node, int bands);
+/* After node's backward wrote its sums: the gradients of its posts. */
+void sumi_post_gradients(const sumi_network *net, int node);
 /* Applies what is pending on sources in a pass of its own: dst [n][h][w][c], then *out is one plain
  * source. The unfused executor's. */
 void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,

@@ -13,18 +13,53 @@ enum { WGRAD_GROUPS = 8 };
 
 static const float NORM_EPS = 1e-5f;
 
-static void plan_spec(sumi_network *net, sumi_conv_spec *spec, sumi_conv_direction direction,
-                      int node)
+/* ---- Plan ------------------------------------------------------------------------------------ */
+
+static int part_channels(const sumi_network *net, int node, const sumi_part *part)
+{
+    int channels = 0;
+    for (int i = part->first; i < part->first + part->count; i++)
+        channels += net->graph->values[net->nodes[node].in.views[i].value].channels;
+    return channels;
+}
+
+/* Sources that are up-sampled on the way go first, so that the other part's store, which adds to
+ * theirs, is the one that collects moments. */
+static void plan_parts(sumi_network *net, int node)
+{
+    sumi_node_plan *plan = &net->nodes[node];
+    int count = plan->in.count, cut = 1;
+    while (cut < count && plan->up[cut] == plan->up[0])
+        cut++;
+    plan->parts[0].count = cut;
+    plan->part_count = 1;
+    if (cut == count)
+        return;
+    sumi_part first = plan->parts[0], second = plan->parts[1];
+    second.first = cut;
+    second.count = count - cut;
+    second.c0 = part_channels(net, node, &first);
+    plan->parts[0] = plan->up[0] ? first : second;
+    plan->parts[1] = plan->up[0] ? second : first;
+    plan->part_count = 2;
+}
+
+static void plan_spec(sumi_network *net, int node, const sumi_part *part,
+                      sumi_conv_direction direction, sumi_conv_spec *spec)
 {
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
     const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
     bool dgrad = direction == SUMI_CONV_DGRAD;
-    *spec = (sumi_conv_spec){.h = out->h,
-                             .w = out->w,
-                             .cin = dgrad ? layer->out_channels : layer->in_channels,
-                             .cout = dgrad ? layer->in_channels : layer->out_channels,
-                             .ksize = layer->ksize,
-                             .direction = direction};
+    int channels = part_channels(net, node, part);
+    *spec =
+        (sumi_conv_spec){.h = out->h,
+                         .w = out->w,
+                         .cin = dgrad ? layer->out_channels : channels,
+                         .cout = dgrad ? channels : layer->out_channels,
+                         .ksize = layer->ksize,
+                         .up = net->nodes[node].up[part->first],
+                         .direction = direction,
+                         .tap_floats = (size_t)layer->in_channels * (size_t)layer->out_channels};
     net->kernels->conv_plan(spec, net->config.force);
     sumi_conv_reserve(net, spec);
 }
@@ -36,37 +71,46 @@ static void reserve_temp(sumi_network *net, int which, size_t image_floats)
         net->temp_floats[which] = floats;
 }
 
+static void plan_dgrad(sumi_network *net, int node, sumi_part *part)
+{
+    sumi_node_plan *plan = &net->nodes[node];
+    int back = sumi_time_backward(net, node);
+    plan_spec(net, node, part, SUMI_CONV_DGRAD, &part->dgrad);
+    sumi_reserve(net, part->dgrad.packed_floats, back, back, &part->packed_dgrad, "weights", node);
+    for (int i = part->first; i < part->first + part->count; i++) {
+        const sumi_view *view = &plan->in.views[i];
+        int norm = net->values[view->value].norm;
+        size_t row = 3 * (size_t)net->graph->values[view->value].channels;
+        plan->sum_bands[i] = part->dgrad.bands;
+        if (view->post >= 0 || norm >= 0)
+            sumi_reserve(net, (size_t)net->config.n_max * (size_t)part->dgrad.bands * row, back,
+                         norm >= 0 ? sumi_time_backward(net, norm) : back, &plan->sums[i], "sums",
+                         node);
+    }
+}
+
 static void plan_training(sumi_network *net, int node)
 {
     sumi_node_plan *plan = &net->nodes[node];
-    const sumi_node *op = &net->graph->nodes[node];
-    size_t n_max = (size_t)net->config.n_max;
+    int n_max = net->config.n_max;
     int now = sumi_time_forward(net, node), back = sumi_time_backward(net, node);
-    const sumi_value_plan *out = &net->values[op->out];
-    sumi_reserve(net, plan->forward.packed_floats, now, now, &plan->packed, "weights", node);
-    if (out->norm >= 0)
-        sumi_reserve(net, n_max * (size_t)plan->forward.bands * 2 * (size_t)plan->forward.cout, now,
-                     sumi_time_forward(net, out->norm), &plan->moments, "moments", node);
-    if (plan->wants_dgrad) {
-        plan_spec(net, &plan->dgrad, SUMI_CONV_DGRAD, node);
-        sumi_reserve(net, plan->dgrad.packed_floats, back, back, &plan->packed_dgrad, "weights",
-                     node);
-        for (int i = 0; i < op->in.count; i++) {
-            const sumi_view *view = &op->in.views[i];
-            int norm = net->values[view->value].norm;
-            size_t row = 3 * (size_t)net->graph->values[view->value].channels;
-            if (view->post >= 0 || norm >= 0)
-                sumi_reserve(net, n_max * (size_t)plan->dgrad.bands * row, back,
-                             norm >= 0 ? sumi_time_backward(net, norm) : back, &plan->sums[i],
-                             "sums", node);
-        }
+    const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    int channels = net->graph->values[net->graph->nodes[node].out].channels;
+    for (int p = 0; p < plan->part_count; p++) {
+        sumi_part *part = &plan->parts[p];
+        sumi_reserve(net, part->forward.packed_floats, now, now, &part->packed, "weights", node);
+        if (plan->wants_dgrad)
+            plan_dgrad(net, node, part);
+        plan_spec(net, node, part, SUMI_CONV_WGRAD, &part->wgrad);
+        part->wgrad_groups = n_max < WGRAD_GROUPS ? n_max : WGRAD_GROUPS;
+        sumi_reserve(net, part->wgrad.partial_floats * (size_t)part->wgrad_groups, back, back,
+                     &part->partials, "partials", node);
     }
-    plan_spec(net, &plan->wgrad, SUMI_CONV_WGRAD, node);
-    plan->wgrad_groups = net->config.n_max < WGRAD_GROUPS ? net->config.n_max : WGRAD_GROUPS;
-    sumi_reserve(net, plan->wgrad.partial_floats * (size_t)plan->wgrad_groups, back, back,
-                 &plan->partials, "partials", node);
+    if (out->norm >= 0)
+        sumi_reserve(net, (size_t)n_max * (size_t)plan->bands * 2 * (size_t)channels, now,
+                     sumi_time_forward(net, out->norm), &plan->moments, "moments", node);
     /* sumi_bias_gradient: a row of doubles and one of floats. */
-    sumi_want_scratch(net, (size_t)(out->w + 2) * (size_t)plan->forward.cout);
+    sumi_want_scratch(net, (size_t)(out->w + 2) * (size_t)channels);
     if (plan->unfused)
         reserve_temp(net, SUMI_TEMP_GRADIENT, out->image_floats);
 }
@@ -75,17 +119,24 @@ static void conv_plan(sumi_network *net, int node)
 {
     sumi_node_plan *plan = &net->nodes[node];
     const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
-    plan_spec(net, &plan->forward, SUMI_CONV_FORWARD, node);
+    const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
+    plan_parts(net, node);
+    for (int p = 0; p < plan->part_count; p++)
+        plan_spec(net, node, &plan->parts[p], SUMI_CONV_FORWARD, &plan->parts[p].forward);
+    plan->bands = plan->parts[plan->part_count - 1].forward.bands;
+    plan->rows = plan->parts[plan->part_count - 1].forward.rows;
     if (sumi_training(net)) {
         plan_training(net, node);
     } else {
         int end = sumi_time_end(net);
-        sumi_reserve(net, plan->forward.packed_floats, 0, end, &plan->packed, "weights", node);
-        sumi_reserve(net, 2 * (size_t)plan->forward.cout, 0, end, &plan->bias, "bias", node);
+        for (int p = 0; p < plan->part_count; p++)
+            sumi_reserve(net, plan->parts[p].forward.packed_floats, 0, end, &plan->parts[p].packed,
+                         "weights", node);
+        sumi_reserve(net, 2 * (size_t)layer->out_channels, 0, end, &plan->bias, "bias", node);
     }
     if (plan->unfused) {
         size_t pixels = (size_t)out->h * (size_t)out->w;
-        size_t in = pixels * (size_t)plan->forward.cin;
+        size_t in = pixels * (size_t)layer->in_channels;
         /* dgrad reads what forward writes and the other way round */
         reserve_temp(net, SUMI_TEMP_INPUT, in > out->image_floats ? in : out->image_floats);
         reserve_temp(net, SUMI_TEMP_OUTPUT, in > out->image_floats ? in : out->image_floats);
@@ -113,6 +164,12 @@ static void fold_norm(const sumi_network *net, int node, const sumi_layer *conv,
     }
 }
 
+static const float *part_weights(const sumi_network *net, const sumi_layer *layer,
+                                 const sumi_part *part)
+{
+    return sumi_param_data(net, layer->weight) + (size_t)part->c0 * (size_t)layer->out_channels;
+}
+
 static void pack_forward(sumi_network *net, int node)
 {
     sumi_node_plan *plan = &net->nodes[node];
@@ -129,8 +186,9 @@ static void pack_forward(sumi_network *net, int node)
                 bias[k] = sumi_param_data(net, layer->bias)[k];
         }
     }
-    sumi_conv_pack_all(net, &plan->forward, sumi_param_data(net, layer->weight), scale,
-                       sumi_at(net, plan->packed));
+    for (int p = 0; p < plan->part_count; p++)
+        sumi_conv_pack_all(net, &plan->parts[p].forward, part_weights(net, layer, &plan->parts[p]),
+                           scale, sumi_at(net, plan->parts[p].packed));
 }
 
 static void conv_forward(sumi_network *net, int node)
@@ -142,49 +200,70 @@ static void conv_forward(sumi_network *net, int node)
     if (sumi_training(net) || !net->packed_valid)
         pack_forward(net, node);
     sumi_source sources[SUMI_SOURCES_MAX];
-    int count = sumi_edge_sources(net, &op->in, sources);
-    sumi_sink sink = {.dst = sumi_value_data(net, op->out),
-                      .c = layer->out_channels,
-                      .bias = sumi_training(net) ? sumi_param_data(net, layer->bias)
-                                                 : sumi_at(net, plan->bias),
-                      .act = out->absorbed ? out->act : SUMI_ACT_NONE,
-                      .moments = sumi_at(net, plan->moments)};
-    sumi_conv conv = {&plan->forward, sources, count, &sink, 1, sumi_at(net, plan->packed)};
-    sumi_conv_run(net, &conv, net->n, plan->unfused);
+    sumi_edge_sources(net, &plan->in, sources);
+    for (int p = 0; p < plan->part_count; p++) {
+        const sumi_part *part = &plan->parts[p];
+        sumi_sink sink = {.dst = sumi_value_data(net, op->out), .c = layer->out_channels};
+        if (p > 0)
+            sink.residual = sink.dst;
+        if (p == plan->part_count - 1) {
+            sink.bias =
+                sumi_training(net) ? sumi_param_data(net, layer->bias) : sumi_at(net, plan->bias);
+            sink.act = out->absorbed ? out->act : SUMI_ACT_NONE;
+            sink.moments = sumi_at(net, plan->moments);
+        }
+        sumi_conv conv = {&part->forward,
+                          sources + part->first,
+                          part->count,
+                          &sink,
+                          1,
+                          sumi_at(net, part->packed)};
+        sumi_conv_run(net, &conv, net->n, plan->unfused);
+    }
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-static void run_dgrad(sumi_network *net, int node, const sumi_source *dy)
+static void run_dgrad(sumi_network *net, int node, const sumi_part *part, const sumi_source *dy)
 {
-    sumi_node_plan *plan = &net->nodes[node];
-    const sumi_node *op = &net->graph->nodes[node];
-    float *packed = sumi_at(net, plan->packed_dgrad);
-    sumi_conv_pack_all(net, &plan->dgrad,
-                       sumi_param_data(net, net->graph->layers[op->layer].weight), NULL, packed);
+    const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
+    float *packed = sumi_at(net, part->packed_dgrad);
+    sumi_conv_pack_all(net, &part->dgrad, part_weights(net, layer, part), NULL, packed);
     sumi_sink sinks[SUMI_SOURCES_MAX];
     sumi_source stats[SUMI_SOURCES_MAX];
-    for (int i = 0; i < op->in.count; i++)
-        sumi_gradient_sink(net, node, i, &stats[i], &sinks[i]);
-    sumi_conv conv = {&plan->dgrad, dy, 1, sinks, op->in.count, packed};
-    sumi_conv_run(net, &conv, net->n, plan->unfused);
-    sumi_post_gradients(net, node, plan->dgrad.bands);
+    for (int i = 0; i < part->count; i++)
+        sumi_gradient_sink(net, node, part->first + i, &stats[i], &sinks[i]);
+    sumi_conv conv = {&part->dgrad, dy, 1, sinks, part->count, packed};
+    sumi_conv_run(net, &conv, net->n, net->nodes[node].unfused);
+}
+
+static void run_wgrad(sumi_network *net, int node, const sumi_part *part, const sumi_source *dy)
+{
+    const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
+    sumi_source sources[SUMI_SOURCES_MAX];
+    sumi_edge_sources(net, &net->nodes[node].in, sources);
+    sumi_wgrad wgrad = {&part->wgrad, sources + part->first, part->count, dy};
+    float *dw =
+        sumi_gradient_data(net, layer->weight) + (size_t)part->c0 * (size_t)layer->out_channels;
+    sumi_wgrad_run(net, &wgrad, net->n, part->wgrad_groups, sumi_at(net, part->partials), dw,
+                   net->nodes[node].unfused);
 }
 
 static void conv_backward(sumi_network *net, int node)
 {
-    sumi_node_plan *plan = &net->nodes[node];
+    const sumi_node_plan *plan = &net->nodes[node];
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
     const sumi_value_plan *out = &net->values[op->out];
-    sumi_source dy, sources[SUMI_SOURCES_MAX];
+    sumi_source dy;
     sumi_gradient_source(net, op->out, &dy);
+    for (int p = 0; p < plan->part_count; p++) {
+        if (plan->wants_dgrad)
+            run_dgrad(net, node, &plan->parts[p], &dy);
+        run_wgrad(net, node, &plan->parts[p], &dy);
+    }
     if (plan->wants_dgrad)
-        run_dgrad(net, node, &dy);
-    int count = sumi_edge_sources(net, &op->in, sources);
-    sumi_wgrad wgrad = {&plan->wgrad, sources, count, &dy};
-    sumi_wgrad_run(net, &wgrad, net->n, plan->wgrad_groups, sumi_at(net, plan->partials),
-                   sumi_gradient_data(net, layer->weight), plan->unfused);
+        sumi_post_gradients(net, node);
     float *db = sumi_gradient_data(net, layer->bias);
     if (out->norm >= 0) /* the norm subtracts any bias again: the gradient is exactly zero */
         for (int k = 0; k < layer->out_channels; k++)
@@ -195,8 +274,10 @@ static void conv_backward(sumi_network *net, int node)
 
 static double conv_cost(const sumi_network *net, int node)
 {
-    const sumi_conv_spec *spec = &net->nodes[node].forward;
-    return (double)spec->h * spec->w * spec->cin * spec->cout * spec->ksize * spec->ksize;
+    const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
+    const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    return (double)out->h * out->w * layer->in_channels * layer->out_channels * layer->ksize *
+           layer->ksize;
 }
 
 const sumi_op sumi_op_conv = {"conv", conv_plan, conv_forward, conv_backward, conv_cost};

@@ -20,24 +20,25 @@ static void plan_spec(sumi_network *net, sumi_conv_spec *spec, sumi_conv_directi
 
 static void linear_plan(sumi_network *net, int node)
 {
-    sumi_node_plan *plan = &net->nodes[node];
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
+    sumi_part *part = &net->nodes[node].parts[0];
+    net->nodes[node].part_count = 1;
     int now = sumi_time_forward(net, node), back = sumi_time_backward(net, node);
-    plan_spec(net, &plan->forward, SUMI_CONV_FORWARD, layer);
+    plan_spec(net, &part->forward, SUMI_CONV_FORWARD, layer);
     if (!sumi_training(net)) {
-        sumi_reserve(net, plan->forward.packed_floats, 0, sumi_time_end(net), &plan->packed,
+        sumi_reserve(net, part->forward.packed_floats, 0, sumi_time_end(net), &part->packed,
                      "weights", node);
         return;
     }
-    sumi_reserve(net, plan->forward.packed_floats, now, now, &plan->packed, "weights", node);
-    plan_spec(net, &plan->wgrad, SUMI_CONV_WGRAD, layer);
-    sumi_reserve(net, plan->wgrad.partial_floats, back, back, &plan->partials, "partials", node);
+    sumi_reserve(net, part->forward.packed_floats, now, now, &part->packed, "weights", node);
+    plan_spec(net, &part->wgrad, SUMI_CONV_WGRAD, layer);
+    sumi_reserve(net, part->wgrad.partial_floats, back, back, &part->partials, "partials", node);
     /* sumi_bias_gradient: a row of doubles and one of floats. */
     sumi_want_scratch(net, 4 * (size_t)layer->out_channels);
-    if (!plan->wants_dgrad)
+    if (!net->nodes[node].wants_dgrad)
         return;
-    plan_spec(net, &plan->dgrad, SUMI_CONV_DGRAD, layer);
-    sumi_reserve(net, plan->dgrad.packed_floats, back, back, &plan->packed_dgrad, "weights", node);
+    plan_spec(net, &part->dgrad, SUMI_CONV_DGRAD, layer);
+    sumi_reserve(net, part->dgrad.packed_floats, back, back, &part->packed_dgrad, "weights", node);
 }
 
 /* The planned spec with as many rows as this run has images. */
@@ -52,51 +53,51 @@ static sumi_conv_spec of_this_run(const sumi_network *net, const sumi_conv_spec 
 
 static void linear_forward(sumi_network *net, int node)
 {
-    sumi_node_plan *plan = &net->nodes[node];
+    const sumi_part *part = &net->nodes[node].parts[0];
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
-    float *packed = sumi_at(net, plan->packed);
+    float *packed = sumi_at(net, part->packed);
     if (sumi_training(net) || !net->packed_valid)
-        sumi_conv_pack_all(net, &plan->forward, sumi_param_data(net, layer->weight), NULL, packed);
+        sumi_conv_pack_all(net, &part->forward, sumi_param_data(net, layer->weight), NULL, packed);
     sumi_source sources[SUMI_SOURCES_MAX];
     int count = sumi_edge_sources(net, &op->in, sources);
     sumi_sink sink = {.dst = sumi_value_data(net, op->out),
                       .c = layer->out_channels,
                       .bias = sumi_param_data(net, layer->bias)};
-    sumi_conv_spec spec = of_this_run(net, &plan->forward);
+    sumi_conv_spec spec = of_this_run(net, &part->forward);
     sumi_conv conv = {&spec, sources, count, &sink, 1, packed};
     sumi_conv_run(net, &conv, 1, false);
 }
 
 static void linear_backward(sumi_network *net, int node)
 {
-    sumi_node_plan *plan = &net->nodes[node];
+    const sumi_part *part = &net->nodes[node].parts[0];
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
     sumi_source dy, sources[SUMI_SOURCES_MAX];
     sumi_gradient_source(net, op->out, &dy);
     int count = sumi_edge_sources(net, &op->in, sources);
-    if (plan->wants_dgrad) {
-        float *packed = sumi_at(net, plan->packed_dgrad);
-        sumi_conv_pack_all(net, &plan->dgrad, sumi_param_data(net, layer->weight), NULL, packed);
+    if (net->nodes[node].wants_dgrad) {
+        float *packed = sumi_at(net, part->packed_dgrad);
+        sumi_conv_pack_all(net, &part->dgrad, sumi_param_data(net, layer->weight), NULL, packed);
         sumi_sink sinks[SUMI_SOURCES_MAX];
         sumi_source stats[SUMI_SOURCES_MAX];
         for (int i = 0; i < count; i++)
             sumi_gradient_sink(net, node, i, &stats[i], &sinks[i]);
-        sumi_conv_spec spec = of_this_run(net, &plan->dgrad);
+        sumi_conv_spec spec = of_this_run(net, &part->dgrad);
         sumi_conv conv = {&spec, &dy, 1, sinks, count, packed};
         sumi_conv_run(net, &conv, 1, false);
     }
-    sumi_conv_spec spec = of_this_run(net, &plan->wgrad);
+    sumi_conv_spec spec = of_this_run(net, &part->wgrad);
     sumi_wgrad wgrad = {&spec, sources, count, &dy};
-    sumi_wgrad_run(net, &wgrad, 1, 1, sumi_at(net, plan->partials),
+    sumi_wgrad_run(net, &wgrad, 1, 1, sumi_at(net, part->partials),
                    sumi_gradient_data(net, layer->weight), false);
     sumi_bias_gradient(net, &dy, 1, net->n, 1, sumi_gradient_data(net, layer->bias));
 }
 
 static double linear_cost(const sumi_network *net, int node)
 {
-    const sumi_conv_spec *spec = &net->nodes[node].forward;
+    const sumi_conv_spec *spec = &net->nodes[node].parts[0].forward;
     return (double)spec->cin * spec->cout;
 }
 

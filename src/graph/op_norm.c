@@ -141,8 +141,8 @@ static void norm_forward(sumi_network *net, int node)
     const sumi_node_plan *producer = &net->nodes[net->graph->values[value].producer];
     norm_job job = job_of(net, node);
     job.pieces = sumi_at(net, producer->moments);
-    job.bands = producer->forward.bands;
-    job.rows = producer->forward.rows;
+    job.bands = producer->bands;
+    job.rows = producer->rows;
     sumi_parallel_for(net->pool, task_count(&job), forward_task, &job);
 }
 
@@ -185,8 +185,7 @@ static void norm_backward(sumi_network *net, int node)
     const sumi_node_plan *reader = &net->nodes[value->final_reader];
     norm_job job = job_of(net, node);
     job.pieces = sumi_at(net, reader->sums[value->final_source]);
-    job.bands = net->graph->nodes[value->final_reader].op == &sumi_op_conv ? reader->dgrad.bands
-                                                                           : reader->bands;
+    job.bands = reader->sum_bands[value->final_source];
     sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
 }
 

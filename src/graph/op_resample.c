@@ -23,6 +23,7 @@ static void plan_chunks(sumi_network *net, int node, int small_h, size_t row_flo
     size_t rows = CHUNK_FLOATS / row_floats;
     plan->rows = rows < 1 ? 1 : rows > (size_t)small_h ? small_h : (int)rows;
     plan->bands = (small_h + plan->rows - 1) / plan->rows;
+    plan->sum_bands[0] = plan->bands;
     if (!sumi_training(net))
         return;
     const sumi_view *view = &net->graph->nodes[node].in.views[0];
@@ -68,7 +69,7 @@ static void run_backward(sumi_network *net, int node, sumi_task_fn task)
     sumi_gradient_sink(net, node, 0, &stat, &sink);
     job.sink = &sink;
     run(net, node, task, &job);
-    sumi_post_gradients(net, node, net->nodes[node].bands);
+    sumi_post_gradients(net, node);
 }
 
 static double no_cost(const sumi_network *net, int node)

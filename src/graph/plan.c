@@ -54,12 +54,81 @@ void sumi_want_scratch(sumi_network *net, size_t floats)
         net->scratch_floats = floats;
 }
 
+static int value_h(const sumi_network *net, int index)
+{
+    const sumi_value *value = &net->graph->values[index];
+    return value->vector ? 1 : net->config.h >> value->level;
+}
+
+static int value_w(const sumi_network *net, int index)
+{
+    const sumi_value *value = &net->graph->values[index];
+    return value->vector ? 1 : net->config.w >> value->level;
+}
+
+/* ---- Up-sampling inside a convolution -------------------------------------------------------- */
+
+/* The up-sampling that makes source i of a convolution, if the convolution alone reads its result
+ * and nothing is pending that would have to come between the two; or -1. */
+static int own_upsampling(const sumi_network *net, int conv, int i)
+{
+    const sumi_graph *graph = net->graph;
+    const sumi_view *view = &graph->nodes[conv].in.views[i];
+    int up = graph->values[view->value].producer;
+    if (up < 0 || graph->nodes[up].op != &sumi_op_upsample || net->nodes[up].unfused ||
+        view->norm >= 0 || view->act != SUMI_ACT_NONE || graph->nodes[up].in.views[0].post >= 0 ||
+        graph->output.views[0].value == view->value)
+        return -1;
+    int readers = 0;
+    for (int n = 0; n < graph->node_count; n++)
+        for (int s = 0; s < graph->nodes[n].in.count; s++)
+            readers += graph->nodes[n].in.views[s].value == view->value;
+    return readers == 1 ? up : -1;
+}
+
+/* Lets a convolution up-sample its sources by itself (SUMI_CONV_UPSAMPLED), where the kernels can
+ * and these sources are the first or the last ones. */
+static void plan_upsampling(sumi_network *net, int node)
+{
+    const sumi_node *conv = &net->graph->nodes[node];
+    sumi_node_plan *plan = &net->nodes[node];
+    if (conv->op != &sumi_op_conv || plan->unfused || net->config.force >= 0)
+        return;
+    int up[SUMI_SOURCES_MAX], changes = 0, channels = 0;
+    for (int i = 0; i < conv->in.count; i++) {
+        up[i] = own_upsampling(net, node, i);
+        changes += i > 0 && (up[i] >= 0) != (up[i - 1] >= 0);
+        channels += up[i] >= 0 ? net->graph->values[conv->in.views[i].value].channels : 0;
+    }
+    sumi_conv_spec spec = {.h = value_h(net, conv->out),
+                           .w = value_w(net, conv->out),
+                           .cin = channels,
+                           .cout = net->graph->values[conv->out].channels,
+                           .ksize = conv->ksize,
+                           .up = true};
+    if (channels == 0 || changes > 1)
+        return;
+    net->kernels->conv_plan(&spec, -1);
+    for (int i = 0; i < conv->in.count && spec.up; i++) {
+        if (up[i] < 0)
+            continue;
+        sumi_view small = net->graph->nodes[up[i]].in.views[0];
+        small.post = conv->in.views[i].post; /* it commutes: the weights of a pixel add up to 1 */
+        small.post_offset = conv->in.views[i].post_offset;
+        plan->in.views[i] = small;
+        plan->up[i] = true;
+        net->nodes[up[i]].skipped = true;
+        net->nodes[up[i]].in.count = 0;
+    }
+}
+
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-static bool reads_value(const sumi_node *node, int value)
+static bool reads_value(const sumi_network *net, int node, int value)
 {
-    for (int i = 0; i < node->in.count; i++)
-        if (node->in.views[i].value == value || node->in.views[i].post == value)
+    const sumi_edge *in = &net->nodes[node].in;
+    for (int i = 0; i < in->count; i++)
+        if (in->views[i].value == value || in->views[i].post == value)
             return true;
     return false;
 }
@@ -85,19 +154,19 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
                               .final_reader = -1,
                               .raw = SUMI_NOWHERE,
                               .grad = SUMI_NOWHERE};
-    plan->h = value->vector ? 1 : net->config.h >> value->level;
-    plan->w = value->vector ? 1 : net->config.w >> value->level;
+    plan->h = value_h(net, index);
+    plan->w = value_w(net, index);
     plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
     plan->needs_gradient = index != SUMI_IN_IMAGE && index != SUMI_IN_TIME;
     for (int i = 0; i < graph->node_count; i++) {
-        const sumi_node *node = &graph->nodes[i];
-        if (node->op == &sumi_op_norm || !reads_value(node, index))
+        const sumi_edge *in = &net->nodes[i].in;
+        if (graph->nodes[i].op == &sumi_op_norm || !reads_value(net, i, index))
             continue;
         plan->last_reader = i;
-        for (int s = 0; s < node->in.count; s++) {
-            if (node->in.views[s].value != index)
+        for (int s = 0; s < in->count; s++) {
+            if (in->views[s].value != index)
                 continue;
-            if (!note_view(plan, &node->in.views[s]))
+            if (!note_view(plan, &in->views[s]))
                 return sumi_fail(err, SUMI_EUNSUPPORTED,
                                  "graph: value %d is read with different norms or activations",
                                  index);
@@ -120,7 +189,7 @@ static int value_end(const sumi_network *net, int index)
     const sumi_value_plan *plan = &net->values[index];
     int last = net->graph->values[index].producer;
     for (int i = 0; i < net->graph->node_count; i++)
-        if (reads_value(&net->graph->nodes[i], index)) {
+        if (reads_value(net, i, index)) {
             int time = sumi_training(net) ? sumi_time_backward(net, i) : i;
             last = time > last ? time : last;
         }
@@ -140,6 +209,8 @@ static void reserve_value(sumi_network *net, int index)
     size_t floats = plan->image_floats * (size_t)net->config.n_max;
     if (index == SUMI_IN_IMAGE)
         return; /* the caller's memory */
+    if (value->producer >= 0 && net->nodes[value->producer].skipped)
+        return; /* it never exists */
     if (!output || sumi_training(net))
         sumi_reserve(net, floats, value->producer, value_end(net, index), &plan->raw, "value",
                      index);
@@ -157,14 +228,14 @@ static void reserve_value(sumi_network *net, int index)
  */
 static void plan_accumulation(sumi_network *net, int node)
 {
-    const sumi_edge *in = &net->graph->nodes[node].in;
+    const sumi_edge *in = &net->nodes[node].in;
     for (int i = 0; i < in->count; i++) {
         int value = in->views[i].value;
         bool later = false; /* does a node further on in forward order read it too? */
         for (int j = node + 1; j < net->graph->node_count; j++)
-            for (int s = 0; s < net->graph->nodes[j].in.count; s++)
+            for (int s = 0; s < net->nodes[j].in.count; s++)
                 later |= net->graph->nodes[j].op != &sumi_op_norm &&
-                         net->graph->nodes[j].in.views[s].value == value;
+                         net->nodes[j].in.views[s].value == value;
         for (int s = i + 1; s < in->count; s++)
             later |= in->views[s].value == value;
         net->nodes[node].accumulate[i] = later || net->graph->values[value].vector;
@@ -236,16 +307,22 @@ static sumi_status check_config(const sumi_graph *graph, const sumi_plan_config 
 static sumi_status plan_all(sumi_network *net, sumi_error *err)
 {
     const sumi_graph *graph = net->graph;
+    for (int i = 0; i < graph->node_count; i++) {
+        sumi_node_plan *plan = &net->nodes[i];
+        plan->in = graph->nodes[i].in;
+        plan->unfused = net->config.unfused || net->config.unfused_nodes >> (i & 63) & 1;
+    }
+    for (int i = 0; i < graph->node_count; i++)
+        plan_upsampling(net, i);
     for (int i = 0; i < graph->value_count; i++) {
         sumi_status status = plan_value(net, i, err);
         if (status != SUMI_OK)
             return status;
     }
     for (int i = 0; i < graph->node_count; i++) {
-        sumi_node_plan *plan = &net->nodes[i];
-        plan->unfused = net->config.unfused || net->config.unfused_nodes >> (i & 63) & 1;
         plan_accumulation(net, i);
-        graph->nodes[i].op->plan(net, i);
+        if (!net->nodes[i].skipped)
+            graph->nodes[i].op->plan(net, i);
     }
     for (int i = 0; i < graph->value_count; i++)
         reserve_value(net, i);
@@ -268,7 +345,11 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
 
 static void clear_places(sumi_node_plan *plan)
 {
-    plan->packed = plan->packed_dgrad = plan->bias = plan->partials = plan->moments = SUMI_NOWHERE;
+    for (int i = 0; i < SUMI_PARTS_MAX; i++) {
+        sumi_part *part = &plan->parts[i];
+        part->packed = part->packed_dgrad = part->partials = SUMI_NOWHERE;
+    }
+    plan->bias = plan->moments = SUMI_NOWHERE;
     plan->scale = plan->shift = plan->mean = plan->variance = SUMI_NOWHERE;
     plan->ga = plan->gb = plan->gk = SUMI_NOWHERE;
     for (int i = 0; i < SUMI_SOURCES_MAX; i++)

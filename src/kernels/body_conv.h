@@ -7,6 +7,7 @@
 #include "kernels/body_gemm.h"
 #include "kernels/body_gemm_wgrad.h"
 #include "kernels/body_narrow.h"
+#include "kernels/body_upconv.h"
 #include "kernels/body_winograd.h"
 #include "kernels/body_winograd_wgrad.h"
 
@@ -22,7 +23,7 @@ typedef struct {
                          bool accumulate, int piece, int pieces);
 } conv_algorithm;
 
-#define CONV_ALGORITHMS 3
+#define CONV_ALGORITHMS 4
 
 static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
     [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
@@ -31,6 +32,8 @@ static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
                             wino_wgrad_finish},
     [SUMI_CONV_NARROW] = {narrow_can, narrow_plan, narrow_wgrad_plan, narrow_pack, narrow_tile,
                           narrow_wgrad_images, narrow_wgrad_finish},
+    [SUMI_CONV_UPSAMPLED] = {upconv_can, upconv_plan, upconv_wgrad_plan, gemm_pack, upconv_tile,
+                             upconv_wgrad_images, upconv_wgrad_finish},
 };
 
 static bool conv_can(int algorithm, const sumi_conv_spec *spec)
@@ -42,7 +45,12 @@ static bool conv_can(int algorithm, const sumi_conv_spec *spec)
 static void conv_plan(sumi_conv_spec *spec, int force)
 {
     int algorithm = SUMI_CONV_GEMM;
-    if (conv_can(force, spec))
+    if (spec->tap_floats == 0)
+        spec->tap_floats = (size_t)spec->cin * (size_t)spec->cout;
+    spec->up = spec->up && conv_can(SUMI_CONV_UPSAMPLED, spec);
+    if (spec->up)
+        algorithm = SUMI_CONV_UPSAMPLED;
+    else if (force != SUMI_CONV_UPSAMPLED && conv_can(force, spec))
         algorithm = force;
     else if (conv_can(SUMI_CONV_NARROW, spec))
         algorithm = SUMI_CONV_NARROW;

@@ -221,13 +221,12 @@ static void gemm_plan(sumi_conv_spec *s)
 INLINE float weight_at(const sumi_conv_spec *s, const float *weights, const float *scale, int tap,
                        int c, int k)
 {
-    size_t cin = (size_t)s->cin, cout = (size_t)s->cout;
     if (s->direction != SUMI_CONV_DGRAD) {
-        float x = weights[((size_t)tap * cin + (size_t)c) * cout + (size_t)k];
+        float x = weights[(size_t)tap * s->tap_floats + (size_t)c * (size_t)s->cout + (size_t)k];
         return scale != NULL ? x * scale[k] : x;
     }
     size_t flipped = (size_t)(s->ksize * s->ksize - 1 - tap);
-    float x = weights[(flipped * cout + (size_t)k) * cin + (size_t)c];
+    float x = weights[flipped * s->tap_floats + (size_t)k * (size_t)s->cin + (size_t)c];
     return scale != NULL ? x * scale[c] : x;
 }
 

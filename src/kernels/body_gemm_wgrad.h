@@ -135,9 +135,11 @@ static void gemm_wgrad_finish(const sumi_conv_spec *s, const float *partials, in
     int64_t rows = (int64_t)(s->ksize * s->ksize) * s->cin;
     size_t stride = round_up((size_t)s->cout, NR);
     int64_t end = rows * (piece + 1) / pieces;
-    for (int64_t r = rows * piece / pieces; r < end; r++)
+    for (int64_t r = rows * piece / pieces; r < end; r++) {
+        size_t tap = (size_t)(r / s->cin), c = (size_t)(r % s->cin);
         sum_partials(partials + (size_t)r * stride, s->partial_floats, count,
-                     dw + (size_t)r * (size_t)s->cout, s->cout, accumulate);
+                     dw + tap * s->tap_floats + c * (size_t)s->cout, s->cout, accumulate);
+    }
 }
 
 #endif

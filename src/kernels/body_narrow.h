@@ -243,8 +243,9 @@ static void narrow_wgrad_finish(const sumi_conv_spec *s, const float *partials, 
     for (int64_t r = rows * piece / pieces; r < end; r++) {
         for (int k = 0; k < s->cout; k++) {
             size_t row = (size_t)k * (size_t)s->ksize + (size_t)r / run;
+            size_t tap = (size_t)(r / s->cin), c = (size_t)(r % s->cin);
             sum_partials(partials + row * lanes + (size_t)r % run, s->partial_floats, count,
-                         dw + (size_t)r * (size_t)s->cout + (size_t)k, 1, accumulate);
+                         dw + tap * s->tap_floats + c * (size_t)s->cout + (size_t)k, 1, accumulate);
         }
     }
 }

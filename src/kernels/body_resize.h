@@ -192,7 +192,7 @@ static void upsample(const sumi_source *source, int h, int w, int n, int y0, int
 }
 
 /* The large pixels that read small pixel i, and how much of it: at most UP_READERS of them. */
-#define UP_READERS 6
+#define UP_READERS 5
 
 typedef struct {
     int first, count;
@@ -201,7 +201,7 @@ typedef struct {
 
 INLINE up_readers up_readers_of(int small, int i)
 {
-    up_readers r = {.first = max_int(2 * i - 2, 0)};
+    up_readers r = {.first = max_int(2 * i - 1, 0)};
     int end = min_int(2 * i + 4, 2 * small);
     for (int target = r.first; target < end; target++) {
         up_weight w = up_weight_of(small, target);

@@ -583,12 +583,14 @@ INLINE void wino_pack_vector(const float *taps, size_t tap_stride, vf scale, flo
     }
 }
 
-/* Copies a [WINO_NR ins][16 outs] block of all nine taps, flipped, to taps[9][16][NR]. */
-static void wino_pack_turn(const float *weights, int in, int out, int i0, int o0, float *taps)
+/* Copies a [WINO_NR ins][16 outs] block of all nine taps, flipped, to taps[9][16][NR]. s is of
+ * dgrad: its cout are the layer's ins. */
+static void wino_pack_turn(const sumi_conv_spec *s, const float *weights, int i0, int o0,
+                           float *taps)
 {
-    int ins = in - i0 < WINO_NR ? in - i0 : WINO_NR;
+    int out = s->cin, ins = s->cout - i0 < WINO_NR ? s->cout - i0 : WINO_NR;
     for (int tap = 0; tap < 9; tap++) {
-        const float *src = weights + ((size_t)(8 - tap) * (size_t)in + (size_t)i0) * (size_t)out;
+        const float *src = weights + (size_t)(8 - tap) * s->tap_floats + (size_t)i0 * (size_t)out;
         float *dst = taps + tap * 16 * WINO_NR;
         for (int i = 0; i < ins; i++)
             for (int o = 0; o < 16; o++)
@@ -606,11 +608,11 @@ static void wino_pack_block(const sumi_conv_spec *s, const float *weights, const
     float turned[9 * 16 * WINO_NR];
     bool flip = s->direction == SUMI_CONV_DGRAD;
     if (flip)
-        wino_pack_turn(weights, s->cout, s->cin, k0, c0, turned);
+        wino_pack_turn(s, weights, k0, c0, turned);
     for (int c = 0; c < 16; c++, dst += WINO_NR) {
         const float *taps =
             flip ? turned + c * WINO_NR : weights + (size_t)(c0 + c) * (size_t)s->cout + k0;
-        size_t tap_stride = flip ? 16 * WINO_NR : (size_t)s->cin * (size_t)s->cout;
+        size_t tap_stride = flip ? 16 * WINO_NR : s->tap_floats;
         for (int v = 0; v < WINO_NR; v += VW) {
             if (k0 + v < s->cout) {
                 vf factor = !scale ? v_splat(1)

@@ -292,7 +292,6 @@ static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, in
     float sum[WINO_POINTS * WINO_FINISH * WINO_NR];
     int panels = (s->cout + WINO_NR - 1) / WINO_NR;
     size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
-    size_t tap_stride = (size_t)s->cin * (size_t)s->cout;
     /* cin is a multiple of 16, so that no group of rows spans two panels. */
     int64_t groups = (int64_t)panels * s->cin / WINO_FINISH;
     int64_t end = groups * (piece + 1) / pieces;
@@ -304,8 +303,8 @@ static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, in
         for (size_t c = 0; c < WINO_FINISH; c++)
             for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW)
                 wino_finish_vector(sum + c * WINO_NR + (size_t)v,
-                                   dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v), tap_stride,
-                                   accumulate);
+                                   dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v),
+                                   s->tap_floats, accumulate);
     }
 }
 

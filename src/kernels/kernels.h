@@ -11,7 +11,8 @@
  *             (sumi_source), so that normalisation, activation, time shift and concatenation are
  *             never passes of their own;
  *   multiply  turns strip and packed weights into output rows in scratch (GEMM over shifted pixels,
- *             Winograd, or dot products where there are few output channels);
+ *             Winograd, dot products where there are few output channels, or products at the small
+ *             size where the input is an up-sampled tensor);
  *   store     adds the bias, applies what is known by now, writes to each destination (sumi_sink)
  *             and collects the statistics that the next operations need.
  *
@@ -73,7 +74,12 @@ typedef struct {
     const float *mean;
 } sumi_sink;
 
-typedef enum { SUMI_CONV_GEMM, SUMI_CONV_WINOGRAD, SUMI_CONV_NARROW } sumi_conv_algorithm;
+typedef enum {
+    SUMI_CONV_GEMM,
+    SUMI_CONV_WINOGRAD,
+    SUMI_CONV_NARROW,
+    SUMI_CONV_UPSAMPLED,
+} sumi_conv_algorithm;
 typedef enum { SUMI_CONV_FORWARD, SUMI_CONV_DGRAD, SUMI_CONV_WGRAD } sumi_conv_direction;
 
 /* The part of a convolution that is known when a plan is made. Stride 1, padding (ksize - 1) / 2.
@@ -82,10 +88,17 @@ typedef struct {
     int h, w;
     int cin, cout; /* as this pass sees them: dgrad swaps the layer's */
     int ksize;     /* 1 or 3 */
+    /* The layer's input has h/2 x w/2 pixels and is up-sampled (bilinear x2, align_corners) before
+     * it is convolved: sources of forward and wgrad, and sinks of dgrad, are of that size. */
+    bool up;
     sumi_conv_direction direction;
+    /* Floats from tap to tap of the weights and their gradient; 0 is cin * cout. More where they
+     * are a run of input channels of a wider layer. */
+    size_t tap_floats;
     sumi_conv_algorithm algorithm;
     /* How it is cut into tiles: `images` images at a time (1 where bands > 1), each image into
-     * `bands` bands of `rows` rows (the last may be lower). Does not depend on n. */
+     * `bands` bands of `rows` rows of its output (the last may be lower; wgrad with up: rows of its
+     * small input). Does not depend on n. */
     int images, rows, bands;
     int kblock;            /* a tile's output channels may be cut at multiples of this */
     size_t packed_floats;  /* of packed weights (forward and dgrad) */
@@ -150,8 +163,9 @@ typedef struct {
     const char *name; /* "generic", "avx2", "avx512", "neon" */
     int vector_floats;
 
-    /* Completes a spec of which h, w, cin, cout, ksize and direction are set. force: an algorithm
-     * to use where it can do the shape, or -1 for the table's choice. */
+    /* Completes a spec of which h, w, cin, cout, ksize, up, direction and tap_floats are set.
+     * force: an algorithm to use where it can do the shape, or -1 for the table's choice. Clears
+     * `up` where the table cannot do that. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);
     /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
      * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies

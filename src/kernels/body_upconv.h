@@ -1,0 +1,540 @@
+/*
+ * 3x3 convolution of an up-sampled tensor (bilinear x2, aligned corners), computed at the small
+ * size. Up-sampling acts on pixels and a tap's weights act on channels, so they change places:
+ *     conv(up(x))[i, j] = sum over taps (ky, kx) of up(x W[ky, kx])[i + ky - 1, j + kx - 1],
+ * exactly. Nine products a small pixel do the work of 36, as Winograd's F(4x4) would, but nothing is
+ * transformed on the way in, and no large tensor of the input's channels is ever made.
+ *
+ * Forward: products P[pixel][tap] of a panel of NR output channels, then up-sampling, shift and sum,
+ * columns first. Taps that fall outside the large image are left out: that is the zero padding.
+ * Backward: the transpose. G[pixel][tap] is the gradient dy, shifted and gathered to the small
+ * pixels; the input's gradient is G W^T, the weights' is x^T G.
+ *
+ * Packed weights: as body_gemm.h's. Partial gradient: [tap][panel of NR outputs][cin][NR].
+ */
+#ifndef SUMI_BODY_UPCONV_H
+#define SUMI_BODY_UPCONV_H
+
+#include "kernels/body_gemm.h"
+#include "kernels/body_resize.h"
+#include "kernels/body_winograd_wgrad.h"
+
+/* Measured. What a tile keeps in cache, so that it fits the second level beside the weights. */
+#define UP_FLOATS (3 * TILE_FLOATS / 2)
+/* Small rows above and below a band whose products a forward band has to repeat. */
+#define UP_HALO 3
+/* Depth of a product in wgrad that hides the traffic to the partial gradient. */
+#define UP_WGRAD_PIXELS 64
+
+/* Rows of matrices are kept apart by this many floats more than they have, against cache sets that
+ * are hit in step. */
+#define UP_PAD 16
+
+static bool upconv_can(const sumi_conv_spec *s)
+{
+    return s->up && s->ksize == 3 && s->h % 2 == 0 && s->w % 2 == 0 && s->cin % 16 == 0 &&
+           s->cout % 16 == 0 && s->cin > 0 && s->cout > 0;
+}
+
+/* ---- Product --------------------------------------------------------------------------------- */
+
+/* c[rows][NR] (+)= a[rows][depth] b[depth][NR], summed in order of depth. */
+typedef struct {
+    size_t lda, ldc;
+    int depth;
+    bool add;
+} up_product;
+
+INLINE void up_micro(const int rows, const up_product *p, const float *a, const float *b, float *c)
+{
+    vf sum[MR][2];
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        float *to = c + (size_t)i * p->ldc;
+        sum[i][0] = p->add ? v_load(to) : v_zero();
+        sum[i][1] = p->add ? v_load(to + VW) : v_zero();
+    }
+    const float *row[MR];
+    UNROLL
+    for (int i = 0; i < rows; i++)
+        row[i] = a + (size_t)i * p->lda;
+    for (int k = 0; k < p->depth; k++) {
+        vf b0 = v_load(b), b1 = v_load(b + VW);
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            vf x = v_splat(row[i][k]);
+            sum[i][0] = v_fma(x, b0, sum[i][0]);
+            sum[i][1] = v_fma(x, b1, sum[i][1]);
+        }
+        b += NR;
+    }
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        float *to = c + (size_t)i * p->ldc;
+        v_store(to, sum[i][0]);
+        v_store(to + VW, sum[i][1]);
+    }
+}
+
+static void up_panel(const up_product *p, int rows, const float *a, const float *b, float *c)
+{
+    int groups = (rows + MR - 1) / MR;
+    for (int g = 0; g < groups; g++) {
+        int r0 = (int)((int64_t)rows * g / groups), r1 = (int)((int64_t)rows * (g + 1) / groups);
+        const float *ag = a + (size_t)r0 * p->lda;
+        float *cg = c + (size_t)r0 * p->ldc;
+#define UP_CALL(n) up_micro(n, p, ag, b, cg)
+        MR_SWITCH(r1 - r0, UP_CALL)
+#undef UP_CALL
+    }
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+/* Small rows lo .. hi-1 are what large rows y0 .. y0+rows-1 and their neighbours lie between. */
+typedef struct {
+    int lo, hi;
+} up_span;
+
+INLINE up_span up_span_of(int small, int y0, int rows)
+{
+    int first = max_int(y0 - 1, 0), last = min_int(y0 + rows, 2 * small - 1);
+    return (up_span){up_weight_of(small, first).i, up_weight_of(small, last).next + 1};
+}
+
+/* Weights of the large coordinates -1 .. 2 * small; those outside get the weight 0. */
+static void up_table(int small, up_weight *table)
+{
+    for (int t = -1; t <= 2 * small; t++)
+        table[t + 1] =
+            t < 0 || t == 2 * small ? (up_weight){0, 0, 0.0f, 0.0f} : up_weight_of(small, t);
+}
+
+/* One small row of products to columns[ky][large x][NR]: up-sampled along x, the three kx summed. */
+static void up_columns(const up_weight *table, int w, const float *products, float *columns)
+{
+    for (int ky = 0; ky < 3; ky++) {
+        const float *p = products + (size_t)(3 * ky) * NR;
+        for (int x = 0; x < w; x++, columns += NR) {
+            vf sum0 = v_zero(), sum1 = v_zero();
+            UNROLL
+            for (int kx = 0; kx < 3; kx++) {
+                const up_weight *t = &table[x + kx];
+                const float *a = p + (size_t)(t->i * 9 + kx) * NR;
+                const float *b = p + (size_t)(t->next * 9 + kx) * NR;
+                vf w0 = v_splat(t->w0), w1 = v_splat(t->w1);
+                sum0 = v_fma(w0, v_load(a), v_fma(w1, v_load(b), sum0));
+                sum1 = v_fma(w0, v_load(a + VW), v_fma(w1, v_load(b + VW), sum1));
+            }
+            v_store(columns, sum0);
+            v_store(columns + VW, sum1);
+        }
+    }
+}
+
+/* A large row from the columns of small rows span->lo on: up-sampled along y, the three ky summed.
+ */
+static void up_row(const up_weight *table, const up_span *span, int y, int w, const float *columns,
+                   float *dst)
+{
+    size_t run = (size_t)w * NR;
+    const float *from[6];
+    vf weight[6];
+    UNROLL
+    for (int ky = 0; ky < 3; ky++) {
+        const up_weight *t = &table[y + ky];
+        /* A row outside has the weight 0; any row of the span will do. */
+        int i = max_int(t->i, span->lo), next = max_int(t->next, span->lo);
+        from[2 * ky] = columns + (size_t)(3 * (i - span->lo) + ky) * run;
+        from[2 * ky + 1] = columns + (size_t)(3 * (next - span->lo) + ky) * run;
+        weight[2 * ky] = v_splat(t->w0);
+        weight[2 * ky + 1] = v_splat(t->w1);
+    }
+    for (size_t i = 0; i < run; i += (size_t)VW) {
+        vf sum = v_zero();
+        UNROLL
+        for (int q = 0; q < 6; q++)
+            sum = v_fma(weight[q], v_load(from[q] + i), sum);
+        v_store(dst + i, sum);
+    }
+}
+
+INLINE size_t up_table_floats(int length)
+{
+    return round_up((size_t)(length + 2) * sizeof(up_weight) / sizeof(float), 16);
+}
+
+typedef struct {
+    up_weight *wx, *wy;
+    float *strip, *products, *columns, *band;
+    size_t lda;
+    up_span span;
+    int pixels; /* of one image's span */
+} up_forward;
+
+static up_forward up_forward_make(const sumi_conv_spec *s, const sumi_tile *tile, float *scratch)
+{
+    up_forward f = {.lda = (size_t)s->cin + UP_PAD,
+                    .span = up_span_of(s->h / 2, tile->y0, tile->rows)};
+    f.pixels = (f.span.hi - f.span.lo) * (s->w / 2);
+    size_t all = (size_t)tile->images * (size_t)f.pixels;
+    f.wx = (up_weight *)(void *)scratch;
+    f.wy = (up_weight *)(void *)(scratch + up_table_floats(s->w));
+    f.strip = scratch + up_table_floats(s->w) + up_table_floats(s->h);
+    f.products = f.strip + all * f.lda;
+    f.columns = f.products + all * 9 * NR;
+    f.band = f.columns + (size_t)(f.span.hi - f.span.lo) * 3 * (size_t)s->w * NR;
+    up_table(s->w / 2, f.wx);
+    up_table(s->h / 2, f.wy);
+    return f;
+}
+
+/* The finished panel of one image. */
+static void up_forward_store(const sumi_conv *conv, const sumi_tile *tile, const up_forward *f,
+                             int image, int k0)
+{
+    const sumi_conv_spec *s = conv->spec;
+    const float *products = f->products + (size_t)image * (size_t)f->pixels * 9 * NR;
+    size_t row = (size_t)s->w * NR;
+    for (int r = 0; r < f->span.hi - f->span.lo; r++)
+        up_columns(f->wx, s->w, products + (size_t)r * (size_t)(s->w / 2) * 9 * NR,
+                   f->columns + (size_t)r * 3 * row);
+    for (int y = 0; y < tile->rows; y++)
+        up_row(f->wy, &f->span, tile->y0 + y, s->w, f->columns, f->band + (size_t)y * row);
+    sumi_block block = {.n = tile->n0 + image,
+                        .band = tile->band,
+                        .bands = s->bands,
+                        .y0 = tile->y0,
+                        .rows = tile->rows,
+                        .k0 = k0,
+                        .kn = min_int(tile->k0 + tile->kn - k0, NR),
+                        .src = f->band,
+                        .row_stride = row,
+                        .pixel_stride = NR};
+    body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
+}
+
+static void up_forward_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
+{
+    const sumi_conv_spec *s = conv->spec;
+    up_forward f = up_forward_make(s, tile, scratch);
+    int sw = s->w / 2;
+    for (int i = 0; i < tile->images; i++) {
+        sumi_strip strip = {.n = tile->n0 + i,
+                            .y0 = f.span.lo,
+                            .rows = f.span.hi - f.span.lo,
+                            .cols = sw,
+                            .cn = s->cin,
+                            .dst = f.strip + (size_t)i * (size_t)f.pixels * f.lda,
+                            .row_stride = (size_t)sw * f.lda,
+                            .pixel_stride = f.lda};
+        body_fill(conv->sources, conv->source_count, s->h / 2, sw, &strip);
+    }
+    const up_product product = {.lda = f.lda, .ldc = 9 * NR, .depth = s->cin};
+    size_t panel = 9 * (size_t)s->cin * NR;
+    for (int k0 = tile->k0; k0 < tile->k0 + tile->kn; k0 += NR) {
+        const float *b = conv->packed + (size_t)(k0 / NR) * panel;
+        for (int tap = 0; tap < 9; tap++)
+            up_panel(&product, tile->images * f.pixels, f.strip,
+                     b + (size_t)tap * (size_t)s->cin * NR, f.products + tap * NR);
+        for (int i = 0; i < tile->images; i++)
+            up_forward_store(conv, tile, &f, i, k0);
+    }
+}
+
+/* ---- The gathered gradient ------------------------------------------------------------------- */
+
+/* Of small rows y0 .. y0+rows-1 of one image: the large rows they need, gathered along x. */
+typedef struct {
+    int h, w, k; /* of dy */
+    int y0, rows;
+    int top, tall; /* large rows top .. top+tall-1, the border of zeros included */
+    up_readers *rx;
+    float *strip; /* dy: [tall][w + 2][k] */
+    float *lines; /* [tall][kx][w / 2][k] */
+    size_t ldg;   /* of G: [pixel][kx][k], for one ky at a time */
+} up_gather;
+
+INLINE size_t up_gather_readers_floats(int w)
+{
+    return round_up((size_t)(w / 2) * sizeof(up_readers) / sizeof(float), 16);
+}
+
+/* Most large rows that `rows` small rows can need. */
+INLINE int up_gather_tall(int h, int rows)
+{
+    return min_int(2 * rows + 4, h) + 2;
+}
+
+/* Scratch of a gather, and where it ends. */
+static up_gather up_gather_make(int h, int w, int k, int y0, int rows, float **scratch)
+{
+    up_readers first = up_readers_of(h / 2, y0), last = up_readers_of(h / 2, y0 + rows - 1);
+    up_gather g = {.h = h, .w = w, .k = k, .y0 = y0, .rows = rows, .top = first.first - 1};
+    g.tall = last.first + last.count + 1 - g.top;
+    g.ldg = 3 * (size_t)k + UP_PAD;
+    g.rx = (up_readers *)(void *)*scratch;
+    g.strip = *scratch + up_gather_readers_floats(w);
+    g.lines = g.strip + round_up((size_t)g.tall * (size_t)(w + 2) * (size_t)k, 16);
+    *scratch = g.lines + (size_t)g.tall * 3 * (size_t)(w / 2) * (size_t)k;
+    for (int x = 0; x < w / 2; x++)
+        g.rx[x] = up_readers_of(w / 2, x);
+    return g;
+}
+
+INLINE size_t up_gather_floats(int h, int w, int k, int rows)
+{
+    size_t tall = (size_t)up_gather_tall(h, rows), row = (size_t)(w + 2) * (size_t)k;
+    return up_gather_readers_floats(w) + round_up(tall * row, 16) +
+           tall * 3 * (size_t)(w / 2) * (size_t)k;
+}
+
+/* to[k] = sum over `count` of weight[i] * from[i * step]. */
+INLINE void up_weighted_sum(const float *weight, int count, const float *from, size_t step, int k,
+                            float *to)
+{
+    vf w[UP_READERS];
+    for (int i = 0; i < count; i++)
+        w[i] = v_splat(weight[i]);
+    for (int c = 0; c < k; c += VW) {
+        vf sum = w[0] * v_load(from + c);
+        for (int i = 1; i < count; i++)
+            sum = v_fma(w[i], v_load(from + (size_t)i * step + c), sum);
+        v_store(to + c, sum);
+    }
+}
+
+static void up_gather_sum(const float *weight, int count, const float *from, size_t step, int k,
+                          float *to)
+{
+    switch (count) {
+    case 3:
+        up_weighted_sum(weight, 3, from, step, k, to);
+        break;
+    case 4:
+        up_weighted_sum(weight, 4, from, step, k, to);
+        break;
+    case 5:
+        up_weighted_sum(weight, 5, from, step, k, to);
+        break;
+    default:
+        up_weighted_sum(weight, count, from, step, k, to);
+    }
+}
+
+/* The tap (ky, kx), as the convolution of dy sees it (flipped), reads dy one up and left of where
+ * tap (1, 1) does for (0, 0): strip has a border of one pixel for it. */
+static void up_gather_load(const up_gather *g, const sumi_source *dy, int n)
+{
+    size_t k = (size_t)g->k, row = (size_t)(g->w + 2) * k;
+    sumi_strip strip = {.n = n,
+                        .y0 = g->top,
+                        .rows = g->tall,
+                        .x0 = -1,
+                        .cols = g->w + 2,
+                        .cn = g->k,
+                        .dst = g->strip,
+                        .row_stride = row,
+                        .pixel_stride = k};
+    body_fill(dy, 1, g->h, g->w, &strip);
+    float *to = g->lines;
+    for (int y = 0; y < g->tall; y++)
+        for (int kx = 0; kx < 3; kx++)
+            for (int x = 0; x < g->w / 2; x++, to += k) {
+                const up_readers *r = &g->rx[x];
+                up_gather_sum(r->weight, r->count,
+                              g->strip + (size_t)y * row + (size_t)(r->first + kx) * k, k, g->k,
+                              to);
+            }
+}
+
+/* G of all small pixels for one ky. */
+static void up_gather_rows(const up_gather *g, int ky, float *to)
+{
+    size_t k = (size_t)g->k, line = (size_t)(g->w / 2) * k;
+    for (int y = g->y0; y < g->y0 + g->rows; y++) {
+        up_readers r = up_readers_of(g->h / 2, y);
+        const float *from = g->lines + (size_t)(r.first + ky - 1 - g->top) * 3 * line;
+        for (int x = 0; x < g->w / 2; x++, to += g->ldg)
+            for (int kx = 0; kx < 3; kx++)
+                up_gather_sum(r.weight, r.count, from + (size_t)kx * line + (size_t)x * k, 3 * line,
+                              g->k, to + (size_t)kx * k);
+    }
+}
+
+/* ---- Gradient of the input ------------------------------------------------------------------- */
+
+/* s is of dgrad: cin are the channels of dy, cout those of the small input. */
+static void up_dgrad_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
+{
+    const sumi_conv_spec *s = conv->spec;
+    int pixels = tile->rows * (s->w / 2);
+    size_t depth = 3 * (size_t)s->cin, ldc = round_up((size_t)tile->kn, NR) + UP_PAD;
+    up_gather g = up_gather_make(s->h, s->w, s->cin, tile->y0, tile->rows, &scratch);
+    float *gathered = scratch, *out = gathered + (size_t)pixels * g.ldg;
+    for (int i = 0; i < tile->images; i++) {
+        up_gather_load(&g, conv->sources, tile->n0 + i);
+        for (int ky = 0; ky < 3; ky++) {
+            up_gather_rows(&g, ky, gathered);
+            const up_product product = {g.ldg, ldc, (int)depth, ky > 0};
+            for (int k = 0; k < tile->kn; k += NR)
+                up_panel(&product, pixels, gathered,
+                         conv->packed +
+                             ((size_t)((tile->k0 + k) / NR) * 3 + (size_t)ky) * depth * NR,
+                         out + k);
+        }
+        sumi_block block = {.n = tile->n0 + i,
+                            .band = tile->band,
+                            .bands = s->bands,
+                            .y0 = tile->y0,
+                            .rows = tile->rows,
+                            .k0 = tile->k0,
+                            .kn = tile->kn,
+                            .src = out,
+                            .row_stride = (size_t)(s->w / 2) * ldc,
+                            .pixel_stride = ldc};
+        body_store(conv->sinks, conv->sink_count, s->h / 2, s->w / 2, &block);
+    }
+}
+
+static void upconv_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
+{
+    if (conv->spec->direction == SUMI_CONV_DGRAD)
+        up_dgrad_tile(conv, tile, scratch);
+    else
+        up_forward_tile(conv, tile, scratch);
+}
+
+/* ---- Gradient of the weights ----------------------------------------------------------------- */
+
+/* The images n .. n+images-1, rows y0 .. y0+rows-1 of the small input. Scratch: a gather, G and x
+ * of all of them. */
+static void up_wgrad_block(const sumi_wgrad *wgrad, int n, int images, int y0, int rows,
+                           float *partial, bool add, float *scratch)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int sw = s->w / 2, pixels = rows * sw, panels = (s->cout + NR - 1) / NR;
+    size_t ldx = (size_t)s->cin + UP_PAD, panel = (size_t)s->cin * NR;
+    up_gather g = up_gather_make(s->h, s->w, s->cout, y0, rows, &scratch);
+    size_t lines = (size_t)(scratch - g.lines);
+    float *x = scratch + (size_t)(images - 1) * lines;
+    float *gathered = x + (size_t)images * (size_t)pixels * ldx;
+    float *own = g.lines;
+    for (int i = 0; i < images; i++, g.lines += lines) {
+        sumi_strip strip = {.n = n + i,
+                            .y0 = y0,
+                            .rows = rows,
+                            .cols = sw,
+                            .cn = s->cin,
+                            .dst = x + (size_t)i * (size_t)pixels * ldx,
+                            .row_stride = (size_t)sw * ldx,
+                            .pixel_stride = ldx};
+        body_fill(wgrad->sources, wgrad->source_count, s->h / 2, sw, &strip);
+        up_gather_load(&g, wgrad->dy, n + i);
+    }
+    for (int ky = 0; ky < 3; ky++) {
+        g.lines = own;
+        for (int i = 0; i < images; i++, g.lines += lines)
+            up_gather_rows(&g, ky, gathered + (size_t)i * (size_t)pixels * g.ldg);
+        for (int kx = 0; kx < 3; kx++)
+            for (int p = 0; p < panels; p++) {
+                /* G is for flipped taps. */
+                int tap = 8 - (3 * ky + kx);
+                wino_product product = {.v = x,
+                                        .w = gathered + (size_t)kx * (size_t)s->cout +
+                                             (size_t)p * NR,
+                                        .ldv = ldx,
+                                        .ldw = g.ldg,
+                                        .depth = images * pixels,
+                                        .add = add};
+                wino_wgrad_panel(s->cin, &product, partial + (size_t)(tap * panels + p) * panel);
+            }
+    }
+}
+
+static void upconv_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
+                                float *scratch)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    for (int n = n0; n < n1; n += s->images)
+        for (int y0 = 0; y0 < s->h / 2; y0 += s->rows)
+            up_wgrad_block(wgrad, n, min_int(n1 - n, s->images), y0,
+                           min_int(s->h / 2 - y0, s->rows), partial, n > n0 || y0 > 0, scratch);
+}
+
+static void upconv_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count,
+                                float *dw, bool accumulate, int piece, int pieces)
+{
+    int panels = (s->cout + NR - 1) / NR;
+    int64_t rows = (int64_t)9 * panels * s->cin, end = rows * (piece + 1) / pieces;
+    for (int64_t r = rows * piece / pieces; r < end; r++) {
+        size_t tap = (size_t)(r / s->cin / panels), c = (size_t)(r % s->cin);
+        int k0 = (int)(r / s->cin % panels) * NR;
+        sum_partials(partials + (size_t)r * NR, s->partial_floats, count,
+                     dw + tap * s->tap_floats + c * (size_t)s->cout + (size_t)k0,
+                     min_int(s->cout - k0, NR), accumulate);
+    }
+}
+
+/* ---- Plan ------------------------------------------------------------------------------------ */
+
+INLINE size_t up_forward_floats(const sumi_conv_spec *s, int rows)
+{
+    int small = min_int(rows / 2 + UP_HALO, s->h / 2);
+    size_t pixels = (size_t)s->images * (size_t)small * (size_t)(s->w / 2);
+    return up_table_floats(s->w) + up_table_floats(s->h) +
+           pixels * ((size_t)s->cin + UP_PAD + 9 * NR) + (size_t)small * 3 * (size_t)s->w * NR +
+           (size_t)rows * (size_t)s->w * NR;
+}
+
+/* s->rows small rows; channels: of dy. other: floats a pixel beside the gather. */
+INLINE size_t up_backward_floats(const sumi_conv_spec *s, int rows, int channels, size_t other)
+{
+    return up_gather_floats(s->h, s->w, channels, rows) +
+           (size_t)s->images * (size_t)rows * (size_t)(s->w / 2) * other;
+}
+
+/* Bands of equal height (but the last), `step` rows or a multiple of it. */
+static void up_cut(sumi_conv_spec *s, int height, int rows, int step)
+{
+    s->bands = (height + rows - 1) / rows;
+    s->rows = ((height + s->bands - 1) / s->bands + step - 1) / step * step;
+    s->bands = (height + s->rows - 1) / s->rows;
+}
+
+static void upconv_plan(sumi_conv_spec *s)
+{
+    bool dgrad = s->direction == SUMI_CONV_DGRAD;
+    int height = dgrad ? s->h / 2 : s->h, step = dgrad ? 1 : 2, rows = height;
+    size_t outputs = round_up((size_t)s->cout, NR);
+    size_t other = 3 * (size_t)s->cin + UP_PAD + outputs + UP_PAD;
+    s->images = 1;
+#define UP_TILE(rows)                                                                              \
+    (dgrad ? up_backward_floats(s, rows, s->cin, other) : up_forward_floats(s, rows))
+    while (rows > step * 8 && UP_TILE(rows) > UP_FLOATS)
+        rows -= step;
+    up_cut(s, height, rows, step);
+    s->scratch_floats = UP_TILE(s->rows);
+#undef UP_TILE
+    s->kblock = NR > 64 ? NR : 64;
+    s->packed_floats = 9 * (size_t)s->cin * outputs;
+    s->partial_floats = 0;
+}
+
+static void upconv_wgrad_plan(sumi_conv_spec *s)
+{
+    int height = s->h / 2, rows = height, pixels = height * (s->w / 2);
+    size_t other = 3 * (size_t)s->cout + UP_PAD + (size_t)s->cin + UP_PAD;
+    s->images = pixels < UP_WGRAD_PIXELS ? (UP_WGRAD_PIXELS + pixels - 1) / pixels : 1;
+    while (rows > 4 && s->images == 1 && up_backward_floats(s, rows, s->cout, other) > UP_FLOATS)
+        rows--;
+    up_cut(s, height, rows, 1);
+    size_t lines = (size_t)up_gather_tall(s->h, s->rows) * 3 * (size_t)(s->w / 2) * (size_t)s->cout;
+    s->kblock = s->cout;
+    s->packed_floats = 0;
+    s->partial_floats = 9 * (size_t)s->cin * round_up((size_t)s->cout, NR);
+    s->scratch_floats =
+        up_backward_floats(s, s->rows, s->cout, other) + (size_t)(s->images - 1) * lines;
+}
+
+#endif
