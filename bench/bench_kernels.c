@@ -5,7 +5,8 @@
  *     bench_kernels [isa [algorithm [threads [batch [repetitions]]]]]
  *
  * isa: a table's name or "best"; algorithm: auto, gemm, winograd or narrow. GFLOPS are those of the
- * direct convolution, whatever the algorithm does. Everything is as in training: normalisation and
+ * direct convolution, whatever the algorithm does; "up" marks the convolution of an up-sampled
+ * tensor, of which the network has two, and before it stands the same convolution of a plain one. Everything is as in training: normalisation and
  * ReLU pending on the inputs, moments and sums collected. Each number is the best of the
  * repetitions; a shared machine needs several runs.
  */
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "kernels/kernels.h"
@@ -34,12 +36,18 @@ static double now(int threads)
 
 static float *floats(size_t count)
 {
-    size_t bytes = (count * sizeof(float) + 4095) / 4096 * 4096;
-    float *x = aligned_alloc(4096, bytes);
+    const size_t page = (size_t)2 << 20;
+    size_t align = count * sizeof(float) < page ? 4096 : page;
+    size_t bytes = (count * sizeof(float) + align - 1) / align * align;
+    float *x = aligned_alloc(align, bytes);
     if (x == NULL) {
         fprintf(stderr, "bench_kernels: out of memory\n");
         exit(1);
     }
+#if defined(MADV_HUGEPAGE)
+    if (align == page)
+        madvise(x, bytes, MADV_HUGEPAGE);
+#endif
     unsigned state = 1;
     for (size_t i = 0; i < bytes / sizeof(float); i++) {
         state = state * 1664525u + 1013904223u;
@@ -121,10 +129,12 @@ static void *work(void *arg)
         for (int g = s->thread; g * GROUP < j->n; g += j->threads) {
             float *partial = j->partials + (size_t)g * spec->partial_floats;
             int n1 = (g + 1) * GROUP < j->n ? (g + 1) * GROUP : j->n;
-            j->table->wgrad_images(&j->wgrad, g * GROUP, n1, partial, scratch);
+            sumi_wgrad_piece piece = {.n0 = g * GROUP, .n1 = n1, .cn = spec->cin};
+            j->table->wgrad_piece(&j->wgrad, &piece, partial, scratch);
         }
         return NULL;
     }
+    int h = spec->up && spec->direction == SUMI_CONV_DGRAD ? spec->h / 2 : spec->h;
     for (int i = s->thread; i * spec->images < j->n; i += j->threads) {
         for (int band = 0; band < spec->bands; band++) {
             int left = j->n - i * spec->images, y0 = band * spec->rows;
@@ -132,7 +142,7 @@ static void *work(void *arg)
                               .images = left < spec->images ? left : spec->images,
                               .band = band,
                               .y0 = y0,
-                              .rows = spec->h - y0 < spec->rows ? spec->h - y0 : spec->rows,
+                              .rows = h - y0 < spec->rows ? h - y0 : spec->rows,
                               .kn = spec->cout};
             j->table->conv_tile(&j->conv, &tile, scratch);
         }
@@ -161,12 +171,14 @@ static double run_once(job *j)
 
 typedef struct {
     int size, cin, cout, ksize, count;
+    bool up;
 } layer;
 
 static const layer layers[] = {
-    {28, 1, 64, 3, 1},    {28, 64, 64, 3, 3},  {14, 64, 128, 3, 1},
-    {14, 128, 128, 3, 3}, {7, 128, 256, 3, 1}, {7, 256, 256, 3, 1},
-    {14, 256, 128, 3, 1}, {28, 128, 64, 3, 1}, {28, 64, 1, 1, 1},
+    {28, 1, 64, 3, 1, false},    {28, 64, 64, 3, 3, false},  {14, 64, 128, 3, 1, false},
+    {14, 128, 128, 3, 3, false}, {7, 128, 256, 3, 1, false}, {7, 256, 256, 3, 1, false},
+    {14, 256, 128, 3, 0, false}, {14, 256, 128, 3, 1, true}, {28, 128, 64, 3, 0, false},
+    {28, 128, 64, 3, 1, true},   {28, 64, 1, 1, 1, false},
 };
 
 /* Seconds for n images, best of `repetitions`. */
@@ -181,6 +193,7 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
                                .cin = cin,
                                .cout = cout,
                                .ksize = l->ksize,
+                               .up = l->up,
                                .direction = direction};
     j->table->conv_plan(&j->spec, algorithm);
     size_t weights = (size_t)(l->ksize * l->ksize * cin * cout), bands = (size_t)j->spec.bands;
@@ -233,7 +246,7 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"gemm", "winograd", "narrow"};
+    static const char *const names[] = {"gemm", "winograd", "narrow", "upsampled"};
     static const char *const directions[] = {"forward", "dgrad", "wgrad"};
     const char *isa = argc > 1 && strcmp(argv[1], "best") != 0 ? argv[1] : NULL;
     job j = {.table = sumi_kernels_pick(isa)};
@@ -251,13 +264,14 @@ int main(int argc, char **argv)
     int repetitions = argc > 5 ? atoi(argv[5]) : 5;
     double limit = peak(j.table) * j.threads, total[3] = {0.0, 0.0, 0.0};
     printf("%s, %d thread(s), batch %d; peak %.0f GFLOPS\n", j.table->name, j.threads, j.n, limit);
-    printf("%-16s", "layer");
+    printf("%-18s", "layer");
     for (int d = 0; d < 3; d++)
         printf(" %10s     ms  GFLOPS  peak", directions[d]);
     printf("\n");
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         const layer *l = &layers[i];
-        printf("%3d->%3d@%2d k%d x%d", l->cin, l->cout, l->size, l->ksize, l->count);
+        printf("%3d->%3d@%2d k%d x%d%-3s", l->cin, l->cout, l->size, l->ksize, l->count,
+               l->up ? " up" : "");
         for (int d = 0; d < 3; d++) {
             double seconds = measure(&j, l, (sumi_conv_direction)d, algorithm, repetitions);
             double gflops =

@@ -136,17 +136,23 @@ typedef struct {
     const sumi_network *net;
     const sumi_wgrad *wgrad;
     int n, groups;
+    int splits, channels; /* pieces of the input channels, and how many are in one */
     float *partials, *dw;
 } wgrad_job;
 
-static void wgrad_task(void *arg, int64_t group, int thread)
+static void wgrad_task(void *arg, int64_t chunk, int thread)
 {
     const wgrad_job *job = arg;
-    size_t floats = job->wgrad->spec->partial_floats;
-    float *partial = job->partials + (size_t)group * floats;
-    int64_t first = job->n * group / job->groups, end = job->n * (group + 1) / job->groups;
-    job->net->kernels->wgrad_images(job->wgrad, (int)first, (int)end, partial,
-                                    sumi_scratch(job->net, thread));
+    const sumi_conv_spec *spec = job->wgrad->spec;
+    int64_t group = chunk / job->splits;
+    int c0 = (int)(chunk % job->splits) * job->channels, left = spec->cin - c0;
+    sumi_wgrad_piece piece = {.n0 = (int)(job->n * group / job->groups),
+                              .n1 = (int)(job->n * (group + 1) / job->groups),
+                              .c0 = c0,
+                              .cn = left < job->channels ? left : job->channels};
+    job->net->kernels->wgrad_piece(job->wgrad, &piece,
+                                   job->partials + (size_t)group * spec->partial_floats,
+                                   sumi_scratch(job->net, thread));
 }
 
 static void finish_task(void *arg, int64_t piece, int thread)
@@ -157,24 +163,44 @@ static void finish_task(void *arg, int64_t piece, int thread)
                                     (int)piece, FINISH_PIECES);
 }
 
-void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, int n, int groups,
-                    float *partials, float *dw, bool unfused)
+/* Few groups: cut the input channels too, so that every thread has work. */
+static void split_channels(wgrad_job *job, int threads)
 {
+    const sumi_conv_spec *spec = job->wgrad->spec;
+    job->splits = 1;
+    job->channels = spec->cin;
+    if (spec->kblock == 0)
+        return;
+    int blocks = (spec->cin + spec->kblock - 1) / spec->kblock;
+    int wanted = (threads + job->groups - 1) / job->groups;
+    int per_split = (blocks + wanted - 1) / wanted;
+    job->channels = per_split * spec->kblock;
+    job->splits = (spec->cin + job->channels - 1) / job->channels;
+}
+
+void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, const sumi_wgrad_plan *run)
+{
+    const sumi_conv_spec *spec = wgrad->spec;
     sumi_wgrad bare = *wgrad;
     sumi_source plain, plain_dy;
-    if (unfused) {
-        const sumi_conv_spec *spec = wgrad->spec;
-        sumi_materialise(net, wgrad->sources, wgrad->source_count, n, spec->h, spec->w,
+    if (run->unfused) {
+        sumi_materialise(net, wgrad->sources, wgrad->source_count, run->n, spec->h, spec->w,
                          sumi_at(net, net->temp[SUMI_TEMP_INPUT]), &plain);
-        sumi_materialise(net, wgrad->dy, 1, n, spec->h, spec->w,
+        sumi_materialise(net, wgrad->dy, 1, run->n, spec->h, spec->w,
                          sumi_at(net, net->temp[SUMI_TEMP_GRADIENT]), &plain_dy);
         plain_dy.g = plain_dy.r;
         plain_dy.r = NULL;
         bare = (sumi_wgrad){spec, &plain, 1, &plain_dy};
     }
     /* The number of groups is part of the result's bits: it depends on n and the plan alone. */
-    wgrad_job job = {net, &bare, n, groups < n ? groups : n, partials, dw};
-    sumi_parallel_for(net->pool, job.groups, wgrad_task, &job);
+    wgrad_job job = {.net = net,
+                     .wgrad = &bare,
+                     .n = run->n,
+                     .groups = run->groups < run->n ? run->groups : run->n,
+                     .partials = run->partials,
+                     .dw = run->dw};
+    split_channels(&job, sumi_pool_threads(net->pool));
+    sumi_parallel_for(net->pool, (int64_t)job.groups * job.splits, wgrad_task, &job);
     sumi_parallel_for(net->pool, FINISH_PIECES, finish_task, &job);
 }
 

@@ -137,9 +137,13 @@ enum { SUMI_TEMP_INPUT, SUMI_TEMP_GRADIENT, SUMI_TEMP_OUTPUT };
 void sumi_conv_run(const sumi_network *net, const sumi_conv *conv, int n, bool unfused);
 void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, const float *weights,
                         const float *scale, float *packed);
-/* dw (HWIO) = weight gradient of n images; partials has room for `groups` of them. */
-void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, int n, int groups,
-                    float *partials, float *dw, bool unfused);
+typedef struct {
+    int n, groups;   /* images; most partial gradients that partials has room for */
+    float *partials; /* groups of wgrad->spec->partial_floats */
+    float *dw;       /* HWIO */
+    bool unfused;
+} sumi_wgrad_plan;
+void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, const sumi_wgrad_plan *run);
 /* db [c] = sum of a gradient over all images and pixels. */
 void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
                         float *db);

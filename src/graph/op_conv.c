@@ -8,8 +8,10 @@
 
 #include "graph/ops.h"
 
-/* Partial weight gradients kept apart: as many threads can work on one weight gradient. */
-enum { WGRAD_GROUPS = 8 };
+/* Partial weight gradients are kept apart for groups of images: as many threads can work on one
+ * without cutting its channels. Fewer where they are so large that they would leave the last level
+ * of cache while they are added to. */
+enum { WGRAD_GROUPS_MAX = 16, WGRAD_GROUPS_MIN = 2, WGRAD_FLOATS = 4 << 20 };
 
 static const float NORM_EPS = 1e-5f;
 
@@ -89,6 +91,14 @@ static void plan_dgrad(sumi_network *net, int node, sumi_part *part)
     }
 }
 
+static int wgrad_groups(const sumi_conv_spec *spec, int n_max)
+{
+    int groups = WGRAD_GROUPS_MAX;
+    while (groups > WGRAD_GROUPS_MIN && spec->partial_floats * (size_t)groups > WGRAD_FLOATS)
+        groups /= 2;
+    return n_max < groups ? n_max : groups;
+}
+
 static void plan_training(sumi_network *net, int node)
 {
     sumi_node_plan *plan = &net->nodes[node];
@@ -102,7 +112,7 @@ static void plan_training(sumi_network *net, int node)
         if (plan->wants_dgrad)
             plan_dgrad(net, node, part);
         plan_spec(net, node, part, SUMI_CONV_WGRAD, &part->wgrad);
-        part->wgrad_groups = n_max < WGRAD_GROUPS ? n_max : WGRAD_GROUPS;
+        part->wgrad_groups = wgrad_groups(&part->wgrad, n_max);
         sumi_reserve(net, part->wgrad.partial_floats * (size_t)part->wgrad_groups, back, back,
                      &part->partials, "partials", node);
     }
@@ -239,14 +249,18 @@ static void run_dgrad(sumi_network *net, int node, const sumi_part *part, const 
 
 static void run_wgrad(sumi_network *net, int node, const sumi_part *part, const sumi_source *dy)
 {
+    const sumi_node_plan *plan = &net->nodes[node];
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
     sumi_source sources[SUMI_SOURCES_MAX];
-    sumi_edge_sources(net, &net->nodes[node].in, sources);
+    sumi_edge_sources(net, &plan->in, sources);
     sumi_wgrad wgrad = {&part->wgrad, sources + part->first, part->count, dy};
-    float *dw =
-        sumi_gradient_data(net, layer->weight) + (size_t)part->c0 * (size_t)layer->out_channels;
-    sumi_wgrad_run(net, &wgrad, net->n, part->wgrad_groups, sumi_at(net, part->partials), dw,
-                   net->nodes[node].unfused);
+    float *dw = sumi_gradient_data(net, layer->weight);
+    sumi_wgrad_plan run = {.n = net->n,
+                           .groups = part->wgrad_groups,
+                           .partials = sumi_at(net, part->partials),
+                           .dw = dw + (size_t)part->c0 * (size_t)layer->out_channels,
+                           .unfused = plan->unfused};
+    sumi_wgrad_run(net, &wgrad, &run);
 }
 
 static void conv_backward(sumi_network *net, int node)

@@ -90,8 +90,11 @@ static void linear_backward(sumi_network *net, int node)
     }
     sumi_conv_spec spec = of_this_run(net, &part->wgrad);
     sumi_wgrad wgrad = {&spec, sources, count, &dy};
-    sumi_wgrad_run(net, &wgrad, 1, 1, sumi_at(net, part->partials),
-                   sumi_gradient_data(net, layer->weight), false);
+    sumi_wgrad_plan run = {.n = 1,
+                           .groups = 1,
+                           .partials = sumi_at(net, part->partials),
+                           .dw = sumi_gradient_data(net, layer->weight)};
+    sumi_wgrad_run(net, &wgrad, &run);
     sumi_bias_gradient(net, &dy, 1, net->n, 1, sumi_gradient_data(net, layer->bias));
 }
 

@@ -18,7 +18,8 @@ typedef struct {
     void (*pack)(const sumi_conv_spec *spec, const float *weights, const float *scale,
                  float *packed, int piece, int pieces);
     void (*tile)(const sumi_conv *conv, const sumi_tile *tile, float *scratch);
-    void (*wgrad_images)(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch);
+    void (*wgrad_piece)(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
+                        float *scratch);
     void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
                          bool accumulate, int piece, int pieces);
 } conv_algorithm;
@@ -27,13 +28,13 @@ typedef struct {
 
 static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
     [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
-                        gemm_wgrad_images, gemm_wgrad_finish},
-    [SUMI_CONV_WINOGRAD] = {wino_can, wino_plan, wino_plan, wino_pack, wino_tile, wino_wgrad_images,
+                        gemm_wgrad_piece, gemm_wgrad_finish},
+    [SUMI_CONV_WINOGRAD] = {wino_can, wino_plan, wino_plan, wino_pack, wino_tile, wino_wgrad_piece,
                             wino_wgrad_finish},
     [SUMI_CONV_NARROW] = {narrow_can, narrow_plan, narrow_wgrad_plan, narrow_pack, narrow_tile,
-                          narrow_wgrad_images, narrow_wgrad_finish},
+                          narrow_wgrad_piece, narrow_wgrad_finish},
     [SUMI_CONV_UPSAMPLED] = {upconv_can, upconv_plan, upconv_wgrad_plan, gemm_pack, upconv_tile,
-                             upconv_wgrad_images, upconv_wgrad_finish},
+                             upconv_wgrad_piece, upconv_wgrad_finish},
 };
 
 static bool conv_can(int algorithm, const sumi_conv_spec *spec)
@@ -74,9 +75,10 @@ static void conv_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
     conv_algorithms[conv->spec->algorithm].tile(conv, tile, scratch);
 }
 
-static void wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch)
+static void wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
+                        float *scratch)
 {
-    conv_algorithms[wgrad->spec->algorithm].wgrad_images(wgrad, n0, n1, partial, scratch);
+    conv_algorithms[wgrad->spec->algorithm].wgrad_piece(wgrad, piece, partial, scratch);
 }
 
 static void wgrad_finish(const sumi_conv_spec *spec, const float *partials, int count, float *dw,

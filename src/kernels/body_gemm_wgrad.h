@@ -86,14 +86,15 @@ static void wgrad_fill_dy(const sumi_wgrad *wgrad, int n0, int images, int y0, i
     }
 }
 
-static void gemm_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
-                              float *scratch)
+static void gemm_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
+                             float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
     size_t stride = round_up((size_t)s->cout, NR);
-    memset(partial, 0, s->partial_floats * sizeof(float));
-    for (int n = n0; n < n1; n += s->images) {
-        int images = min_int(n1 - n, s->images);
+    if (!piece->add)
+        memset(partial, 0, s->partial_floats * sizeof(float));
+    for (int n = piece->n0; n < piece->n1; n += s->images) {
+        int images = min_int(piece->n1 - n, s->images);
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = min_int(s->h - y0, s->rows);
             gemm_area a = gemm_area_make(s, images, rows, scratch);
@@ -110,7 +111,7 @@ static void gemm_wgrad_plan(sumi_conv_spec *s)
 {
     size_t rows = (size_t)(s->ksize * s->ksize) * (size_t)s->cin;
     plan_tiles(s, NR, MAX_WGRAD_PIXELS);
-    s->kblock = s->cout;
+    s->kblock = 0;
     s->packed_floats = 0;
     s->partial_floats = rows * round_up((size_t)s->cout, NR);
     s->scratch_floats =

@@ -149,7 +149,7 @@ static void narrow_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
 static void narrow_wgrad_plan(sumi_conv_spec *s)
 {
     plan_tiles(s, (size_t)s->cout, MAX_PIXELS);
-    s->kblock = s->cout;
+    s->kblock = 0;
     s->packed_floats = 0;
     s->partial_floats =
         (size_t)(s->cout * s->ksize) * round_up((size_t)s->ksize * (size_t)s->cin, VW);
@@ -203,13 +203,14 @@ INLINE void narrow_wgrad_band(const gemm_area *a, const float *dy, float *partia
     }
 }
 
-static void narrow_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
-                                float *scratch)
+static void narrow_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece,
+                               float *partial, float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    memset(partial, 0, s->partial_floats * sizeof(float));
-    for (int n = n0; n < n1; n += s->images) {
-        int images = min_int(n1 - n, s->images);
+    if (!piece->add)
+        memset(partial, 0, s->partial_floats * sizeof(float));
+    for (int n = piece->n0; n < piece->n1; n += s->images) {
+        int images = min_int(piece->n1 - n, s->images);
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = min_int(s->h - y0, s->rows);
             gemm_area a = gemm_area_make(s, images, rows, scratch);

@@ -407,14 +407,15 @@ static void upconv_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
 
 /* ---- Gradient of the weights ----------------------------------------------------------------- */
 
-/* The images n .. n+images-1, rows y0 .. y0+rows-1 of the small input. Scratch: a gather, G and x
- * of all of them. */
-static void up_wgrad_block(const sumi_wgrad *wgrad, int n, int images, int y0, int rows,
-                           float *partial, bool add, float *scratch)
+/* A piece of few images, rows y0 .. y0+rows-1 of the small input. Scratch: a gather, G and x of all
+ * of them. */
+static void up_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, int y0, int rows,
+                           float *partial, float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
+    int n = piece->n0, images = piece->n1 - n;
     int sw = s->w / 2, pixels = rows * sw, panels = (s->cout + NR - 1) / NR;
-    size_t ldx = (size_t)s->cin + UP_PAD, panel = (size_t)s->cin * NR;
+    size_t ldx = (size_t)piece->cn + UP_PAD, panel = (size_t)s->cin * NR;
     up_gather g = up_gather_make(s->h, s->w, s->cout, y0, rows, &scratch);
     size_t lines = (size_t)(scratch - g.lines);
     float *x = scratch + (size_t)(images - 1) * lines;
@@ -425,7 +426,8 @@ static void up_wgrad_block(const sumi_wgrad *wgrad, int n, int images, int y0, i
                             .y0 = y0,
                             .rows = rows,
                             .cols = sw,
-                            .cn = s->cin,
+                            .c0 = piece->c0,
+                            .cn = piece->cn,
                             .dst = x + (size_t)i * (size_t)pixels * ldx,
                             .row_stride = (size_t)sw * ldx,
                             .pixel_stride = ldx};
@@ -446,20 +448,26 @@ static void up_wgrad_block(const sumi_wgrad *wgrad, int n, int images, int y0, i
                                         .ldv = ldx,
                                         .ldw = g.ldg,
                                         .depth = images * pixels,
-                                        .add = add};
-                wino_wgrad_panel(s->cin, &product, partial + (size_t)(tap * panels + p) * panel);
+                                        .add = piece->add};
+                wino_wgrad_panel(piece->cn, &product,
+                                 partial + (size_t)(tap * panels + p) * panel +
+                                     (size_t)piece->c0 * NR);
             }
     }
 }
 
-static void upconv_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
-                                float *scratch)
+static void upconv_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece,
+                               float *partial, float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    for (int n = n0; n < n1; n += s->images)
-        for (int y0 = 0; y0 < s->h / 2; y0 += s->rows)
-            up_wgrad_block(wgrad, n, min_int(n1 - n, s->images), y0,
-                           min_int(s->h / 2 - y0, s->rows), partial, n > n0 || y0 > 0, scratch);
+    sumi_wgrad_piece block = *piece;
+    for (int n = piece->n0; n < piece->n1; n += s->images)
+        for (int y0 = 0; y0 < s->h / 2; y0 += s->rows) {
+            block.n0 = n;
+            block.n1 = min_int(n + s->images, piece->n1);
+            up_wgrad_block(wgrad, &block, y0, min_int(s->h / 2 - y0, s->rows), partial, scratch);
+            block.add = true;
+        }
 }
 
 static void upconv_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count,
@@ -530,7 +538,7 @@ static void upconv_wgrad_plan(sumi_conv_spec *s)
         rows--;
     up_cut(s, height, rows, 1);
     size_t lines = (size_t)up_gather_tall(s->h, s->rows) * 3 * (size_t)(s->w / 2) * (size_t)s->cout;
-    s->kblock = s->cout;
+    s->kblock = 64;
     s->packed_floats = 0;
     s->partial_floats = 9 * (size_t)s->cin * round_up((size_t)s->cout, NR);
     s->scratch_floats =

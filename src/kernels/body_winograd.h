@@ -326,10 +326,11 @@ static void wino_input_tiles(const wino_grid *g, int image, int ty, const float 
     }
 }
 
-/* What the loaders read: a list of sources of h rows, and room for a strip and its columns. */
+/* What the loaders read: some channels of a list of sources of h rows; and room for a strip and its
+ * columns. */
 typedef struct {
     const sumi_source *sources;
-    int count, channels, h;
+    int count, first, channels, h;
     float *strip, *columns;
 } wino_input;
 
@@ -349,7 +350,7 @@ static void wino_input_image(const wino_grid *g, int image, int n, const wino_in
                                 .rows = wino_grid_y(g, t1) - y + 2,
                                 .x0 = -1,
                                 .cols = g->w + 2,
-                                .c0 = c0,
+                                .c0 = in->first + c0,
                                 .cn = cn,
                                 .dst = in->strip,
                                 .row_stride = stride,
@@ -531,7 +532,7 @@ static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
     float *band = next;
     next += (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
     wino_input in = {
-        conv->sources, conv->source_count, s->cin, s->h, next, next + wino_strip_floats(s->w)};
+        conv->sources, conv->source_count, 0, s->cin, s->h, next, next + wino_strip_floats(s->w)};
     for (int i = 0; i < tile->images; i++)
         wino_input_image(&g, i, tile->n0 + i, &in, &v);
 

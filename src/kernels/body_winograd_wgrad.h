@@ -108,7 +108,7 @@ static void wino_gradient_image(const wino_grid *g, int image, int n, const wino
                                 .rows = wino_grid_y(g, t1) - y,
                                 .x0 = 0,
                                 .cols = g->w,
-                                .c0 = c0,
+                                .c0 = in->first + c0,
                                 .cn = cn,
                                 .dst = in->strip,
                                 .row_stride = stride,
@@ -193,7 +193,8 @@ static void wino_wgrad_panel(int channels, const wino_product *product, float *d
 }
 
 static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
-                                const wino_area *w, float *partial, bool add)
+                                const wino_area *w, const sumi_wgrad_piece *piece, bool add,
+                                float *partial)
 {
     int panels = (s->cout + WINO_NR - 1) / WINO_NR;
     size_t panel = (size_t)s->cin * WINO_NR;
@@ -208,18 +209,20 @@ static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, con
                                     .ldw = w->row,
                                     .depth = hi - lo,
                                     .add = add};
-            wino_wgrad_panel(s->cin, &product, partial + (size_t)(p * panels + k) * panel);
+            wino_wgrad_panel(piece->cn, &product,
+                             partial + (size_t)(p * panels + k) * panel +
+                                 (size_t)piece->c0 * WINO_NR);
         }
     }
 }
 
 /* ---- pieces of the table --------------------------------------------------------------------- */
 
-static void wino_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *partial,
-                              float *scratch)
+static void wino_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
+                             float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    int cout = wino_round(s->cout, WINO_NR), count = n1 - n0;
+    int cout = wino_round(s->cout, WINO_NR), n0 = piece->n0, count = piece->n1 - n0;
     int blocks = (count + s->images - 1) / s->images;
     for (int b = 0; b < blocks; b++) {
         /* Blocks of even size: a small one costs as much traffic to the partial as a large one. */
@@ -228,18 +231,19 @@ static void wino_wgrad_images(const sumi_wgrad *wgrad, int n0, int n1, float *pa
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = s->h - y0 < s->rows ? s->h - y0 : s->rows;
             wino_grid g = wino_grid_make(s->h, s->w, images, y0, rows);
-            wino_area v = wino_area_make(scratch, g.tiles, s->cin);
-            float *next = scratch + wino_area_floats(g.tiles, s->cin);
+            wino_area v = wino_area_make(scratch, g.tiles, piece->cn);
+            float *next = scratch + wino_area_floats(g.tiles, piece->cn);
             wino_area w = wino_area_make(next, g.tiles, cout);
             next += wino_area_floats(g.tiles, cout);
             float *columns = next + wino_strip_floats(s->w);
-            wino_input in = {wgrad->sources, wgrad->source_count, s->cin, s->h, next, columns};
-            wino_input out = {wgrad->dy, 1, s->cout, s->h, next, columns};
+            wino_input in = {wgrad->sources, wgrad->source_count, piece->c0, piece->cn, s->h, next,
+                             columns};
+            wino_input out = {wgrad->dy, 1, 0, s->cout, s->h, next, columns};
             for (int i = 0; i < images; i++) {
                 wino_input_image(&g, i, n + i, &in, &v);
                 wino_gradient_image(&g, i, n + i, &out, &w);
             }
-            wino_wgrad_multiply(&g, s, &v, &w, partial, b > 0 || y0 > 0);
+            wino_wgrad_multiply(&g, s, &v, &w, piece, piece->add || b > 0 || y0 > 0, partial);
         }
     }
 }

@@ -100,7 +100,9 @@ typedef struct {
      * `bands` bands of `rows` rows of its output (the last may be lower; wgrad with up: rows of its
      * small input). Does not depend on n. */
     int images, rows, bands;
-    int kblock;            /* a tile's output channels may be cut at multiples of this */
+    /* A tile's output channels, and the input channels of a weight gradient, may be cut at multiples
+     * of this (0: not at all): no bit depends on it. */
+    int kblock;
     size_t packed_floats;  /* of packed weights (forward and dgrad) */
     size_t partial_floats; /* of a partial weight gradient (wgrad) */
     size_t scratch_floats; /* of one thread, 64-byte aligned */
@@ -152,6 +154,13 @@ typedef struct {
     const sumi_source *dy; /* gradient form, c = cout */
 } sumi_wgrad;
 
+/* A piece of that sum: images n0 .. n1-1, at least one, for input channels c0 .. c0+cn-1. */
+typedef struct {
+    int n0, n1;
+    int c0, cn;
+    bool add; /* to what the partial gradient holds; else it is overwritten */
+} sumi_wgrad_piece;
+
 /* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. In double, because
  * 1 - 0.999f is off by 5e-5. */
 typedef struct {
@@ -173,8 +182,9 @@ typedef struct {
     void (*conv_pack)(const sumi_conv_spec *spec, const float *weights, const float *scale,
                       float *packed, int piece, int pieces);
     void (*conv_tile)(const sumi_conv *conv, const sumi_tile *tile, float *scratch);
-    /* partial = the gradient from the images n0 .. n1-1, at least one. */
-    void (*wgrad_images)(const sumi_wgrad *wgrad, int n0, int n1, float *partial, float *scratch);
+    /* partial (+)= the piece; pieces of other channels write to other places of the same partial. */
+    void (*wgrad_piece)(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
+                        float *scratch);
     /* dw [kh][kw][cin][cout] (+)= the sum of `count` partials in their order. Piece as above. */
     void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
                          bool accumulate, int piece, int pieces);

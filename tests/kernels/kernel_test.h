@@ -289,8 +289,8 @@ static inline void test_wgrad_run(const sumi_kernels *table, const sumi_wgrad *w
     float *scratch = test_scratch(s->scratch_floats);
     for (int i = 0; i < count; i++) {
         int n1 = (i + 1) * group < n ? (i + 1) * group : n;
-        table->wgrad_images(wgrad, i * group, n1, partials + (size_t)i * s->partial_floats,
-                            scratch);
+        sumi_wgrad_piece piece = {.n0 = i * group, .n1 = n1, .cn = s->cin};
+        table->wgrad_piece(wgrad, &piece, partials + (size_t)i * s->partial_floats, scratch);
     }
     for (int i = 0; i < pieces; i++)
         table->wgrad_finish(s, partials, count, dw, accumulate, i, pieces);

@@ -305,8 +305,8 @@ static void run_wgrad(const sumi_kernels *table, const problem *p, const instanc
         .spec = &s, .sources = in->sources, .source_count = p->part_count, .dy = &in->dy};
     for (int i = 0; i < count; i++) {
         int n1 = (i + 1) * chunk < p->n ? (i + 1) * chunk : p->n;
-        table->wgrad_images(&wgrad, i * chunk, n1, partials + (size_t)i * s.partial_floats,
-                            scratch);
+        sumi_wgrad_piece piece = {.n0 = i * chunk, .n1 = n1, .cn = s.cin};
+        table->wgrad_piece(&wgrad, &piece, partials + (size_t)i * s.partial_floats, scratch);
     }
     for (int piece = 0; piece < 5; piece++)
         table->wgrad_finish(&s, partials, count, out, accumulate, piece, 5);
