@@ -235,6 +235,7 @@ static inline void test_conv_run(const sumi_kernels *table, const sumi_conv *con
     int step = s->images;
     if (cut.images > 0 && cut.images < step)
         step = cut.images;
+    int height = s->up && s->direction == SUMI_CONV_DGRAD ? s->h / 2 : s->h;
     int kstep = s->cout;
     if (cut.kn > 0)
         kstep = (cut.kn + s->kblock - 1) / s->kblock * s->kblock;
@@ -248,8 +249,8 @@ static inline void test_conv_run(const sumi_kernels *table, const sumi_conv *con
                                   .rows = s->rows,
                                   .k0 = k0,
                                   .kn = s->cout - k0 < kstep ? s->cout - k0 : kstep};
-                if (tile.y0 + tile.rows > s->h)
-                    tile.rows = s->h - tile.y0;
+                if (tile.y0 + tile.rows > height)
+                    tile.rows = height - tile.y0;
                 table->conv_tile(&run, &tile, scratch);
             }
     free(packed);

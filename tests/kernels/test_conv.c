@@ -82,7 +82,7 @@ static void setup_end(conv_setup *s)
 /* Everything that a plan promises about itself. */
 static void check_plan(const sumi_conv_spec *s)
 {
-    assert_true(s->images >= 1 && s->rows >= 1 && s->bands >= 1 && s->kblock >= 1);
+    assert_true(s->images >= 1 && s->rows >= 1 && s->bands >= 1 && s->kblock >= 0);
     assert_true(s->images == 1 || s->bands == 1);
     assert_true((s->bands - 1) * s->rows < s->h && s->bands * s->rows >= s->h);
 }
