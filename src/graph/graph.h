@@ -158,6 +158,9 @@ typedef struct {
     bool unfused;
     uint64_t unfused_nodes;
     int force; /* sumi_conv_algorithm for every convolution that it can do, or -1 */
+    /* Predict: what depends on t alone is computed once for each t, which is then 1 to this. 0: it
+     * is computed for every image, and t may be any number. */
+    int timesteps;
 } sumi_plan_config;
 
 typedef struct sumi_network sumi_network;
@@ -199,7 +202,7 @@ void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);
 /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of memory. */
 char *sumi_network_describe(const sumi_network *network);
-/* Multiply-adds of one image's forward pass through one node. */
+/* Multiply-adds of one image's forward pass through one node; 0 where a table of time has them. */
 double sumi_node_macs(const sumi_network *network, int node);
 const char *sumi_node_name(const sumi_graph *graph, int node); /* of its operation */
 

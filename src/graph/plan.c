@@ -56,7 +56,7 @@ void sumi_want_scratch(sumi_network *net, size_t floats)
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-static bool reads_value(const sumi_node *node, int value)
+bool sumi_reads_value(const sumi_node *node, int value)
 {
     for (int i = 0; i < node->in.count; i++)
         if (node->in.views[i].value == value || node->in.views[i].post == value)
@@ -83,6 +83,7 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
     *plan = (sumi_value_plan){.norm = -1,
                               .last_reader = -1,
                               .final_reader = -1,
+                              .table_at = SUMI_NOWHERE,
                               .raw = SUMI_NOWHERE,
                               .grad = SUMI_NOWHERE};
     plan->h = value->vector ? 1 : net->config.h >> value->level;
@@ -91,7 +92,7 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
     plan->needs_gradient = index != SUMI_IN_IMAGE && index != SUMI_IN_TIME;
     for (int i = 0; i < graph->node_count; i++) {
         const sumi_node *node = &graph->nodes[i];
-        if (node->op == &sumi_op_norm || !reads_value(node, index))
+        if (node->op == &sumi_op_norm || !sumi_reads_value(node, index))
             continue;
         plan->last_reader = i;
         for (int s = 0; s < node->in.count; s++) {
@@ -120,7 +121,7 @@ static int value_end(const sumi_network *net, int index)
     const sumi_value_plan *plan = &net->values[index];
     int last = net->graph->values[index].producer;
     for (int i = 0; i < net->graph->node_count; i++)
-        if (reads_value(&net->graph->nodes[i], index)) {
+        if (sumi_reads_value(&net->graph->nodes[i], index)) {
             int time = sumi_training(net) ? sumi_time_backward(net, i) : i;
             last = time > last ? time : last;
         }
@@ -132,17 +133,24 @@ static int value_end(const sumi_network *net, int index)
     return last;
 }
 
+int sumi_value_rows(const sumi_network *net, int value)
+{
+    return net->values[value].time_only ? net->time_table.batch : net->config.n_max;
+}
+
 static void reserve_value(sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
     sumi_value_plan *plan = &net->values[index];
     bool output = net->graph->output.views[0].value == index;
-    size_t floats = plan->image_floats * (size_t)net->config.n_max;
+    size_t floats = plan->image_floats * (size_t)sumi_value_rows(net, index);
     if (index == SUMI_IN_IMAGE)
         return; /* the caller's memory */
+    /* What depends on t alone is computed, and copied from its table, before anything else. */
+    int begin = plan->time_only ? 0 : value->producer;
+    int end = plan->time_only && plan->table_at == SUMI_NOWHERE ? 0 : value_end(net, index);
     if (!output || sumi_training(net))
-        sumi_reserve(net, floats, value->producer, value_end(net, index), &plan->raw, "value",
-                     index);
+        sumi_reserve(net, floats, begin, end, &plan->raw, "value", index);
     if (!sumi_training(net) || !plan->needs_gradient)
         return;
     /* Vectors' gradients are small sums from many readers: zeroed at the start, always added to. */
@@ -241,6 +249,7 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
         if (status != SUMI_OK)
             return status;
     }
+    sumi_time_table_plan(net);
     for (int i = 0; i < graph->node_count; i++) {
         sumi_node_plan *plan = &net->nodes[i];
         plan->unfused = net->config.unfused || net->config.unfused_nodes >> (i & 63) & 1;
@@ -332,7 +341,7 @@ size_t sumi_network_bytes(const sumi_network *net)
 
 double sumi_node_macs(const sumi_network *net, int node)
 {
-    return net->graph->nodes[node].op->cost(net, node);
+    return sumi_time_only(net, node) ? 0 : net->graph->nodes[node].op->cost(net, node);
 }
 
 const char *sumi_node_name(const sumi_graph *graph, int node)
