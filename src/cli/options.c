@@ -394,7 +394,8 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
     {.name = "profile",
      .kind = SUMI_ARG_FLAG,
      .commands = BENCH,
-     .help = "Time each operation and layer, and hold it against the machine's peak."},
+     .help = "Time each operation and layer, and hold it against the machine's multiply-adds and "
+             "memory."},
     {.name = "svg",
      .kind = SUMI_ARG_PATH,
      .metavar = "FILE",

@@ -204,6 +204,8 @@ size_t sumi_network_bytes(const sumi_network *network);
 char *sumi_network_describe(const sumi_network *network);
 /* Multiply-adds of one image's forward pass through one node; 0 where a table of time has them. */
 double sumi_node_macs(const sumi_network *network, int node);
+/* What one node has to move to and from memory at least, in bytes (traffic.c). */
+double sumi_node_bytes(const sumi_network *network, int node, int n, bool backward);
 const char *sumi_node_name(const sumi_graph *graph, int node); /* of its operation */
 
 #endif

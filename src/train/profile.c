@@ -1,6 +1,6 @@
 /*
  * Where the time of a network goes: each operation's forward and backward, timed over several runs
- * on random images, and the peak of the machine to hold them against.
+ * on random images, and the peaks of the machine (multiply-adds, memory) to hold them against.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +113,8 @@ static void fill_entry(const bench *b, const sumi_model *model, const sumi_profi
     entry->time_ms = median_ms(b->times + (size_t)slot * (size_t)config->runs, config->runs);
     entry->gflop = 2e-9 * sumi_node_macs(b->network, slot % graph->node_count) * config->n *
                    (entry->backward ? 2 : 1);
+    entry->bytes =
+        sumi_node_bytes(b->network, slot % graph->node_count, config->n, entry->backward);
 }
 
 sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
@@ -176,4 +178,35 @@ double sumi_peak_run(sumi_runtime *runtime)
         best = operations / seconds > best ? operations / seconds : best;
     }
     return best * 1e-9;
+}
+
+/* ---- Bandwidth ------------------------------------------------------------------------------- */
+
+enum { STREAM_BYTES = 256 * 1024 * 1024, STREAM_PIECES = 512, STREAM_TRIES = 5 };
+
+/* In place, so that what is written was read before: no line is fetched only to be overwritten. */
+static void stream_task(void *arg, int64_t piece, int thread)
+{
+    const size_t floats = STREAM_BYTES / sizeof(float) / STREAM_PIECES;
+    float *part = (float *)arg + (size_t)piece * floats;
+    (void)thread;
+    for (size_t i = 0; i < floats; i++)
+        part[i] = part[i] * 0.5f + 1;
+}
+
+sumi_status sumi_bandwidth_run(sumi_runtime *runtime, double *gbytes_per_s, sumi_error *err)
+{
+    float *buffer = sumi_pages_alloc(STREAM_BYTES);
+    if (!buffer)
+        return sumi_fail_memory(err, "measuring the memory", STREAM_BYTES);
+    double best = 0;
+    for (int i = -1; i < STREAM_TRIES; i++) { /* the first makes the pages */
+        double begin = sumi_time_now();
+        sumi_parallel_for(runtime->pool, STREAM_PIECES, stream_task, buffer);
+        double speed = 2e-9 * STREAM_BYTES / (sumi_time_now() - begin);
+        best = i >= 0 && speed > best ? speed : best;
+    }
+    sumi_pages_free(buffer, STREAM_BYTES);
+    *gbytes_per_s = best;
+    return SUMI_OK;
 }

@@ -107,5 +107,7 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                              int capacity, int *count, sumi_error *err);
 /* The body of sumi_measure_peak. */
 double sumi_peak_run(sumi_runtime *runtime);
+/* The body of sumi_measure_bandwidth. */
+sumi_status sumi_bandwidth_run(sumi_runtime *runtime, double *gbytes_per_s, sumi_error *err);
 
 #endif
