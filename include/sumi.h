@@ -349,7 +349,7 @@ typedef struct {
     }
 
 typedef struct {
-    char op[16];    /* "conv", "norm", "max_pool", ... */
+    char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and "adam" */
     char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
     bool backward;
     double time_ms; /* median of the runs */

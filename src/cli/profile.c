@@ -153,12 +153,13 @@ static sumi_status write_svg(const profile *p, const char *path, sumi_error *err
 
 /* ---- The command ----------------------------------------------------------------------------- */
 
-/* Drops what takes no time to speak of and computes nothing: backward of the embedding and such. */
+/* Drops what neither computes nor moves anything, nor takes any time to speak of: backward of the
+ * embedding and such. */
 static int keep_what_counts(sumi_profile_entry *entries, int count)
 {
     int kept = 0;
     for (int i = 0; i < count; i++)
-        if (entries[i].gflop > 0 || entries[i].time_ms >= 0.001)
+        if (entries[i].gflop > 0 || entries[i].bytes > 0 || entries[i].time_ms >= 0.001)
             entries[kept++] = entries[i];
     return kept;
 }

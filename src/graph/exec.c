@@ -270,7 +270,10 @@ double sumi_network_backward(sumi_network *net, const sumi_backward *run)
     net->n = run->n;
     net->gradients = run->gradients;
     run_forward(net);
+    double begin = net->seconds ? sumi_time_now() : 0;
     double loss = run_loss(net, run->target);
+    if (net->seconds)
+        net->seconds[2 * net->graph->node_count] += sumi_time_now() - begin;
     for (int i = 0; i < net->graph->value_count; i++)
         if (net->graph->values[i].vector && net->values[i].grad != SUMI_NOWHERE)
             memset(sumi_at(net, net->values[i].grad), 0,

@@ -197,7 +197,8 @@ bool sumi_network_statistics_finite(const sumi_network *network);
 const float *sumi_network_output(const sumi_network *network);
 
 /* Adds the time that each node takes from now on to seconds[node] (forward) and
- * seconds[node_count + node] (backward), in seconds; NULL stops it. */
+ * seconds[node_count + node] (backward), in seconds, and in training that of the loss to
+ * seconds[2 * node_count]; NULL stops it. */
 void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);
 /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of memory. */

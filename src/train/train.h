@@ -18,6 +18,9 @@
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
+/* Of a parameter buffer, that one task handles. */
+enum { SUMI_PIECE_FLOATS = 16384 };
+
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */
     sumi_runtime *runtime;

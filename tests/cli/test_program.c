@@ -342,14 +342,22 @@ static void test_bench_profile(void **state)
     json_t *ops = json_object_get(result, "ops"), *op;
     size_t i;
     double ms = 0, gflop = 0;
-    int convolutions = 0;
+    int convolutions = 0, losses = 0, updates = 0;
     json_array_foreach(ops, i, op)
     {
         ms += json_number_value(json_object_get(op, "ms"));
         gflop += json_number_value(json_object_get(op, "gflop"));
-        convolutions += strcmp(json_string_value(json_object_get(op, "op")), "conv") == 0;
+        const char *name = json_string_value(json_object_get(op, "op"));
+        convolutions += strcmp(name, "conv") == 0;
+        losses += strcmp(name, "loss") == 0;
+        updates += strcmp(name, "adam") == 0;
     }
     assert_int_equal(convolutions, 2 * 11);
+    assert_int_equal(losses, 1);
+    assert_int_equal(updates, 1);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(ops, json_array_size(ops) - 1), "op")),
+        "adam");
     double all_ms = json_number_value(json_object_get(result, "ms"));
     assert_true(ms > 0.999 * all_ms && ms < 1.001 * all_ms);
     assert_true(gflop > 0 && json_number_value(json_object_get(result, "peak_gflops")) > 0);
