@@ -28,7 +28,8 @@ static int setup(void **state)
     config.base_channels = 4;
     config.time_dim = 6;
     assert_non_null(f);
-    assert_int_equal(sumi_runtime_init(&f->runtime, 2, NULL, NULL), SUMI_OK);
+    /* the kernels that a context takes, too */
+    assert_int_equal(sumi_runtime_init(&f->runtime, 2, getenv("SUMI_ISA"), NULL), SUMI_OK);
     assert_int_equal(sumi_model_new(&config, &f->model, NULL), SUMI_OK);
     sumi_random at = {2, SUMI_STREAM_USER, 0, 0};
     sumi_random_normals(&at, 0, f->x, N * FLOATS);
