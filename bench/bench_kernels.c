@@ -6,9 +6,9 @@
  *
  * isa: a table's name or "best"; algorithm: auto, gemm, winograd or narrow. GFLOPS are those of the
  * direct convolution, whatever the algorithm does; "up" marks the convolution of an up-sampled
- * tensor, of which the network has two, and before it stands the same convolution of a plain one. Everything is as in training: normalisation and
- * ReLU pending on the inputs, moments and sums collected. Each number is the best of the
- * repetitions; a shared machine needs several runs.
+ * tensor, of which the network has two, and before it stands the same convolution of a plain one.
+ * Everything is as in training: normalisation and ReLU pending on the inputs, moments and sums
+ * collected. Each number is the best of the repetitions; a shared machine needs several runs.
  */
 #include <math.h>
 #include <pthread.h>

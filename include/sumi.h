@@ -349,11 +349,12 @@ typedef struct {
     }
 
 typedef struct {
-    char op[16];    /* "conv", "norm", "max_pool", ... */
+    char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and "adam" */
     char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
     bool backward;
     double time_ms; /* median of the runs */
     double gflop;   /* of the direct algorithm, for all n images; backward: both gradients */
+    double bytes;   /* to and from memory at least: tensors and parameters, each once */
 } sumi_profile_entry;
 
 /* Times each operation of a network on random images; the model is not changed. entries has room
@@ -364,6 +365,9 @@ SUMI_API sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
                                   int capacity, int *count);
 /* Multiply-adds in registers on every thread, in GFLOP/s: what the machine could do at best. */
 SUMI_API sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops);
+/* Every thread reads and writes its part of 256 MiB, in 1e9 bytes a second, both ways counted: what
+ * memory could do at best. */
+SUMI_API sumi_status sumi_measure_bandwidth(sumi_context *ctx, double *gbytes_per_s);
 
 #ifdef __cplusplus
 }

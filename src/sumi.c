@@ -466,3 +466,12 @@ sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops)
     *gflops = sumi_peak_run(&ctx->runtime);
     return SUMI_OK;
 }
+
+sumi_status sumi_measure_bandwidth(sumi_context *ctx, double *gbytes_per_s)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!gbytes_per_s)
+        return missing(ctx, "sumi_measure_bandwidth", "gbytes_per_s");
+    return sumi_bandwidth_run(&ctx->runtime, gbytes_per_s, &ctx->error);
+}

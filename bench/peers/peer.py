@@ -2,12 +2,14 @@
 
 A peer is a process that lives through all rounds, so that compiling and warming up happen once and
 before any timing. It prints a line of JSON when it is ready; then, for each line of input that is a
-number k, it runs k steps and prints their times in milliseconds as a JSON list.
+number k, it runs k steps and prints their times in milliseconds as a JSON list, and for the line
+"memory" the bytes of its peak, and of what it had after its imports.
 """
 
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 
@@ -15,6 +17,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "tests", "golden"))
 
 WARM_UP = 3
+
+
+def peak_bytes():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def arguments(variants):
@@ -28,11 +35,15 @@ def arguments(variants):
     return parser.parse_args()
 
 
-def serve(step, version, note=""):
+def serve(step, version, note="", imported=0):
+    """imported: peak_bytes() before a network was made."""
     for _ in range(WARM_UP):
         step()
     print(json.dumps({"version": version, "note": note}), flush=True)
     for line in sys.stdin:
+        if line.strip() == "memory":
+            print(json.dumps({"peak": peak_bytes(), "imported": imported}), flush=True)
+            continue
         times = []
         for _ in range(int(line)):
             start = time.perf_counter()

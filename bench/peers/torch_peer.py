@@ -1,8 +1,10 @@
 """PyTorch as a peer: the tutorial's training step, or one network evaluation of a sampling step."""
 
+import importlib
+
 import torch
 
-from peer import arguments, serve
+from peer import arguments, peak_bytes, serve
 from torch_seed import Diffuser, UNetWithTime, train_step
 
 VARIANTS = ["eager", "channels_last", "compile", "channels_last_compile"]
@@ -10,6 +12,9 @@ VARIANTS = ["eager", "channels_last", "compile", "channels_last_compile"]
 
 def main():
     args = arguments(VARIANTS)
+    if "compile" in args.variant:
+        importlib.import_module("torch._inductor.compile_fx")  # a part of the library, too
+    imported = peak_bytes()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     model = UNetWithTime()
@@ -35,7 +40,7 @@ def main():
         def step():
             return run(images, t)
 
-    serve(step, torch.__version__)
+    serve(step, torch.__version__, imported=imported)
 
 
 main()

@@ -10,7 +10,7 @@ enum { WARM_UP = 3 };
 
 typedef struct {
     const char *what;
-    int steps, batch, height, width;
+    int steps, batch, height, width, timesteps;
     float *x, *out;
     int32_t *t;
     double *times_s; /* one for each timed step */
@@ -62,6 +62,13 @@ static bool make_input(bench *b)
     return true;
 }
 
+/* All images are at the same t, and go down one by one, as when sampling. */
+static void set_step(bench *b, int32_t t)
+{
+    for (int i = 0; i < b->batch; i++)
+        b->t[i] = t;
+}
+
 static sumi_status run_steps(sumi_cli *cli, bench *b)
 {
     sumi_batch batch = SUMI_BATCH_INIT;
@@ -73,6 +80,8 @@ static sumi_status run_steps(sumi_cli *cli, bench *b)
     for (int i = -WARM_UP; i < b->steps; i++) {
         if (sumi_signals_seen(cli->signals))
             return SUMI_CANCELLED;
+        if (b->trainer == NULL)
+            set_step(b, b->timesteps - (i + WARM_UP) % b->timesteps);
         double start = sumi_time_now();
         sumi_status status = b->trainer != NULL
                                  ? sumi_trainer_step(b->trainer, &batch, NULL)
@@ -155,8 +164,10 @@ static int run_bench(sumi_cli *cli, const char *what, bool train)
         code = sumi_cli_open(cli);
     if (code != 0)
         return code;
+    b.timesteps = model.timesteps;
     b.steps = (int)sumi_option_int(&cli->options, "steps");
     b.batch = config.batch = (int)sumi_option_int(&cli->options, "batch");
+    model.base_channels = (int)sumi_option_int(&cli->options, "base-channels");
     sumi_option_size(&cli->options, "size", &b.height, &b.width);
     if (!make_input(&b)) {
         code = sumi_cli_fail(cli, SUMI_ENOMEM,

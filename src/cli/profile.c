@@ -1,6 +1,8 @@
 /*
- * sumi bench --profile: each operation's time, speed and share of the machine's peak. Speed is
- * counted in operations of the direct convolution, so fast algorithms may pass 100 % of the peak.
+ * sumi bench --profile: each operation's time, speed and share of the machine's peak; what it moves
+ * to and from memory at least; and which of the two limits it, as in a roofline. Speed is counted
+ * in operations of the direct convolution, so fast algorithms may pass 100 % of a peak, and so may
+ * tensors that a cache still holds.
  */
 #include "profile.h"
 
@@ -12,12 +14,35 @@ enum { ENTRIES_MAX = 512, ROW_PX = 22, CHART_PX = 520, LABEL_PX = 300, TOP_PX = 
 typedef struct {
     const sumi_profile_entry *entries;
     int count;
-    double total_ms, gflop, peak; /* peak in GFLOP/s */
+    double total_ms, gflop, bytes;
+    double peak, bandwidth; /* in GFLOP/s and 1e9 bytes a second */
 } profile;
 
 static double speed(const sumi_profile_entry *entry)
 {
     return entry->time_ms > 0 ? entry->gflop / (entry->time_ms * 1e-3) : 0;
+}
+
+/* The time that the multiply-adds, and the bytes, would take at the machine's peaks. */
+static double compute_ms(const profile *p, const sumi_profile_entry *entry)
+{
+    return 1e3 * entry->gflop / p->peak;
+}
+
+static double memory_ms(const profile *p, const sumi_profile_entry *entry)
+{
+    return 1e-6 * entry->bytes / p->bandwidth;
+}
+
+static const char *limit_name(const profile *p, const sumi_profile_entry *entry)
+{
+    return memory_ms(p, entry) > compute_ms(p, entry) ? "memory" : "multiply-adds";
+}
+
+static double limit_ms(const profile *p, const sumi_profile_entry *entry)
+{
+    double compute = compute_ms(p, entry), memory = memory_ms(p, entry);
+    return memory > compute ? memory : compute;
 }
 
 static const char *pass_name(const sumi_profile_entry *entry)
@@ -27,20 +52,31 @@ static const char *pass_name(const sumi_profile_entry *entry)
 
 static void print_table(const profile *p)
 {
-    printf("%-9s %-22s %-8s %9s %6s %9s %7s\n", "op", "layer", "pass", "ms", "share", "GFLOP/s",
-           "of peak");
+    double limit = 0;
+    printf("%-9s %-22s %-8s %9s %6s %9s %7s %9s %7s  %-13s %8s\n", "op", "layer", "pass", "ms",
+           "share", "GFLOP/s", "of peak", "MB", "GB/s", "limit", "of limit");
     for (int i = 0; i < p->count; i++) {
         const sumi_profile_entry *entry = &p->entries[i];
         printf("%-9s %-22s %-8s %9.3f %5.1f%%", entry->op, entry->layer, pass_name(entry),
                entry->time_ms, 100 * entry->time_ms / p->total_ms);
         if (entry->gflop > 0)
             printf(" %9.1f %6.0f%%", speed(entry), 100 * speed(entry) / p->peak);
+        else
+            printf(" %9s %7s", "", "");
+        if (entry->bytes > 0 && entry->time_ms > 0)
+            printf(" %9.2f %7.1f  %-13s %7.0f%%", 1e-6 * entry->bytes,
+                   1e-6 * entry->bytes / entry->time_ms, limit_name(p, entry),
+                   100 * limit_ms(p, entry) / entry->time_ms);
         printf("\n");
+        limit += limit_ms(p, entry);
     }
     double all = p->gflop / (p->total_ms * 1e-3);
-    printf("%-9s %-22s %-8s %9.3f %5.1f%% %9.1f %6.0f%%\n", "all", "", "", p->total_ms, 100.0, all,
-           100 * all / p->peak);
-    printf("peak: %.1f GFLOP/s, measured with multiply-adds in registers\n", p->peak);
+    printf("%-9s %-22s %-8s %9.3f %5.1f%% %9.1f %6.0f%% %9.2f %7.1f  %-13s %7.0f%%\n", "all", "",
+           "", p->total_ms, 100.0, all, 100 * all / p->peak, 1e-6 * p->bytes,
+           1e-6 * p->bytes / p->total_ms, "", 100 * limit / p->total_ms);
+    printf("peak: %.1f GFLOP/s, measured with multiply-adds in registers; memory: %.1f GB/s, "
+           "measured reading and writing 256 MiB\n",
+           p->peak, p->bandwidth);
 }
 
 static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_config *config)
@@ -48,15 +84,19 @@ static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_
     json_t *list = json_array();
     for (int i = 0; i < p->count; i++) {
         const sumi_profile_entry *entry = &p->entries[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:f, s:f}", "op", entry->op, "layer",
-                                              entry->layer, "pass", pass_name(entry), "ms",
-                                              entry->time_ms, "gflop", entry->gflop));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:f}", "op", entry->op, "layer",
+                            entry->layer, "pass", pass_name(entry), "ms", entry->time_ms, "gflop",
+                            entry->gflop, "bytes", entry->bytes, "limit", limit_name(p, entry),
+                            "limit_ms", limit_ms(p, entry)));
     }
     return sumi_cli_result(
-        cli, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:o}", "what", "profile",
-                       "isa", sumi_context_isa(cli->ctx), "threads", sumi_context_threads(cli->ctx),
-                       "height", config->height, "width", config->width, "batch", config->n, "ms",
-                       p->total_ms, "gflop", p->gflop, "peak_gflops", p->peak, "ops", list));
+        cli,
+        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "what", "profile",
+                  "isa", sumi_context_isa(cli->ctx), "threads", sumi_context_threads(cli->ctx),
+                  "height", config->height, "width", config->width, "batch", config->n, "ms",
+                  p->total_ms, "gflop", p->gflop, "bytes", p->bytes, "peak_gflops", p->peak,
+                  "memory_gbytes_per_s", p->bandwidth, "ops", list));
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */
@@ -113,12 +153,13 @@ static sumi_status write_svg(const profile *p, const char *path, sumi_error *err
 
 /* ---- The command ----------------------------------------------------------------------------- */
 
-/* Drops what takes no time to speak of and computes nothing: backward of the embedding and such. */
+/* Drops what neither computes nor moves anything, nor takes any time to speak of: backward of the
+ * embedding and such. */
 static int keep_what_counts(sumi_profile_entry *entries, int count)
 {
     int kept = 0;
     for (int i = 0; i < count; i++)
-        if (entries[i].gflop > 0 || entries[i].time_ms >= 0.001)
+        if (entries[i].gflop > 0 || entries[i].bytes > 0 || entries[i].time_ms >= 0.001)
             entries[kept++] = entries[i];
     return kept;
 }
@@ -133,6 +174,8 @@ int sumi_cli_profile(sumi_cli *cli, const sumi_model *model, const sumi_profile_
     sumi_status status = sumi_profile(cli->ctx, model, config, entries, ENTRIES_MAX, &p.count);
     if (status == SUMI_OK)
         status = sumi_measure_peak(cli->ctx, &p.peak);
+    if (status == SUMI_OK)
+        status = sumi_measure_bandwidth(cli->ctx, &p.bandwidth);
     if (status != SUMI_OK) {
         free(entries);
         return sumi_cli_fail_context(cli, status);
@@ -141,6 +184,7 @@ int sumi_cli_profile(sumi_cli *cli, const sumi_model *model, const sumi_profile_
     for (int i = 0; i < p.count; i++) {
         p.total_ms += entries[i].time_ms;
         p.gflop += entries[i].gflop;
+        p.bytes += entries[i].bytes;
     }
     int code = 0;
     sumi_error err = {""};

@@ -77,6 +77,8 @@ static void say_node(text_buffer *out, const sumi_network *net, int i)
     }
     if (plan->unfused)
         say(out, ", unfused");
+    if (sumi_time_only(net, i))
+        say(out, ", once for each t");
     say(out, "\n");
     if (!sumi_training(net) || !plan->wants_dgrad || node->op == &sumi_op_norm)
         return;
@@ -101,6 +103,9 @@ char *sumi_network_describe(const sumi_network *net)
         net->config.n_max, net->kernels->name, (double)sumi_network_bytes(net) / (1024.0 * 1024.0));
     for (int i = 0; i < net->graph->node_count; i++)
         say_node(&out, net, i);
+    if (net->time_table.row_floats > 0)
+        say(&out, "time table: %d rows of %zu floats\n", net->config.timesteps,
+            net->time_table.row_floats);
     say(&out, "buffers, in floats: place size first..last\n");
     for (int i = 0; i < net->buffer_count; i++) {
         const sumi_buffer *buffer = &net->buffers[i];

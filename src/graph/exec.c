@@ -201,10 +201,18 @@ static void run_op(sumi_network *net, void (*run)(sumi_network *, int), int node
     net->seconds[slot] += sumi_time_now() - begin;
 }
 
+void sumi_run_forward_op(sumi_network *net, int node)
+{
+    run_op(net, net->graph->nodes[node].op->forward, node, node);
+}
+
 static void run_forward(sumi_network *net)
 {
+    if (net->time_table.row_floats > 0)
+        sumi_time_table_run(net);
     for (int i = 0; i < net->graph->node_count; i++)
-        run_op(net, net->graph->nodes[i].op->forward, i, i);
+        if (!sumi_time_only(net, i))
+            sumi_run_forward_op(net, i);
 }
 
 void sumi_network_predict(sumi_network *net, const float *x, const int32_t *t, int n, float *out)
@@ -264,7 +272,10 @@ double sumi_network_backward(sumi_network *net, const sumi_backward *run)
     net->n = run->n;
     net->gradients = run->gradients;
     run_forward(net);
+    double begin = net->seconds ? sumi_time_now() : 0;
     double loss = run_loss(net, run->target);
+    if (net->seconds)
+        net->seconds[2 * net->graph->node_count] += sumi_time_now() - begin;
     for (int i = 0; i < net->graph->value_count; i++)
         if (net->graph->values[i].vector && net->values[i].grad != SUMI_NOWHERE)
             memset(sumi_at(net, net->values[i].grad), 0,

@@ -158,6 +158,9 @@ typedef struct {
     bool unfused;
     uint64_t unfused_nodes;
     int force; /* sumi_conv_algorithm for every convolution that it can do, or -1 */
+    /* Predict: what depends on t alone is computed once for each t, which is then 1 to this. 0: it
+     * is computed for every image, and t may be any number. */
+    int timesteps;
 } sumi_plan_config;
 
 typedef struct sumi_network sumi_network;
@@ -194,13 +197,16 @@ bool sumi_network_statistics_finite(const sumi_network *network);
 const float *sumi_network_output(const sumi_network *network);
 
 /* Adds the time that each node takes from now on to seconds[node] (forward) and
- * seconds[node_count + node] (backward), in seconds; NULL stops it. */
+ * seconds[node_count + node] (backward), in seconds, and in training that of the loss to
+ * seconds[2 * node_count]; NULL stops it. */
 void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);
 /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of memory. */
 char *sumi_network_describe(const sumi_network *network);
-/* Multiply-adds of one image's forward pass through one node. */
+/* Multiply-adds of one image's forward pass through one node; 0 where a table of time has them. */
 double sumi_node_macs(const sumi_network *network, int node);
+/* What one node has to move to and from memory at least, in bytes (traffic.c). */
+double sumi_node_bytes(const sumi_network *network, int node, int n, bool backward);
 const char *sumi_node_name(const sumi_graph *graph, int node); /* of its operation */
 
 #endif

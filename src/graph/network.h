@@ -31,6 +31,8 @@ typedef struct {
     sumi_act act;
     bool absorbed; /* predict: norm and act are applied by the producer's store */
     bool needs_gradient;
+    bool time_only;   /* predict: known from t, and computed before all others (time_table.c) */
+    size_t table_at;  /* where in a row of the time table, or SUMI_NOWHERE */
     int last_reader;  /* in forward order: the first to write the gradient */
     int final_reader; /* the last to add to it in backward order: it collects the norm's sums */
     int final_source; /* which of its sources */
@@ -69,6 +71,15 @@ typedef struct {
     sumi_place scale, shift, mean, variance, ga, gb, gk;
 } sumi_node_plan;
 
+/* Predict: rows of what depends on t alone, for each t (time_table.c). */
+typedef struct {
+    size_t row_floats;  /* 0: there is no table */
+    int batch;          /* most rows that are computed at once */
+    sumi_place rows;    /* [timesteps][row_floats] */
+    sumi_place filled;  /* [timesteps]: not 0 where the row is there */
+    sumi_place missing; /* [batch]: the t (int32_t) of the rows that a run computes */
+} sumi_time_table;
+
 struct sumi_network {
     const sumi_graph *graph;
     const sumi_kernels *kernels;
@@ -86,6 +97,7 @@ struct sumi_network {
     size_t temp_floats[3]; /* unfused: inputs, output gradients, outputs */
     sumi_place temp[3];
     bool packed_valid;
+    sumi_time_table time_table;
     /* of the running call */
     int n;
     const float *x;
@@ -105,6 +117,17 @@ int sumi_time_forward(const sumi_network *net, int node);
 int sumi_time_backward(const sumi_network *net, int node);
 int sumi_time_end(const sumi_network *net);
 bool sumi_training(const sumi_network *net);
+int sumi_value_h(const sumi_network *net, int value);
+int sumi_value_w(const sumi_network *net, int value);
+bool sumi_reads_value(const sumi_network *net, int node, int value);
+/* Images, or rows of the time table, that a value has room for. */
+int sumi_value_rows(const sumi_network *net, int value);
+
+/* ---- upsampling.c ---------------------------------------------------------------------------- */
+
+/* Before values are planned. Lets convolution `node` up-sample its sources by itself, where the
+ * kernels can and these sources are its first or its last. */
+void sumi_plan_upsampling(sumi_network *net, int node);
 
 /* ---- exec.c ---------------------------------------------------------------------------------- */
 
@@ -127,6 +150,19 @@ void sumi_post_gradients(const sumi_network *net, int node);
  * source. The unfused executor's. */
 void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,
                       int w, float *dst, sumi_source *out);
+
+/* A node's forward, timed where somebody asked. */
+void sumi_run_forward_op(sumi_network *net, int node);
+
+/* ---- time_table.c ---------------------------------------------------------------------------- */
+
+/* Finds the values that depend on t alone and asks for the table's memory; after the values' plans,
+ * before the nodes'. */
+void sumi_time_table_plan(sumi_network *net);
+/* True where a node is run by sumi_time_table_run alone. */
+bool sumi_time_only(const sumi_network *net, int node);
+/* Gives this run's images their rows. */
+void sumi_time_table_run(sumi_network *net);
 
 /* ---- conv_run.c: convolutions and linear layers over the thread pool ------------------------- */
 

@@ -5,10 +5,12 @@
 #include "graph/ops.h"
 
 static void plan_spec(sumi_network *net, sumi_conv_spec *spec, sumi_conv_direction direction,
-                      const sumi_layer *layer)
+                      int node)
 {
+    const sumi_node *op = &net->graph->nodes[node];
+    const sumi_layer *layer = &net->graph->layers[op->layer];
     bool dgrad = direction == SUMI_CONV_DGRAD;
-    *spec = (sumi_conv_spec){.h = net->config.n_max,
+    *spec = (sumi_conv_spec){.h = sumi_value_rows(net, op->out),
                              .w = 1,
                              .cin = dgrad ? layer->out_channels : layer->in_channels,
                              .cout = dgrad ? layer->in_channels : layer->out_channels,
@@ -24,20 +26,20 @@ static void linear_plan(sumi_network *net, int node)
     sumi_part *part = &net->nodes[node].parts[0];
     net->nodes[node].part_count = 1;
     int now = sumi_time_forward(net, node), back = sumi_time_backward(net, node);
-    plan_spec(net, &part->forward, SUMI_CONV_FORWARD, layer);
+    plan_spec(net, &part->forward, SUMI_CONV_FORWARD, node);
     if (!sumi_training(net)) {
         sumi_reserve(net, part->forward.packed_floats, 0, sumi_time_end(net), &part->packed,
                      "weights", node);
         return;
     }
     sumi_reserve(net, part->forward.packed_floats, now, now, &part->packed, "weights", node);
-    plan_spec(net, &part->wgrad, SUMI_CONV_WGRAD, layer);
+    plan_spec(net, &part->wgrad, SUMI_CONV_WGRAD, node);
     sumi_reserve(net, part->wgrad.partial_floats, back, back, &part->partials, "partials", node);
     /* sumi_bias_gradient: a row of doubles and one of floats. */
     sumi_want_scratch(net, 4 * (size_t)layer->out_channels);
     if (!net->nodes[node].wants_dgrad)
         return;
-    plan_spec(net, &part->dgrad, SUMI_CONV_DGRAD, layer);
+    plan_spec(net, &part->dgrad, SUMI_CONV_DGRAD, node);
     sumi_reserve(net, part->dgrad.packed_floats, back, back, &part->packed_dgrad, "weights", node);
 }
 

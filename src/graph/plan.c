@@ -54,77 +54,21 @@ void sumi_want_scratch(sumi_network *net, size_t floats)
         net->scratch_floats = floats;
 }
 
-static int value_h(const sumi_network *net, int index)
+int sumi_value_h(const sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
     return value->vector ? 1 : net->config.h >> value->level;
 }
 
-static int value_w(const sumi_network *net, int index)
+int sumi_value_w(const sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
     return value->vector ? 1 : net->config.w >> value->level;
 }
 
-/* ---- Up-sampling inside a convolution -------------------------------------------------------- */
-
-/* The up-sampling that makes source i of a convolution, if the convolution alone reads its result
- * and nothing is pending that would have to come between the two; or -1. */
-static int own_upsampling(const sumi_network *net, int conv, int i)
-{
-    const sumi_graph *graph = net->graph;
-    const sumi_view *view = &graph->nodes[conv].in.views[i];
-    int up = graph->values[view->value].producer;
-    if (up < 0 || graph->nodes[up].op != &sumi_op_upsample || net->nodes[up].unfused ||
-        view->norm >= 0 || view->act != SUMI_ACT_NONE || graph->nodes[up].in.views[0].post >= 0 ||
-        graph->output.views[0].value == view->value)
-        return -1;
-    int readers = 0;
-    for (int n = 0; n < graph->node_count; n++)
-        for (int s = 0; s < graph->nodes[n].in.count; s++)
-            readers += graph->nodes[n].in.views[s].value == view->value;
-    return readers == 1 ? up : -1;
-}
-
-/* Lets a convolution up-sample its sources by itself (SUMI_CONV_UPSAMPLED), where the kernels can
- * and these sources are the first or the last ones. */
-static void plan_upsampling(sumi_network *net, int node)
-{
-    const sumi_node *conv = &net->graph->nodes[node];
-    sumi_node_plan *plan = &net->nodes[node];
-    if (conv->op != &sumi_op_conv || plan->unfused || net->config.force >= 0)
-        return;
-    int up[SUMI_SOURCES_MAX], changes = 0, channels = 0;
-    for (int i = 0; i < conv->in.count; i++) {
-        up[i] = own_upsampling(net, node, i);
-        changes += i > 0 && (up[i] >= 0) != (up[i - 1] >= 0);
-        channels += up[i] >= 0 ? net->graph->values[conv->in.views[i].value].channels : 0;
-    }
-    sumi_conv_spec spec = {.h = value_h(net, conv->out),
-                           .w = value_w(net, conv->out),
-                           .cin = channels,
-                           .cout = net->graph->values[conv->out].channels,
-                           .ksize = conv->ksize,
-                           .up = true};
-    if (channels == 0 || changes > 1)
-        return;
-    net->kernels->conv_plan(&spec, -1);
-    for (int i = 0; i < conv->in.count && spec.up; i++) {
-        if (up[i] < 0)
-            continue;
-        sumi_view small = net->graph->nodes[up[i]].in.views[0];
-        small.post = conv->in.views[i].post; /* it commutes: the weights of a pixel add up to 1 */
-        small.post_offset = conv->in.views[i].post_offset;
-        plan->in.views[i] = small;
-        plan->up[i] = true;
-        net->nodes[up[i]].skipped = true;
-        net->nodes[up[i]].in.count = 0;
-    }
-}
-
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-static bool reads_value(const sumi_network *net, int node, int value)
+bool sumi_reads_value(const sumi_network *net, int node, int value)
 {
     const sumi_edge *in = &net->nodes[node].in;
     for (int i = 0; i < in->count; i++)
@@ -152,15 +96,16 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
     *plan = (sumi_value_plan){.norm = -1,
                               .last_reader = -1,
                               .final_reader = -1,
+                              .table_at = SUMI_NOWHERE,
                               .raw = SUMI_NOWHERE,
                               .grad = SUMI_NOWHERE};
-    plan->h = value_h(net, index);
-    plan->w = value_w(net, index);
+    plan->h = sumi_value_h(net, index);
+    plan->w = sumi_value_w(net, index);
     plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
     plan->needs_gradient = index != SUMI_IN_IMAGE && index != SUMI_IN_TIME;
     for (int i = 0; i < graph->node_count; i++) {
         const sumi_edge *in = &net->nodes[i].in;
-        if (graph->nodes[i].op == &sumi_op_norm || !reads_value(net, i, index))
+        if (graph->nodes[i].op == &sumi_op_norm || !sumi_reads_value(net, i, index))
             continue;
         plan->last_reader = i;
         for (int s = 0; s < in->count; s++) {
@@ -189,7 +134,7 @@ static int value_end(const sumi_network *net, int index)
     const sumi_value_plan *plan = &net->values[index];
     int last = net->graph->values[index].producer;
     for (int i = 0; i < net->graph->node_count; i++)
-        if (reads_value(net, i, index)) {
+        if (sumi_reads_value(net, i, index)) {
             int time = sumi_training(net) ? sumi_time_backward(net, i) : i;
             last = time > last ? time : last;
         }
@@ -201,19 +146,26 @@ static int value_end(const sumi_network *net, int index)
     return last;
 }
 
+int sumi_value_rows(const sumi_network *net, int value)
+{
+    return net->values[value].time_only ? net->time_table.batch : net->config.n_max;
+}
+
 static void reserve_value(sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
     sumi_value_plan *plan = &net->values[index];
     bool output = net->graph->output.views[0].value == index;
-    size_t floats = plan->image_floats * (size_t)net->config.n_max;
+    size_t floats = plan->image_floats * (size_t)sumi_value_rows(net, index);
     if (index == SUMI_IN_IMAGE)
         return; /* the caller's memory */
     if (value->producer >= 0 && net->nodes[value->producer].skipped)
         return; /* it never exists */
+    /* What depends on t alone is computed, and copied from its table, before anything else. */
+    int begin = plan->time_only ? 0 : value->producer;
+    int end = plan->time_only && plan->table_at == SUMI_NOWHERE ? 0 : value_end(net, index);
     if (!output || sumi_training(net))
-        sumi_reserve(net, floats, value->producer, value_end(net, index), &plan->raw, "value",
-                     index);
+        sumi_reserve(net, floats, begin, end, &plan->raw, "value", index);
     if (!sumi_training(net) || !plan->needs_gradient)
         return;
     /* Vectors' gradients are small sums from many readers: zeroed at the start, always added to. */
@@ -313,12 +265,13 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
         plan->unfused = net->config.unfused || net->config.unfused_nodes >> (i & 63) & 1;
     }
     for (int i = 0; i < graph->node_count; i++)
-        plan_upsampling(net, i);
+        sumi_plan_upsampling(net, i);
     for (int i = 0; i < graph->value_count; i++) {
         sumi_status status = plan_value(net, i, err);
         if (status != SUMI_OK)
             return status;
     }
+    sumi_time_table_plan(net);
     for (int i = 0; i < graph->node_count; i++) {
         plan_accumulation(net, i);
         if (!net->nodes[i].skipped)
@@ -413,7 +366,7 @@ size_t sumi_network_bytes(const sumi_network *net)
 
 double sumi_node_macs(const sumi_network *net, int node)
 {
-    return net->graph->nodes[node].op->cost(net, node);
+    return sumi_time_only(net, node) ? 0 : net->graph->nodes[node].op->cost(net, node);
 }
 
 const char *sumi_node_name(const sumi_graph *graph, int node)

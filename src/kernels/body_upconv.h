@@ -2,11 +2,11 @@
  * 3x3 convolution of an up-sampled tensor (bilinear x2, aligned corners), computed at the small
  * size. Up-sampling acts on pixels and a tap's weights act on channels, so they change places:
  *     conv(up(x))[i, j] = sum over taps (ky, kx) of up(x W[ky, kx])[i + ky - 1, j + kx - 1],
- * exactly. Nine products a small pixel do the work of 36, as Winograd's F(4x4) would, but nothing is
- * transformed on the way in, and no large tensor of the input's channels is ever made.
+ * exactly. Nine products a small pixel do the work of 36, as Winograd's F(4x4) would, but nothing
+ * is transformed on the way in, and no large tensor of the input's channels is ever made.
  *
- * Forward: products P[pixel][tap] of a panel of NR output channels, then up-sampling, shift and sum,
- * columns first. Taps that fall outside the large image are left out: that is the zero padding.
+ * Forward: products P[pixel][tap] of a panel of NR output channels, then up-sampling, shift and
+ * sum, columns first. Taps that fall outside the large image are left out: that is zero padding.
  * Backward: the transpose. G[pixel][tap] is the gradient dy, shifted and gathered to the small
  * pixels; the input's gradient is G W^T, the weights' is x^T G.
  *
@@ -110,7 +110,7 @@ static void up_table(int small, up_weight *table)
             t < 0 || t == 2 * small ? (up_weight){0, 0, 0.0f, 0.0f} : up_weight_of(small, t);
 }
 
-/* One small row of products to columns[ky][large x][NR]: up-sampled along x, the three kx summed. */
+/* One small row of products to columns[ky][large x][NR]: up-sampled along x, the kx summed. */
 static void up_columns(const up_weight *table, int w, const float *products, float *columns)
 {
     for (int ky = 0; ky < 3; ky++) {

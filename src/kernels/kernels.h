@@ -100,8 +100,8 @@ typedef struct {
      * `bands` bands of `rows` rows of its output (the last may be lower; wgrad with up: rows of its
      * small input). Does not depend on n. */
     int images, rows, bands;
-    /* A tile's output channels, and the input channels of a weight gradient, may be cut at multiples
-     * of this (0: not at all): no bit depends on it. */
+    /* A tile's output channels, and a weight gradient's input channels, may be cut at multiples of
+     * this (0: not at all): no bit depends on it. */
     int kblock;
     size_t packed_floats;  /* of packed weights (forward and dgrad) */
     size_t partial_floats; /* of a partial weight gradient (wgrad) */
@@ -182,7 +182,7 @@ typedef struct {
     void (*conv_pack)(const sumi_conv_spec *spec, const float *weights, const float *scale,
                       float *packed, int piece, int pieces);
     void (*conv_tile)(const sumi_conv *conv, const sumi_tile *tile, float *scratch);
-    /* partial (+)= the piece; pieces of other channels write to other places of the same partial. */
+    /* partial (+)= the piece; pieces of other channels write elsewhere in the same partial. */
     void (*wgrad_piece)(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
                         float *scratch);
     /* dw [kh][kw][cin][cout] (+)= the sum of `count` partials in their order. Piece as above. */

@@ -65,8 +65,12 @@ sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *mode
             slot = cached;
     }
     if (!fits(slot, model, n_max, h, w)) {
-        sumi_plan_config config = {
-            .mode = SUMI_MODE_PREDICT, .n_max = n_max, .h = h, .w = w, .force = -1};
+        sumi_plan_config config = {.mode = SUMI_MODE_PREDICT,
+                                   .n_max = n_max,
+                                   .h = h,
+                                   .w = w,
+                                   .force = -1,
+                                   .timesteps = model->info.timesteps};
         sumi_network *network;
         sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool,
                                                  &config, &network, err);

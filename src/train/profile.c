@@ -1,6 +1,7 @@
 /*
- * Where the time of a network goes: each operation's forward and backward, timed over several runs
- * on random images, and the peak of the machine to hold them against.
+ * Where the time of a network goes: each operation's forward and backward, the loss and Adam, timed
+ * over several runs on random images, and the peaks of the machine (multiply-adds, memory) to hold
+ * them against.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,11 @@ static double median_ms(double *seconds, int count)
 /* What one profile works with. */
 typedef struct {
     sumi_network *network;
-    int slots; /* timed passes: forward of each node, then backward where there is one */
+    /* Timed passes: forward of each node; in training then backward of each, the loss, Adam. */
+    int slots;
     float *images, *target, *gradients, *out;
+    float *weights, *m, *v; /* training: copies for Adam, pages */
+    size_t weight_count;
     int32_t *t;
     double *seconds; /* [slots], of one run */
     double *times;   /* [slots][runs] */
@@ -36,6 +40,9 @@ typedef struct {
 static void bench_free(bench *b)
 {
     sumi_network_free(b->network);
+    sumi_pages_free(b->weights, b->weight_count * sizeof(float));
+    sumi_pages_free(b->m, b->weight_count * sizeof(float));
+    sumi_pages_free(b->v, b->weight_count * sizeof(float));
     free(b->images);
     free(b->target);
     free(b->gradients);
@@ -45,6 +52,20 @@ static void bench_free(bench *b)
     free(b->times);
 }
 
+static sumi_status adam_make(const sumi_params *params, bench *b, sumi_error *err)
+{
+    float **buffers[] = {&b->weights, &b->m, &b->v};
+    size_t bytes = params->value_count * sizeof(float);
+    b->weight_count = params->value_count;
+    for (int i = 0; i < 3; i++) {
+        *buffers[i] = sumi_pages_alloc(bytes);
+        if (!*buffers[i])
+            return sumi_fail_memory(err, "Adam's state", 3 * bytes);
+    }
+    memcpy(b->weights, params->values, bytes);
+    return SUMI_OK;
+}
+
 static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                               const sumi_profile_config *config, bench *b, sumi_error *err)
 {
@@ -52,7 +73,8 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                              .n_max = config->n,
                              .h = config->height,
                              .w = config->width,
-                             .force = -1};
+                             .force = -1,
+                             .timesteps = model->info.timesteps};
     sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool, &plan,
                                              &b->network, err);
     if (status != SUMI_OK)
@@ -60,7 +82,9 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
     size_t pixels = (size_t)config->n * (size_t)config->height * (size_t)config->width;
     size_t in = pixels * (size_t)model->info.in_channels;
     size_t out = pixels * (size_t)model->info.out_channels;
-    size_t slots = (size_t)model->graph.node_count * (config->training ? 2 : 1);
+    size_t slots = (size_t)model->graph.node_count;
+    if (config->training)
+        slots = 2 * slots + 2;
     b->slots = (int)slots;
     b->images = sumi_calloc(in, sizeof(float));
     b->target = sumi_calloc(out, sizeof(float));
@@ -76,14 +100,42 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
     sumi_random_normals(&at, 0, b->target, out);
     for (int i = 0; i < config->n; i++)
         b->t[i] = 1 + i % model->info.timesteps;
-    return SUMI_OK;
+    return config->training ? adam_make(&model->graph.params, b, err) : SUMI_OK;
 }
 
-static void run_once(const bench *b, const sumi_profile_config *config)
+typedef struct {
+    const bench *b;
+    const sumi_kernels *kernels;
+    sumi_adam adam;
+} adam_job;
+
+static void adam_task(void *arg, int64_t piece, int thread)
+{
+    const adam_job *job = arg;
+    const bench *b = job->b;
+    size_t begin = (size_t)piece * SUMI_PIECE_FLOATS, left = b->weight_count - begin;
+    (void)thread;
+    job->kernels->adam(&job->adam, b->weights + begin, b->gradients + begin, b->m + begin,
+                       b->v + begin, left < SUMI_PIECE_FLOATS ? left : SUMI_PIECE_FLOATS);
+}
+
+/* On copies, so that the model stays as it is; returns its time in seconds. */
+static double run_adam(const bench *b, sumi_runtime *runtime)
+{
+    adam_job job = {b, runtime->kernels, {1e-3, .9, .999, 1e-8, 1 - .9, 1 - .999}};
+    double begin = sumi_time_now();
+    sumi_parallel_for(runtime->pool,
+                      (int64_t)((b->weight_count + SUMI_PIECE_FLOATS - 1) / SUMI_PIECE_FLOATS),
+                      adam_task, &job);
+    return sumi_time_now() - begin;
+}
+
+static void run_once(const bench *b, sumi_runtime *runtime, const sumi_profile_config *config)
 {
     if (config->training) {
         sumi_backward run = {b->images, b->t, b->target, config->n, b->gradients};
         sumi_network_backward(b->network, &run);
+        b->seconds[b->slots - 1] = run_adam(b, runtime);
     } else {
         sumi_network_predict(b->network, b->images, b->t, config->n, b->out);
     }
@@ -101,17 +153,39 @@ static void layer_name(const sumi_graph *graph, const sumi_node *node, char *out
         *dot = '\0';
 }
 
+/* What belongs to no node. Adam reads and writes weights and both moments, and reads gradients. */
+static void fill_rest(const bench *b, const sumi_model *model, const sumi_profile_config *config,
+                      bool loss, sumi_profile_entry *entry)
+{
+    double output = (double)config->n * config->height * config->width * model->info.out_channels;
+    snprintf(entry->op, sizeof entry->op, "%s", loss ? "loss" : "adam");
+    entry->backward = !loss;
+    entry->bytes = (double)sizeof(float) * (loss ? 3 * output : 7 * (double)b->weight_count);
+}
+
 static void fill_entry(const bench *b, const sumi_model *model, const sumi_profile_config *config,
                        int slot, sumi_profile_entry *entry)
 {
     const sumi_graph *graph = &model->graph;
-    const sumi_node *node = &graph->nodes[slot % graph->node_count];
     *entry = (sumi_profile_entry){.backward = slot >= graph->node_count};
-    snprintf(entry->op, sizeof entry->op, "%s", sumi_node_name(graph, slot % graph->node_count));
-    layer_name(graph, node, entry->layer, sizeof entry->layer);
     entry->time_ms = median_ms(b->times + (size_t)slot * (size_t)config->runs, config->runs);
-    entry->gflop = 2e-9 * sumi_node_macs(b->network, slot % graph->node_count) * config->n *
-                   (entry->backward ? 2 : 1);
+    if (slot >= 2 * graph->node_count) {
+        fill_rest(b, model, config, slot == 2 * graph->node_count, entry);
+        return;
+    }
+    int node = slot % graph->node_count;
+    snprintf(entry->op, sizeof entry->op, "%s", sumi_node_name(graph, node));
+    layer_name(graph, &graph->nodes[node], entry->layer, sizeof entry->layer);
+    entry->gflop = 2e-9 * sumi_node_macs(b->network, node) * config->n * (entry->backward ? 2 : 1);
+    entry->bytes = sumi_node_bytes(b->network, node, config->n, entry->backward);
+}
+
+/* The i-th pass to run: forward, loss, backward from the last node to the first, Adam. */
+static int slot_at(int nodes, int i)
+{
+    if (i < nodes || i == 2 * nodes + 1)
+        return i;
+    return i == nodes ? 2 * nodes : 3 * nodes - i;
 }
 
 sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
@@ -129,7 +203,7 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
     for (int run = -WARM_UP; run < config->runs && status == SUMI_OK; run++) {
         memset(b.seconds, 0, (size_t)b.slots * sizeof *b.seconds);
         sumi_network_profile(b.network, run < 0 ? NULL : b.seconds);
-        run_once(&b, config);
+        run_once(&b, runtime, config);
         for (int slot = 0; slot < b.slots && run >= 0; slot++)
             b.times[(size_t)slot * (size_t)config->runs + (size_t)run] = b.seconds[slot];
         if (sumi_runtime_cancelled(runtime))
@@ -137,10 +211,8 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
     }
     if (status == SUMI_OK || status == SUMI_ESHAPE)
         *count = b.slots;
-    int forward = model->graph.node_count;
     for (int i = 0; i < b.slots && status == SUMI_OK; i++)
-        /* in the order in which they ran: backward goes from the last node to the first */
-        fill_entry(&b, model, config, i < forward ? i : 3 * forward - 1 - i, &entries[i]);
+        fill_entry(&b, model, config, slot_at(model->graph.node_count, i), &entries[i]);
     bench_free(&b);
     return status;
 }
@@ -175,4 +247,35 @@ double sumi_peak_run(sumi_runtime *runtime)
         best = operations / seconds > best ? operations / seconds : best;
     }
     return best * 1e-9;
+}
+
+/* ---- Bandwidth ------------------------------------------------------------------------------- */
+
+enum { STREAM_BYTES = 256 * 1024 * 1024, STREAM_PIECES = 512, STREAM_TRIES = 5 };
+
+/* In place, so that what is written was read before: no line is fetched only to be overwritten. */
+static void stream_task(void *arg, int64_t piece, int thread)
+{
+    const size_t floats = STREAM_BYTES / sizeof(float) / STREAM_PIECES;
+    float *part = (float *)arg + (size_t)piece * floats;
+    (void)thread;
+    for (size_t i = 0; i < floats; i++)
+        part[i] = part[i] * 0.5f + 1;
+}
+
+sumi_status sumi_bandwidth_run(sumi_runtime *runtime, double *gbytes_per_s, sumi_error *err)
+{
+    float *buffer = sumi_pages_alloc(STREAM_BYTES);
+    if (!buffer)
+        return sumi_fail_memory(err, "measuring the memory", STREAM_BYTES);
+    double best = 0;
+    for (int i = -1; i < STREAM_TRIES; i++) { /* the first makes the pages */
+        double begin = sumi_time_now();
+        sumi_parallel_for(runtime->pool, STREAM_PIECES, stream_task, buffer);
+        double speed = 2e-9 * STREAM_BYTES / (sumi_time_now() - begin);
+        best = i >= 0 && speed > best ? speed : best;
+    }
+    sumi_pages_free(buffer, STREAM_BYTES);
+    *gbytes_per_s = best;
+    return SUMI_OK;
 }

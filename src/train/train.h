@@ -18,6 +18,9 @@
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
+/* Of a parameter buffer, that one task handles. */
+enum { SUMI_PIECE_FLOATS = 16384 };
+
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */
     sumi_runtime *runtime;
@@ -107,5 +110,7 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                              int capacity, int *count, sumi_error *err);
 /* The body of sumi_measure_peak. */
 double sumi_peak_run(sumi_runtime *runtime);
+/* The body of sumi_measure_bandwidth. */
+sumi_status sumi_bandwidth_run(sumi_runtime *runtime, double *gbytes_per_s, sumi_error *err);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE ((size_t)16384) /* floats of a parameter buffer that one task handles */
+#define PIECE ((size_t)SUMI_PIECE_FLOATS)
 #define BATCH_MAX 65536
 
 /* ---- Pieces of a flat buffer over all threads ------------------------------------------------ */

@@ -53,6 +53,7 @@ static void test_null_handles(void **state)
 {
     (void)state;
     float number;
+    double speed;
     sumi_dataset *set = NULL;
     sumi_model *model = NULL;
     sumi_trainer *trainer = NULL;
@@ -78,6 +79,8 @@ static void test_null_handles(void **state)
         sumi_trainer_resume(NULL, "x"),
         sumi_train(NULL, NULL, NULL, NULL),
         sumi_sample(NULL, NULL, NULL, &number, 1),
+        sumi_measure_peak(NULL, &speed),
+        sumi_measure_bandwidth(NULL, &speed),
     };
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         assert_int_equal(statuses[i], SUMI_EINVAL);
@@ -462,6 +465,19 @@ static void test_many_models(void **state)
     free(x);
 }
 
+static void test_machine_limits(void **state)
+{
+    (void)state;
+    sumi_context *ctx = api_context(NULL, 2);
+    double gflops = 0, gbytes = 0;
+    api_ok(ctx, sumi_measure_peak(ctx, &gflops));
+    api_ok(ctx, sumi_measure_bandwidth(ctx, &gbytes));
+    assert_true(gflops > 0 && gbytes > 0);
+    api_fails(ctx, sumi_measure_peak(ctx, NULL), SUMI_EINVAL, "gflops");
+    api_fails(ctx, sumi_measure_bandwidth(ctx, NULL), SUMI_EINVAL, "gbytes_per_s");
+    sumi_context_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_files, temp_setup, temp_teardown),
         cmocka_unit_test(test_predict_arguments),
         cmocka_unit_test(test_many_models),
+        cmocka_unit_test(test_machine_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

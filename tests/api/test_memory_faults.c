@@ -235,6 +235,17 @@ static sumi_status checkpoint(temp_folder *temp, char *message, size_t size)
     return leave(ctx, status, message, size);
 }
 
+static sumi_status measure(temp_folder *temp, char *message, size_t size)
+{
+    (void)temp;
+    sumi_context *ctx = NULL;
+    double speed;
+    sumi_status status = sumi_context_create(1, &ctx);
+    if (status == SUMI_OK)
+        status = sumi_measure_bandwidth(ctx, &speed);
+    return leave(ctx, status, message, size);
+}
+
 static sumi_status whole_run(temp_folder *temp, char *message, size_t size)
 {
     char dir[320];
@@ -320,6 +331,11 @@ static void test_checkpoint(void **state)
     check(checkpoint, *state, (const long[2]){1, 47});
 }
 
+static void test_measuring(void **state)
+{
+    check(measure, *state, (const long[2]){1, 1});
+}
+
 static void test_run(void **state)
 {
     check(whole_run, *state, (const long[2]){3, 101});
@@ -331,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_computing, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_files, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_checkpoint, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_measuring, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_run, temp_setup, temp_teardown),
     };
     json_set_alloc_funcs(json_malloc, free);

@@ -342,14 +342,22 @@ static void test_bench_profile(void **state)
     json_t *ops = json_object_get(result, "ops"), *op;
     size_t i;
     double ms = 0, gflop = 0;
-    int convolutions = 0;
+    int convolutions = 0, losses = 0, updates = 0;
     json_array_foreach(ops, i, op)
     {
         ms += json_number_value(json_object_get(op, "ms"));
         gflop += json_number_value(json_object_get(op, "gflop"));
-        convolutions += strcmp(json_string_value(json_object_get(op, "op")), "conv") == 0;
+        const char *name = json_string_value(json_object_get(op, "op"));
+        convolutions += strcmp(name, "conv") == 0;
+        losses += strcmp(name, "loss") == 0;
+        updates += strcmp(name, "adam") == 0;
     }
     assert_int_equal(convolutions, 2 * 11);
+    assert_int_equal(losses, 1);
+    assert_int_equal(updates, 1);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(ops, json_array_size(ops) - 1), "op")),
+        "adam");
     double all_ms = json_number_value(json_object_get(result, "ms"));
     assert_true(ms > 0.999 * all_ms && ms < 1.001 * all_ms);
     assert_true(gflop > 0 && json_number_value(json_object_get(result, "peak_gflops")) > 0);
@@ -359,11 +367,48 @@ static void test_bench_profile(void **state)
     free(text);
 }
 
+/* Each operation's bytes and which limit is nearer, as the table shows it too. */
+static void check_roofline(temp_folder *temp)
+{
+    json_t *result = run_json(temp, "bench sample --profile --size 8 --batch 2 --steps 1 --json");
+    double peak = 1e9 * json_number_value(json_object_get(result, "peak_gflops"));
+    double memory = 1e9 * json_number_value(json_object_get(result, "memory_gbytes_per_s"));
+    double sum = 0, total = json_number_value(json_object_get(result, "bytes"));
+    assert_true(peak > 0 && memory > 0);
+    json_t *op;
+    size_t i;
+    json_array_foreach(json_object_get(result, "ops"), i, op)
+    {
+        double bytes = json_number_value(json_object_get(op, "bytes"));
+        double gflop = json_number_value(json_object_get(op, "gflop"));
+        const char *limit = json_string_value(json_object_get(op, "limit"));
+        double compute_ms = 1e12 * gflop / peak, memory_ms = 1e3 * bytes / memory;
+        double limit_ms = json_number_value(json_object_get(op, "limit_ms"));
+        double nearer = compute_ms > memory_ms ? compute_ms : memory_ms;
+        assert_string_equal(limit, compute_ms >= memory_ms ? "multiply-adds" : "memory");
+        assert_true(limit_ms > .999 * nearer && limit_ms < 1.001 * nearer);
+        sum += bytes;
+    }
+    assert_true(sum > 0 && sum > .999 * total && sum < 1.001 * total);
+    json_decref(result);
+    program p;
+    program_run(&p, temp, "bench sample --profile --size 8 --batch 2 --steps 1");
+    const char *last = strstr(p.out, "peak: ");
+    assert_non_null(last);
+    assert_non_null(strstr(last, " GB/s"));
+    static const char *const columns[] = {"GFLOP/s", "MB", "GB/s", "limit", "of limit"};
+    for (size_t k = 0; k < sizeof columns / sizeof columns[0]; k++) {
+        const char *at = strstr(p.out, columns[k]);
+        assert_true(at != NULL && at < strchr(p.out, '\n'));
+    }
+    program_free(&p);
+}
+
 static void test_profile(void **state)
 {
     temp_folder *temp = *state;
     json_t *result = run_json(temp, "bench train --profile --size 8 --batch 2 --steps 1 --json "
-                                    "--svg @p.svg");
+                                    "--base-channels 8 --svg @p.svg");
     const json_t *ops = json_object_get(result, "ops");
     double sum = 0;
     assert_true(json_array_size(ops) > 10);
@@ -371,8 +416,11 @@ static void test_profile(void **state)
         sum += json_number_value(json_object_get(json_array_get(ops, i), "ms"));
     double total = json_number_value(json_object_get(result, "ms"));
     assert_true(total > 0 && sum > .999 * total && sum < 1.001 * total);
+    /* 8 channels: a sixty-fourth of what 64 would compute, which is a third of a GFLOP */
+    assert_true(json_number_value(json_object_get(result, "gflop")) < .01);
     assert_true(json_number_value(json_object_get(result, "peak_gflops")) > 0);
     json_decref(result);
+    check_roofline(temp);
     char *svg = program_read(temp, "p.svg");
     assert_int_equal(strncmp(svg, "<svg ", 5), 0);
     assert_non_null(strstr(svg, "</svg>"));

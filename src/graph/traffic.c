@@ -1,0 +1,120 @@
+/*
+ * The least that a node has to move to and from memory: its tensors read and written once, and its
+ * parameters. What stays in a cache between two nodes is not taken off, and what an algorithm adds
+ * (packed weights, strips that overlap) is not put on: with the multiply-adds it says which of the
+ * two a node could at best be limited by.
+ */
+#include "graph/ops.h"
+
+/* Of n images. */
+static double value_bytes(const sumi_network *net, int value, int n)
+{
+    return (double)net->values[value].image_floats * n * (double)sizeof(float);
+}
+
+static double row_bytes(int c)
+{
+    return (double)c * (double)sizeof(float);
+}
+
+static double param_bytes(const sumi_network *net, int param)
+{
+    return param < 0 ? 0 : (double)net->graph->params.items[param].count * (double)sizeof(float);
+}
+
+static double layer_bytes(const sumi_network *net, const sumi_node *op)
+{
+    if (op->layer < 0)
+        return 0;
+    const sumi_layer *layer = &net->graph->layers[op->layer];
+    return param_bytes(net, layer->weight) + param_bytes(net, layer->bias);
+}
+
+/* A source with its shift. */
+static double view_bytes(const sumi_network *net, const sumi_view *view, int n)
+{
+    double shift = view->post < 0 ? 0 : row_bytes(net->graph->values[view->value].channels) * n;
+    return value_bytes(net, view->value, n) + shift;
+}
+
+/* A norm touches no tensor: forward it reads means and squared differences of each band and writes
+ * four rows; backward it reads three sums of each band, writes three rows and two gradients. */
+static double norm_bytes(const sumi_network *net, const sumi_node *op, int n, bool backward)
+{
+    const sumi_view *view = &op->in.views[0];
+    const sumi_value_plan *value = &net->values[view->value];
+    double row = row_bytes(net->graph->values[view->value].channels);
+    if (!sumi_training(net))
+        return 0;
+    const sumi_node_plan *producer = &net->nodes[net->graph->values[view->value].producer];
+    if (!backward)
+        return row * (2.0 * n * producer->bands + 4) + layer_bytes(net, op);
+    const sumi_node_plan *reader = &net->nodes[value->final_reader];
+    return row * (3.0 * n * reader->sum_bands[value->final_source] + 5);
+}
+
+static double forward_bytes(const sumi_network *net, int node, int n)
+{
+    const sumi_node *op = &net->graph->nodes[node];
+    double bytes = value_bytes(net, op->out, n) + layer_bytes(net, op);
+    const sumi_edge *in = &net->nodes[node].in;
+    for (int i = 0; i < in->count; i++)
+        bytes += view_bytes(net, &in->views[i], n);
+    return bytes;
+}
+
+/* The output's gradient, which needs the output where a norm or an activation is behind it. */
+static double arriving_bytes(const sumi_network *net, int value, int n)
+{
+    const sumi_value_plan *plan = &net->values[value];
+    bool masked = plan->norm >= 0 || plan->act != SUMI_ACT_NONE;
+    return value_bytes(net, value, n) * (masked ? 2 : 1);
+}
+
+/* Source i: its gradient written or added to, and its shift's gradient added to. */
+static double leaving_bytes(const sumi_network *net, int node, int i, int n)
+{
+    const sumi_view *view = &net->nodes[node].in.views[i];
+    double bytes = 0;
+    if (net->values[view->value].grad != SUMI_NOWHERE)
+        bytes = value_bytes(net, view->value, n) * (net->nodes[node].accumulate[i] ? 2 : 1);
+    if (view->post >= 0)
+        bytes += 2 * n * row_bytes(net->graph->values[view->value].channels);
+    return bytes;
+}
+
+/* Whether source i itself is read: for a weight gradient, to find a maximum again, or for the sums
+ * of the norm that is pending on it. */
+static bool backward_reads(const sumi_network *net, int node, int i)
+{
+    const sumi_node *op = &net->graph->nodes[node];
+    const sumi_value_plan *value = &net->values[net->nodes[node].in.views[i].value];
+    return op->op != &sumi_op_upsample ||
+           (value->norm >= 0 && value->final_reader == node && value->final_source == i);
+}
+
+static double backward_bytes(const sumi_network *net, int node, int n)
+{
+    const sumi_node *op = &net->graph->nodes[node];
+    const sumi_node_plan *plan = &net->nodes[node];
+    double bytes = arriving_bytes(net, op->out, n) + layer_bytes(net, op);
+    if (op->layer >= 0 && plan->wants_dgrad)
+        bytes += param_bytes(net, net->graph->layers[op->layer].weight);
+    for (int i = 0; i < plan->in.count; i++) {
+        bytes += backward_reads(net, node, i) ? view_bytes(net, &plan->in.views[i], n) : 0;
+        bytes += plan->wants_dgrad ? leaving_bytes(net, node, i, n) : 0;
+    }
+    return bytes;
+}
+
+double sumi_node_bytes(const sumi_network *net, int node, int n, bool backward)
+{
+    const sumi_node *op = &net->graph->nodes[node];
+    if (sumi_time_only(net, node) || net->nodes[node].skipped)
+        return 0;
+    if (op->op == &sumi_op_norm)
+        return norm_bytes(net, op, n, backward);
+    if (op->op == &sumi_op_time)
+        return backward ? 0 : value_bytes(net, op->out, n);
+    return backward ? backward_bytes(net, node, n) : forward_bytes(net, node, n);
+}
