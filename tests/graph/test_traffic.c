@@ -70,7 +70,7 @@ static void test_by_hand(void **state)
     build(&graph);
     assert_int_equal(graph.node_count, NODES);
     sumi_network *net = network(&graph, &runtime, SUMI_MODE_TRAIN);
-    double bands = net->nodes[FIRST].forward.bands, back = net->nodes[POOL].bands;
+    double bands = net->nodes[FIRST].bands, back = net->nodes[POOL].bands;
     check(net, TIME, false, N * DIM);
     check(net, FIRST, false, image + full + first + C);
     check(net, NORM, false, C * (2 * N * bands + 4) + 2 * C);
