@@ -52,7 +52,8 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                              .n_max = config->n,
                              .h = config->height,
                              .w = config->width,
-                             .force = -1};
+                             .force = -1,
+                             .precision = config->precision};
     sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool, &plan,
                                              &b->network, err);
     if (status != SUMI_OK)

@@ -83,7 +83,9 @@ static void test_given_noise_is_the_plain_loop(void **state)
     sumi_schedule schedule;
     sumi_network *network;
     assert_ok(sumi_schedule_linear(100, .001f, .1f, &schedule, NULL));
-    assert_ok(sumi_runtime_predictor(&f.runtime, f.model, COUNT, SIDE, SIDE, &network, NULL));
+    assert_ok(sumi_runtime_predictor(&f.runtime, f.model,
+                                     &(sumi_predictor){.n_max = COUNT, .h = SIDE, .w = SIDE},
+                                     &network, NULL));
     memcpy(x, noise, sizeof x);
     for (int k = 1; k <= STEPS; k++) {
         int32_t t[COUNT];
