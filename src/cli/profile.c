@@ -13,6 +13,7 @@ typedef struct {
     const sumi_profile_entry *entries;
     int count;
     double total_ms, gflop, peak; /* peak in GFLOP/s */
+    const char *precision;
 } profile;
 
 static double speed(const sumi_profile_entry *entry)
@@ -40,7 +41,8 @@ static void print_table(const profile *p)
     double all = p->gflop / (p->total_ms * 1e-3);
     printf("%-9s %-22s %-8s %9.3f %5.1f%% %9.1f %6.0f%%\n", "all", "", "", p->total_ms, 100.0, all,
            100 * all / p->peak);
-    printf("peak: %.1f GFLOP/s, measured with multiply-adds in registers\n", p->peak);
+    printf("peak: %.1f GFLOP/s, measured with multiply-adds in registers; precision: %s\n", p->peak,
+           p->precision);
 }
 
 static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_config *config)
@@ -53,10 +55,11 @@ static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_
                                               entry->time_ms, "gflop", entry->gflop));
     }
     return sumi_cli_result(
-        cli, json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:o}", "what", "profile",
-                       "isa", sumi_context_isa(cli->ctx), "threads", sumi_context_threads(cli->ctx),
-                       "height", config->height, "width", config->width, "batch", config->n, "ms",
-                       p->total_ms, "gflop", p->gflop, "peak_gflops", p->peak, "ops", list));
+        cli, json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:o}", "what", "profile",
+                       "isa", sumi_context_isa(cli->ctx), "precision", p->precision, "threads",
+                       sumi_context_threads(cli->ctx), "height", config->height, "width",
+                       config->width, "batch", config->n, "ms", p->total_ms, "gflop", p->gflop,
+                       "peak_gflops", p->peak, "ops", list));
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */
@@ -129,7 +132,7 @@ int sumi_cli_profile(sumi_cli *cli, const sumi_model *model, const sumi_profile_
     sumi_profile_entry *entries = sumi_calloc(ENTRIES_MAX, sizeof *entries);
     if (entries == NULL)
         return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the profile");
-    profile p = {.entries = entries};
+    profile p = {.entries = entries, .precision = sumi_option_text(&cli->options, "precision")};
     sumi_status status = sumi_profile(cli->ctx, model, config, entries, ENTRIES_MAX, &p.count);
     if (status == SUMI_OK)
         status = sumi_measure_peak(cli->ctx, &p.peak);
