@@ -139,8 +139,8 @@ void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, con
 {
     pack_job job = {net, spec, weights, scale, packed, sumi_at(net, net->rounded), 0};
     if (job.rounded) {
-        job.count =
-            (size_t)spec->ksize * (size_t)spec->ksize * (size_t)spec->cin * (size_t)spec->cout;
+        size_t taps = (size_t)(spec->ksize * spec->ksize);
+        job.count = (taps - 1) * spec->tap_floats + (size_t)spec->cin * (size_t)spec->cout;
         sumi_parallel_for(net->pool, PACK_PIECES, round_task, &job);
         job.weights = job.rounded;
     }

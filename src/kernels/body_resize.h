@@ -195,8 +195,8 @@ INLINE void up_pixel(const float *top, const float *bottom, const up_weight *wx,
 
 /* All pixels of row y of the large image, from the two rows of the small one that it lies between.
  */
-INLINE void up_row(const float *top, const float *bottom, const up_weight *wy, int w,
-                   size_t channels, void *dst, bool bf16)
+INLINE void upsample_row(const float *top, const float *bottom, const up_weight *wy, int w,
+                         size_t channels, void *dst, bool bf16)
 {
     for (int x = 0; x < 2 * w; x++) {
         up_weight wx = up_weight_of(w, x);
@@ -229,9 +229,9 @@ static void upsample(const sumi_source *source, const sumi_sink *sink, int h, in
         const float *bottom = scratch + (size_t)(wy.next % 2) * row;
         void *dst = tensor_begin(sink->dst, to, sink->bf16);
         if (sink->bf16)
-            up_row(top, bottom, &wy, w, channels, dst, true);
+            upsample_row(top, bottom, &wy, w, channels, dst, true);
         else
-            up_row(top, bottom, &wy, w, channels, dst, false);
+            upsample_row(top, bottom, &wy, w, channels, dst, false);
     }
 }
 
