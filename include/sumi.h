@@ -334,13 +334,14 @@ typedef struct {
         *noise; /* NULL: Philox; else [1 + steps][count][h][w][c]: x_T, then each step's z */
     sumi_on_step_fn on_step;
     sumi_progress_fn progress;
-    void *user; /* given to on_step and progress */
-    int batch;  /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
+    void *user;   /* given to on_step and progress */
+    int batch;    /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
+    int reserved; /* 0: what follows must not lie where an older struct had padding */
     sumi_precision precision;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
-        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", 0, 0, 0, NULL, NULL, NULL, NULL, 0,      \
+        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0,   \
             SUMI_PRECISION_FP32                                                                    \
     }
 
@@ -355,12 +356,13 @@ typedef struct {
     size_t size;
     bool training; /* a step's forward, loss and backward; else predictions in eval mode */
     int n, height, width;
-    int runs; /* that are timed, after two that are not */
+    int runs;     /* that are timed, after two that are not */
+    int reserved; /* 0, as above */
     sumi_precision precision;
 } sumi_profile_config;
 #define SUMI_PROFILE_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_profile_config), true, 128, 28, 28, 8, SUMI_PRECISION_FP32                     \
+        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32                  \
     }
 
 typedef struct {
