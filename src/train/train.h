@@ -40,7 +40,8 @@ struct sumi_trainer {
     int32_t *t;          /* [batch] */
 };
 
-/* Of config only batch, learning_rate, seed, ema and precision matter. model must outlive the trainer. */
+/* Of config only batch, learning_rate, seed, ema and precision matter. model must outlive the
+ * trainer. */
 sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
                            const sumi_train_config *config, sumi_trainer **out, sumi_error *err);
 void sumi_train_release(sumi_trainer *trainer); /* NULL is fine */
