@@ -91,6 +91,15 @@ SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* "generic", "avx2", "avx512" or "neon". */
 SUMI_API const char *sumi_context_isa(const sumi_context *ctx);
 
+/* ---- Precision -------------------------------------------------------------------------------
+ * What a network keeps in memory; all arithmetic is float32, on every CPU. With bf16 the tensors
+ * between its layers and their gradients are bfloat16, half as large, and a layer computes with its
+ * weights rounded to bfloat16. The model's own weights, the gradients of weights, the optimiser's
+ * state, batch statistics, images and predictions stay float32.
+ */
+
+typedef enum { SUMI_PRECISION_FP32, SUMI_PRECISION_BF16 } sumi_precision;
+
 /* ---- Progress -------------------------------------------------------------------------------- */
 
 typedef enum {
@@ -240,14 +249,15 @@ SUMI_API void sumi_model_free(sumi_model *model);
 typedef struct {
     size_t size;
     int n, h, w;
-    const float *x;        /* [n][h][w][in_channels] */
-    const int32_t *t;      /* [n], 1..timesteps */
-    const float *noise;    /* as x, or NULL */
-    const int32_t *labels; /* [n], or NULL; the seed network ignores them */
+    const float *x;           /* [n][h][w][in_channels] */
+    const int32_t *t;         /* [n], 1..timesteps */
+    const float *noise;       /* as x, or NULL */
+    const int32_t *labels;    /* [n], or NULL; the seed network ignores them */
+    sumi_precision precision; /* of sumi_model_predict; a trainer has its own */
 } sumi_batch;
 #define SUMI_BATCH_INIT                                                                            \
     {                                                                                              \
-        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL                                        \
+        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL, SUMI_PRECISION_FP32                   \
     }
 
 /* The network in eval mode: batch->x is x_t; out [n][h][w][out_channels] receives the predicted
@@ -276,15 +286,17 @@ typedef struct {
     int grid_height, grid_width; /* 0: as the seed recipe says, 32x32 */
     int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
     const char *command;         /* kept in the run's files; NULL: none */
+    sumi_precision precision;    /* a resumed run must have the one that it began with */
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL                                                                                \
+            0, NULL, SUMI_PRECISION_FP32                                                           \
     }
 
 /* model is trained in place and must outlive the trainer; nobody else may use it meanwhile.
- * Of config only batch (the largest n of a step), learning_rate, seed and ema matter here. */
+ * Of config only batch (the largest n of a step), learning_rate, seed, ema and precision matter
+ * here. */
 SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
                                          const sumi_train_config *config, sumi_trainer **out);
 /* One optimisation step: batch->x is x_0; t and noise may be NULL: drawn from (seed, step). loss
@@ -322,12 +334,15 @@ typedef struct {
         *noise; /* NULL: Philox; else [1 + steps][count][h][w][c]: x_T, then each step's z */
     sumi_on_step_fn on_step;
     sumi_progress_fn progress;
-    void *user; /* given to on_step and progress */
-    int batch;  /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
+    void *user;   /* given to on_step and progress */
+    int batch;    /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
+    int reserved; /* 0: what follows must not lie where an older struct had padding */
+    sumi_precision precision;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
-        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", 0, 0, 0, NULL, NULL, NULL, NULL, 0       \
+        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0,   \
+            SUMI_PRECISION_FP32                                                                    \
     }
 
 /* Draws config->count images into out ([count][h][w][c] floats, not clamped); out_floats is its
@@ -341,11 +356,13 @@ typedef struct {
     size_t size;
     bool training; /* a step's forward, loss and backward; else predictions in eval mode */
     int n, height, width;
-    int runs; /* that are timed, after two that are not */
+    int runs;     /* that are timed, after two that are not */
+    int reserved; /* 0, as above */
+    sumi_precision precision;
 } sumi_profile_config;
 #define SUMI_PROFILE_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_profile_config), true, 128, 28, 28, 8                                          \
+        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32                  \
     }
 
 typedef struct {

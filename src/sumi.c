@@ -322,8 +322,9 @@ sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const
         return status;
     sumi_network *network;
     int most = full.n < PREDICT_BATCH ? full.n : PREDICT_BATCH;
-    status =
-        sumi_runtime_predictor(&ctx->runtime, model, most, full.h, full.w, &network, &ctx->error);
+    status = sumi_runtime_predictor(&ctx->runtime, model,
+                                    &(sumi_predictor){most, full.h, full.w, full.precision},
+                                    &network, &ctx->error);
     if (status != SUMI_OK)
         return status;
     size_t pixels = (size_t)full.h * (size_t)full.w;

@@ -77,6 +77,7 @@ static sumi_status run_steps(sumi_cli *cli, bench *b)
     batch.w = b->width;
     batch.x = b->x;
     batch.t = b->t;
+    batch.precision = sumi_cli_precision(&cli->options);
     for (int i = -WARM_UP; i < b->steps; i++) {
         if (sumi_signals_seen(cli->signals))
             return SUMI_CANCELLED;
@@ -103,20 +104,22 @@ static int print_result(const sumi_cli *cli, bench *b)
     double rate = b->batch / median;
     const char *isa = sumi_context_isa(cli->ctx);
     int threads = sumi_context_threads(cli->ctx);
+    const char *precision = sumi_option_text(&cli->options, "precision");
     if (cli->json) {
         char text[32];
         snprintf(text, sizeof text, "%dx%d", b->height, b->width);
         json_t *size = b->height == b->width ? json_integer(b->height) : json_string(text);
         return sumi_cli_result(
-            cli, json_pack("{s:s, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
-                           b->what, "isa", isa, "threads", threads, "size", size, "batch", b->batch,
-                           "steps", b->steps, "ms", 1e3 * median, "min_ms", 1e3 * b->times_s[0],
-                           "images_per_s", rate, "version", sumi_version(), "cpu", cpu));
+            cli, json_pack("{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
+                           b->what, "isa", isa, "precision", precision, "threads", threads, "size",
+                           size, "batch", b->batch, "steps", b->steps, "ms", 1e3 * median, "min_ms",
+                           1e3 * b->times_s[0], "images_per_s", rate, "version", sumi_version(),
+                           "cpu", cpu));
     }
     printf("%s  %.1f images/s  (median %.2f ms, fastest %.2f ms, of %d steps of %d images of "
-           "%dx%d; %s, %d thread%s, %s)\n",
+           "%dx%d; %s, %s, %d thread%s, %s)\n",
            b->what, rate, 1e3 * median, 1e3 * b->times_s[0], b->steps, b->batch, b->height,
-           b->width, isa, threads, threads == 1 ? "" : "s", cpu);
+           b->width, isa, precision, threads, threads == 1 ? "" : "s", cpu);
     return 0;
 }
 
@@ -130,6 +133,7 @@ static int measure(sumi_cli *cli, bench *b, bool train)
         profile.height = b->height;
         profile.width = b->width;
         profile.runs = b->steps;
+        profile.precision = sumi_cli_precision(&cli->options);
         return sumi_cli_profile(cli, b->model, &profile, sumi_option_text(&cli->options, "svg"));
     }
     sumi_signals_watch(cli->signals, cli->ctx, NULL);
@@ -168,6 +172,7 @@ static int run_bench(sumi_cli *cli, const char *what, bool train)
     b.steps = (int)sumi_option_int(&cli->options, "steps");
     b.batch = config.batch = (int)sumi_option_int(&cli->options, "batch");
     model.base_channels = (int)sumi_option_int(&cli->options, "base-channels");
+    config.precision = sumi_cli_precision(&cli->options);
     sumi_option_size(&cli->options, "size", &b.height, &b.width);
     if (!make_input(&b)) {
         code = sumi_cli_fail(cli, SUMI_ENOMEM,

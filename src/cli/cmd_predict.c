@@ -112,6 +112,7 @@ static sumi_status predict_all(sumi_cli *cli, const sumi_model *model, predict_j
         batch.w = job->w;
         batch.x = (const float *)job->x.data + (size_t)i * pixels * (size_t)job->c;
         batch.t = job->steps + i;
+        batch.precision = sumi_cli_precision(&cli->options);
         status = sumi_model_predict(cli->ctx, model, &batch,
                                     job->eps + (size_t)i * pixels * (size_t)job->out_c);
         if (status != SUMI_OK)

@@ -32,6 +32,7 @@ static int read_settings(sumi_cli *cli, sample_job *job)
     config.seed = (uint64_t)sumi_option_int(options, "seed");
     config.first_index = sumi_option_int(options, "index");
     config.batch = (int)sumi_option_int(options, "batch");
+    config.precision = sumi_cli_precision(options);
     job->config = config;
     job->model_path = options->operands[0];
     job->path = sumi_option_text(options, "out");

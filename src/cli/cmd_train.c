@@ -62,9 +62,9 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
                   (long long)info.parameters, info.timesteps, (double)info.beta_start,
                   (double)info.beta_end, s->init != NULL ? ", from " : "",
                   s->init != NULL ? s->init : "");
-    sumi_cli_note(cli, "note", "train  %s, batch %d, learning rate %g, seed %llu", limits,
-                  s->train.batch, (double)s->train.learning_rate,
-                  (unsigned long long)s->train.seed);
+    sumi_cli_note(cli, "note", "train  %s, batch %d, learning rate %g, seed %llu, %s", limits,
+                  s->train.batch, (double)s->train.learning_rate, (unsigned long long)s->train.seed,
+                  sumi_option_text(&cli->options, "precision"));
     sumi_cli_note(cli, "note", "run    %s%s", s->run, s->train.resume ? " (resumed)" : "");
 }
 

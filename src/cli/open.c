@@ -1,5 +1,5 @@
 /*
- * The context that a command computes with: --device and --threads.
+ * What a command computes with: --device and --threads make the context, --precision the networks.
  */
 #include "cli.h"
 
@@ -21,4 +21,10 @@ int sumi_cli_open(sumi_cli *cli)
     }
     sumi_status status = sumi_context_create(threads, &cli->ctx);
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));
+}
+
+sumi_precision sumi_cli_precision(const sumi_options *options)
+{
+    const char *name = sumi_option_text(options, "precision");
+    return strcmp(name, "bf16") == 0 ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32;
 }

@@ -16,6 +16,7 @@ typedef struct {
     int count;
     double total_ms, gflop, bytes;
     double peak, bandwidth; /* in GFLOP/s and 1e9 bytes a second */
+    const char *precision;
 } profile;
 
 static double speed(const sumi_profile_entry *entry)
@@ -75,8 +76,8 @@ static void print_table(const profile *p)
            "", p->total_ms, 100.0, all, 100 * all / p->peak, 1e-6 * p->bytes,
            1e-6 * p->bytes / p->total_ms, "", 100 * limit / p->total_ms);
     printf("peak: %.1f GFLOP/s, measured with multiply-adds in registers; memory: %.1f GB/s, "
-           "measured reading and writing 256 MiB\n",
-           p->peak, p->bandwidth);
+           "measured reading and writing 256 MiB; precision: %s\n",
+           p->peak, p->bandwidth, p->precision);
 }
 
 static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_config *config)
@@ -91,12 +92,12 @@ static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_
                             "limit_ms", limit_ms(p, entry)));
     }
     return sumi_cli_result(
-        cli,
-        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "what", "profile",
-                  "isa", sumi_context_isa(cli->ctx), "threads", sumi_context_threads(cli->ctx),
-                  "height", config->height, "width", config->width, "batch", config->n, "ms",
-                  p->total_ms, "gflop", p->gflop, "bytes", p->bytes, "peak_gflops", p->peak,
-                  "memory_gbytes_per_s", p->bandwidth, "ops", list));
+        cli, json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "what",
+                       "profile", "isa", sumi_context_isa(cli->ctx), "precision", p->precision,
+                       "threads", sumi_context_threads(cli->ctx), "height", config->height, "width",
+                       config->width, "batch", config->n, "ms", p->total_ms, "gflop", p->gflop,
+                       "bytes", p->bytes, "peak_gflops", p->peak, "memory_gbytes_per_s",
+                       p->bandwidth, "ops", list));
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */
@@ -170,7 +171,7 @@ int sumi_cli_profile(sumi_cli *cli, const sumi_model *model, const sumi_profile_
     sumi_profile_entry *entries = sumi_calloc(ENTRIES_MAX, sizeof *entries);
     if (entries == NULL)
         return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the profile");
-    profile p = {.entries = entries};
+    profile p = {.entries = entries, .precision = sumi_option_text(&cli->options, "precision")};
     sumi_status status = sumi_profile(cli->ctx, model, config, entries, ENTRIES_MAX, &p.count);
     if (status == SUMI_OK)
         status = sumi_measure_peak(cli->ctx, &p.peak);

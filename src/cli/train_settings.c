@@ -65,6 +65,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     train.ema = (float)sumi_option_real(options, "ema");
     train.seed = (uint64_t)sumi_option_int(options, "seed");
     train.grid = (int)sumi_option_int(options, "grid");
+    train.precision = sumi_cli_precision(options);
     if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
         train.epochs = EPOCHS_DEFAULT;
     out->model = model;

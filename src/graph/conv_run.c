@@ -113,7 +113,18 @@ typedef struct {
     const sumi_conv_spec *spec;
     const float *weights, *scale;
     float *packed;
+    float *rounded; /* room for the weights rounded to bfloat16 */
+    size_t count;
 } pack_job;
+
+static void round_task(void *arg, int64_t piece, int thread)
+{
+    const pack_job *job = arg;
+    (void)thread;
+    size_t begin = job->count * (size_t)piece / PACK_PIECES;
+    size_t end = job->count * (size_t)(piece + 1) / PACK_PIECES;
+    job->net->kernels->round_bf16(job->weights + begin, job->rounded + begin, end - begin);
+}
 
 static void pack_task(void *arg, int64_t piece, int thread)
 {
@@ -126,7 +137,13 @@ static void pack_task(void *arg, int64_t piece, int thread)
 void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, const float *weights,
                         const float *scale, float *packed)
 {
-    pack_job job = {net, spec, weights, scale, packed};
+    pack_job job = {net, spec, weights, scale, packed, sumi_at(net, net->rounded), 0};
+    if (job.rounded) {
+        size_t taps = (size_t)(spec->ksize * spec->ksize);
+        job.count = (taps - 1) * spec->tap_floats + (size_t)spec->cin * (size_t)spec->cout;
+        sumi_parallel_for(net->pool, PACK_PIECES, round_task, &job);
+        job.weights = job.rounded;
+    }
     sumi_parallel_for(net->pool, PACK_PIECES, pack_task, &job);
 }
 

@@ -68,8 +68,9 @@ static void say_node(text_buffer *out, const sumi_network *net, int i)
             say(out, " x2");
     }
     if (node->out >= 0)
-        say(out, " -> v%d[%d] %dx%d", node->out, net->graph->values[node->out].channels,
-            net->values[node->out].h, net->values[node->out].w);
+        say(out, " -> v%d[%d] %dx%d%s", node->out, net->graph->values[node->out].channels,
+            net->values[node->out].h, net->values[node->out].w,
+            net->values[node->out].bf16 ? " bf16" : "");
     for (int p = 0; p < plan->part_count; p++) {
         const sumi_conv_spec *spec = &plan->parts[p].forward;
         say(out, "%s %s, %d image(s) x %d band(s) of %d row(s)", p > 0 ? " +" : " ",

@@ -13,7 +13,7 @@ float *sumi_at(const sumi_network *net, sumi_place place)
     return place == SUMI_NOWHERE ? NULL : net->arena + place;
 }
 
-float *sumi_value_data(const sumi_network *net, int value)
+void *sumi_value_data(const sumi_network *net, int value)
 {
     if (net->values[value].raw != SUMI_NOWHERE)
         return net->arena + net->values[value].raw;
@@ -44,7 +44,7 @@ float *sumi_gradient_data(const sumi_network *net, int param)
 static void pending_source(const sumi_network *net, int value, sumi_source *out)
 {
     const sumi_value_plan *plan = &net->values[value];
-    *out = (sumi_source){.c = net->graph->values[value].channels};
+    *out = (sumi_source){.c = net->graph->values[value].channels, .bf16 = plan->bf16};
     out->r = value == SUMI_IN_IMAGE ? net->x : sumi_value_data(net, value);
     if (plan->absorbed)
         return;
@@ -59,7 +59,7 @@ void sumi_view_source(const sumi_network *net, const sumi_view *view, sumi_sourc
 {
     pending_source(net, view->value, out);
     if (view->post >= 0) {
-        out->post = sumi_value_data(net, view->post) + view->post_offset;
+        out->post = (const float *)sumi_value_data(net, view->post) + view->post_offset;
         out->post_stride = (size_t)net->graph->values[view->post].channels;
     }
 }
@@ -87,7 +87,7 @@ void sumi_gradient_sink(const sumi_network *net, int node, int i, sumi_source *s
 {
     const sumi_view *view = &net->nodes[node].in.views[i];
     const sumi_value_plan *plan = &net->values[view->value];
-    *out = (sumi_sink){.c = net->graph->values[view->value].channels};
+    *out = (sumi_sink){.c = net->graph->values[view->value].channels, .bf16 = plan->bf16};
     out->dst = sumi_at(net, plan->grad);
     out->accumulate = net->nodes[node].accumulate[i];
     out->sums = sumi_at(net, net->nodes[node].sums[i]);

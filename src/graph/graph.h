@@ -149,6 +149,9 @@ int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
 
 typedef enum { SUMI_MODE_PREDICT, SUMI_MODE_TRAIN } sumi_mode;
 
+/* SUMI_EINVAL where a caller's number is no precision. */
+sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err);
+
 typedef struct {
     sumi_mode mode;
     int n_max, h, w;
@@ -161,6 +164,9 @@ typedef struct {
     /* Predict: what depends on t alone is computed once for each t, which is then 1 to this. 0: it
      * is computed for every image, and t may be any number. */
     int timesteps;
+    /* bf16: raw tensors of images and their gradients are kept as bfloat16 (but the input, the
+     * output and its gradient), and layers compute with weights rounded to it. */
+    sumi_precision precision;
 } sumi_plan_config;
 
 typedef struct sumi_network sumi_network;

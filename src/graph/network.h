@@ -33,6 +33,7 @@ typedef struct {
     bool needs_gradient;
     bool time_only;   /* predict: known from t, and computed before all others (time_table.c) */
     size_t table_at;  /* where in a row of the time table, or SUMI_NOWHERE */
+    bool bf16;        /* what raw and grad hold */
     int last_reader;  /* in forward order: the first to write the gradient */
     int final_reader; /* the last to add to it in backward order: it collects the norm's sums */
     int final_source; /* which of its sources */
@@ -94,6 +95,8 @@ struct sumi_network {
     size_t arena_floats;
     size_t scratch_floats; /* of one thread, largest user */
     sumi_place scratch;
+    size_t rounded_floats; /* the largest layer's weights, rounded to bfloat16 before packing */
+    sumi_place rounded;
     size_t temp_floats[3]; /* unfused: inputs, output gradients, outputs */
     sumi_place temp[3];
     bool packed_valid;
@@ -113,6 +116,8 @@ struct sumi_network {
 void sumi_reserve(sumi_network *net, size_t floats, int first, int last, sumi_place *place,
                   const char *what, int index);
 void sumi_want_scratch(sumi_network *net, size_t floats);
+/* Floats of the arena that hold a value or its gradient, n_max images. */
+size_t sumi_value_floats(const sumi_network *net, int value);
 int sumi_time_forward(const sumi_network *net, int node);
 int sumi_time_backward(const sumi_network *net, int node);
 int sumi_time_end(const sumi_network *net);
@@ -132,7 +137,7 @@ void sumi_plan_upsampling(sumi_network *net, int node);
 /* ---- exec.c ---------------------------------------------------------------------------------- */
 
 float *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
-float *sumi_value_data(const sumi_network *net, int value);
+void *sumi_value_data(const sumi_network *net, int value); /* bfloat16 where its plan says so */
 float *sumi_scratch(const sumi_network *net, int thread);
 const float *sumi_param_data(const sumi_network *net, int param);
 float *sumi_gradient_data(const sumi_network *net, int param);

@@ -213,7 +213,8 @@ static void conv_forward(sumi_network *net, int node)
     sumi_edge_sources(net, &plan->in, sources);
     for (int p = 0; p < plan->part_count; p++) {
         const sumi_part *part = &plan->parts[p];
-        sumi_sink sink = {.dst = sumi_value_data(net, op->out), .c = layer->out_channels};
+        sumi_sink sink = {
+            .dst = sumi_value_data(net, op->out), .bf16 = out->bf16, .c = layer->out_channels};
         if (p > 0)
             sink.residual = sink.dst;
         if (p == plan->part_count - 1) {

@@ -12,9 +12,8 @@ typedef struct {
     sumi_network *net;
     int node;
     sumi_source source, dy;
-    const sumi_sink *sink;
-    int h, w; /* of the source */
-    float *dst;
+    sumi_sink sink; /* forward: of the output; backward: of the gradient */
+    int h, w;       /* of the source */
 } resample_job;
 
 static void plan_chunks(sumi_network *net, int node, int small_h, size_t row_floats)
@@ -43,7 +42,9 @@ static resample_job job_of(sumi_network *net, int node)
     sumi_view_source(net, view, &job.source);
     job.h = net->values[view->value].h;
     job.w = net->values[view->value].w;
-    job.dst = sumi_value_data(net, op->out);
+    job.sink = (sumi_sink){.dst = sumi_value_data(net, op->out),
+                           .bf16 = net->values[op->out].bf16,
+                           .c = net->graph->values[op->out].channels};
     return job;
 }
 
@@ -64,10 +65,8 @@ static void run_backward(sumi_network *net, int node, sumi_task_fn task)
 {
     resample_job job = job_of(net, node);
     sumi_source stat;
-    sumi_sink sink;
     sumi_gradient_source(net, net->graph->nodes[node].out, &job.dy);
-    sumi_gradient_sink(net, node, 0, &stat, &sink);
-    job.sink = &sink;
+    sumi_gradient_sink(net, node, 0, &stat, &job.sink);
     run(net, node, task, &job);
     sumi_post_gradients(net, node);
 }
@@ -96,8 +95,8 @@ static void pool_task(void *arg, int64_t chunk, int thread)
     (void)thread;
     const sumi_node_plan *plan = &job->net->nodes[job->node];
     int band = (int)(chunk % plan->bands);
-    job->net->kernels->pool(&job->source, job->h, job->w, (int)(chunk / plan->bands),
-                            band * plan->rows, chunk_rows(job, band, job->h / 2), job->dst);
+    job->net->kernels->pool(&job->source, &job->sink, job->h, job->w, (int)(chunk / plan->bands),
+                            band * plan->rows, chunk_rows(job, band, job->h / 2));
 }
 
 static void pool_backward_task(void *arg, int64_t chunk, int thread)
@@ -105,7 +104,7 @@ static void pool_backward_task(void *arg, int64_t chunk, int thread)
     const resample_job *job = arg;
     const sumi_node_plan *plan = &job->net->nodes[job->node];
     int band = (int)(chunk % plan->bands);
-    job->net->kernels->pool_backward(&job->source, &job->dy, job->sink, job->h, job->w,
+    job->net->kernels->pool_backward(&job->source, &job->dy, &job->sink, job->h, job->w,
                                      (int)(chunk / plan->bands), band * plan->rows,
                                      chunk_rows(job, band, job->h / 2), plan->bands,
                                      sumi_scratch(job->net, thread));
@@ -141,9 +140,9 @@ static void upsample_task(void *arg, int64_t chunk, int thread)
     const resample_job *job = arg;
     const sumi_node_plan *plan = &job->net->nodes[job->node];
     int band = (int)(chunk % plan->bands);
-    job->net->kernels->upsample(&job->source, job->h, job->w, (int)(chunk / plan->bands),
-                                2 * band * plan->rows, 2 * chunk_rows(job, band, job->h), job->dst,
-                                sumi_scratch(job->net, thread));
+    job->net->kernels->upsample(&job->source, &job->sink, job->h, job->w,
+                                (int)(chunk / plan->bands), 2 * band * plan->rows,
+                                2 * chunk_rows(job, band, job->h), sumi_scratch(job->net, thread));
 }
 
 static void upsample_backward_task(void *arg, int64_t chunk, int thread)
@@ -152,7 +151,7 @@ static void upsample_backward_task(void *arg, int64_t chunk, int thread)
     const sumi_node_plan *plan = &job->net->nodes[job->node];
     int band = (int)(chunk % plan->bands);
     job->net->kernels->upsample_backward(
-        &job->dy, job->sink, job->h, job->w, (int)(chunk / plan->bands), band * plan->rows,
+        &job->dy, &job->sink, job->h, job->w, (int)(chunk / plan->bands), band * plan->rows,
         chunk_rows(job, band, job->h), plan->bands, sumi_scratch(job->net, thread));
 }
 

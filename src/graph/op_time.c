@@ -18,7 +18,7 @@ static void time_task(void *arg, int64_t image, int thread)
     const sumi_network *net = arg;
     (void)thread;
     int dim = net->graph->time_dim;
-    float *out = sumi_value_data(net, SUMI_IN_TIME) + (size_t)image * (size_t)dim;
+    float *out = (float *)sumi_value_data(net, SUMI_IN_TIME) + (size_t)image * (size_t)dim;
     double t = net->t[image];
     for (int i = 0; i < dim; i++) {
         double angle = t / exp(i / (2.0 * dim) * log(10000.0));

@@ -68,6 +68,13 @@ int sumi_value_w(const sumi_network *net, int index)
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
+size_t sumi_value_floats(const sumi_network *net, int value)
+{
+    const sumi_value_plan *plan = &net->values[value];
+    size_t count = plan->image_floats * (size_t)sumi_value_rows(net, value);
+    return plan->bf16 ? (count + 1) / 2 : count;
+}
+
 bool sumi_reads_value(const sumi_network *net, int node, int value)
 {
     const sumi_edge *in = &net->nodes[node].in;
@@ -102,6 +109,8 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
     plan->h = sumi_value_h(net, index);
     plan->w = sumi_value_w(net, index);
     plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
+    plan->bf16 = net->config.precision == SUMI_PRECISION_BF16 && !value->vector &&
+                 index != SUMI_IN_IMAGE && index != graph->output.views[0].value;
     plan->needs_gradient = index != SUMI_IN_IMAGE && index != SUMI_IN_TIME;
     for (int i = 0; i < graph->node_count; i++) {
         const sumi_edge *in = &net->nodes[i].in;
@@ -156,7 +165,7 @@ static void reserve_value(sumi_network *net, int index)
     const sumi_value *value = &net->graph->values[index];
     sumi_value_plan *plan = &net->values[index];
     bool output = net->graph->output.views[0].value == index;
-    size_t floats = plan->image_floats * (size_t)sumi_value_rows(net, index);
+    size_t floats = sumi_value_floats(net, index);
     if (index == SUMI_IN_IMAGE)
         return; /* the caller's memory */
     if (value->producer >= 0 && net->nodes[value->producer].skipped)
@@ -234,6 +243,14 @@ static void lay_out(sumi_network *net)
 
 /* ---- Creation -------------------------------------------------------------------------------- */
 
+sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err)
+{
+    if (precision == SUMI_PRECISION_FP32 || precision == SUMI_PRECISION_BF16)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL, "precision is %d, expected 0 (fp32) or 1 (bf16)",
+                     (int)precision);
+}
+
 static sumi_status check_config(const sumi_graph *graph, const sumi_plan_config *config,
                                 sumi_error *err)
 {
@@ -253,7 +270,19 @@ static sumi_status check_config(const sumi_graph *graph, const sumi_plan_config 
     if (!sumi_size_product(largest, 5, &bytes) || bytes > (size_t)1 << 50)
         return sumi_fail(err, SUMI_ENOMEM, "%d images of %dx%d are too large", config->n_max,
                          config->h, config->w);
-    return SUMI_OK;
+    return sumi_precision_check(config->precision, err);
+}
+
+/* Notes how much room a layer's rounded weights need. */
+static void plan_rounding(sumi_network *net, int node)
+{
+    int layer = net->graph->nodes[node].layer;
+    int weight = layer < 0 ? -1 : net->graph->layers[layer].weight;
+    if (net->config.precision != SUMI_PRECISION_BF16 || weight < 0)
+        return;
+    size_t count = net->graph->params.items[weight].count;
+    if (count > net->rounded_floats)
+        net->rounded_floats = count;
 }
 
 static sumi_status plan_all(sumi_network *net, sumi_error *err)
@@ -274,6 +303,7 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
     sumi_time_table_plan(net);
     for (int i = 0; i < graph->node_count; i++) {
         plan_accumulation(net, i);
+        plan_rounding(net, i);
         if (!net->nodes[i].skipped)
             graph->nodes[i].op->plan(net, i);
     }
@@ -283,6 +313,9 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
     net->scratch_floats = (net->scratch_floats + 1023) / 1024 * 1024 + 64;
     sumi_reserve(net, net->scratch_floats * threads, 0, sumi_time_end(net), &net->scratch,
                  "scratch", 0);
+    if (net->rounded_floats > 0)
+        sumi_reserve(net, net->rounded_floats, 0, sumi_time_end(net), &net->rounded,
+                     "rounded weights", 0);
     for (int i = 0; i < 3; i++)
         if (net->temp_floats[i] > 0)
             sumi_reserve(net, net->temp_floats[i], 0, sumi_time_end(net), &net->temp[i],
@@ -327,7 +360,7 @@ sumi_status sumi_network_create(const sumi_graph *graph, const sumi_kernels *ker
     net->kernels = kernels;
     net->pool = pool;
     net->config = *config;
-    net->scratch = SUMI_NOWHERE;
+    net->scratch = net->rounded = SUMI_NOWHERE;
     for (int i = 0; i < 3; i++)
         net->temp[i] = SUMI_NOWHERE;
     net->values = sumi_calloc((size_t)graph->value_count, sizeof *net->values);

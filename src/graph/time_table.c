@@ -95,7 +95,7 @@ static void copy_row(const sumi_network *net, int32_t t, int image, bool into_ta
             continue;
         size_t floats = net->values[i].image_floats;
         float *kept = row + net->values[i].table_at;
-        float *value = sumi_value_data(net, i) + (size_t)image * floats;
+        float *value = (float *)sumi_value_data(net, i) + (size_t)image * floats;
         memcpy(into_table ? kept : value, into_table ? value : kept, floats * sizeof(float));
     }
 }

@@ -9,7 +9,8 @@
 /* Of n images. */
 static double value_bytes(const sumi_network *net, int value, int n)
 {
-    return (double)net->values[value].image_floats * n * (double)sizeof(float);
+    double bytes = net->values[value].bf16 ? 2 : 4;
+    return (double)net->values[value].image_floats * n * bytes;
 }
 
 static double row_bytes(int c)

@@ -100,6 +100,12 @@ static void column_sum(const float *x, size_t pixels, int c, double *db)
     }
 }
 
+static void round_bf16(const float *x, float *out, size_t count)
+{
+    for (size_t i = 0; i < count; i += (size_t)VW)
+        flat_store(out, i, count, v_round_bf16(flat_load(x, i, count)));
+}
+
 /* Infinities and NaNs are the numbers whose exponent bits are all set. */
 static bool all_finite(const float *x, size_t count)
 {

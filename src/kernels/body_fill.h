@@ -14,9 +14,10 @@ typedef enum { FORM_COPY, FORM_AFFINE, FORM_RELU, FORM_GRAD, FORM_GRAD_RELU } vi
 /* One image of a source. Rows of coefficients may be NULL. */
 typedef struct {
     view_form form;
+    bool bf16; /* what p and r point to; like the form, it is a constant in inner loops */
     int c;
-    const float *p; /* what is copied, r, or g */
-    const float *r; /* gradient forms only */
+    const void *p; /* what is copied, r, or g */
+    const void *r; /* gradient forms only */
     const float *scale, *shift, *post, *ga, *gb, *gk;
 } view;
 
@@ -33,11 +34,11 @@ INLINE const float *row_of(const float *rows, int n, size_t stride)
 INLINE view view_of(const sumi_source *s, int n, size_t pixels)
 {
     size_t at = (size_t)n * pixels * (size_t)s->c;
-    view v = {.c = s->c, .form = FORM_COPY};
+    view v = {.c = s->c, .form = FORM_COPY, .bf16 = s->bf16};
     v.scale = row_of(s->scale, n, s->coef_stride);
     v.shift = row_of(s->shift, n, s->coef_stride);
     if (s->g == NULL) {
-        v.p = s->r + at;
+        v.p = tensor_at(s->r, at, s->bf16);
         v.post = row_of(s->post, n, s->post_stride);
         if (s->act == SUMI_ACT_RELU)
             v.form = FORM_RELU;
@@ -45,7 +46,7 @@ INLINE view view_of(const sumi_source *s, int n, size_t pixels)
             v.form = FORM_AFFINE;
         return v;
     }
-    v.p = s->g + at;
+    v.p = tensor_at(s->g, at, s->bf16);
     if (s->ga != NULL) {
         v.ga = row_of(s->ga, n, s->coef_stride);
         v.gb = row_of(s->gb, n, s->coef_stride);
@@ -54,7 +55,7 @@ INLINE view view_of(const sumi_source *s, int n, size_t pixels)
         v.ga = v.scale;
     }
     /* Without r its coefficient is 0, and g stands in for it. */
-    v.r = s->r != NULL ? s->r + at : v.p;
+    v.r = s->r != NULL ? tensor_at(s->r, at, s->bf16) : v.p;
     if (s->act == SUMI_ACT_RELU)
         v.form = FORM_GRAD_RELU;
     else if (v.ga != NULL)
@@ -85,25 +86,26 @@ INLINE view_coefs view_coefs_get(const view *v, view_form form, int c, bool lane
     return k;
 }
 
-/* The value at float i of the image. */
-INLINE vf view_value(const view *v, view_form form, const view_coefs *k, size_t i, bool lane)
+/* The value at element i of the image. */
+INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs *k, size_t i,
+                     bool lane)
 {
-    vf x = v_get(v->p + i, lane);
+    vf x = v_get_as(bf16, v->p, i, lane);
     if (form == FORM_COPY)
         return x;
     if (form == FORM_AFFINE)
         return v_fma(k->scale, x, k->shift) + k->post;
     if (form == FORM_RELU)
         return v_relu(v_fma(k->scale, x, k->shift)) + k->post;
-    vf r = v_get(v->r + i, lane);
+    vf r = v_get_as(bf16, v->r, i, lane);
     if (form == FORM_GRAD_RELU)
         x = v_keep(v_fma(k->scale, r, k->shift) > v_zero(), x);
     return v_fma(k->ga, x, v_fma(k->gb, r, k->gk));
 }
 
 /* Channels c .. c + vectors * VW - 1 (one channel where lane is set) of `cols` pixels. */
-INLINE void fill_pixels(const view *from, view_form form, int vectors, bool lane, int c, size_t at,
-                        int cols, float *dst, size_t pixel_stride)
+INLINE void fill_pixels(const view *from, view_form form, bool bf16, int vectors, bool lane, int c,
+                        size_t at, int cols, float *dst, size_t pixel_stride)
 {
     view v = *from; /* a copy that stores to dst cannot alias */
     view_coefs k[STRIP_VECTORS];
@@ -114,49 +116,59 @@ INLINE void fill_pixels(const view *from, view_form form, int vectors, bool lane
     for (int x = 0; x < cols; x++) {
         UNROLL
         for (int j = 0; j < vectors; j++)
-            v_put(dst + j * VW, view_value(&v, form, &k[j], at + (size_t)(j * VW), lane), lane);
+            v_put(dst + j * VW, view_value(&v, form, bf16, &k[j], at + (size_t)(j * VW), lane),
+                  lane);
         at += (size_t)v.c;
         dst += pixel_stride;
     }
 }
 
-/* Channels c .. c1-1 of `cols` pixels, the first of which begins at float `at` of the image. */
-INLINE void fill_form(const view *v, view_form form, int c, int c1, size_t at, int cols, float *dst,
-                      size_t pixel_stride)
+/* Channels c .. c1-1 of `cols` pixels, the first of which begins at element `at` of the image. */
+INLINE void fill_form(const view *v, view_form form, bool bf16, int c, int c1, size_t at, int cols,
+                      float *dst, size_t pixel_stride)
 {
     for (; c + STRIP_VECTORS * VW <= c1; c += STRIP_VECTORS * VW, dst += STRIP_VECTORS * VW)
-        fill_pixels(v, form, STRIP_VECTORS, false, c, at, cols, dst, pixel_stride);
+        fill_pixels(v, form, bf16, STRIP_VECTORS, false, c, at, cols, dst, pixel_stride);
     for (; c + 2 * VW <= c1; c += 2 * VW, dst += 2 * VW)
-        fill_pixels(v, form, 2, false, c, at, cols, dst, pixel_stride);
+        fill_pixels(v, form, bf16, 2, false, c, at, cols, dst, pixel_stride);
     for (; c + VW <= c1; c += VW, dst += VW)
-        fill_pixels(v, form, 1, false, c, at, cols, dst, pixel_stride);
+        fill_pixels(v, form, bf16, 1, false, c, at, cols, dst, pixel_stride);
     for (; c < c1; c++, dst++)
-        fill_pixels(v, form, 1, true, c, at, cols, dst, pixel_stride);
+        fill_pixels(v, form, bf16, 1, true, c, at, cols, dst, pixel_stride);
+}
+
+INLINE void fill_run_as(const view *v, bool bf16, int c, int c1, size_t at, int cols, float *dst,
+                        size_t pixel_stride)
+{
+    switch (v->form) {
+    case FORM_COPY:
+        if (!bf16 && c == 0 && c1 == v->c && pixel_stride == (size_t)v->c)
+            memcpy(dst, tensor_at(v->p, at, false), (size_t)cols * pixel_stride * sizeof(float));
+        else
+            fill_form(v, FORM_COPY, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    case FORM_AFFINE:
+        fill_form(v, FORM_AFFINE, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    case FORM_RELU:
+        fill_form(v, FORM_RELU, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    case FORM_GRAD:
+        fill_form(v, FORM_GRAD, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    case FORM_GRAD_RELU:
+        fill_form(v, FORM_GRAD_RELU, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    }
 }
 
 static void fill_run(const view *v, int c, int c1, size_t at, int cols, float *dst,
                      size_t pixel_stride)
 {
-    switch (v->form) {
-    case FORM_COPY:
-        if (c == 0 && c1 == v->c && pixel_stride == (size_t)v->c)
-            memcpy(dst, v->p + at, (size_t)cols * pixel_stride * sizeof(float));
-        else
-            fill_form(v, FORM_COPY, c, c1, at, cols, dst, pixel_stride);
-        break;
-    case FORM_AFFINE:
-        fill_form(v, FORM_AFFINE, c, c1, at, cols, dst, pixel_stride);
-        break;
-    case FORM_RELU:
-        fill_form(v, FORM_RELU, c, c1, at, cols, dst, pixel_stride);
-        break;
-    case FORM_GRAD:
-        fill_form(v, FORM_GRAD, c, c1, at, cols, dst, pixel_stride);
-        break;
-    case FORM_GRAD_RELU:
-        fill_form(v, FORM_GRAD_RELU, c, c1, at, cols, dst, pixel_stride);
-        break;
-    }
+    if (v->bf16)
+        fill_run_as(v, true, c, c1, at, cols, dst, pixel_stride);
+    else
+        fill_run_as(v, false, c, c1, at, cols, dst, pixel_stride);
 }
 
 INLINE void zero_pixels(float *dst, int pixels, int channels, size_t pixel_stride)

@@ -14,26 +14,27 @@ typedef struct {
     const sumi_block *block;
     int shift; /* from a channel of the sink to a channel of the block */
     int w, c;
-    float *dst;
-    const float *residual, *bias, *mean;
+    void *dst;            /* these two, and the raw tensor in stat.p that the sums are about, are */
+    const void *residual; /* float32 or bfloat16, as the constant bf16 says */
+    const float *bias, *mean;
     bool relu, accumulate;
-    view stat; /* p is the raw tensor that the sums are about */
+    view stat;
     bool stat_relu;
     float *moments, *sums;
 } store_job;
 
 /* result + bias + residual, activated: what is written, or accumulated. */
-INLINE vf store_value(const store_job *j, const float *src, size_t i, vf bias, bool lane)
+INLINE vf store_value(const store_job *j, bool bf16, const float *src, size_t i, vf bias, bool lane)
 {
     vf v = v_get(src, lane) + bias;
     if (j->residual != NULL)
-        v += v_get(j->residual + i, lane);
+        v += v_get_as(bf16, j->residual, i, lane);
     return j->relu ? v_relu(v) : v;
 }
 
 /* Sums of squared differences from the mean, over what the first pass wrote (or would have). */
-INLINE void store_spread(const store_job *job, int c, int vectors, bool lane, const vf *bias,
-                         const vf *mean)
+INLINE void store_spread(const store_job *job, bool bf16, int c, int vectors, bool lane,
+                         const vf *bias, const vf *mean)
 {
     const store_job j = *job;
     const sumi_block *b = j.block;
@@ -48,8 +49,9 @@ INLINE void store_spread(const store_job *job, int c, int vectors, bool lane, co
             UNROLL
             for (int u = 0; u < vectors; u++) {
                 size_t iu = i + (size_t)(u * VW);
-                vf v = j.dst != NULL ? v_get(j.dst + iu, lane)
-                                     : store_value(&j, src + u * VW, iu, bias[u], lane);
+                vf v = j.dst != NULL
+                           ? v_get_as(bf16, j.dst, iu, lane)
+                           : v_stored(bf16, store_value(&j, bf16, src + u * VW, iu, bias[u], lane));
                 spread[u] = v_fma(v - mean[u], v - mean[u], spread[u]);
             }
         }
@@ -62,7 +64,8 @@ INLINE void store_spread(const store_job *job, int c, int vectors, bool lane, co
 }
 
 /* Channels c .. c + vectors * VW - 1, or the one channel c. */
-INLINE void store_channels(const store_job *job, store_stats stats, int c, int vectors, bool lane)
+INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, int c, int vectors,
+                           bool lane)
 {
     const store_job copy = *job, *j = &copy; /* stores to dst cannot alias the copy */
     const sumi_block *b = j->block;
@@ -77,9 +80,9 @@ INLINE void store_channels(const store_job *job, store_stats stats, int c, int v
         sum[u] = sum_d[u] = sum_dr[u] = origin[u] = mean[u] = v_zero();
         if (stats == STATS_MOMENTS) {
             /* Summing differences from the first pixel keeps the mean exact far from 0. */
-            origin[u] = store_value(j, b->src + (cu + j->shift), i, bias[u], lane);
+            origin[u] = store_value(j, bf16, b->src + (cu + j->shift), i, bias[u], lane);
             if (j->accumulate)
-                origin[u] += v_get(j->dst + i, lane);
+                origin[u] += v_get_as(bf16, j->dst, i, lane);
         }
         if (stats == STATS_SUMS) {
             k[u] = view_coefs_get(&j->stat, FORM_AFFINE, cu, lane);
@@ -93,17 +96,18 @@ INLINE void store_channels(const store_job *job, store_stats stats, int c, int v
             UNROLL
             for (int u = 0; u < vectors; u++) {
                 size_t iu = i + (size_t)(u * VW);
-                vf v = store_value(j, src + u * VW, iu, bias[u], lane);
+                vf v = store_value(j, bf16, src + u * VW, iu, bias[u], lane);
                 if (stats == STATS_SUM || stats == STATS_SUMS)
                     sum[u] += v;
                 if (j->accumulate)
-                    v += v_get(j->dst + iu, lane);
+                    v += v_get_as(bf16, j->dst, iu, lane);
+                v = v_stored(bf16, v);
                 if (j->dst != NULL)
-                    v_put(j->dst + iu, v, lane);
+                    v_put_as(bf16, j->dst, iu, v, lane);
                 if (stats == STATS_MOMENTS)
                     sum[u] += v - origin[u];
                 if (stats == STATS_SUMS) {
-                    vf r = v_get(j->stat.p + iu, lane);
+                    vf r = v_get_as(bf16, j->stat.p, iu, lane);
                     if (j->stat_relu)
                         v = v_keep(v_fma(k[u].scale, r, k[u].shift) > v_zero(), v);
                     sum_d[u] += v;
@@ -126,19 +130,31 @@ INLINE void store_channels(const store_job *job, store_stats stats, int c, int v
         }
     }
     if (stats == STATS_MOMENTS)
-        store_spread(j, c, vectors, lane, bias, mean);
+        store_spread(j, bf16, c, vectors, lane, bias, mean);
 }
 
-INLINE void store_range(const store_job *j, store_stats stats, int c, int c1)
+INLINE void store_range(const store_job *j, store_stats stats, bool bf16, int c, int c1)
 {
     for (; c + STRIP_VECTORS * VW <= c1; c += STRIP_VECTORS * VW)
-        store_channels(j, stats, c, STRIP_VECTORS, false);
+        store_channels(j, stats, bf16, c, STRIP_VECTORS, false);
     for (; c + 2 * VW <= c1; c += 2 * VW)
-        store_channels(j, stats, c, 2, false);
+        store_channels(j, stats, bf16, c, 2, false);
     for (; c + VW <= c1; c += VW)
-        store_channels(j, stats, c, 1, false);
+        store_channels(j, stats, bf16, c, 1, false);
     for (; c < c1; c++)
-        store_channels(j, stats, c, 1, true);
+        store_channels(j, stats, bf16, c, 1, true);
+}
+
+INLINE void store_stats_range(const store_job *j, store_stats stats, bool bf16, int c, int c1)
+{
+    if (stats == STATS_SUMS)
+        store_range(j, STATS_SUMS, bf16, c, c1);
+    else if (stats == STATS_SUM)
+        store_range(j, STATS_SUM, bf16, c, c1);
+    else if (stats == STATS_MOMENTS)
+        store_range(j, STATS_MOMENTS, bf16, c, c1);
+    else
+        store_range(j, STATS_NONE, bf16, c, c1);
 }
 
 static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b, int first)
@@ -155,31 +171,34 @@ static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b,
         .shift = first - b->k0,
         .w = w,
         .c = sink->c,
-        .dst = sink->dst != NULL ? sink->dst + at : NULL,
-        .residual = sink->residual != NULL ? sink->residual + at : NULL,
+        .residual = sink->residual != NULL ? tensor_at(sink->residual, at, sink->bf16) : NULL,
         .bias = sink->bias,
         .relu = sink->act == SUMI_ACT_RELU,
         .accumulate = sink->accumulate && sink->dst != NULL,
     };
-    if (sink->moments != NULL)
+    store_stats stats = STATS_NONE;
+    if (sink->dst != NULL)
+        j.dst = tensor_begin(sink->dst, at, sink->bf16);
+    if (sink->moments != NULL) {
         j.moments = sink->moments + slot * 2 * (size_t)sink->c;
-    if (sink->sums != NULL)
+        stats = STATS_MOMENTS;
+    }
+    if (sink->sums != NULL) {
         j.sums = sink->sums + slot * 3 * (size_t)sink->c;
-    if (sink->sums != NULL && sink->stat != NULL) {
+        stats = sink->stat != NULL ? STATS_SUMS : STATS_SUM;
+    }
+    if (stats == STATS_SUMS) {
         j.stat = (view){.c = sink->c,
-                        .p = sink->stat->r + at,
+                        .p = tensor_at(sink->stat->r, at, sink->bf16),
                         .scale = row_of(sink->stat->scale, b->n, sink->stat->coef_stride),
                         .shift = row_of(sink->stat->shift, b->n, sink->stat->coef_stride)};
         j.stat_relu = sink->stat->act == SUMI_ACT_RELU;
         j.mean = row_of(sink->mean, b->n, sink->stat->coef_stride);
-        store_range(&j, STATS_SUMS, c, c1);
-    } else if (sink->sums != NULL) {
-        store_range(&j, STATS_SUM, c, c1);
-    } else if (sink->moments != NULL) {
-        store_range(&j, STATS_MOMENTS, c, c1);
-    } else {
-        store_range(&j, STATS_NONE, c, c1);
     }
+    if (sink->bf16)
+        store_stats_range(&j, stats, true, c, c1);
+    else
+        store_stats_range(&j, stats, false, c, c1);
 }
 
 static void body_store(const sumi_sink *sinks, int count, int h, int w, const sumi_block *block)

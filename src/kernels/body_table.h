@@ -29,6 +29,7 @@ static const sumi_kernels table = {
     .ema = ema,
     .axpby = axpby,
     .squared_error = squared_error,
+    .round_bf16 = round_bf16,
     .all_finite = all_finite,
     .burn = burn,
 };

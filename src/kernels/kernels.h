@@ -1,5 +1,6 @@
 /*
- * kernels: the arithmetic of the network on float32 tensors in NHWC order.
+ * kernels: the arithmetic of the network on tensors in NHWC order. Tensors are float32, those of
+ * images bfloat16 if wanted; all arithmetic is float32.
  *
  * Does: pure serial functions, each on one piece of work (a tile of a convolution, a range of a
  * buffer). Bodies (body_*.h) are written once against simd.h and compiled once per instruction set
@@ -30,7 +31,8 @@
 typedef enum { SUMI_ACT_NONE, SUMI_ACT_RELU } sumi_act;
 
 /*
- * A tensor as a convolution reads it. Forward form (g is NULL), per image n and channel c:
+ * A tensor as a convolution reads it; r and g are float32, or bfloat16 where bf16 is set. Forward
+ * form (g is NULL), per image n and channel c:
  *     value = act(scale[n,c] * r + shift[n,c]) + post[n,c]
  * Gradient form (g is not NULL), the gradient that reaches the raw tensor r through its
  * normalisation and activation; with ga NULL it is g * act'(scale * r + shift) * scale:
@@ -39,8 +41,9 @@ typedef enum { SUMI_ACT_NONE, SUMI_ACT_RELU } sumi_act;
  * scale and ga (then value = g).
  */
 typedef struct {
-    const float *r; /* [n][h][w][c] */
-    const float *g; /* as r, or NULL */
+    const void *r; /* [n][h][w][c] */
+    const void *g; /* as r, or NULL */
+    bool bf16;
     int c;
     sumi_act act;
     const float *scale, *shift; /* rows of c floats, coef_stride floats from image to image */
@@ -52,20 +55,23 @@ typedef struct {
 
 /*
  * Where a run of c output channels goes. In this order: v = result + bias + residual; v = act(v);
- * dst = v, or dst += v where accumulate is set; then statistics of what dst now holds.
+ * dst = v, or dst += v where accumulate is set; then statistics of what dst now holds. Where bf16
+ * is set, dst, residual and stat's r are bfloat16, and dst (what it would hold, where it is NULL)
+ * is rounded to nearest even before the statistics are taken.
  */
 typedef struct {
-    float *dst; /* [n][h][w][c], or NULL: only the statistics are wanted */
+    void *dst; /* [n][h][w][c], or NULL: only the statistics are wanted */
+    bool bf16;
     int c;
     bool accumulate;
-    const float *bias;     /* [c], or NULL */
-    const float *residual; /* [n][h][w][c], or NULL */
+    const float *bias;    /* [c], or NULL */
+    const void *residual; /* [n][h][w][c], or NULL */
     sumi_act act;
     /* Forward moments, or NULL: [n][bands][2][c], the band's mean, and its sum of squared
      * differences from that mean (two passes over the band while it is in cache). */
     float *moments;
     /* Backward sums, or NULL: [n][bands][3][c] of
-     *     0: sum of v before accumulation (the gradient of this reader's post)
+     *     0: sum of v before rounding and accumulation (the gradient of this reader's post)
      *     1: sum of d,  2: sum of d * (r - mean),  d = dst * act'(scale * r + shift)
      * where r, act, scale, shift and coef_stride come from `stat`, mean is [c] rows with stat's
      * coef_stride (NULL: 0). With stat NULL only row 0 is written. */
@@ -192,9 +198,10 @@ typedef struct {
     void (*fill)(const sumi_source *sources, int count, int h, int w, const sumi_strip *strip);
     void (*store)(const sumi_sink *sinks, int count, int h, int w, const sumi_block *block);
 
-    /* Max pool 2x2 of rows y0 .. y0+rows-1 of the pooled image n: dst [n][h/2][w/2][c]; h and w are
-     * the source's, and even. */
-    void (*pool)(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst);
+    /* Max pool 2x2 of rows y0 .. y0+rows-1 of the pooled image n to sink's dst [n][h/2][w/2][c],
+     * which is all that is used of it; h and w are the source's, and even. */
+    void (*pool)(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
+                 int rows);
     /* Its gradient: rows y0.. of the pooled image n; dy [n][h/2][w/2][c] in gradient form. Each
      * value goes to the first row-major maximum of its 2x2, the other three get 0; the 2 * rows
      * finished rows go through sink (as band y0 / rows of bands). scratch: 2 * rows * w * c floats.
@@ -202,10 +209,10 @@ typedef struct {
     void (*pool_backward)(const sumi_source *source, const sumi_source *dy, const sumi_sink *sink,
                           int h, int w, int n, int y0, int rows, int bands, float *scratch);
 
-    /* Bilinear x2, align_corners: rows y0 .. y0+rows-1 of the large image n; dst [n][2h][2w][c];
-     * h and w are the source's. scratch: 2 * w * c floats. */
-    void (*upsample)(const sumi_source *source, int h, int w, int n, int y0, int rows, float *dst,
-                     float *scratch);
+    /* Bilinear x2, align_corners: rows y0 .. y0+rows-1 of the large image n to sink's dst
+     * [n][2h][2w][c], likewise; h and w are the source's. scratch: 2 * w * c floats. */
+    void (*upsample)(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
+                     int rows, float *scratch);
     /* Its gradient, gathered: rows y0.. of the small image n from dy [n][2h][2w][c] through sink.
      * scratch: rows * w * c floats. */
     void (*upsample_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
@@ -222,6 +229,8 @@ typedef struct {
     /* dy = factor * (y - target); returns the sum of (y - target)^2 */
     double (*squared_error)(const float *y, const float *target, float factor, float *dy,
                             size_t count);
+    /* Each number rounded to the nearest bfloat16, kept as a float; out may be x. */
+    void (*round_bf16)(const float *x, float *out, size_t count);
     /* True where every number is finite. */
     bool (*all_finite)(const float *x, size_t count);
     /* Independent multiply-adds in registers, rounds times; returns how many floating-point

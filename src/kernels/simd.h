@@ -154,4 +154,77 @@ INLINE void v_put(float *p, vf v, bool lane)
         v_store(p, v);
 }
 
+/* ---- Tensors of float32 or bfloat16 ----------------------------------------------------------
+ * A bfloat16 is the upper half of a float32; widening and rounding are a few integer operations,
+ * the same on every CPU. `bf16` must be a constant wherever speed matters.
+ */
+
+typedef uint32_t vu __attribute__((vector_size(SUMI_VB)));
+typedef uint16_t vh __attribute__((vector_size(SUMI_VB / 2)));
+typedef uint16_t vh_any __attribute__((vector_size(SUMI_VB / 2), aligned(2), may_alias));
+typedef uint16_t half_any __attribute__((may_alias));
+
+/* The nearest bfloat16, ties to even, as a float. Infinities come out of the carry as they should;
+ * NaN stays NaN: the sum could carry into its sign, so its quiet bit is set instead. */
+INLINE vf v_round_bf16(vf a)
+{
+    vu bits = (vu)a;
+    vf rounded = (vf)(bits + 0x7fffu + (bits >> 16 & 1u));
+    vf kept = v_select(a == a, rounded, (vf)(bits | 0x400000u));
+    return (vf)((vu)kept & 0xffff0000u);
+}
+
+/* The upper halves of a, of which the lower are zero. */
+INLINE vh v_halves(vf a)
+{
+    vu halves = (vu)a >> 16;
+#if SUMI_VB == 64
+    return (vh)_mm512_cvtepi32_epi16((__m512i)halves);
+#elif SUMI_VB == 32
+    __m256i packed = _mm256_packus_epi32((__m256i)halves, (__m256i)halves);
+    return (vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08));
+#else
+    return __builtin_convertvector(halves, vh);
+#endif
+}
+
+/* Where element i of a tensor is, to read or to write. */
+INLINE const void *tensor_at(const void *p, size_t i, bool bf16)
+{
+    return bf16 ? (const void *)((const uint16_t *)p + i) : (const void *)((const float *)p + i);
+}
+
+INLINE void *tensor_begin(void *p, size_t i, bool bf16)
+{
+    return bf16 ? (void *)((uint16_t *)p + i) : (void *)((float *)p + i);
+}
+
+/* v_get of elements i and on. */
+INLINE vf v_get_as(bool bf16, const void *p, size_t i, bool lane)
+{
+    if (!bf16)
+        return v_get((const float *)p + i, lane);
+    const half_any *from = (const half_any *)p + i;
+    if (lane)
+        return (vf)((vu){0} + ((uint32_t)*from << 16));
+    return (vf)(__builtin_convertvector(*(const vh_any *)from, vu) << 16);
+}
+
+/* v as v_put_as will leave it in memory. */
+INLINE vf v_stored(bool bf16, vf v)
+{
+    return bf16 ? v_round_bf16(v) : v;
+}
+
+/* v_put to elements i and on, of what v_stored returned. */
+INLINE void v_put_as(bool bf16, void *p, size_t i, vf v, bool lane)
+{
+    if (!bf16)
+        v_put((float *)p + i, v, lane);
+    else if (lane)
+        ((half_any *)p)[i] = (uint16_t)(((vu)v)[0] >> 16);
+    else
+        *(vh_any *)((half_any *)p + i) = v_halves(v);
+}
+
 #endif

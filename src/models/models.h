@@ -73,11 +73,15 @@ typedef struct {
 /* isa: a table's name or NULL for the best. */
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err);
 void sumi_runtime_close(sumi_runtime *runtime);
-/* A network for model in eval mode at h x w for batches of up to n_max, from the cache (least
+/* A network for model in eval mode as `want` says, from the cache (least
  * recently used goes) or new; its packed weights are those of the model's present generation.
  * Borrowed: valid until the next call. */
-sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model, int n_max, int h,
-                                   int w, sumi_network **out, sumi_error *err);
+typedef struct {
+    int n_max, h, w;
+    sumi_precision precision;
+} sumi_predictor;
+sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model,
+                                   const sumi_predictor *want, sumi_network **out, sumi_error *err);
 /* Forgets every network of a model that is about to be freed. */
 void sumi_runtime_forget(sumi_runtime *runtime, uint64_t model_id);
 /* True once a sumi_cancel holds. */

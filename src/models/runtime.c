@@ -44,33 +44,35 @@ bool sumi_runtime_cancelled(const sumi_runtime *runtime)
     return atomic_load(&runtime->cancel) != 0;
 }
 
-static bool fits(const sumi_cached_network *cached, const sumi_model *model, int n_max, int h,
-                 int w)
+static bool fits(const sumi_cached_network *cached, const sumi_model *model,
+                 const sumi_predictor *want)
 {
-    return cached->network && cached->model_id == model->id && cached->config.n_max >= n_max &&
-           cached->config.h == h && cached->config.w == w;
+    const sumi_plan_config *has = &cached->config;
+    return cached->network && cached->model_id == model->id && has->n_max >= want->n_max &&
+           has->h == want->h && has->w == want->w && has->precision == want->precision;
 }
 
-sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model, int n_max, int h,
-                                   int w, sumi_network **out, sumi_error *err)
+sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model,
+                                   const sumi_predictor *want, sumi_network **out, sumi_error *err)
 {
     sumi_cached_network *slot = &runtime->cache[0];
     for (int i = 0; i < SUMI_CACHED_NETWORKS; i++) {
         sumi_cached_network *cached = &runtime->cache[i];
-        if (fits(cached, model, n_max, h, w)) {
+        if (fits(cached, model, want)) {
             slot = cached;
             break;
         }
         if (cached->used < slot->used)
             slot = cached;
     }
-    if (!fits(slot, model, n_max, h, w)) {
+    if (!fits(slot, model, want)) {
         sumi_plan_config config = {.mode = SUMI_MODE_PREDICT,
-                                   .n_max = n_max,
-                                   .h = h,
-                                   .w = w,
+                                   .n_max = want->n_max,
+                                   .h = want->h,
+                                   .w = want->w,
                                    .force = -1,
-                                   .timesteps = model->info.timesteps};
+                                   .timesteps = model->info.timesteps,
+                                   .precision = want->precision};
         sumi_network *network;
         sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool,
                                                  &config, &network, err);

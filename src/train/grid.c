@@ -45,6 +45,7 @@ static sumi_sample_config sampling_of(const sumi_trainer *trainer, const sumi_tr
     sample.steps = steps < timesteps ? steps : timesteps;
     sample.solver = steps ? "ddim" : "ddpm";
     sample.seed = config->seed;
+    sample.precision = config->precision;
     sample.progress = grid->progress;
     sample.user = grid->user;
     return sample;

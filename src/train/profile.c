@@ -74,7 +74,8 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                              .h = config->height,
                              .w = config->width,
                              .force = -1,
-                             .timesteps = model->info.timesteps};
+                             .timesteps = model->info.timesteps,
+                             .precision = config->precision};
     sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool, &plan,
                                              &b->network, err);
     if (status != SUMI_OK)

@@ -88,8 +88,8 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
 sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
                                   const sumi_dataset *set, const sumi_train_config *config,
                                   const char *hash, sumi_error *err);
-/* Refuses to go on with other data or another batch than config.json has: the same bits could not
- * come out. */
+/* Refuses to go on with other data, batch or precision than config.json has: the same bits could
+ * not come out. */
 sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_config *config,
                                   const char *hash, sumi_error *err);
 /* Writes env.json: what machine, system and build the run is on. */

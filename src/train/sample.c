@@ -179,8 +179,8 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
                           .batch = choose_batch(config),
                           .started = sumi_time_now(),
                           .err = err};
-    status = sumi_runtime_predictor(runtime, model, call.batch, config->height, config->width,
-                                    &call.network, err);
+    const sumi_predictor want = {call.batch, config->height, config->width, config->precision};
+    status = sumi_runtime_predictor(runtime, model, &want, &call.network, err);
     sumi_sampling sampling = {.schedule = &schedule,
                               .solver = solver,
                               .steps = call.steps,

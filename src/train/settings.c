@@ -79,6 +79,11 @@ static json_t *model_settings(const sumi_model_info_t *info, uint64_t seed, bool
     return model;
 }
 
+static const char *precision_name(sumi_precision precision)
+{
+    return precision == SUMI_PRECISION_BF16 ? "bf16" : "fp32";
+}
+
 static json_t *train_settings(const sumi_train_config *config, bool *failed)
 {
     json_t *train = json_object();
@@ -93,6 +98,7 @@ static json_t *train_settings(const sumi_train_config *config, bool *failed)
     put(train, "grid_height", json_integer(config->grid_height), failed);
     put(train, "grid_width", json_integer(config->grid_width), failed);
     put(train, "grid_steps", json_integer(config->grid_steps), failed);
+    put(train, "precision", json_string(precision_name(config->precision)), failed);
     return train;
 }
 
@@ -123,7 +129,7 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_conf
 {
     char path[PATH_MAX];
     json_t *json = NULL;
-    const char *expected = "";
+    const char *expected = "", *precision = "fp32"; /* of runs from before it was kept */
     int64_t batch = 0;
     sumi_status status = sumi_run_file(dir, "config.json", path, err);
     if (status == SUMI_OK)
@@ -133,6 +139,9 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_conf
     if (status == SUMI_OK)
         status =
             sumi_json_int(path, json_object_get(json, "train"), "batch", 1, INT32_MAX, &batch, err);
+    if (status == SUMI_OK && json_object_get(json_object_get(json, "train"), "precision"))
+        status =
+            sumi_json_string(path, json_object_get(json, "train"), "precision", &precision, err);
     if (status == SUMI_OK && strcmp(expected, hash) != 0)
         status = sumi_fail(err, SUMI_EINVAL,
                            "%s: the run was trained on other data: its SHA-256 is %.16s..., found "
@@ -142,6 +151,9 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_conf
         status =
             sumi_fail(err, SUMI_EINVAL, "%s: the run has batches of %" PRId64 ", they cannot be %d",
                       dir->path, batch, config->batch);
+    if (status == SUMI_OK && strcmp(precision, precision_name(config->precision)) != 0)
+        status = sumi_fail(err, SUMI_EINVAL, "%s: the run is of %.16s, it cannot go on in %s",
+                           dir->path, precision, precision_name(config->precision));
     json_decref(json);
     return status;
 }

@@ -30,6 +30,7 @@ struct sumi_trainer {
     int batch; /* the largest n of a step */
     float learning_rate, ema_decay;
     uint64_t seed;
+    sumi_precision precision;
     int64_t steps; /* that are done */
     /* As model->graph.params.values, in sumi's layout: [value_count] */
     float *gradients;
@@ -42,7 +43,8 @@ struct sumi_trainer {
     int32_t *t;          /* [batch] */
 };
 
-/* Of config only batch, learning_rate, seed and ema matter. model must outlive the trainer. */
+/* Of config only batch, learning_rate, seed, ema and precision matter. model must outlive the
+ * trainer. */
 sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
                            const sumi_train_config *config, sumi_trainer **out, sumi_error *err);
 void sumi_train_release(sumi_trainer *trainer); /* NULL is fine */

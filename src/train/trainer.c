@@ -262,7 +262,7 @@ static sumi_status check_config(const sumi_model *model, const sumi_train_config
         return sumi_fail(err, SUMI_ESHAPE,
                          "the model maps %d channels to %d: predicting noise needs the same",
                          model->info.in_channels, model->info.out_channels);
-    return SUMI_OK;
+    return sumi_precision_check(config->precision, err);
 }
 
 /* A second model for the averaged weights, which begins as a copy of the first. */
@@ -311,7 +311,8 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
                               .batch = config->batch,
                               .learning_rate = config->learning_rate,
                               .ema_decay = config->ema,
-                              .seed = config->seed};
+                              .seed = config->seed,
+                              .precision = config->precision};
     size_t bytes = model->graph.params.value_count * sizeof(float);
     float **buffers[] = {&trainer->gradients, &trainer->m, &trainer->v};
     for (int i = 0; i < 3 && status == SUMI_OK; i++) {
@@ -357,8 +358,12 @@ sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *
         !sumi_size_mul(floats, sizeof(float), &bytes))
         return sumi_fail(err, SUMI_ESHAPE, "images of %dx%d in batches of %d", h, w,
                          trainer->batch);
-    sumi_plan_config plan = {
-        .mode = SUMI_MODE_TRAIN, .n_max = trainer->batch, .h = h, .w = w, .force = -1};
+    sumi_plan_config plan = {.mode = SUMI_MODE_TRAIN,
+                             .n_max = trainer->batch,
+                             .h = h,
+                             .w = w,
+                             .force = -1,
+                             .precision = trainer->precision};
     sumi_status status = sumi_network_create(&trainer->model->graph, trainer->runtime->kernels,
                                              trainer->runtime->pool, &plan, &trainer->network, err);
     if (status != SUMI_OK)

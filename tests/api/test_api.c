@@ -410,6 +410,9 @@ static void test_predict_arguments(void **state)
         api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, "");
     }
     batch = good;
+    batch.precision = (sumi_precision)9;
+    api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, "precision is 9");
+    batch = good;
     batch.w = 6;
     api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_ESHAPE, "4");
     batch = good;
@@ -428,6 +431,13 @@ static void test_predict_arguments(void **state)
         assert_true(out[i] == 77);
     t[0] = 1000;
     api_ok(ctx, sumi_model_predict(ctx, model, &good, out));
+    float single = out[0];
+    good.precision = SUMI_PRECISION_BF16;
+    api_ok(ctx, sumi_model_predict(ctx, model, &good, out));
+    assert_true(out[0] != single);
+    good.size = offsetof(sumi_batch, precision); /* an older program's: it has no such field */
+    api_ok(ctx, sumi_model_predict(ctx, model, &good, out));
+    assert_true(out[0] == single);
     sumi_model_free(model);
     sumi_context_free(ctx);
 }

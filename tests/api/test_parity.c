@@ -54,8 +54,13 @@ static void check_prediction(const sumi_kernels *kernels, int batch, int h, int 
     size_t count = 3 * (size_t)h * (size_t)w;
     float *x = golden_noise(batch, count), *out = calloc(count, sizeof *out);
     int32_t *t = golden_timesteps(batch, 3);
-    sumi_network *network = new_network(
-        golden.plain, kernels, (sumi_plan_config){SUMI_MODE_PREDICT, 3, h, w, unfused, 0, -1, 0});
+    sumi_network *network = new_network(golden.plain, kernels,
+                                        (sumi_plan_config){.mode = SUMI_MODE_PREDICT,
+                                                           .n_max = 3,
+                                                           .h = h,
+                                                           .w = w,
+                                                           .unfused = unfused,
+                                                           .force = -1});
     sumi_network_predict(network, x, t, 3, out);
     char name[64];
     snprintf(name, sizeof name, "predict.%dx%d", h, w);
@@ -207,9 +212,13 @@ static void run_gradient_case(const gradient_case *c)
     float *target = golden_noise(c->batch + GOLDEN_TARGET_OFFSET, count);
     int32_t *t = golden_timesteps(c->batch, c->n);
     float *gradients = calloc(golden.clear->graph.params.value_count, sizeof *gradients);
-    sumi_network *network =
-        new_network(golden.clear, c->kernels,
-                    (sumi_plan_config){SUMI_MODE_TRAIN, c->n, 28, 28, c->unfused, 0, -1, 0});
+    sumi_network *network = new_network(golden.clear, c->kernels,
+                                        (sumi_plan_config){.mode = SUMI_MODE_TRAIN,
+                                                           .n_max = c->n,
+                                                           .h = 28,
+                                                           .w = 28,
+                                                           .unfused = c->unfused,
+                                                           .force = -1});
 
     double loss = sumi_network_backward(network, &(sumi_backward){x, t, target, c->n, gradients});
     char name[32];

@@ -143,6 +143,8 @@ static void test_defaults_are_the_recipe(void **state)
     assert_true((float)sumi_option_real(&o, "lr") == train.learning_rate);
     assert_true((float)sumi_option_real(&o, "ema") == train.ema);
     assert_int_equal(sumi_option_int(&o, "grid"), train.grid);
+    assert_string_equal(sumi_option_text(&o, "precision"), "fp32");
+    assert_int_equal(train.precision, SUMI_PRECISION_FP32);
     assert_int_equal(sumi_option_int(&o, "time-dim"), model.time_dim);
     assert_int_equal(sumi_option_int(&o, "base-channels"), model.base_channels);
     assert_int_equal(sumi_option_int(&o, "timesteps"), model.timesteps);

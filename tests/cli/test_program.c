@@ -129,6 +129,24 @@ static void test_resume(void **state)
     program_free(&p);
 }
 
+/* A run keeps its precision: two steps and three more are the same five, and not float32's. */
+static void test_resume_keeps_the_precision(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --steps 2 -q --precision bf16 --out @half " TINY);
+    char *config = program_read(temp, "half/config.json");
+    assert_non_null(strstr(config, "\"precision\": \"bf16\""));
+    free(config);
+    assert_quiet_run(temp, "train --resume @half --steps 5 -q");
+    assert_quiet_run(temp, "train shapes --steps 5 -q --precision bf16 --out @halves " TINY);
+    assert_quiet_run(temp, "diff @half @halves");
+    assert_quiet_run(temp, "train shapes --steps 5 -q --out @single " TINY);
+    program p;
+    program_run(&p, temp, "diff @half @single");
+    assert_int_equal(p.code, 1);
+    program_free(&p);
+}
+
 /* The file with one text replaced by another of the same length. */
 static void replace(temp_folder *temp, const char *name, const char *old, const char *text)
 {
@@ -271,6 +289,18 @@ static void test_predict(void **state)
     for (size_t i = 0; i < eps.count; i++)
         zero = zero && values[i] == 0;
     assert_false(zero);
+    assert_quiet_run(temp,
+                     "predict @run --x @x.npy --t @t.npy --out @half.npy -q --precision bf16");
+    sumi_npy half = read_array(temp, "half.npy");
+    assert_int_equal(half.count, eps.count);
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < eps.count; i++) {
+        double d = (double)((const float *)half.data)[i] - (double)values[i];
+        difference += d * d;
+        norm += (double)values[i] * (double)values[i];
+    }
+    assert_true(difference > 0 && difference < 4e-4 * norm);
+    sumi_npy_free(&half);
     sumi_npy_free(&eps);
 }
 
@@ -318,13 +348,18 @@ static void test_bench(void **state)
 {
     static const char *const keys[] = {"what", "isa",    "threads",      "size",    "batch",
                                        "ms",   "min_ms", "images_per_s", "version", "cpu"};
-    static const char *const lines[] = {"bench train --size 8 --batch 2 --steps 3 --json",
-                                        "bench sample --size 8x12 --batch 2 --steps 2 --json"};
-    for (int k = 0; k < 2; k++) {
+    static const char *const lines[] = {
+        "bench train --size 8 --batch 2 --steps 3 --json",
+        "bench sample --size 8x12 --batch 2 --steps 2 --json",
+        "bench train --size 8 --batch 2 --steps 2 --json --precision bf16",
+        "bench sample --size 8 --batch 2 --steps 2 --json --precision bf16"};
+    for (int k = 0; k < 4; k++) {
         json_t *result = run_json(*state, lines[k]);
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
             if (json_object_get(result, keys[i]) == NULL)
                 fail_msg("sumi %s: no \"%s\"", lines[k], keys[i]);
+        assert_string_equal(json_string_value(json_object_get(result, "precision")),
+                            k < 2 ? "fp32" : "bf16");
         double ms = json_number_value(json_object_get(result, "ms"));
         double rate = json_number_value(json_object_get(result, "images_per_s"));
         assert_true(ms > 0 && json_number_value(json_object_get(result, "min_ms")) <= ms);
@@ -537,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_train_by_the_clock),
         cmocka_unit_test(test_train_as_json),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_keeps_the_precision),
         cmocka_unit_test(test_resume_is_checked),
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_sample_forms),

@@ -81,6 +81,11 @@ static void test_usage_errors(void **state)
         {"bench", "expected one more word"},
         {"bench train --step 3", "did you mean --steps?"},
         {"bench sample --svg @x.svg", "give both"},
+        {"train shapes --precision fp16", "--precision: expected fp32 or bf16, found 'fp16'"},
+        {"sample m --out @x.png --precision bf1", "did you mean bf16?"},
+        {"predict m --x a --t b --out @x.npy --precision 32", "expected fp32 or bf16"},
+        {"bench train --precision double", "expected fp32 or bf16"},
+        {"train --resume @run --precision bf16", "--precision cannot be changed"},
         {"--json", "expected a command"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)

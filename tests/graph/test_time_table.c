@@ -196,8 +196,8 @@ static void test_training_renews_it(void **state)
     sumi_network_predict(direct, f->x, t, N, f->direct);
     assert_memory_equal(f->tabled, f->direct, sizeof f->direct);
     sumi_network *cached = NULL;
-    assert_int_equal(sumi_runtime_predictor(&f->runtime, f->model, N, SIZE, SIZE, &cached, NULL),
-                     SUMI_OK);
+    sumi_predictor want = {.n_max = N, .h = SIZE, .w = SIZE};
+    assert_int_equal(sumi_runtime_predictor(&f->runtime, f->model, &want, &cached, NULL), SUMI_OK);
     assert_true(cached->time_table.row_floats > 0);
     sumi_network_free(direct);
     sumi_trainer_free(trainer);

@@ -76,6 +76,49 @@ static inline void test_close(const float *x, const double *want, size_t count, 
         fail_msg("%s: relative error %.3g, limit %.3g", what, error, limit);
 }
 
+/* ---- bfloat16, in plain C -------------------------------------------------------------------- */
+
+static inline float test_from_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* By the distances to the two neighbours, so not by the trick that the kernels use. */
+static inline uint16_t test_to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint16_t down = (uint16_t)(bits >> 16);
+    if (isnan(x))
+        return (uint16_t)(down | 0x40);
+    uint32_t rest = bits & 0xffff;
+    bool up = rest > 0x8000 || (rest == 0x8000 && down % 2 == 1);
+    return up ? (uint16_t)(down + 1) : down; /* the largest finite one's successor is infinity */
+}
+
+static inline float test_round(float x)
+{
+    return test_from_bf16(test_to_bf16(x));
+}
+
+/* A copy as bfloat16, malloc'ed, with an element to spare as test_floats has it. */
+static inline uint16_t *test_halves(const float *x, size_t count)
+{
+    uint16_t *out = calloc(count + 1, sizeof *out);
+    assert_non_null(out);
+    for (size_t i = 0; i < count; i++)
+        out[i] = test_to_bf16(x[i]);
+    return out;
+}
+
+static inline double test_element(const void *p, bool bf16, size_t i)
+{
+    return (double)(bf16 ? test_from_bf16(((const uint16_t *)p)[i]) : ((const float *)p)[i]);
+}
+
 /* ---- Sources --------------------------------------------------------------------------------- */
 
 /* What is pending on a source, as bits. */
@@ -86,24 +129,35 @@ enum {
     IS_GRADIENT = 8,
     HAS_NORM = 16,  /* ga, gb, gk */
     PER_IMAGE = 32, /* coefficients differ from image to image */
+    IS_BF16 = 64,
 };
+
+/* Takes x over. */
+static inline const void *test_tensor(float *x, size_t count, bool bf16)
+{
+    if (!bf16)
+        return x;
+    uint16_t *halves = test_halves(x, count);
+    free(x);
+    return halves;
+}
 
 /* Fills s with random tensors that test_source_free releases. */
 static inline void test_source(sumi_source *s, int n, int pixels, int c, int bits, uint64_t seed)
 {
     size_t count = (size_t)n * (size_t)pixels * (size_t)c, row = (size_t)c;
     size_t rows = (bits & PER_IMAGE) != 0 ? (size_t)n : 1;
-    bool gradient = (bits & IS_GRADIENT) != 0;
-    *s = (sumi_source){.c = c, .coef_stride = rows > 1 ? row : 0};
+    bool gradient = (bits & IS_GRADIENT) != 0, bf16 = (bits & IS_BF16) != 0;
+    *s = (sumi_source){.c = c, .bf16 = bf16, .coef_stride = rows > 1 ? row : 0};
     s->act = (bits & HAS_RELU) != 0 ? SUMI_ACT_RELU : SUMI_ACT_NONE;
     if (!gradient || (bits & (HAS_RELU | HAS_NORM)) != 0) {
         float *r = test_floats(count, seed);
         for (size_t i = 0; i < count; i += 7)
             r[i] = 0.0f; /* the gradient of ReLU at 0 is 0 */
-        s->r = r;
+        s->r = test_tensor(r, count, bf16);
     }
     if (gradient)
-        s->g = test_floats(count, seed + 1);
+        s->g = test_tensor(test_floats(count, seed + 1), count, bf16);
     if ((bits & HAS_AFFINE) != 0) {
         s->scale = test_floats(rows * row, seed + 2);
         s->shift = test_floats(rows * row, seed + 3);
@@ -121,7 +175,7 @@ static inline void test_source(sumi_source *s, int n, int pixels, int c, int bit
 
 static inline void test_source_free(sumi_source *s)
 {
-    const float *all[] = {s->r, s->g, s->scale, s->shift, s->post, s->ga, s->gb, s->gk};
+    const void *all[] = {s->r, s->g, s->scale, s->shift, s->post, s->ga, s->gb, s->gk};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free((void *)(uintptr_t)all[i]);
 }
@@ -137,12 +191,12 @@ static inline double test_value(const sumi_source *s, int pixels, int n, int pix
     size_t i = ((size_t)n * (size_t)pixels + (size_t)pixel) * (size_t)s->c + (size_t)c;
     double scale = test_coef(s->scale, s->coef_stride, n, c, 1.0);
     double shift = test_coef(s->shift, s->coef_stride, n, c, 0.0);
-    double r = s->r != NULL ? (double)s->r[i] : 0.0;
+    double r = s->r != NULL ? test_element(s->r, s->bf16, i) : 0.0;
     double z = scale * r + shift;
     bool relu = s->act == SUMI_ACT_RELU;
     if (s->g == NULL)
         return (relu && z <= 0.0 ? 0.0 : z) + test_coef(s->post, s->post_stride, n, c, 0.0);
-    double d = relu && z <= 0.0 ? 0.0 : (double)s->g[i];
+    double d = relu && z <= 0.0 ? 0.0 : test_element(s->g, s->bf16, i);
     if (s->ga == NULL)
         return d * scale;
     return test_coef(s->ga, s->coef_stride, n, c, 1.0) * d +

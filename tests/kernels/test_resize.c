@@ -9,9 +9,10 @@ enum { N = 2, H = 6, W = 4, C = 21 };
 
 static void pool_rows(const sumi_kernels *table, const sumi_source *s, float *dst)
 {
+    const sumi_sink sink = {.dst = dst, .c = C};
     for (int n = 0; n < N; n++) {
-        table->pool(s, H, W, n, 0, 2, dst);
-        table->pool(s, H, W, n, 2, H / 2 - 2, dst);
+        table->pool(s, &sink, H, W, n, 0, 2);
+        table->pool(s, &sink, H, W, n, 2, H / 2 - 2);
     }
 }
 
@@ -150,9 +151,10 @@ static void upsample_is_bilinear(void **state)
                         i % 2 == 0 ? HAS_AFFINE | HAS_RELU | HAS_POST | PER_IMAGE : 0, i);
             size_t floats = (size_t)(N * h * w * C) * 4;
             float *dst = test_scratch(floats), *scratch = test_scratch((size_t)(2 * w * C));
+            const sumi_sink sink = {.dst = dst, .c = C};
             for (int n = 0; n < N; n++)
                 for (int y = 0; y < 2 * h; y += 3)
-                    table->upsample(&s, h, w, n, y, 2 * h - y < 3 ? 2 * h - y : 3, dst, scratch);
+                    table->upsample(&s, &sink, h, w, n, y, 2 * h - y < 3 ? 2 * h - y : 3, scratch);
             double *want = test_doubles(floats);
             for (int p = 0; p < N * 4 * h * w; p++)
                 for (int c = 0; c < C; c++)
@@ -237,7 +239,7 @@ static void pool_gradient_follows_the_loss(void **state)
                 r[i] = kept + (side == 0 ? -1e-4f : 1e-4f);
                 pool_rows(table, &s, y);
                 for (size_t k = 0; k < FLOATS / 4; k++)
-                    loss[side] += (double)y[k] * (double)dy.g[k];
+                    loss[side] += (double)y[k] * (double)((const float *)dy.g)[k];
             }
             r[i] = kept;
             assert_float_equal((loss[1] - loss[0]) / 2e-4, dx[i], 2e-3);

@@ -149,7 +149,8 @@ static void check_sums(const sumi_sink *sink, const float *result, const float *
         if (sink->stat == NULL)
             continue;
         const sumi_source *s = sink->stat;
-        double d = v + (sink->accumulate ? (double)before[i] : 0.0), r = (double)s->r[i];
+        double d = v + (sink->accumulate ? (double)before[i] : 0.0),
+               r = test_element(s->r, s->bf16, i);
         double z = test_coef(s->scale, s->coef_stride, n, c, 1.0) * r +
                    test_coef(s->shift, s->coef_stride, n, c, 0.0);
         if (s->act == SUMI_ACT_RELU && z <= 0.0)

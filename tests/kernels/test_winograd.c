@@ -87,7 +87,7 @@ static sumi_source source_make(int kind, int n, int h, int w, int c)
 
 static void source_free(sumi_source *s)
 {
-    const float *all[] = {s->r, s->g, s->scale, s->shift, s->ga, s->gb, s->gk, s->post};
+    const void *all[] = {s->r, s->g, s->scale, s->shift, s->ga, s->gb, s->gk, s->post};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free((void *)(uintptr_t)all[i]);
 }
@@ -99,13 +99,13 @@ static double coef(const float *rows, int n, int c, size_t stride, double missin
 
 static double source_value(const sumi_source *s, int n, int c, size_t at)
 {
-    double r = (double)s->r[at];
+    double r = (double)((const float *)s->r)[at];
     double z =
         coef(s->scale, n, c, s->coef_stride, 1) * r + coef(s->shift, n, c, s->coef_stride, 0);
     bool off = s->act == SUMI_ACT_RELU && z <= 0;
     if (s->g == NULL)
         return (off ? 0 : z) + coef(s->post, n, c, s->post_stride, 0);
-    double g = off ? 0 : (double)s->g[at];
+    double g = off ? 0 : (double)((const float *)s->g)[at];
     return coef(s->ga, n, c, s->coef_stride, 1) * g + coef(s->gb, n, c, s->coef_stride, 0) * r +
            coef(s->gk, n, c, s->coef_stride, 0);
 }

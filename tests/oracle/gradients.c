@@ -54,7 +54,8 @@ int main(int argc, char **argv)
     float *gradients = calloc(model->graph.params.value_count, sizeof *gradients);
     sumi_pool *pool;
     sumi_network *network;
-    const sumi_plan_config config = {SUMI_MODE_TRAIN, n, 28, 28, false, 0, -1, 0};
+    const sumi_plan_config config = {
+        .mode = SUMI_MODE_TRAIN, .n_max = n, .h = 28, .w = 28, .force = -1};
     if (sumi_pool_create(0, &pool, NULL) != SUMI_OK ||
         sumi_network_create(&model->graph, kernels, pool, &config, &network, NULL) != SUMI_OK)
         return 1;

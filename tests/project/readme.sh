@@ -62,6 +62,6 @@ done
 version=$(sed -n 's/^project(sumi VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 [ "$("$program" version)" = "sumi $version" ] || say "sumi version is not CMake's $version"
 grep -q "^#define SUMI_VERSION \"$version\"" include/sumi.h || say "sumi.h has another version"
-latest=$(sed -n 's/^## \([0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
+latest=$(sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
 [ "$latest" = "$version" ] || say "CHANGELOG.md begins with $latest, not $version"
 exit $failed

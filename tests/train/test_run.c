@@ -211,7 +211,7 @@ static void go_on(fixture *f)
 
 /* Stopped within an epoch, then at the end of one, each time on other threads: the weights and
  * every number in the files are those of a run that was never stopped. */
-static void check_stops(float ema)
+static void check_stops(float ema, sumi_precision precision)
 {
     fixture straight, cut;
     double a[32], b[32];
@@ -219,10 +219,12 @@ static void check_stops(float ema)
     sumi_error err;
     open_fixture(&straight, 1, ema);
     straight.config.epochs = 4;
+    straight.config.precision = precision;
     assert_ok(run(&straight, NULL));
 
     open_fixture(&cut, 1, ema);
     cut.config.epochs = 4;
+    cut.config.precision = precision;
     cut.stop_phase = SUMI_PHASE_TRAIN;
     cut.stop_step = 5;
     assert_int_equal(run(&cut, &err), SUMI_CANCELLED);
@@ -264,8 +266,9 @@ static void check_stops(float ema)
 static void test_stops_change_no_bit(void **state)
 {
     (void)state;
-    check_stops(0);
-    check_stops(.9f);
+    check_stops(0, SUMI_PRECISION_FP32);
+    check_stops(.9f, SUMI_PRECISION_FP32);
+    check_stops(.9f, SUMI_PRECISION_BF16);
 }
 
 /* A process that was killed has written metrics beyond its checkpoint, perhaps half a line. */
@@ -494,7 +497,7 @@ static void test_a_locked_run_is_refused(void **state)
     close_fixture(&f);
 }
 
-static void test_other_data_or_batch_is_refused(void **state)
+static void test_other_settings_are_refused(void **state)
 {
     (void)state;
     fixture f;
@@ -511,6 +514,10 @@ static void test_other_data_or_batch_is_refused(void **state)
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "trained on other data");
     f.set->count = IMAGES;
+    f.config.precision = SUMI_PRECISION_BF16;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "the run is of fp32, it cannot go on in bf16");
+    f.config.precision = SUMI_PRECISION_FP32;
     f.config.seed = 5;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "seed 4, not 5");
@@ -647,7 +654,7 @@ int main(void)
         cmocka_unit_test(test_a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(test_folders_that_are_refused),
         cmocka_unit_test(test_a_locked_run_is_refused),
-        cmocka_unit_test(test_other_data_or_batch_is_refused),
+        cmocka_unit_test(test_other_settings_are_refused),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_a_plot_before_the_first_epoch),
         cmocka_unit_test(test_without_a_directory),

@@ -65,6 +65,36 @@ static void test_batch_threads_and_index_change_no_bit(void **state)
     }
 }
 
+/* bfloat16 draws nearly the same pictures, whatever the batch and the threads, and the networks of
+ * both precisions that one runtime keeps are not mixed up. */
+static void test_bf16_samples(void **state)
+{
+    (void)state;
+    enum { ALL = COUNT * PIXELS };
+    float exact[ALL], again[ALL], rounded[ALL], other[ALL];
+    fixture f;
+    open_fixture(&f, 1);
+    sample(&f, exact);
+    f.config.precision = SUMI_PRECISION_BF16;
+    sample(&f, rounded);
+    f.config.precision = SUMI_PRECISION_FP32;
+    sample(&f, again);
+    close_fixture(&f);
+    assert_memory_equal(exact, again, sizeof exact);
+    double difference = 0, norm = 0;
+    for (int i = 0; i < ALL; i++) {
+        difference += ((double)rounded[i] - (double)exact[i]) * (double)(rounded[i] - exact[i]);
+        norm += (double)exact[i] * (double)exact[i];
+    }
+    assert_true(difference > 0 && difference < 4e-4 * norm);
+    open_fixture(&f, 3);
+    f.config.precision = SUMI_PRECISION_BF16;
+    f.config.batch = 2;
+    sample(&f, other);
+    close_fixture(&f);
+    assert_memory_equal(rounded, other, sizeof rounded);
+}
+
 /* The loop of the tutorial, written once more over sumi_network_predict. */
 static void test_given_noise_is_the_plain_loop(void **state)
 {
@@ -83,7 +113,9 @@ static void test_given_noise_is_the_plain_loop(void **state)
     sumi_schedule schedule;
     sumi_network *network;
     assert_ok(sumi_schedule_linear(100, .001f, .1f, &schedule, NULL));
-    assert_ok(sumi_runtime_predictor(&f.runtime, f.model, COUNT, SIDE, SIDE, &network, NULL));
+    assert_ok(sumi_runtime_predictor(&f.runtime, f.model,
+                                     &(sumi_predictor){.n_max = COUNT, .h = SIDE, .w = SIDE},
+                                     &network, NULL));
     memcpy(x, noise, sizeof x);
     for (int k = 1; k <= STEPS; k++) {
         int32_t t[COUNT];
@@ -236,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_threads_and_index_change_no_bit),
+        cmocka_unit_test(test_bf16_samples),
         cmocka_unit_test(test_given_noise_is_the_plain_loop),
         cmocka_unit_test(test_callbacks_and_stopping),
         cmocka_unit_test(test_refusals),

@@ -57,6 +57,38 @@ static void test_loss_falls(void **state)
     close_fixture(&f);
 }
 
+/* bfloat16 learns as float32 does: means over ten steps stay together all the way down, though no
+ * step's loss is the same. */
+static void test_bf16_learns_as_well(void **state)
+{
+    (void)state;
+    enum { TENS = 6 };
+    double means[2][TENS] = {{0}}, first[2] = {0};
+    for (int p = 0; p < 2; p++) {
+        fixture f;
+        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        open_fixture(&f, 2, 0);
+        sumi_train_release(f.trainer);
+        config.batch = N;
+        config.seed = 5;
+        config.precision = p ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32;
+        assert_ok(sumi_train_new(&f.runtime, f.model, &config, &f.trainer, NULL));
+        for (int i = 0; i < 10 * TENS; i++) {
+            double loss;
+            assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
+            means[p][i / 10] += loss / 10;
+            first[p] = i == 0 ? loss : first[p];
+        }
+        close_fixture(&f);
+    }
+    assert_true(first[0] != first[1]);
+    for (int i = 0; i < TENS; i++)
+        if (fabs(means[1][i] - means[0][i]) > .03 * means[0][i])
+            fail_msg("steps %d to %d: mean loss %g in bf16, %g in fp32", 10 * i + 1, 10 * i + 10,
+                     means[1][i], means[0][i]);
+    assert_true(means[1][TENS - 1] < .75 * means[1][0]);
+}
+
 /* A step is Adam on the gradient that sumi_train_backward gives for the same draws. */
 static void test_step_is_adam(void **state)
 {
@@ -279,6 +311,13 @@ static void test_refuses_bad_settings(void **state)
         assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, NULL), SUMI_EINVAL);
         assert_null(trainer);
     }
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer *trainer = NULL;
+    sumi_error err;
+    config.precision = (sumi_precision)2;
+    assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, &err), SUMI_EINVAL);
+    assert_says(err, "precision is 2");
+    assert_null(trainer);
     close_fixture(&f);
 }
 
@@ -333,6 +372,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loss_falls),
+        cmocka_unit_test(test_bf16_learns_as_well),
         cmocka_unit_test(test_step_is_adam),
         cmocka_unit_test(test_given_draws),
         cmocka_unit_test(test_draws),
