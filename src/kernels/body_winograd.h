@@ -1,20 +1,24 @@
 /*
- * Winograd convolution: 3x3, stride 1, on tiles of 4x4 and 3x3 outputs (Lavin and Gray, "Fast
- * Algorithms for Convolutional Neural Networks", 2016). This file holds the geometry, the
+ * Winograd convolution: 3x3, stride 1, on tiles of two sizes, cut without padding (Lavin and Gray,
+ * "Fast Algorithms for Convolutional Neural Networks", 2016). This file holds the geometry, the
  * transforms, the forward pass (which is the gradient of the input too, on flipped weights) and the
  * packing of weights; body_winograd_wgrad.h holds the gradient of the weights.
  *
  * A tile's outputs are  Y = A^T [ (G g G^T) . (B^T d B) ] A  with d its input and g the weights;
- * the product is elementwise over 36 points and summed over input channels, so that each point is
- * one matrix product  M[tiles][out] = V[tiles][in] * U[in][out].
+ * the product is elementwise over points and summed over input channels, so that each point is one
+ * matrix product  M[tiles][out] = V[tiles][in] * U[in][out].
  *
- * The points are 0, 1, -1, 2, infinity, -2, in this order. F(3,3) drops the last one. With N(p) the
- * product of p - q over the other finite points q, G divides by N(p) of the larger set; the smaller
- * set's is N(p) / (p + 2), and its B^T takes the factor p + 2. So both sizes of tile share one U,
- * and every length from 6 up (and 3 and 4) is 4a + 3b: no tile sticks out of the image.
+ * A scheme is a pair of sizes, named by the big one: 6 goes with 4, and 4 with 3. It has big + 2
+ * points in a dimension, the first ones of 0, 1, -1, 2, infinity, -2, 1/2, -1/2; the small size
+ * drops the last of them (6: two, 4: one). With N(p) the product of p - q over the other finite
+ * points q, G divides by N(p) of the big size; the small size's is less by the factors p - q of the
+ * points q that it drops, p^2 - 1/4 or p + 2, and its B^T takes them. So both sizes share one U.
+ * Every even length from 4 up is 6a + 4b, and every length from 6 up (and 3 and 4) is 4a + 3b: no
+ * tile sticks out of the image. The larger a tile, the fewer products: a pixel takes 64 / 36 in
+ * 6x6, 36 / 16 in 4x4 and 25 / 9 in 3x3.
  *
- * The tiles of a block are numbered by type, [4x3][4x4][3x4][3x3] (height x width): the tiles that
- * have point (i, j) are then one range, whatever i and j.
+ * The tiles of a block are numbered by type, [big x small][big x big][small x big][small x small]
+ * (height x width): the tiles that have point (i, j) are then one range, whatever i and j.
  */
 #ifndef SUMI_BODY_WINOGRAD_H
 #define SUMI_BODY_WINOGRAD_H
@@ -22,16 +26,20 @@
 #include "kernels/body_fill.h"
 #include "kernels/body_store.h"
 
-#define WINO_POINTS 36
+#define WINO_MOST_SIDE 8 /* points in a dimension */
 #define WINO_NR (2 * VW)
 #define WINO_PAD 16   /* floats added to rows and points, against cache sets hit in step */
 #define WINO_BLOCK 64 /* output channels that are multiplied, transformed and stored at a time */
 #define WINO_GROUP 64 /* input channels that are loaded and transformed at a time */
+#define WINO_RUN 256  /* and that are summed at a stretch, lest errors grow with their number */
 
 /* Measured. Tiles in a block: as few as keep V and M of the usual channels in L2 beside the weights
- * that stream through it; more only share the weights among more tiles. */
-#define WINO_TILES 32
+ * that stream through it; more only share the weights among more tiles. 36 is four images of nine
+ * tiles, and a multiple of the micro-kernel's rows. */
+#define WINO_TILES_4 32
+#define WINO_TILES_6 36
 #define WINO_WGRAD_TILES 64
+#define WINO_WGRAD_LEAST 16    /* tiles of an image */
 #define WINO_STRIP_FLOATS 8192 /* of a strip that is more than one tile row high */
 
 #if SUMI_VB == 64 || defined(__aarch64__)
@@ -42,15 +50,20 @@
 
 /* ---- geometry -------------------------------------------------------------------------------- */
 
-/* A length as 4 * fours + 3 * threes. */
+INLINE int wino_small(int big)
+{
+    return big == 6 ? 4 : 3;
+}
+
+/* A length as tiles of both sizes. */
 typedef struct {
-    int fours, threes;
+    int bigs, smalls;
 } wino_cut;
 
-static wino_cut wino_cut_length(int length)
+static wino_cut wino_cut_length(int big, int length)
 {
-    int threes = (4 - length % 4) % 4;
-    return (wino_cut){(length - 3 * threes) / 4, threes};
+    int smalls = (big - length % big) % big / (big - wino_small(big));
+    return (wino_cut){(length - wino_small(big) * smalls) / big, smalls};
 }
 
 static bool wino_cuttable(int length)
@@ -58,22 +71,50 @@ static bool wino_cuttable(int length)
     return length == 3 || length == 4 || length >= 6;
 }
 
-/* The tiles of some rows of some images. Index 0 stands for tiles of 4, index 1 for tiles of 3. */
+/* The scheme of a convolution: that of the larger tiles where they fit at all. The gradient of the
+ * weights keeps to the other where an image is few tiles: its partial, which is read and written
+ * for every block of tiles, would grow from 36 points to 64, which costs what is saved. */
+static int wino_scheme(const sumi_conv_spec *s)
+{
+    if (s->h % 2 != 0 || s->w % 2 != 0 || s->h < 4 || s->w < 4)
+        return 4;
+    wino_cut tall = wino_cut_length(6, s->h), wide = wino_cut_length(6, s->w);
+    int tiles = (tall.bigs + tall.smalls) * (wide.bigs + wide.smalls);
+    if (s->direction == SUMI_CONV_WGRAD && tiles < WINO_WGRAD_LEAST)
+        return 4;
+    return tall.bigs + wide.bigs > 0 ? 6 : 4;
+}
+
+static int wino_points(const sumi_conv_spec *s)
+{
+    int side = wino_scheme(s) + 2;
+    return side * side;
+}
+
+/* The tiles of some rows of some images. Index 0 stands for big tiles, index 1 for small ones. */
 typedef struct {
+    int big, small, side; /* side: points in a dimension */
     int y0, w, images;
     int ny[2], nx[2];
     int first[2][2]; /* number of the first tile of height and width index */
     int tiles;
 } wino_grid;
 
-static wino_grid wino_grid_make(int h, int w, int images, int y0, int rows)
+static wino_grid wino_grid_make(const sumi_conv_spec *s, int images, int y0, int rows)
 {
-    wino_cut tall = wino_cut_length(h), wide = wino_cut_length(w);
-    wino_grid g = {.y0 = y0, .w = w, .images = images, .nx = {wide.fours, wide.threes}};
-    int rows_of_four = 4 * tall.fours - y0;
-    rows_of_four = rows_of_four < 0 ? 0 : rows_of_four < rows ? rows_of_four : rows;
-    g.ny[0] = rows_of_four / 4;
-    g.ny[1] = (rows - rows_of_four) / 3;
+    int big = wino_scheme(s), small = wino_small(big);
+    wino_cut tall = wino_cut_length(big, s->h), wide = wino_cut_length(big, s->w);
+    wino_grid g = {.big = big,
+                   .small = small,
+                   .side = big + 2,
+                   .y0 = y0,
+                   .w = s->w,
+                   .images = images,
+                   .nx = {wide.bigs, wide.smalls}};
+    int rows_of_big = big * tall.bigs - y0;
+    rows_of_big = rows_of_big < 0 ? 0 : rows_of_big < rows ? rows_of_big : rows;
+    g.ny[0] = rows_of_big / big;
+    g.ny[1] = (rows - rows_of_big) / small;
     g.first[0][1] = 0;
     g.first[0][0] = g.first[0][1] + images * g.ny[0] * g.nx[1];
     g.first[1][0] = g.first[0][0] + images * g.ny[0] * g.nx[0];
@@ -93,27 +134,27 @@ static int wino_grid_tile(const wino_grid *g, int image, int ty, int wide)
 /* The tiles that have a point: from *lo to *hi - 1. */
 static void wino_grid_range(const wino_grid *g, int point, int *lo, int *hi)
 {
-    bool last_row = point / 6 == 5, last_column = point % 6 == 5;
-    *lo = last_column ? g->first[0][0] : 0;
-    *hi = last_row ? g->first[1][0] : last_column ? g->first[1][1] : g->tiles;
+    bool big_rows = point / g->side >= g->small + 2, big_columns = point % g->side >= g->small + 2;
+    *lo = big_columns ? g->first[0][0] : 0;
+    *hi = big_rows ? g->first[1][0] : big_columns ? g->first[1][1] : g->tiles;
 }
 
 /* Row of the image at which tile row ty of the grid starts. */
 static int wino_grid_y(const wino_grid *g, int ty)
 {
-    int fours = ty < g->ny[0] ? ty : g->ny[0];
-    return g->y0 + 4 * fours + 3 * (ty - fours);
+    int bigs = ty < g->ny[0] ? ty : g->ny[0];
+    return g->y0 + g->big * bigs + g->small * (ty - bigs);
 }
 
-/* A transformed tensor: [36][tiles][channels], padded. */
+/* A transformed tensor: [points][tiles][channels], padded. */
 typedef struct {
     float *base;
     size_t row, point;
 } wino_area;
 
-static size_t wino_area_floats(int tiles, int channels)
+static size_t wino_area_floats(int points, int tiles, int channels)
 {
-    return WINO_POINTS * ((size_t)tiles * (size_t)(channels + WINO_PAD) + WINO_PAD);
+    return (size_t)points * ((size_t)tiles * (size_t)(channels + WINO_PAD) + WINO_PAD);
 }
 
 static wino_area wino_area_make(float *base, int tiles, int channels)
@@ -123,20 +164,20 @@ static wino_area wino_area_make(float *base, int tiles, int channels)
 }
 
 /* How many tile rows a strip of input holds. */
-static int wino_strip_tile_rows(int w)
+static int wino_strip_tile_rows(int big, int w)
 {
     int rows = WINO_STRIP_FLOATS / ((w + 2) * WINO_GROUP);
-    return rows < 10 ? 1 : (rows - 2) / 4;
+    return rows < 2 * big + 2 ? 1 : (rows - 2) / big;
 }
 
-static size_t wino_strip_floats(int w)
+static size_t wino_strip_floats(int big, int w)
 {
-    return (size_t)(4 * wino_strip_tile_rows(w) + 2) * (size_t)(w + 2) * WINO_GROUP;
+    return (size_t)(big * wino_strip_tile_rows(big, w) + 2) * (size_t)(w + 2) * WINO_GROUP;
 }
 
-static size_t wino_columns_floats(int w)
+static size_t wino_columns_floats(int big, int w)
 {
-    return 6 * (size_t)(w + 2) * WINO_GROUP;
+    return (size_t)(big + 2) * (size_t)(w + 2) * WINO_GROUP;
 }
 
 /* ---- plan ------------------------------------------------------------------------------------ */
@@ -154,11 +195,12 @@ static bool wino_can(const sumi_conv_spec *s)
 }
 
 /* Cuts the work in blocks of about `target` tiles: several images, or bands of tile rows. A band
- * must end where a tile does: after a multiple of 4 rows that only tiles of height 4 precede. */
+ * must end where a tile does: after a multiple of big rows that only big tiles precede. */
 static void wino_plan_cut(sumi_conv_spec *s, int target)
 {
-    wino_cut tall = wino_cut_length(s->h), wide = wino_cut_length(s->w);
-    int across = wide.fours + wide.threes, down = tall.fours + tall.threes;
+    int big = wino_scheme(s);
+    wino_cut tall = wino_cut_length(big, s->h), wide = wino_cut_length(big, s->w);
+    int across = wide.bigs + wide.smalls, down = tall.bigs + tall.smalls;
     int tiles = across * down;
     s->images = 1;
     s->bands = 1;
@@ -169,11 +211,11 @@ static void wino_plan_cut(sumi_conv_spec *s, int target)
     }
     int bands = (tiles + target - 1) / target;
     int step = (down + bands - 1) / bands;
-    for (; 4 * step < s->h; step++) {
-        bands = (s->h + 4 * step - 1) / (4 * step);
-        if ((bands - 1) * step <= tall.fours) {
+    for (; big * step < s->h; step++) {
+        bands = (s->h + big * step - 1) / (big * step);
+        if ((bands - 1) * step <= tall.bigs) {
             s->bands = bands;
-            s->rows = 4 * step;
+            s->rows = big * step;
             return;
         }
     }
@@ -184,7 +226,7 @@ static int wino_plan_tiles(const sumi_conv_spec *s)
     int most = 0;
     for (int y0 = 0; y0 < s->h; y0 += s->rows) {
         int rows = s->h - y0 < s->rows ? s->h - y0 : s->rows;
-        int tiles = wino_grid_make(s->h, s->w, s->images, y0, rows).tiles;
+        int tiles = wino_grid_make(s, s->images, y0, rows).tiles;
         most = tiles > most ? tiles : most;
     }
     return most;
@@ -192,37 +234,68 @@ static int wino_plan_tiles(const sumi_conv_spec *s)
 
 static size_t wino_packed_floats(const sumi_conv_spec *s)
 {
-    return (size_t)WINO_POINTS * (size_t)s->cin * (size_t)wino_round(s->cout, WINO_NR);
+    return (size_t)wino_points(s) * (size_t)s->cin * (size_t)wino_round(s->cout, WINO_NR);
 }
 
 /* Completes a spec for which wino_can is true. */
 static void wino_plan(sumi_conv_spec *s)
 {
     bool wgrad = s->direction == SUMI_CONV_WGRAD;
+    int big = wino_scheme(s), points = wino_points(s);
     s->algorithm = SUMI_CONV_WINOGRAD;
     s->kblock = WINO_BLOCK;
-    wino_plan_cut(s, wgrad ? WINO_WGRAD_TILES : WINO_TILES);
+    wino_plan_cut(s, wgrad ? WINO_WGRAD_TILES : big == 6 ? WINO_TILES_6 : WINO_TILES_4);
     int tiles = wino_plan_tiles(s);
-    size_t floats =
-        wino_area_floats(tiles, s->cin) + wino_strip_floats(s->w) + wino_columns_floats(s->w);
+    size_t floats = wino_area_floats(points, tiles, s->cin) + wino_strip_floats(big, s->w) +
+                    wino_columns_floats(big, s->w);
     if (wgrad)
-        floats += wino_area_floats(tiles, wino_round(s->cout, WINO_NR));
+        floats += wino_area_floats(points, tiles, wino_round(s->cout, WINO_NR));
     else
-        floats += wino_area_floats(tiles, WINO_BLOCK) + (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
+        floats += wino_area_floats(points, tiles, WINO_BLOCK) +
+                  (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
     s->packed_floats = wgrad ? 0 : wino_packed_floats(s);
     s->partial_floats = wgrad ? wino_packed_floats(s) : 0;
     s->scratch_floats = floats;
 }
 
-/* ---- one-dimensional transforms: size is 4 or 3, x and y have size + 2 or size elements ------ */
+/* ---- one-dimensional transforms of size + 2 or size elements; big is the scheme -------------- */
 
 /* B^T: input to points. */
-INLINE void wino_bt(const int size, const vf *d, vf *t)
+INLINE void wino_bt6(const vf *d, vf *t)
 {
-    vf odd = d[3] - d[1];
-    if (size == 4) {
+    vf even1 = v_fma(v_splat(-4.25F), d[4], d[2] + d[6]);
+    vf odd1 = v_fma(v_splat(-4.25F), d[3], d[1] + d[5]);
+    vf even2 = v_fma(v_splat(0.25F), d[2], v_fma(v_splat(-1.25F), d[4], d[6]));
+    vf odd2 = v_fma(v_splat(0.25F), d[1], v_fma(v_splat(-1.25F), d[3], d[5]));
+    vf even_half = v_fma(v_splat(4), d[2], v_fma(v_splat(-5), d[4], d[6]));
+    vf odd_half = v_fma(v_splat(4), d[1], v_fma(v_splat(-5), d[3], d[5]));
+    t[0] = v_fma(v_splat(5.25F), d[4] - d[2], d[0] - d[6]);
+    t[1] = even1 + odd1;
+    t[2] = even1 - odd1;
+    t[3] = v_fma(v_splat(2), odd2, even2);
+    t[4] = v_fma(v_splat(5.25F), d[3] - d[5], d[7] - d[1]);
+    t[5] = v_fma(v_splat(-2), odd2, even2);
+    t[6] = v_fma(v_splat(0.5F), odd_half, even_half);
+    t[7] = v_fma(v_splat(-0.5F), odd_half, even_half);
+}
+
+INLINE void wino_bt(const int big, const int size, const vf *d, vf *t)
+{
+    if (size == 6) {
+        wino_bt6(d, t);
+    } else if (size == 4 && big == 6) {
+        vf even1 = v_splat(0.75F) * v_fma(v_splat(-4), d[2], d[4]);
+        vf odd1 = v_fma(v_splat(-4), d[1], d[3]);
+        vf even2 = v_splat(3.75F) * (d[4] - d[2]), odd2 = d[3] - d[1];
+        t[0] = v_fma(v_splat(0.25F), d[4], v_fma(v_splat(-1.25F), d[2], d[0]));
+        t[1] = v_fma(v_splat(0.75F), odd1, even1);
+        t[2] = v_fma(v_splat(-0.75F), odd1, even1);
+        t[3] = v_fma(v_splat(7.5F), odd2, even2);
+        t[4] = v_fma(v_splat(4), d[1], v_fma(v_splat(-5), d[3], d[5]));
+        t[5] = v_fma(v_splat(-7.5F), odd2, even2);
+    } else if (size == 4) {
         vf even4 = v_fma(v_splat(-4), d[2], d[4]), odd4 = v_fma(v_splat(-4), d[1], d[3]);
-        vf even = d[4] - d[2];
+        vf even = d[4] - d[2], odd = d[3] - d[1];
         t[0] = v_fma(v_splat(4), d[0], v_fma(v_splat(-5), d[2], d[4]));
         t[1] = even4 + odd4;
         t[2] = even4 - odd4;
@@ -230,7 +303,7 @@ INLINE void wino_bt(const int size, const vf *d, vf *t)
         t[4] = v_fma(v_splat(4), d[1], v_fma(v_splat(-5), d[3], d[5]));
         t[5] = v_fma(v_splat(-2), odd, even);
     } else {
-        vf half = v_fma(v_splat(2), d[0] - d[2], odd);
+        vf odd = d[3] - d[1], half = v_fma(v_splat(2), d[0] - d[2], odd);
         t[0] = half + half;
         t[1] = v_splat(3) * v_fma(v_splat(-2), d[1], d[3] - d[2]);
         t[2] = v_fma(v_splat(2), d[1], v_fma(v_splat(-3), d[2], d[3]));
@@ -243,43 +316,63 @@ INLINE void wino_bt(const int size, const vf *d, vf *t)
 INLINE void wino_at(const int size, const vf *m, vf *y)
 {
     vf sum = m[1] + m[2], difference = m[1] - m[2];
-    if (size == 4) {
-        vf sum2 = m[3] + m[5], difference2 = m[3] - m[5];
+    if (size == 3) {
+        y[0] = m[0] + sum + m[3];
+        y[1] = v_fma(v_splat(2), m[3], difference);
+        y[2] = v_fma(v_splat(4), m[3], sum + m[4]);
+        return;
+    }
+    vf sum2 = m[3] + m[5], difference2 = m[3] - m[5];
+    if (size == 6) {
+        vf sum_half = m[6] + m[7], difference_half = m[6] - m[7];
+        y[4] = v_fma(v_splat(1.0F / 16), sum_half, v_fma(v_splat(16), sum2, sum));
+        y[5] = v_fma(v_splat(1.0F / 32), difference_half,
+                     v_fma(v_splat(32), difference2, difference + m[4]));
+        y[0] = m[0] + sum + sum2 + sum_half;
+        y[1] =
+            v_fma(v_splat(1.0F / 2), difference_half, v_fma(v_splat(2), difference2, difference));
+        y[2] = v_fma(v_splat(1.0F / 4), sum_half, v_fma(v_splat(4), sum2, sum));
+        y[3] =
+            v_fma(v_splat(1.0F / 8), difference_half, v_fma(v_splat(8), difference2, difference));
+    } else {
         y[0] = m[0] + sum + sum2;
         y[1] = v_fma(v_splat(2), difference2, difference);
         y[2] = v_fma(v_splat(4), sum2, sum);
         y[3] = v_fma(v_splat(8), difference2, difference + m[4]);
-    } else {
-        y[0] = m[0] + sum + m[3];
-        y[1] = v_fma(v_splat(2), m[3], difference);
-        y[2] = v_fma(v_splat(4), m[3], sum + m[4]);
     }
 }
 
 /* G: three weights to points. */
-INLINE void wino_g(const vf *g, vf *u)
+INLINE void wino_g(const int big, const vf *g, vf *u)
 {
     vf outer = g[0] + g[2], outer4 = v_fma(v_splat(4), g[2], g[0]), twice = g[1] + g[1];
-    u[0] = v_splat(1.0F / 4) * g[0];
-    u[1] = v_splat(-1.0F / 6) * (outer + g[1]);
-    u[2] = v_splat(-1.0F / 6) * (outer - g[1]);
-    u[3] = v_splat(1.0F / 24) * (outer4 + twice);
+    vf scale1 = v_splat(big == 6 ? -2.0F / 9 : -1.0F / 6);
+    vf scale2 = v_splat(big == 6 ? 1.0F / 90 : 1.0F / 24);
+    u[0] = big == 6 ? g[0] : v_splat(1.0F / 4) * g[0];
+    u[1] = scale1 * (outer + g[1]);
+    u[2] = scale1 * (outer - g[1]);
+    u[3] = scale2 * (outer4 + twice);
     u[4] = g[2];
-    u[5] = v_splat(1.0F / 24) * (outer4 - twice);
+    u[5] = scale2 * (outer4 - twice);
+    if (big == 6) {
+        vf even = v_fma(v_splat(4), g[0], g[2]);
+        u[6] = v_splat(8.0F / 45) * (even + twice);
+        u[7] = v_splat(8.0F / 45) * (even - twice);
+    }
 }
 
 /* ---- input transform ------------------------------------------------------------------------- */
 
 /* The vertical half: `count` floats of size + 2 rows to as many rows of points. */
-INLINE void wino_input_columns(const int size, const float *src, size_t stride, int count,
+INLINE void wino_input_columns(const int big, const int size, const float *src, int count,
                                float *dst)
 {
     for (int i = 0; i < count; i += VW) {
-        vf d[6], t[6];
+        vf d[WINO_MOST_SIDE], t[WINO_MOST_SIDE];
         UNROLL
         for (int r = 0; r < size + 2; r++)
-            d[r] = v_load(src + (size_t)r * stride + i);
-        wino_bt(size, d, t);
+            d[r] = v_load(src + r * count + i);
+        wino_bt(big, size, d, t);
         UNROLL
         for (int r = 0; r < size + 2; r++)
             v_store(dst + r * count + i, t[r]);
@@ -287,16 +380,16 @@ INLINE void wino_input_columns(const int size, const float *src, size_t stride, 
 }
 
 /* The horizontal half, for one row of points: `tiles` tiles side by side, cn channels. */
-INLINE void wino_input_rows(const int size, const float *src, int cn, int tiles, const wino_area *v,
-                            float *dst)
+INLINE void wino_input_rows(const int big, const int size, const float *src, int cn, int tiles,
+                            const wino_area *v, float *dst)
 {
     for (int tile = 0; tile < tiles; tile++) {
         for (int c = 0; c < cn; c += VW) {
-            vf d[6], t[6];
+            vf d[WINO_MOST_SIDE], t[WINO_MOST_SIDE];
             UNROLL
             for (int x = 0; x < size + 2; x++)
                 d[x] = v_load(src + x * cn + c);
-            wino_bt(size, d, t);
+            wino_bt(big, size, d, t);
             UNROLL
             for (int x = 0; x < size + 2; x++)
                 v_store(dst + (size_t)x * v->point + c, t[x]);
@@ -307,22 +400,23 @@ INLINE void wino_input_rows(const int size, const float *src, int cn, int tiles,
 }
 
 /* One tile row from its strip of cn channels to V; dst is V's first channel of these. */
-static void wino_input_tiles(const wino_grid *g, int image, int ty, const float *src, int cn,
-                             float *columns, const wino_area *v, int c0)
+INLINE void wino_input_tiles(const int big, const wino_grid *g, int image, int ty, const float *src,
+                             int cn, float *columns, const wino_area *v, int c0)
 {
+    const int small = wino_small(big), side = big + 2;
     int count = (g->w + 2) * cn;
-    bool four = ty < g->ny[0];
-    if (four)
-        wino_input_columns(4, src, (size_t)count, count, columns);
+    bool tall = ty < g->ny[0];
+    if (tall)
+        wino_input_columns(big, big, src, count, columns);
     else
-        wino_input_columns(3, src, (size_t)count, count, columns);
-    float *dst4 = v->base + (size_t)wino_grid_tile(g, image, ty, 0) * v->row + c0;
-    float *dst3 = v->base + (size_t)wino_grid_tile(g, image, ty, 1) * v->row + c0;
-    for (int i = 0; i < (four ? 6 : 5); i++) {
+        wino_input_columns(big, small, src, count, columns);
+    float *dst0 = v->base + (size_t)wino_grid_tile(g, image, ty, 0) * v->row + c0;
+    float *dst1 = v->base + (size_t)wino_grid_tile(g, image, ty, 1) * v->row + c0;
+    for (int i = 0; i < (tall ? side : small + 2); i++) {
         const float *row = columns + i * count;
-        wino_input_rows(4, row, cn, g->nx[0], v, dst4 + (size_t)(6 * i) * v->point);
-        wino_input_rows(3, row + 4 * g->nx[0] * cn, cn, g->nx[1], v,
-                        dst3 + (size_t)(6 * i) * v->point);
+        size_t point = (size_t)(side * i) * v->point;
+        wino_input_rows(big, big, row, cn, g->nx[0], v, dst0 + point);
+        wino_input_rows(big, small, row + big * g->nx[0] * cn, cn, g->nx[1], v, dst1 + point);
     }
 }
 
@@ -338,7 +432,7 @@ typedef struct {
 static void wino_input_image(const wino_grid *g, int image, int n, const wino_input *in,
                              const wino_area *v)
 {
-    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->w);
+    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->big, g->w);
     for (int c0 = 0; c0 < in->channels; c0 += WINO_GROUP) {
         int cn = in->channels - c0 < WINO_GROUP ? in->channels - c0 : WINO_GROUP;
         size_t stride = (size_t)(g->w + 2) * (size_t)cn;
@@ -356,14 +450,18 @@ static void wino_input_image(const wino_grid *g, int image, int n, const wino_in
                                 .row_stride = stride,
                                 .pixel_stride = (size_t)cn};
             body_fill(in->sources, in->count, in->h, g->w, &strip);
-            for (int t = t0; t < t1; t++)
-                wino_input_tiles(g, image, t, in->strip + (size_t)(wino_grid_y(g, t) - y) * stride,
-                                 cn, in->columns, v, c0);
+            for (int t = t0; t < t1; t++) {
+                const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
+                if (g->big == 6)
+                    wino_input_tiles(6, g, image, t, src, cn, in->columns, v, c0);
+                else
+                    wino_input_tiles(4, g, image, t, src, cn, in->columns, v, c0);
+            }
         }
     }
 }
 
-/* ---- the 36 products ------------------------------------------------------------------------- */
+/* ---- the products of points ------------------------------------------------------------------ */
 
 /* One vector pair of a row that is about to be written, to the first level. */
 INLINE void wino_expect(const float *row)
@@ -373,11 +471,17 @@ INLINE void wino_expect(const float *row)
         __builtin_prefetch(row + VW, 1, 3);
 }
 
-/* c[rows][NR] = a[rows][depth] * b[depth][NR], the sum over depth in order. Meanwhile it fetches
- * `depth` times `step` floats of what is multiplied next. */
+/* What is multiplied next: fetched meanwhile, `step` floats with every channel. */
+typedef struct {
+    const float *next;
+    size_t step;
+} wino_fetch;
+
+/* c[rows][NR] (+)= a[rows][depth] * b[depth][NR], the sum over depth in order. */
 INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *b, int depth,
-                       float *c, size_t ldc, const float *next, size_t step)
+                       float *c, bool add, wino_fetch fetch)
 {
+    const size_t ldc = WINO_BLOCK + WINO_PAD;
     vf sum[WINO_MR][2];
     const float *a4 = a + 4 * lda, *a8 = a4 + 4 * lda;
     UNROLL
@@ -395,33 +499,34 @@ INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *
             sum[i][1] = v_fma(x, b1, sum[i][1]);
         }
         b += WINO_NR;
-        __builtin_prefetch(next, 0, 2);
-        next += step;
+        __builtin_prefetch(fetch.next, 0, 2);
+        fetch.next += fetch.step;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
-        v_store(c + (size_t)i * ldc, sum[i][0]);
-        v_store(c + (size_t)i * ldc + VW, sum[i][1]);
+        float *dst = c + (size_t)i * ldc;
+        v_store(dst, add ? v_load(dst) + sum[i][0] : sum[i][0]);
+        v_store(dst + VW, add ? v_load(dst + VW) + sum[i][1] : sum[i][1]);
     }
 }
 
 /* The same for any number of rows, cut evenly so that no group is so low that it waits for its own
- * sums. next: the panel that comes after b. */
+ * sums, and of any depth, in runs of even length. next: the panel that comes after b. */
 static void wino_panel(int rows, const float *a, const wino_area *v, const float *b, int depth,
                        float *c, const float *next)
 {
-    size_t lda = v->row, ldc = WINO_BLOCK + WINO_PAD;
-    int groups = (rows + WINO_MR - 1) / WINO_MR;
-    for (int g = 0; g < groups; g++) {
+    int groups = (rows + WINO_MR - 1) / WINO_MR, runs = (depth + WINO_RUN - 1) / WINO_RUN;
+    wino_fetch fetch = {next, (size_t)(WINO_NR / groups)};
+    for (int i = 0; i < runs * groups; i++) {
+        int run = i / groups, g = i % groups;
         int r0 = rows * g / groups, r1 = rows * (g + 1) / groups;
-        size_t step = (size_t)(WINO_NR / groups);
-        const float *ng = next + (size_t)(g * depth) * step;
-        const float *ag = a + (size_t)r0 * lda;
-        float *cg = c + (size_t)r0 * ldc;
+        int k0 = depth * run / runs, length = depth * (run + 1) / runs - k0;
+        const float *ag = a + (size_t)r0 * v->row + k0, *bg = b + (size_t)k0 * WINO_NR;
+        float *cg = c + (size_t)r0 * (WINO_BLOCK + WINO_PAD);
         switch (r1 - r0) {
 #define WINO_CASE(n)                                                                               \
     case n:                                                                                        \
-        wino_micro(n, ag, lda, b, depth, cg, ldc, ng, step);                                       \
+        wino_micro(n, ag, v->row, bg, length, cg, run > 0, fetch);                                 \
         break;
             WINO_CASE(1)
             WINO_CASE(2)
@@ -439,18 +544,21 @@ static void wino_panel(int rows, const float *a, const wino_area *v, const float
 #endif
 #undef WINO_CASE
         }
+        fetch.next += (size_t)length * fetch.step;
     }
 }
 
-/* M = V * U for kn output channels from k0 on. U: [36][cout / NR][cin][NR]. */
+/* M = V * U for kn output channels from k0 on. U: [points][cout / NR][cin][NR]. */
 static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
                           const float *packed, int k0, int kn, const wino_area *m)
 {
     size_t panel = (size_t)s->cin * WINO_NR;
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR;
-    for (int p = 0; p < WINO_POINTS; p++) {
+    int panels = (s->cout + WINO_NR - 1) / WINO_NR, points = g->side * g->side;
+    for (int p = 0; p < points; p++) {
         int lo, hi;
         wino_grid_range(g, p, &lo, &hi);
+        if (lo == hi)
+            continue;
         const float *a = v->base + (size_t)p * v->point + (size_t)lo * v->row;
         const float *b = packed + (size_t)(p * panels + k0 / WINO_NR) * panel;
         float *c = m->base + (size_t)p * m->point + (size_t)lo * m->row;
@@ -458,9 +566,9 @@ static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const win
             const float *following = packed + (size_t)((p + 1) * panels + k0 / WINO_NR) * panel;
             bool end = k + WINO_NR >= kn;
             wino_panel(hi - lo, a, v, b, s->cin, c + k,
-                       !end                  ? b + panel
-                       : p + 1 < WINO_POINTS ? following
-                                             : b);
+                       !end             ? b + panel
+                       : p + 1 < points ? following
+                                        : b);
         }
     }
 }
@@ -468,26 +576,24 @@ static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const win
 /* ---- output transform ------------------------------------------------------------------------ */
 
 /* `tiles` tiles side by side, kn channels, to rows of pixels of WINO_BLOCK floats. */
-INLINE void wino_output_tiles(const int tall, const int wide, const float *m, const wino_area *area,
-                              int tiles, int kn, float *dst, size_t stride)
+INLINE void wino_output_tiles(const int side, const int tall, const int wide, const float *m,
+                              const wino_area *area, int tiles, int kn, float *dst, size_t stride)
 {
     for (int tile = 0; tile < tiles; tile++) {
         for (int k = 0; k < kn; k += VW) {
-            vf half[4][6];
-            UNROLL
+            vf half[WINO_MOST_SIDE - 2][WINO_MOST_SIDE];
             for (int j = 0; j < wide + 2; j++) {
-                vf x[6], y[4];
+                vf x[WINO_MOST_SIDE], y[WINO_MOST_SIDE - 2];
                 UNROLL
                 for (int i = 0; i < tall + 2; i++)
-                    x[i] = v_load(m + (size_t)(6 * i + j) * area->point + k);
+                    x[i] = v_load(m + (size_t)(side * i + j) * area->point + k);
                 wino_at(tall, x, y);
                 UNROLL
                 for (int i = 0; i < tall; i++)
                     half[i][j] = y[i];
             }
-            UNROLL
             for (int i = 0; i < tall; i++) {
-                vf y[4];
+                vf y[WINO_MOST_SIDE - 2];
                 wino_at(wide, half[i], y);
                 UNROLL
                 for (int j = 0; j < wide; j++)
@@ -500,21 +606,22 @@ INLINE void wino_output_tiles(const int tall, const int wide, const float *m, co
 }
 
 /* All tiles of one image of the grid to a band buffer [rows][w][WINO_BLOCK]. */
-static void wino_output_image(const wino_grid *g, int image, const wino_area *m, int kn,
-                              float *band)
+INLINE void wino_output_image(const int big, const wino_grid *g, int image, const wino_area *m,
+                              int kn, float *band)
 {
+    const int small = wino_small(big), side = big + 2;
     size_t stride = (size_t)g->w * WINO_BLOCK;
     for (int ty = 0; ty < g->ny[0] + g->ny[1]; ty++) {
-        const float *m4 = m->base + (size_t)wino_grid_tile(g, image, ty, 0) * m->row;
-        const float *m3 = m->base + (size_t)wino_grid_tile(g, image, ty, 1) * m->row;
-        float *dst4 = band + (size_t)(wino_grid_y(g, ty) - g->y0) * stride;
-        float *dst3 = dst4 + 4 * g->nx[0] * WINO_BLOCK;
+        const float *m0 = m->base + (size_t)wino_grid_tile(g, image, ty, 0) * m->row;
+        const float *m1 = m->base + (size_t)wino_grid_tile(g, image, ty, 1) * m->row;
+        float *dst0 = band + (size_t)(wino_grid_y(g, ty) - g->y0) * stride;
+        float *dst1 = dst0 + big * g->nx[0] * WINO_BLOCK;
         if (ty < g->ny[0]) {
-            wino_output_tiles(4, 4, m4, m, g->nx[0], kn, dst4, stride);
-            wino_output_tiles(4, 3, m3, m, g->nx[1], kn, dst3, stride);
+            wino_output_tiles(side, big, big, m0, m, g->nx[0], kn, dst0, stride);
+            wino_output_tiles(side, big, small, m1, m, g->nx[1], kn, dst1, stride);
         } else {
-            wino_output_tiles(3, 4, m4, m, g->nx[0], kn, dst4, stride);
-            wino_output_tiles(3, 3, m3, m, g->nx[1], kn, dst3, stride);
+            wino_output_tiles(side, small, big, m0, m, g->nx[0], kn, dst0, stride);
+            wino_output_tiles(side, small, small, m1, m, g->nx[1], kn, dst1, stride);
         }
     }
 }
@@ -524,15 +631,16 @@ static void wino_output_image(const wino_grid *g, int image, const wino_area *m,
 static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
 {
     const sumi_conv_spec *s = conv->spec;
-    wino_grid g = wino_grid_make(s->h, s->w, tile->images, tile->y0, tile->rows);
+    wino_grid g = wino_grid_make(s, tile->images, tile->y0, tile->rows);
     wino_area v = wino_area_make(scratch, g.tiles, s->cin);
-    float *next = scratch + wino_area_floats(g.tiles, s->cin);
+    int points = g.side * g.side;
+    float *next = scratch + wino_area_floats(points, g.tiles, s->cin);
     wino_area m = wino_area_make(next, g.tiles, WINO_BLOCK);
-    next += wino_area_floats(g.tiles, WINO_BLOCK);
+    next += wino_area_floats(points, g.tiles, WINO_BLOCK);
     float *band = next;
     next += (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
-    wino_input in = {
-        conv->sources, conv->source_count, 0, s->cin, s->h, next, next + wino_strip_floats(s->w)};
+    float *columns = next + wino_strip_floats(g.big, s->w);
+    wino_input in = {conv->sources, conv->source_count, 0, s->cin, s->h, next, columns};
     for (int i = 0; i < tile->images; i++)
         wino_input_image(&g, i, tile->n0 + i, &in, &v);
 
@@ -540,7 +648,10 @@ static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
         int left = tile->k0 + tile->kn - k0, kn = left < WINO_BLOCK ? left : WINO_BLOCK;
         wino_multiply(&g, s, &v, conv->packed, k0, kn, &m);
         for (int i = 0; i < tile->images; i++) {
-            wino_output_image(&g, i, &m, kn, band);
+            if (g.big == 6)
+                wino_output_image(6, &g, i, &m, kn, band);
+            else
+                wino_output_image(4, &g, i, &m, kn, band);
             sumi_block block = {.n = tile->n0 + i,
                                 .band = tile->band,
                                 .bands = s->bands,
@@ -558,29 +669,30 @@ static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-/* U of NR output channels of one input channel from nine taps of NR weights. */
-INLINE void wino_pack_vector(const float *taps, size_t tap_stride, vf scale, float *dst,
-                             size_t point)
+/* U of a vector of output channels of one input channel from nine taps of it. */
+INLINE void wino_pack_vector(const int big, const float *taps, size_t tap_stride, vf scale,
+                             float *dst, size_t point)
 {
-    vf half[6][3];
+    const int side = big + 2;
+    vf half[WINO_MOST_SIDE][3];
     UNROLL
     for (int x = 0; x < 3; x++) {
-        vf g[3], u[6];
+        vf g[3], u[WINO_MOST_SIDE];
         UNROLL
         for (int y = 0; y < 3; y++)
             g[y] = v_load(taps + (size_t)(3 * y + x) * tap_stride) * scale;
-        wino_g(g, u);
+        wino_g(big, g, u);
         UNROLL
-        for (int i = 0; i < 6; i++)
+        for (int i = 0; i < side; i++)
             half[i][x] = u[i];
     }
     UNROLL
-    for (int i = 0; i < 6; i++) {
-        vf u[6];
-        wino_g(half[i], u);
+    for (int i = 0; i < side; i++) {
+        vf u[WINO_MOST_SIDE];
+        wino_g(big, half[i], u);
         UNROLL
-        for (int j = 0; j < 6; j++)
-            v_store(dst + (size_t)(6 * i + j) * point, u[j]);
+        for (int j = 0; j < side; j++)
+            v_store(dst + (size_t)(side * i + j) * point, u[j]);
     }
 }
 
@@ -604,6 +716,7 @@ static void wino_pack_block(const sumi_conv_spec *s, const float *weights, const
                             float *packed, int panel, int c0)
 {
     int panels = (s->cout + WINO_NR - 1) / WINO_NR, k0 = panel * WINO_NR;
+    int big = wino_scheme(s), points = wino_points(s);
     size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
     float *dst = packed + ((size_t)panel * (size_t)s->cin + (size_t)c0) * WINO_NR;
     float turned[9 * 16 * WINO_NR];
@@ -619,9 +732,12 @@ static void wino_pack_block(const sumi_conv_spec *s, const float *weights, const
                 vf factor = !scale ? v_splat(1)
                             : flip ? v_splat(scale[c0 + c])
                                    : v_load(scale + k0 + v);
-                wino_pack_vector(taps + v, tap_stride, factor, dst + v, point);
+                if (big == 6)
+                    wino_pack_vector(6, taps + v, tap_stride, factor, dst + v, point);
+                else
+                    wino_pack_vector(4, taps + v, tap_stride, factor, dst + v, point);
             } else {
-                for (int p = 0; p < WINO_POINTS; p++)
+                for (int p = 0; p < points; p++)
                     v_store(dst + (size_t)p * point + v, v_zero());
             }
         }

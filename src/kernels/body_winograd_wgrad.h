@@ -2,7 +2,7 @@
  * The gradient of the weights by Winograd: the transpose, step by step, of the forward pass in
  * body_winograd.h. With V = B^T x B of the input and W = A dy A^T of the output's gradient, the
  * gradient of U is the sum over all tiles of V^T W, point by point, and dg = G^T dU G once at the
- * end. A partial gradient is dU, kept as U is packed: [36][cout / NR][cin][NR].
+ * end. A partial gradient is dU, kept as U is packed: [points][cout / NR][cin][NR].
  */
 #ifndef SUMI_BODY_WINOGRAD_WGRAD_H
 #define SUMI_BODY_WINOGRAD_WGRAD_H
@@ -14,28 +14,47 @@
 /* A: the gradient of size outputs to that of the points. */
 INLINE void wino_a(const int size, const vf *y, vf *w)
 {
-    vf even = y[0] + y[2], even4 = v_fma(v_splat(4), y[2], y[0]);
-    vf odd = y[1], odd2 = y[1] + y[1];
-    if (size == 4) {
+    vf even = y[0] + y[2], even2 = v_fma(v_splat(4), y[2], y[0]);
+    vf odd = y[1], odd2 = y[1];
+    if (size >= 4) {
         odd = odd + y[3];
-        odd2 = v_fma(v_splat(8), y[3], odd2);
-        w[5] = even4 - odd2;
+        odd2 = v_fma(v_splat(4), y[3], odd2);
+    }
+    if (size == 6) {
+        vf even_half = v_fma(v_splat(1.0F / 16), y[4], v_fma(v_splat(1.0F / 4), y[2], y[0]));
+        vf odd_half = v_fma(v_splat(1.0F / 16), y[5], v_fma(v_splat(1.0F / 4), y[3], y[1]));
+        even = even + y[4];
+        even2 = v_fma(v_splat(16), y[4], even2);
+        odd = odd + y[5];
+        odd2 = v_fma(v_splat(16), y[5], odd2);
+        w[6] = v_fma(v_splat(0.5F), odd_half, even_half);
+        w[7] = v_fma(v_splat(-0.5F), odd_half, even_half);
     }
     w[0] = y[0];
     w[1] = even + odd;
     w[2] = even - odd;
-    w[3] = even4 + odd2;
+    w[3] = v_fma(v_splat(2), odd2, even2);
     w[4] = y[size - 1];
+    if (size >= 4)
+        w[5] = v_fma(v_splat(-2), odd2, even2);
 }
 
 /* G^T: the gradient of the points to that of three weights. */
-INLINE void wino_gt(const vf *u, vf *g)
+INLINE void wino_gt(const int big, const vf *u, vf *g)
 {
-    vf sum = v_splat(1.0F / 6) * (u[1] + u[2]), difference = v_splat(1.0F / 6) * (u[1] - u[2]);
-    vf sum2 = u[3] + u[5], difference2 = u[3] - u[5];
-    g[0] = v_fma(v_splat(1.0F / 4), u[0], v_fma(v_splat(1.0F / 24), sum2, -sum));
-    g[1] = v_fma(v_splat(1.0F / 12), difference2, -difference);
-    g[2] = v_fma(v_splat(1.0F / 6), sum2, u[4] - sum);
+    vf scale1 = v_splat(big == 6 ? 2.0F / 9 : 1.0F / 6);
+    vf scale2 = v_splat(big == 6 ? 1.0F / 90 : 1.0F / 24);
+    vf sum = scale1 * (u[1] + u[2]), difference = scale1 * (u[1] - u[2]);
+    vf sum2 = scale2 * (u[3] + u[5]), difference2 = scale2 * (u[3] - u[5]);
+    g[0] = v_fma(v_splat(big == 6 ? 1 : 1.0F / 4), u[0], sum2 - sum);
+    g[1] = v_fma(v_splat(2), difference2, -difference);
+    g[2] = v_fma(v_splat(4), sum2, u[4] - sum);
+    if (big == 6) {
+        vf sum_half = u[6] + u[7], difference_half = u[6] - u[7];
+        g[0] = v_fma(v_splat(32.0F / 45), sum_half, g[0]);
+        g[1] = v_fma(v_splat(16.0F / 45), difference_half, g[1]);
+        g[2] = v_fma(v_splat(8.0F / 45), sum_half, g[2]);
+    }
 }
 
 /* ---- transform of the output's gradient ------------------------------------------------------ */
@@ -43,7 +62,7 @@ INLINE void wino_gt(const vf *u, vf *g)
 INLINE void wino_gradient_columns(const int size, const float *src, int count, float *dst)
 {
     for (int i = 0; i < count; i += VW) {
-        vf y[4], w[6];
+        vf y[WINO_MOST_SIDE - 2], w[WINO_MOST_SIDE];
         UNROLL
         for (int r = 0; r < size; r++)
             y[r] = v_load(src + r * count + i);
@@ -59,7 +78,7 @@ INLINE void wino_gradient_rows(const int size, const float *src, int cn, int til
 {
     for (int tile = 0; tile < tiles; tile++) {
         for (int c = 0; c < cn; c += VW) {
-            vf y[4], w[6];
+            vf y[WINO_MOST_SIDE - 2], w[WINO_MOST_SIDE];
             UNROLL
             for (int x = 0; x < size; x++)
                 y[x] = v_load(src + x * cn + c);
@@ -73,22 +92,24 @@ INLINE void wino_gradient_rows(const int size, const float *src, int cn, int til
     }
 }
 
-static void wino_gradient_tiles(const wino_grid *g, int image, int ty, const float *src, int cn,
-                                float *columns, const wino_area *area, int c0)
+INLINE void wino_gradient_tiles(const int big, const wino_grid *g, int image, int ty,
+                                const float *src, int cn, float *columns, const wino_area *area,
+                                int c0)
 {
+    const int small = wino_small(big), side = big + 2;
     int count = g->w * cn;
-    bool four = ty < g->ny[0];
-    if (four)
-        wino_gradient_columns(4, src, count, columns);
+    bool tall = ty < g->ny[0];
+    if (tall)
+        wino_gradient_columns(big, src, count, columns);
     else
-        wino_gradient_columns(3, src, count, columns);
-    float *dst4 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
-    float *dst3 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
-    for (int i = 0; i < (four ? 6 : 5); i++) {
+        wino_gradient_columns(small, src, count, columns);
+    float *dst0 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
+    float *dst1 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
+    for (int i = 0; i < (tall ? side : small + 2); i++) {
         const float *row = columns + i * count;
-        wino_gradient_rows(4, row, cn, g->nx[0], area, dst4 + (size_t)(6 * i) * area->point);
-        wino_gradient_rows(3, row + 4 * g->nx[0] * cn, cn, g->nx[1], area,
-                           dst3 + (size_t)(6 * i) * area->point);
+        size_t point = (size_t)(side * i) * area->point;
+        wino_gradient_rows(big, row, cn, g->nx[0], area, dst0 + point);
+        wino_gradient_rows(small, row + big * g->nx[0] * cn, cn, g->nx[1], area, dst1 + point);
     }
 }
 
@@ -96,7 +117,7 @@ static void wino_gradient_tiles(const wino_grid *g, int image, int ty, const flo
 static void wino_gradient_image(const wino_grid *g, int image, int n, const wino_input *in,
                                 const wino_area *area)
 {
-    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->w);
+    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->big, g->w);
     for (int c0 = 0; c0 < in->channels; c0 += WINO_GROUP) {
         int cn = in->channels - c0 < WINO_GROUP ? in->channels - c0 : WINO_GROUP;
         size_t stride = (size_t)g->w * (size_t)cn;
@@ -114,15 +135,18 @@ static void wino_gradient_image(const wino_grid *g, int image, int n, const wino
                                 .row_stride = stride,
                                 .pixel_stride = (size_t)cn};
             body_fill(in->sources, in->count, in->h, g->w, &strip);
-            for (int t = t0; t < t1; t++)
-                wino_gradient_tiles(g, image, t,
-                                    in->strip + (size_t)(wino_grid_y(g, t) - y) * stride, cn,
-                                    in->columns, area, c0);
+            for (int t = t0; t < t1; t++) {
+                const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
+                if (g->big == 6)
+                    wino_gradient_tiles(6, g, image, t, src, cn, in->columns, area, c0);
+                else
+                    wino_gradient_tiles(4, g, image, t, src, cn, in->columns, area, c0);
+            }
         }
     }
 }
 
-/* ---- the 36 products ------------------------------------------------------------------------- */
+/* ---- the products of points ------------------------------------------------------------------ */
 
 /* The factors of one point, over the tiles that have it. add: to what du holds. */
 typedef struct {
@@ -198,7 +222,7 @@ static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, con
 {
     int panels = (s->cout + WINO_NR - 1) / WINO_NR;
     size_t panel = (size_t)s->cin * WINO_NR;
-    for (int p = 0; p < WINO_POINTS; p++) {
+    for (int p = 0; p < g->side * g->side; p++) {
         int lo, hi;
         wino_grid_range(g, p, &lo, &hi);
         for (int k = 0; k < panels; k++) {
@@ -222,7 +246,8 @@ static void wino_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
                              float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    int cout = wino_round(s->cout, WINO_NR), n0 = piece->n0, count = piece->n1 - n0;
+    int cout = wino_round(s->cout, WINO_NR), points = wino_points(s);
+    int n0 = piece->n0, count = piece->n1 - n0;
     int blocks = (count + s->images - 1) / s->images;
     for (int b = 0; b < blocks; b++) {
         /* Blocks of even size: a small one costs as much traffic to the partial as a large one. */
@@ -230,12 +255,12 @@ static void wino_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
         int images = n0 + (int)((int64_t)count * (b + 1) / blocks) - n;
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = s->h - y0 < s->rows ? s->h - y0 : s->rows;
-            wino_grid g = wino_grid_make(s->h, s->w, images, y0, rows);
+            wino_grid g = wino_grid_make(s, images, y0, rows);
             wino_area v = wino_area_make(scratch, g.tiles, piece->cn);
-            float *next = scratch + wino_area_floats(g.tiles, piece->cn);
+            float *next = scratch + wino_area_floats(points, g.tiles, piece->cn);
             wino_area w = wino_area_make(next, g.tiles, cout);
-            next += wino_area_floats(g.tiles, cout);
-            float *columns = next + wino_strip_floats(s->w);
+            next += wino_area_floats(points, g.tiles, cout);
+            float *columns = next + wino_strip_floats(g.big, s->w);
             wino_input in = {wgrad->sources, wgrad->source_count, piece->c0, piece->cn, s->h, next,
                              columns};
             wino_input out = {wgrad->dy, 1, 0, s->cout, s->h, next, columns};
@@ -251,10 +276,11 @@ static void wino_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
 /* Rows of a panel that wino_wgrad_finish takes at a time: runs that prefetchers notice. */
 #define WINO_FINISH 8
 
-/* sum[36][WINO_FINISH][NR] = WINO_FINISH rows of all points of the partials, added in order. */
-static void wino_finish_sum(const float *partials, int count, size_t size, size_t point, float *sum)
+/* sum[points][WINO_FINISH][NR] = WINO_FINISH rows of all points of the partials, added in order. */
+static void wino_finish_sum(int points, const float *partials, int count, size_t size, size_t point,
+                            float *sum)
 {
-    for (int p = 0; p < WINO_POINTS; p++)
+    for (int p = 0; p < points; p++)
         for (int n = 0; n < count; n++) {
             const float *src = partials + (size_t)n * size + (size_t)p * point;
             float *dst = sum + p * WINO_FINISH * WINO_NR;
@@ -264,16 +290,18 @@ static void wino_finish_sum(const float *partials, int count, size_t size, size_
 }
 
 /* The nine taps of one vector of output channels of one input channel. */
-INLINE void wino_finish_vector(const float *sum, float *dw, size_t tap_stride, bool accumulate)
+INLINE void wino_finish_vector(const int big, const float *sum, float *dw, size_t tap_stride,
+                               bool accumulate)
 {
-    vf half[3][6];
+    const int side = big + 2;
+    vf half[3][WINO_MOST_SIDE];
     UNROLL
-    for (int j = 0; j < 6; j++) {
-        vf u[6], g[3];
+    for (int j = 0; j < side; j++) {
+        vf u[WINO_MOST_SIDE], g[3];
         UNROLL
-        for (int i = 0; i < 6; i++)
-            u[i] = v_load(sum + (6 * i + j) * WINO_FINISH * WINO_NR);
-        wino_gt(u, g);
+        for (int i = 0; i < side; i++)
+            u[i] = v_load(sum + (side * i + j) * WINO_FINISH * WINO_NR);
+        wino_gt(big, u, g);
         UNROLL
         for (int y = 0; y < 3; y++)
             half[y][j] = g[y];
@@ -281,7 +309,7 @@ INLINE void wino_finish_vector(const float *sum, float *dw, size_t tap_stride, b
     UNROLL
     for (int y = 0; y < 3; y++) {
         vf g[3];
-        wino_gt(half[y], g);
+        wino_gt(big, half[y], g);
         UNROLL
         for (int x = 0; x < 3; x++) {
             float *dst = dw + (size_t)(3 * y + x) * tap_stride;
@@ -293,8 +321,8 @@ INLINE void wino_finish_vector(const float *sum, float *dw, size_t tap_stride, b
 static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
                               bool accumulate, int piece, int pieces)
 {
-    float sum[WINO_POINTS * WINO_FINISH * WINO_NR];
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR;
+    float sum[WINO_MOST_SIDE * WINO_MOST_SIDE * WINO_FINISH * WINO_NR];
+    int panels = (s->cout + WINO_NR - 1) / WINO_NR, points = wino_points(s);
     size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
     /* cin is a multiple of 16, so that no group of rows spans two panels. */
     int64_t groups = (int64_t)panels * s->cin / WINO_FINISH;
@@ -303,12 +331,16 @@ static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, in
         size_t r0 = (size_t)group * WINO_FINISH;
         int k0 = (int)(r0 / (size_t)s->cin) * WINO_NR;
         size_t c0 = r0 % (size_t)s->cin;
-        wino_finish_sum(partials + r0 * WINO_NR, count, s->partial_floats, point, sum);
+        wino_finish_sum(points, partials + r0 * WINO_NR, count, s->partial_floats, point, sum);
         for (size_t c = 0; c < WINO_FINISH; c++)
-            for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW)
-                wino_finish_vector(sum + c * WINO_NR + (size_t)v,
-                                   dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v),
-                                   s->tap_floats, accumulate);
+            for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW) {
+                const float *src = sum + c * WINO_NR + (size_t)v;
+                float *dst = dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v);
+                if (points == 64)
+                    wino_finish_vector(6, src, dst, s->tap_floats, accumulate);
+                else
+                    wino_finish_vector(4, src, dst, s->tap_floats, accumulate);
+            }
     }
 }
 

@@ -18,7 +18,7 @@
 
 enum { MAX_PARTS = 3, GUARD = 32 };
 
-static const int sizes[] = {3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 24, 28, 32, 36};
+static const int sizes[] = {3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 22, 28, 32, 36};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 /* ---- random numbers and memory ---- */
@@ -316,7 +316,7 @@ static void run_wgrad(const sumi_kernels *table, const problem *p, const instanc
     free(scratch);
 }
 
-static void check_problem(const problem *p)
+static void check_problem_within(const problem *p, double limit)
 {
     instance in = instance_make(p);
     bool wgrad = p->direction == SUMI_CONV_WGRAD;
@@ -329,11 +329,16 @@ static void check_problem(const problem *p)
             run_wgrad(table, p, &in, 2, false, out);
         else
             run_pixels(table, p, &in, NULL, out);
-        check_close(out, in.want, count, 1e-5);
+        check_close(out, in.want, count, limit);
         check_guard(out, count);
         free(out);
     }
     instance_free(p, &in);
+}
+
+static void check_problem(const problem *p)
+{
+    check_problem_within(p, 1e-5);
 }
 
 /* ---- tests ---- */
@@ -419,6 +424,14 @@ static void test_layers(void **state)
          .parts = {64},
          .part_count = 1,
          .kinds = {2}},
+        {.n = 2,
+         .h = 64,
+         .w = 46,
+         .cin = 16,
+         .cout = 48,
+         .parts = {16},
+         .part_count = 1,
+         .kinds = {2}},
         {.n = 3,
          .h = 14,
          .w = 14,
@@ -475,11 +488,60 @@ static void test_pack_scale(void **state)
     }
 }
 
+/* Many channels are summed in runs, so that the error hardly grows with their number. */
+static void test_many_channels(void **state)
+{
+    (void)state;
+    for (int d = SUMI_CONV_FORWARD; d <= SUMI_CONV_DGRAD; d++) {
+        random_state = 29;
+        problem p = {.direction = (sumi_conv_direction)d,
+                     .n = 2,
+                     .h = 6,
+                     .w = 12,
+                     .cin = 2048,
+                     .cout = 16,
+                     .parts = {2048},
+                     .part_count = 1,
+                     .kinds = {1}};
+        check_problem_within(&p, 5e-6);
+    }
+}
+
+/* Points to which a pair of channels is transformed: they tell the sizes of the tiles. */
+static size_t points(const sumi_kernels *table, int h, int w, sumi_conv_direction direction)
+{
+    problem p = {.direction = direction, .h = h, .w = w, .cin = 48, .cout = 64};
+    sumi_conv_spec s = plan(table, &p);
+    return (direction == SUMI_CONV_WGRAD ? s.partial_floats : s.packed_floats) / (48 * 64);
+}
+
+/* Tiles of 6 (and 4) where both lengths are even and one holds a 6, else of 4 (and 3); so too
+ * for the weights' gradient of small images. */
+static void test_schemes(void **state)
+{
+    (void)state;
+    static const int shapes[][4] = {
+        /* h, w, points of forward and dgrad, of wgrad */
+        {28, 28, 64, 64}, {14, 14, 64, 36}, {32, 32, 64, 64}, {16, 16, 64, 36}, {20, 20, 64, 64},
+        {12, 12, 64, 36}, {10, 10, 64, 36}, {6, 8, 64, 36},   {6, 4, 64, 36},   {64, 64, 64, 64},
+        {7, 7, 36, 36},   {8, 8, 36, 36},   {4, 8, 36, 36},   {28, 27, 36, 36}, {3, 28, 36, 36},
+    };
+    const sumi_kernels *table;
+    for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            const int *s = shapes[i];
+            assert_int_equal(points(table, s[0], s[1], SUMI_CONV_FORWARD), s[2]);
+            assert_int_equal(points(table, s[0], s[1], SUMI_CONV_DGRAD), s[2]);
+            assert_int_equal(points(table, s[0], s[1], SUMI_CONV_WGRAD), s[3]);
+        }
+}
+
 /* Any cut of the work in groups of images and runs of output channels gives the same bits. */
 static void test_cuts(void **state)
 {
     (void)state;
-    static const int shapes[][2] = {{7, 7}, {14, 14}, {8, 8}, {28, 28}, {9, 13}, {3, 4}};
+    static const int shapes[][2] = {{7, 7},  {14, 14}, {8, 8},   {28, 28},
+                                    {9, 13}, {3, 4},   {64, 20}, {6, 8}};
     random_state = 5;
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         problem p = {.direction = SUMI_CONV_FORWARD,
@@ -658,7 +720,7 @@ static void test_wgrad_chunks(void **state)
     instance_free(&p, &in);
 }
 
-/* Shapes that no 4a + 3b fits, and 1x1 kernels, go elsewhere, even if Winograd is asked for. */
+/* Shapes that no tiles fit, and 1x1 kernels, go elsewhere, even if Winograd is asked for. */
 static void test_refusals(void **state)
 {
     (void)state;
@@ -684,6 +746,7 @@ int main(void)
         cmocka_unit_test(test_wgrad_sizes),   cmocka_unit_test(test_layers),
         cmocka_unit_test(test_pack_scale),    cmocka_unit_test(test_cuts),
         cmocka_unit_test(test_sinks),         cmocka_unit_test(test_wgrad_chunks),
+        cmocka_unit_test(test_many_channels), cmocka_unit_test(test_schemes),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
