@@ -2,13 +2,14 @@
  * Speed of the convolution kernels on the seed network's layers, in all three directions, next to
  * the fused multiply-adds that a core can do.
  *
- *     bench_kernels [isa [algorithm [threads [batch [repetitions]]]]]
+ *     bench_kernels [isa [algorithm [threads [batch [repetitions [plain]]]]]]
  *
  * isa: a table's name or "best"; algorithm: auto, gemm, winograd or narrow. GFLOPS are those of the
  * direct convolution, whatever the algorithm does; "up" marks the convolution of an up-sampled
  * tensor, of which the network has two, and before it stands the same convolution of a plain one.
  * Everything is as in training: normalisation and ReLU pending on the inputs, moments and sums
- * collected. Each number is the best of the repetitions; a shared machine needs several runs.
+ * collected; "plain" leaves all that away. Each number is the best of the repetitions; a shared
+ * machine needs several runs.
  */
 #include <math.h>
 #include <pthread.h>
@@ -109,6 +110,7 @@ typedef struct {
     sumi_conv conv;
     sumi_wgrad wgrad;
     int n, threads;
+    bool plain; /* nothing pending on sources, no statistics */
     float *partials, *dw;
     float *scratch[MAX_THREADS];
 } job;
@@ -217,6 +219,11 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
         gradient.ga = gradient.gb = gradient.gk = coef;
         gradient.g = y;
     }
+    if (j->plain) {
+        forward = (sumi_source){.r = x, .c = cin};
+        gradient = (sumi_source){.g = gradient.g, .c = gradient.c};
+        sink.moments = sink.sums = NULL;
+    }
     j->conv = (sumi_conv){.spec = &j->spec,
                           .sources = swap ? &gradient : &forward,
                           .source_count = 1,
@@ -262,6 +269,7 @@ int main(int argc, char **argv)
     j.threads = j.threads < 1 ? 1 : j.threads > MAX_THREADS ? MAX_THREADS : j.threads;
     j.n = argc > 4 ? atoi(argv[4]) : 32;
     int repetitions = argc > 5 ? atoi(argv[5]) : 5;
+    j.plain = argc > 6 && strcmp(argv[6], "plain") == 0;
     double limit = peak(j.table) * j.threads, total[3] = {0.0, 0.0, 0.0};
     printf("%s, %d thread(s), batch %d; peak %.0f GFLOPS\n", j.table->name, j.threads, j.n, limit);
     printf("%-18s", "layer");
