@@ -230,7 +230,7 @@ static void test_memory(void **state)
         free(text);
         sumi_network_free(net);
     }
-    assert_true((double)bytes[1] < 0.72 * (double)bytes[0]);
+    assert_true((double)bytes[1] < 0.6 * (double)bytes[0]);
     fixture_close(&f);
 }
 
