@@ -116,7 +116,7 @@ struct sumi_network {
 void sumi_reserve(sumi_network *net, size_t floats, int first, int last, sumi_place *place,
                   const char *what, int index);
 void sumi_want_scratch(sumi_network *net, size_t floats);
-/* Floats of the arena that hold a value or its gradient, n_max images. */
+/* Floats of the arena that hold a value or its gradient. */
 size_t sumi_value_floats(const sumi_network *net, int value);
 int sumi_time_forward(const sumi_network *net, int node);
 int sumi_time_backward(const sumi_network *net, int node);

@@ -210,6 +210,7 @@ static void test_memory(void **state)
 {
     (void)state;
     size_t bytes[2];
+    double moved[2]; /* by the second convolution, whose tensors are large beside its weights */
     fixture f;
     fixture_open(&f, NULL, 2, 64);
     for (int i = 0; i < 2; i++) {
@@ -224,13 +225,15 @@ static void test_memory(void **state)
                                              &config, &net, NULL),
                          SUMI_OK);
         bytes[i] = sumi_network_bytes(net);
+        moved[i] = sumi_node_bytes(net, 5, 128, true);
         char *text = sumi_network_describe(net);
         assert_non_null(text);
         assert_int_equal(strstr(text, "28x28 bf16") != NULL, i);
         free(text);
         sumi_network_free(net);
     }
-    assert_true((double)bytes[1] < 0.72 * (double)bytes[0]);
+    assert_true((double)bytes[1] < 0.6 * (double)bytes[0]);
+    assert_true(moved[1] > .5 * moved[0] && moved[1] < .51 * moved[0]);
     fixture_close(&f);
 }
 
