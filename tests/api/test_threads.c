@@ -16,11 +16,11 @@ typedef struct {
     float losses[STEPS];
 } training;
 
-static training begin(const char *isa, int threads)
+static training begin(const char *isa, int threads, int width)
 {
     training run = {.ctx = api_context(isa, threads)};
     assert_int_equal(sumi_context_threads(run.ctx), threads);
-    run.model = api_model(run.ctx, WIDTH);
+    run.model = api_model(run.ctx, width);
     sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
     config.batch = BATCH;
     config.seed = 9;
@@ -55,10 +55,10 @@ static void test_training(void **state)
     (void)state;
     const char *isa;
     for (int i = 0; (isa = api_isa(i)); i++) {
-        training first = begin(isa, 1);
+        training first = begin(isa, 1, WIDTH);
         go_on(&first, 0, STEPS);
         for (int threads = 2; threads <= 3; threads++) {
-            training other = begin(isa, threads);
+            training other = begin(isa, threads, WIDTH);
             go_on(&other, 0, STEPS);
             assert_memory_equal(other.losses, first.losses, sizeof first.losses);
             api_same_state(other.model, first.model);
@@ -68,20 +68,41 @@ static void test_training(void **state)
     }
 }
 
+/* More threads than groups of images, and channels enough to be cut among them instead. */
+static void test_wide(void **state)
+{
+    (void)state;
+    enum { WIDE = 48, SMALL = 4, N = 2 };
+    float *x = api_images(N, SMALL, SMALL), losses[2];
+    training runs[2] = {begin(NULL, 1, WIDE), begin(NULL, 5, WIDE)};
+    for (int i = 0; i < 2; i++) {
+        sumi_batch batch = SUMI_BATCH_INIT;
+        batch.n = N;
+        batch.h = batch.w = SMALL;
+        batch.x = x;
+        api_ok(runs[i].ctx, sumi_trainer_step(runs[i].trainer, &batch, &losses[i]));
+    }
+    assert_true(losses[0] == losses[1]);
+    api_same_state(runs[0].model, runs[1].model);
+    end(&runs[0]);
+    end(&runs[1]);
+    free(x);
+}
+
 /* Two steps on two threads, a checkpoint, and the rest on one thread from a fresh model. */
 static void test_resume(void **state)
 {
     const char *dir = temp_path(*state, "checkpoint");
     const char *later = temp_path(*state, "later"), *whole = temp_path(*state, "whole");
-    training first = begin(NULL, 1);
+    training first = begin(NULL, 1, WIDTH);
     go_on(&first, 0, STEPS);
     api_ok(first.ctx, sumi_trainer_save(first.trainer, whole));
 
-    training half = begin(NULL, 2);
+    training half = begin(NULL, 2, WIDTH);
     go_on(&half, 0, 2);
     api_ok(half.ctx, sumi_trainer_save(half.trainer, dir));
     end(&half);
-    training resumed = begin(NULL, 1);
+    training resumed = begin(NULL, 1, WIDTH);
     api_ok(resumed.ctx, sumi_trainer_resume(resumed.trainer, dir));
     assert_int_equal(sumi_trainer_steps(resumed.trainer), 2);
     go_on(&resumed, 2, STEPS);
@@ -154,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training),
+        cmocka_unit_test(test_wide),
         cmocka_unit_test_setup_teardown(test_resume, temp_setup, temp_teardown),
         cmocka_unit_test(test_sampling),
     };
