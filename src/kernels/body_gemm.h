@@ -45,9 +45,11 @@ INLINE gemm_area gemm_area_make(const sumi_conv_spec *s, int images, int rows, f
     return a;
 }
 
+/* s->cin channels of the sources, from c0 on. */
 static void gemm_area_fill(const gemm_area *a, const sumi_conv_spec *s, const sumi_source *sources,
-                           int count, int n0, int images, int y0, int rows)
+                           int count, int c0, const sumi_tile *tile)
 {
+    int n0 = tile->n0, images = tile->images, y0 = tile->y0, rows = tile->rows;
     int32_t *offset = a->offsets;
     for (int i = 0; i < images; i++) {
         sumi_strip strip = {.n = n0 + i,
@@ -55,6 +57,7 @@ static void gemm_area_fill(const gemm_area *a, const sumi_conv_spec *s, const su
                             .rows = rows + 2 * a->pad,
                             .x0 = -a->pad,
                             .cols = s->w + 2 * a->pad,
+                            .c0 = c0,
                             .cn = s->cin,
                             .dst = a->strip + (size_t)i * a->image,
                             .row_stride = a->row,
@@ -144,8 +147,7 @@ static void gemm_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
 {
     const sumi_conv_spec *s = conv->spec;
     gemm_area a = gemm_area_make(s, tile->images, tile->rows, scratch);
-    gemm_area_fill(&a, s, conv->sources, conv->source_count, tile->n0, tile->images, tile->y0,
-                   tile->rows);
+    gemm_area_fill(&a, s, conv->sources, conv->source_count, 0, tile);
     size_t panel = (size_t)(s->ksize * s->ksize) * (size_t)s->cin * NR;
     size_t stride = round_up((size_t)tile->kn, NR);
     for (int k = 0; k < tile->kn; k += NR)

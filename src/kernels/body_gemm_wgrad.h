@@ -89,16 +89,19 @@ static void wgrad_fill_dy(const sumi_wgrad *wgrad, int n0, int images, int y0, i
 static void gemm_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
                              float *scratch)
 {
-    const sumi_conv_spec *s = wgrad->spec;
+    sumi_conv_spec part = *wgrad->spec, *s = &part;
     size_t stride = round_up((size_t)s->cout, NR);
+    part.cin = piece->cn; /* fewer than all only where ksize is 1, and rows are channels */
+    partial += (size_t)piece->c0 * stride;
     if (!piece->add)
-        memset(partial, 0, s->partial_floats * sizeof(float));
+        memset(partial, 0, (size_t)(s->ksize * s->ksize) * (size_t)s->cin * stride * sizeof(float));
     for (int n = piece->n0; n < piece->n1; n += s->images) {
         int images = min_int(piece->n1 - n, s->images);
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = min_int(s->h - y0, s->rows);
+            sumi_tile tile = {.n0 = n, .images = images, .y0 = y0, .rows = rows};
             gemm_area a = gemm_area_make(s, images, rows, scratch);
-            gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, n, images, y0, rows);
+            gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, piece->c0, &tile);
             for (int k = 0; k < s->cout; k += NR) {
                 wgrad_fill_dy(wgrad, n, images, y0, rows, k, min_int(s->cout - k, NR), NR, a.out);
                 wgrad_panel(&a, s, images, rows, a.out, partial + k, stride);
@@ -111,7 +114,7 @@ static void gemm_wgrad_plan(sumi_conv_spec *s)
 {
     size_t rows = (size_t)(s->ksize * s->ksize) * (size_t)s->cin;
     plan_tiles(s, NR, MAX_WGRAD_PIXELS);
-    s->kblock = 0;
+    s->kblock = s->ksize == 1 ? 16 : 0;
     s->packed_floats = 0;
     s->partial_floats = rows * round_up((size_t)s->cout, NR);
     s->scratch_floats =

@@ -109,8 +109,7 @@ static void narrow_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
     const sumi_conv_spec *s = conv->spec;
     sumi_conv_spec padded = narrow_padded(s);
     gemm_area a = gemm_area_make(&padded, tile->images, tile->rows, scratch);
-    gemm_area_fill(&a, &padded, conv->sources, conv->source_count, tile->n0, tile->images, tile->y0,
-                   tile->rows);
+    gemm_area_fill(&a, &padded, conv->sources, conv->source_count, 0, tile);
     if (padded.cin > s->cin)
         zero_pixels(a.strip + s->cin, (int)((size_t)tile->images * a.image / (size_t)padded.cin),
                     padded.cin - s->cin, (size_t)padded.cin);
@@ -214,7 +213,8 @@ static void narrow_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = min_int(s->h - y0, s->rows);
             gemm_area a = gemm_area_make(s, images, rows, scratch);
-            gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, n, images, y0, rows);
+            sumi_tile tile = {.n0 = n, .images = images, .y0 = y0, .rows = rows};
+            gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, 0, &tile);
             float *dy = a.out + VW;
             wgrad_fill_dy(wgrad, n, images, y0, rows, 0, s->cout, s->cout, dy);
             switch (s->cout) {
