@@ -10,7 +10,7 @@
 
 #include "train/train.h"
 
-enum { PREDICT_BATCH = 16 };
+enum { PREDICT_BATCH = 64 };
 
 struct sumi_context {
     sumi_runtime runtime;

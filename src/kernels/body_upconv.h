@@ -524,7 +524,7 @@ static void upconv_plan(sumi_conv_spec *s)
     up_cut(s, height, rows, step);
     s->scratch_floats = UP_TILE(s->rows);
 #undef UP_TILE
-    s->kblock = NR > 64 ? NR : 64;
+    s->kblock = NR;
     s->packed_floats = 9 * (size_t)s->cin * outputs;
     s->partial_floats = 0;
 }

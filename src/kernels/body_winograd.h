@@ -243,7 +243,7 @@ static void wino_plan(sumi_conv_spec *s)
     bool wgrad = s->direction == SUMI_CONV_WGRAD;
     int big = wino_scheme(s), points = wino_points(s);
     s->algorithm = SUMI_CONV_WINOGRAD;
-    s->kblock = WINO_BLOCK;
+    s->kblock = 2 * WINO_NR < WINO_BLOCK ? 2 * WINO_NR : WINO_BLOCK / 2;
     wino_plan_cut(s, wgrad ? WINO_WGRAD_TILES : big == 6 ? WINO_TILES_6 : WINO_TILES_4);
     int tiles = wino_plan_tiles(s);
     size_t floats = wino_area_floats(points, tiles, s->cin) + wino_strip_floats(big, s->w) +
