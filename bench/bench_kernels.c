@@ -136,7 +136,7 @@ static void *work(void *arg)
         }
         return NULL;
     }
-    int h = spec->up && spec->direction == SUMI_CONV_DGRAD ? spec->h / 2 : spec->h;
+    int h = sumi_conv_rows(spec);
     for (int i = s->thread; i * spec->images < j->n; i += j->threads) {
         for (int band = 0; band < spec->bands; band++) {
             int left = j->n - i * spec->images, y0 = band * spec->rows;

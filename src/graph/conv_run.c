@@ -12,12 +12,6 @@ void sumi_conv_reserve(sumi_network *net, const sumi_conv_spec *spec)
     sumi_want_scratch(net, spec->scratch_floats);
 }
 
-/* Rows of the output that the bands are cut from. */
-static int tiled_rows(const sumi_conv_spec *spec)
-{
-    return spec->up && spec->direction == SUMI_CONV_DGRAD ? spec->h / 2 : spec->h;
-}
-
 /* ---- Tiles ----------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -33,7 +27,7 @@ static void tile_task(void *arg, int64_t chunk, int thread)
     int split = (int)(chunk % job->splits);
     int band = (int)(chunk / job->splits % spec->bands);
     int group = (int)(chunk / job->splits / spec->bands);
-    int left = job->n - group * spec->images, low = tiled_rows(spec) - band * spec->rows;
+    int left = job->n - group * spec->images, low = sumi_conv_rows(spec) - band * spec->rows;
     int k0 = split * job->kstep;
     sumi_tile tile = {.n0 = group * spec->images,
                       .images = left < spec->images ? left : spec->images,

@@ -51,7 +51,7 @@ static void conv_plan(sumi_conv_spec *spec, int force)
     spec->up = spec->up && conv_can(SUMI_CONV_UPSAMPLED, spec);
     if (spec->up)
         algorithm = SUMI_CONV_UPSAMPLED;
-    else if (force != SUMI_CONV_UPSAMPLED && conv_can(force, spec))
+    else if (conv_can(force, spec))
         algorithm = force;
     else if (conv_can(SUMI_CONV_NARROW, spec))
         algorithm = SUMI_CONV_NARROW;

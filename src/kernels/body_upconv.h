@@ -513,7 +513,7 @@ static void up_cut(sumi_conv_spec *s, int height, int rows, int step)
 static void upconv_plan(sumi_conv_spec *s)
 {
     bool dgrad = s->direction == SUMI_CONV_DGRAD;
-    int height = dgrad ? s->h / 2 : s->h, step = dgrad ? 1 : 2, rows = height;
+    int height = sumi_conv_rows(s), step = dgrad ? 1 : 2, rows = height;
     size_t outputs = round_up((size_t)s->cout, NR);
     size_t other = 3 * (size_t)s->cin + UP_PAD + outputs + UP_PAD;
     s->images = 1;

@@ -114,6 +114,12 @@ typedef struct {
     size_t scratch_floats; /* of one thread, 64-byte aligned */
 } sumi_conv_spec;
 
+/* Rows of the output of a forward or input-gradient pass, from which its bands are cut. */
+static inline int sumi_conv_rows(const sumi_conv_spec *spec)
+{
+    return spec->up && spec->direction == SUMI_CONV_DGRAD ? spec->h / 2 : spec->h;
+}
+
 typedef struct {
     const sumi_conv_spec *spec;
     const sumi_source *sources; /* their c add up to cin */

@@ -73,13 +73,13 @@ typedef struct {
 /* isa: a table's name or NULL for the best. */
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err);
 void sumi_runtime_close(sumi_runtime *runtime);
-/* A network for model in eval mode as `want` says, from the cache (least
- * recently used goes) or new; its packed weights are those of the model's present generation.
- * Borrowed: valid until the next call. */
 typedef struct {
     int n_max, h, w;
     sumi_precision precision;
 } sumi_predictor;
+/* A network for model in eval mode as `want` says, from the cache (least recently used goes) or
+ * new; its packed weights are those of the model's present generation. Borrowed: valid until the
+ * next call. */
 sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model,
                                    const sumi_predictor *want, sumi_network **out, sumi_error *err);
 /* Forgets every network of a model that is about to be freed. */

@@ -110,14 +110,14 @@ typedef struct {
     sumi_adam adam;
 } adam_job;
 
-static void adam_task(void *arg, int64_t piece, int thread)
+static void adam_task(void *arg, int64_t chunk, int thread)
 {
     const adam_job *job = arg;
     const bench *b = job->b;
-    size_t begin = (size_t)piece * SUMI_PIECE_FLOATS, left = b->weight_count - begin;
+    sumi_piece part = sumi_piece_of(b->weight_count, chunk);
     (void)thread;
-    job->kernels->adam(&job->adam, b->weights + begin, b->gradients + begin, b->m + begin,
-                       b->v + begin, left < SUMI_PIECE_FLOATS ? left : SUMI_PIECE_FLOATS);
+    job->kernels->adam(&job->adam, b->weights + part.begin, b->gradients + part.begin,
+                       b->m + part.begin, b->v + part.begin, part.count);
 }
 
 /* On copies, so that the model stays as it is; returns its time in seconds. */
@@ -125,9 +125,7 @@ static double run_adam(const bench *b, sumi_runtime *runtime)
 {
     adam_job job = {b, runtime->kernels, {1e-3, .9, .999, 1e-8, 1 - .9, 1 - .999}};
     double begin = sumi_time_now();
-    sumi_parallel_for(runtime->pool,
-                      (int64_t)((b->weight_count + SUMI_PIECE_FLOATS - 1) / SUMI_PIECE_FLOATS),
-                      adam_task, &job);
+    sumi_parallel_for(runtime->pool, sumi_piece_count(b->weight_count), adam_task, &job);
     return sumi_time_now() - begin;
 }
 

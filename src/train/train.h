@@ -18,8 +18,23 @@
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
-/* Of a parameter buffer, that one task handles. */
+/* A flat parameter buffer in pieces, one a task. */
 enum { SUMI_PIECE_FLOATS = 16384 };
+
+typedef struct {
+    size_t begin, count;
+} sumi_piece;
+
+static inline sumi_piece sumi_piece_of(size_t total, int64_t chunk)
+{
+    size_t begin = (size_t)chunk * SUMI_PIECE_FLOATS, left = total - begin;
+    return (sumi_piece){begin, left < SUMI_PIECE_FLOATS ? left : SUMI_PIECE_FLOATS};
+}
+
+static inline int64_t sumi_piece_count(size_t total)
+{
+    return (int64_t)((total + SUMI_PIECE_FLOATS - 1) / SUMI_PIECE_FLOATS);
+}
 
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */

@@ -11,25 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE ((size_t)SUMI_PIECE_FLOATS)
 #define BATCH_MAX 65536
-
-/* ---- Pieces of a flat buffer over all threads ------------------------------------------------ */
-
-typedef struct {
-    size_t begin, count;
-} piece;
-
-static piece piece_of(size_t total, int64_t chunk)
-{
-    size_t begin = (size_t)chunk * PIECE;
-    return (piece){begin, total - begin < PIECE ? total - begin : PIECE};
-}
-
-static int64_t piece_count(size_t total)
-{
-    return (int64_t)((total + PIECE - 1) / PIECE);
-}
 
 /* ---- The parts of a step --------------------------------------------------------------------- */
 
@@ -96,7 +78,7 @@ static void check_piece(void *arg, int64_t chunk, int thread)
 {
     (void)thread;
     checking *run = arg;
-    piece part = piece_of(run->trainer->model->graph.params.value_count, chunk);
+    sumi_piece part = sumi_piece_of(run->trainer->model->graph.params.value_count, chunk);
     if (!run->trainer->runtime->kernels->all_finite(run->trainer->gradients + part.begin,
                                                     part.count))
         atomic_store(&run->finite, false);
@@ -140,8 +122,9 @@ static sumi_status check_finite(const sumi_trainer *trainer, const sumi_batch *b
 {
     checking run = {.trainer = trainer};
     atomic_init(&run.finite, true);
-    sumi_parallel_for(trainer->runtime->pool, piece_count(trainer->model->graph.params.value_count),
-                      check_piece, &run);
+    sumi_parallel_for(trainer->runtime->pool,
+                      sumi_piece_count(trainer->model->graph.params.value_count), check_piece,
+                      &run);
     if (isfinite(loss) && atomic_load(&run.finite) &&
         sumi_network_statistics_finite(trainer->network))
         return SUMI_OK;
@@ -161,7 +144,7 @@ static void update_piece(void *arg, int64_t chunk, int thread)
     sumi_trainer *trainer = run->trainer;
     const sumi_kernels *kernels = trainer->runtime->kernels;
     const sumi_params *params = &trainer->model->graph.params;
-    piece part = piece_of(params->value_count, chunk);
+    sumi_piece part = sumi_piece_of(params->value_count, chunk);
     kernels->adam(&run->adam, params->values + part.begin, trainer->gradients + part.begin,
                   trainer->m + part.begin, trainer->v + part.begin, part.count);
     if (trainer->ema)
@@ -184,7 +167,8 @@ static void update(sumi_trainer *trainer)
                              .correction1 = 1 - pow(.9, step),
                              .correction2 = 1 - pow(.999, step)},
                     .ema_decay = (float)fmin((double)trainer->ema_decay, (1 + step) / (10 + step))};
-    sumi_parallel_for(trainer->runtime->pool, piece_count(params->value_count), update_piece, &run);
+    sumi_parallel_for(trainer->runtime->pool, sumi_piece_count(params->value_count), update_piece,
+                      &run);
     sumi_network_update_statistics(trainer->network, &trainer->model->graph.params);
     if (!trainer->ema)
         return;

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "graph/graph_test.h"
 #include "models/models.h"
 
 enum { N = 3, H = 12, W = 8, WIDTH = 5, CHANNELS = 2, TIME_DIM = 7 };
@@ -86,16 +87,6 @@ static double run(fixture *f, sumi_network *net, float *gradients)
     return sumi_network_backward(net, &backward);
 }
 
-static double relative(const float *a, const float *b, size_t count)
-{
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return norm > 0 ? sqrt(difference / norm) : sqrt(difference);
-}
-
 /* A bias before a norm has no influence, so nothing to compare. */
 static bool is_dead_bias(const sumi_param *param)
 {
@@ -168,7 +159,7 @@ static void test_fused_equals_unfused(void **state)
             const sumi_param *param = &params->items[i];
             if (!sumi_param_trainable(param))
                 continue;
-            double error = relative(a + param->offset, b + param->offset, param->count);
+            double error = test_relative(a + param->offset, b + param->offset, param->count);
             if (error > 2e-5)
                 fail_msg("%s: fused and unfused gradients of %s differ by %g",
                          sumi_kernels_list(table)->name, param->name, error);
@@ -180,7 +171,7 @@ static void test_fused_equals_unfused(void **state)
         plain = make_network(&f, SUMI_MODE_PREDICT, true);
         sumi_network_predict(fused, f.x, f.t, N, out_a);
         sumi_network_predict(plain, f.x, f.t, N, out_b);
-        assert_true(relative(out_a, out_b, N * PIXELS) < 1e-5);
+        assert_true(test_relative(out_a, out_b, N * PIXELS) < 1e-5);
         sumi_network_free(fused);
         sumi_network_free(plain);
         free(a);

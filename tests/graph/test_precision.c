@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "graph/graph_test.h"
 #include "models/models.h"
 
 enum { N = 32, SIDE = 16, PIXELS = SIDE * SIDE };
@@ -84,20 +85,10 @@ static void predict(const fixture *f, sumi_precision precision, bool unfused, fl
     sumi_network_free(net);
 }
 
-static double relative(const float *a, const float *b, size_t count)
-{
-    double difference = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-        norm += (double)b[i] * (double)b[i];
-    }
-    return norm > 0 ? sqrt(difference / norm) : sqrt(difference);
-}
-
 static void assert_near(const float *a, const float *b, size_t count, double limit,
                         const char *what)
 {
-    double error = relative(a, b, count);
+    double error = test_relative(a, b, count);
     if (!(error <= limit))
         fail_msg("%s differ by %g, limit %g", what, error, limit);
 }
@@ -117,7 +108,7 @@ static void test_predictions_are_near(void **state)
             assert_near(fused, exact, N * PIXELS, 2e-2, "fused predictions");
             assert_near(plain, exact, N * PIXELS, 2e-2, "unfused predictions");
             assert_near(fused, plain, N * PIXELS, 1.5e-2, "fused and unfused predictions");
-            assert_true(relative(fused, exact, N * PIXELS) > 1e-4);
+            assert_true(test_relative(fused, exact, N * PIXELS) > 1e-4);
             fixture_close(&f);
         }
     }
@@ -143,8 +134,8 @@ static void test_gradients_are_near(void **state)
             if (getenv("SUMI_PRINT_ERRORS"))
                 fprintf(stderr, "%s %d: loss %g %g %g gradients %g %g %g\n",
                         sumi_kernels_list(table)->name, base, loss, loss_fused, loss_plain,
-                        relative(fused, exact, count), relative(plain, exact, count),
-                        relative(fused, plain, count));
+                        test_relative(fused, exact, count), test_relative(plain, exact, count),
+                        test_relative(fused, plain, count));
             assert_true(fabs(loss_fused - loss) < 2e-3 * loss);
             assert_true(fabs(loss_plain - loss) < 2e-3 * loss);
             assert_near(fused, exact, count, .12, "fused gradients");

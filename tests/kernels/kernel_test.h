@@ -227,6 +227,36 @@ static inline double *test_values(const sumi_source *s, int n, int pixels)
     return out;
 }
 
+/* ---- Store ----------------------------------------------------------------------------------- */
+
+/* How n images of h x w are cut: bands of `rows` rows, channels at `cut` (a second block). */
+typedef struct {
+    int n, h, w, bands, rows, cut;
+} test_blocks;
+
+/* Everything that result [n][h][w][c] holds, block by block. */
+static inline void test_store_all(const sumi_kernels *table, const sumi_sink *sink,
+                                  const float *result, const test_blocks *b)
+{
+    int c = sink->c;
+    for (int n = 0; n < b->n; n++)
+        for (int band = 0; band < b->bands; band++)
+            for (int k0 = 0; k0 < c; k0 += b->cut) {
+                int y0 = band * b->rows;
+                sumi_block block = {.n = n,
+                                    .band = band,
+                                    .bands = b->bands,
+                                    .y0 = y0,
+                                    .rows = b->h - y0 < b->rows ? b->h - y0 : b->rows,
+                                    .k0 = k0,
+                                    .kn = c - k0 < b->cut ? c - k0 : b->cut,
+                                    .src = result + (size_t)((n * b->h + y0) * b->w * c + k0),
+                                    .row_stride = (size_t)(b->w * c),
+                                    .pixel_stride = (size_t)c};
+                table->store(sink, 1, b->h, b->w, &block);
+            }
+}
+
 /* ---- Convolution ----------------------------------------------------------------------------- */
 
 /* [n][h][w][cout] of a forward convolution or input gradient; weights as the layer keeps them. */
@@ -289,7 +319,7 @@ static inline void test_conv_run(const sumi_kernels *table, const sumi_conv *con
     int step = s->images;
     if (cut.images > 0 && cut.images < step)
         step = cut.images;
-    int height = s->up && s->direction == SUMI_CONV_DGRAD ? s->h / 2 : s->h;
+    int height = sumi_conv_rows(s);
     int kstep = s->cout;
     if (cut.kn > 0)
         kstep = (cut.kn + s->kblock - 1) / s->kblock * s->kblock;

@@ -160,25 +160,7 @@ static void fill_keeps_odd_numbers(void **state)
 enum { N = 2, H = 5, W = 7, C = 77, CUT = 40, BANDS = 2, ROWS = 3 };
 #define FLOATS ((size_t)(N * H * W * C))
 
-static void store_all(const sumi_kernels *table, const sumi_sink *sink, const float *result)
-{
-    for (int n = 0; n < N; n++)
-        for (int band = 0; band < BANDS; band++)
-            for (int k0 = 0; k0 < C; k0 += CUT) {
-                int y0 = band * ROWS;
-                sumi_block block = {.n = n,
-                                    .band = band,
-                                    .bands = BANDS,
-                                    .y0 = y0,
-                                    .rows = H - y0 < ROWS ? H - y0 : ROWS,
-                                    .k0 = k0,
-                                    .kn = C - k0 < CUT ? C - k0 : CUT,
-                                    .src = result + (size_t)((n * H + y0) * W * C + k0),
-                                    .row_stride = (size_t)W * C,
-                                    .pixel_stride = C};
-                table->store(sink, 1, H, W, &block);
-            }
-}
+static const test_blocks blocks = {N, H, W, BANDS, ROWS, CUT};
 
 /* Bias, residual, ReLU, accumulation and odd numbers: the float32 kernel's result, rounded. */
 static void store_rounds_once(void **state)
@@ -202,11 +184,11 @@ static void store_rounds_once(void **state)
                               .bias = variant & 2 ? bias : NULL,
                               .residual = variant & 2 ? residual : NULL,
                               .act = variant & 4 ? SUMI_ACT_RELU : SUMI_ACT_NONE};
-            store_all(table, &sink, result);
+            test_store_all(table, &sink, result, &blocks);
             sink.dst = dst;
             sink.bf16 = true;
             sink.residual = sink.residual ? half : NULL;
-            store_all(table, &sink, result);
+            test_store_all(table, &sink, result, &blocks);
             check_halves(dst, before, FLOATS);
             assert_int_equal(dst[FLOATS], 0xabcd);
             free(result);
@@ -252,11 +234,11 @@ static void moments_are_of_rounded_values(void **state)
                               .bias = bias,
                               .moments = moments,
                               .accumulate = variant == 1};
-            store_all(table, &sink, result);
+            test_store_all(table, &sink, result, &blocks);
             if (variant == 2) { /* statistics of what would be stored */
                 memset(moments, 0xff, sizeof(float) * N * BANDS * 2 * C);
                 sink.dst = NULL;
-                store_all(table, &sink, result);
+                test_store_all(table, &sink, result, &blocks);
             }
             for (int n = 0; n < N; n++)
                 for (int band = 0; band < BANDS; band++)
@@ -309,7 +291,7 @@ static void sums_are_of_rounded_values(void **state)
                               .sums = sums,
                               .stat = &stat,
                               .mean = mean};
-            store_all(table, &sink, result);
+            test_store_all(table, &sink, result, &blocks);
             for (int n = 0; n < N; n++)
                 for (int band = 0; band < BANDS; band++)
                     for (int c = 0; c < C; c++)

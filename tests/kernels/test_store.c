@@ -66,25 +66,7 @@ static void fill_pads_and_concatenates(void **state)
 enum { N = 2, H = 5, W = 7, C = 37, CUT = 20, BANDS = 2, ROWS = 3 };
 #define FLOATS ((size_t)(N * H * W * C))
 
-static void store_all(const sumi_kernels *table, const sumi_sink *sink, const float *result)
-{
-    for (int n = 0; n < N; n++)
-        for (int band = 0; band < BANDS; band++)
-            for (int k0 = 0; k0 < C; k0 += CUT) {
-                int y0 = band * ROWS;
-                sumi_block block = {.n = n,
-                                    .band = band,
-                                    .bands = BANDS,
-                                    .y0 = y0,
-                                    .rows = H - y0 < ROWS ? H - y0 : ROWS,
-                                    .k0 = k0,
-                                    .kn = C - k0 < CUT ? C - k0 : CUT,
-                                    .src = result + (size_t)((n * H + y0) * W * C + k0),
-                                    .row_stride = (size_t)W * C,
-                                    .pixel_stride = C};
-                table->store(sink, 1, H, W, &block);
-            }
-}
+static const test_blocks blocks = {N, H, W, BANDS, ROWS, CUT};
 
 /* Pixels of a band, in double: their count, mean and sum of squared differences. */
 static void band_moments(const float *x, int n, int band, int c, double *mean, double *spread)
@@ -112,12 +94,12 @@ static void moments_far_from_zero(void **state)
                 bias[c] = 1000.0f + (float)c;
             sumi_sink sink = {
                 .dst = dst, .c = C, .bias = bias, .moments = moments, .accumulate = variant == 1};
-            store_all(table, &sink, result);
+            test_store_all(table, &sink, result, &blocks);
             if (variant == 2) { /* statistics without the tensor */
                 for (int i = 0; i < N * BANDS * 2 * C; i++)
                     moments[i] = NAN;
                 sink.dst = NULL;
-                store_all(table, &sink, result);
+                test_store_all(table, &sink, result, &blocks);
             }
             for (int n = 0; n < N; n++)
                 for (int band = 0; band < BANDS; band++)
@@ -187,7 +169,7 @@ static void backward_sums(void **state)
                               .sums = sums,
                               .stat = variant == 3 ? NULL : &stat,
                               .mean = variant == 2 ? NULL : mean};
-            store_all(table, &sink, result);
+            test_store_all(table, &sink, result, &blocks);
             for (int n = 0; n < N; n++)
                 for (int band = 0; band < BANDS; band++)
                     for (int c = 0; c < C; c++)
@@ -212,7 +194,7 @@ static void broken_numbers_show(void **state)
         result[3] = NAN;
         result[36] = NAN;
         sumi_sink sink = {.dst = dst, .c = C, .act = SUMI_ACT_RELU};
-        store_all(table, &sink, result);
+        test_store_all(table, &sink, result, &blocks);
         assert_true(isnan(dst[3]) && isnan(dst[36]) && !isnan(dst[4]));
         assert_false(table->all_finite(dst, FLOATS));
         free(result);
