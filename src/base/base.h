@@ -107,6 +107,17 @@ int sumi_pool_threads(const sumi_pool *pool);
  * (idle threads take the next one), so results must depend on the chunk alone. Never allocates.
  * Not re-entrant: fn must not call it on the same pool. */
 void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg);
+/* Several loops as one, so that threads that find no chunk left in one go on with the next. A loop
+ * whose chunks need what the first `after` of the loops do waits for those alone. The list has at
+ * most SUMI_LOOPS_MAX loops. */
+typedef struct {
+    int64_t count;
+    sumi_task_fn fn;
+    void *arg;
+    int after;
+} sumi_loop;
+enum { SUMI_LOOPS_MAX = 16 };
+void sumi_parallel_loops(sumi_pool *pool, const sumi_loop *loops, int loop_count);
 /* Runs fn once on every thread (chunk = thread); inside, sumi_pool_barrier waits for all, as often
  * as all call it. Not to be called by a task either. */
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg);

@@ -155,6 +155,40 @@ void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *ar
         run_job(pool, fn, arg, count, false);
 }
 
+typedef struct {
+    const sumi_loop *loops;
+    _Atomic int64_t done[SUMI_LOOPS_MAX];
+} loop_list;
+
+/* Chunks are given out in order, so those that this one waits for are all running by now, on other
+ * threads, and none of them waits for this one. */
+static void run_listed(void *arg, int64_t chunk, int thread)
+{
+    loop_list *list = arg;
+    int at = 0;
+    for (; chunk >= list->loops[at].count; at++)
+        chunk -= list->loops[at].count;
+    const sumi_loop *loop = &list->loops[at];
+    for (int i = 0; i < loop->after; i++)
+        for (int spins = 1; atomic_load(&list->done[i]) < list->loops[i].count; spins++)
+            if (spins % 16 == 0)
+                sched_yield();
+            else
+                pause_cpu();
+    loop->fn(loop->arg, chunk, thread);
+    atomic_fetch_add(&list->done[at], 1);
+}
+
+void sumi_parallel_loops(sumi_pool *pool, const sumi_loop *loops, int loop_count)
+{
+    loop_list list = {.loops = loops};
+    int64_t chunks = 0;
+    assert(loop_count <= SUMI_LOOPS_MAX);
+    for (int i = 0; i < loop_count; i++)
+        chunks += loops[i].count;
+    sumi_parallel_for(pool, chunks, run_listed, &list);
+}
+
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg)
 {
     run_job(pool, fn, arg, pool->threads, true);

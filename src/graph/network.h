@@ -174,17 +174,34 @@ void sumi_time_table_run(sumi_network *net);
 /* Which third of the unfused executor's memory. */
 enum { SUMI_TEMP_INPUT, SUMI_TEMP_GRADIENT, SUMI_TEMP_OUTPUT };
 
-/* conv->spec with n images; node_plan says whether in one pass or three. */
-void sumi_conv_run(const sumi_network *net, const sumi_conv *conv, int n, bool unfused);
-void sumi_conv_pack_all(const sumi_network *net, const sumi_conv_spec *spec, const float *weights,
-                        const float *scale, float *packed);
+/* A convolution, and what its weights are to be packed from before it runs: NULL where its `packed`
+ * holds them. */
 typedef struct {
-    int n, groups;   /* images; most partial gradients that partials has room for */
-    float *partials; /* groups of wgrad->spec->partial_floats */
+    sumi_conv conv;
+    const float *weights, *scale;
+    float *packed;
+} sumi_conv_pass;
+
+typedef struct {
+    sumi_wgrad wgrad;
+    int groups;      /* most partial gradients that partials has room for */
+    float *partials; /* groups of wgrad.spec->partial_floats */
     float *dw;       /* HWIO */
-    bool unfused;
-} sumi_wgrad_plan;
-void sumi_wgrad_run(const sumi_network *net, const sumi_wgrad *wgrad, const sumi_wgrad_plan *run);
+} sumi_wgrad_pass;
+
+/* Both gradients of a layer's input channels, or of a part of them; dgrad's spec is NULL where it
+ * is not wanted. */
+typedef struct {
+    sumi_conv_pass dgrad;
+    sumi_wgrad_pass wgrad;
+} sumi_conv_gradients;
+
+/* The passes over n images, one after the other; unfused: each in three steps. */
+void sumi_conv_run(const sumi_network *net, const sumi_conv_pass *passes, int count, int n,
+                   bool unfused);
+/* The gradients of a layer's parts. */
+void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *parts, int count, int n,
+                        bool unfused);
 /* db [c] = sum of a gradient over all images and pixels. */
 void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
                         float *db);

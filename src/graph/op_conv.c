@@ -180,25 +180,21 @@ static const float *part_weights(const sumi_network *net, const sumi_layer *laye
     return sumi_param_data(net, layer->weight) + (size_t)part->c0 * (size_t)layer->out_channels;
 }
 
-static void pack_forward(sumi_network *net, int node)
+/* What the forward weights are multiplied with, or NULL. Predict: also what the bias becomes. */
+static const float *forward_scale(sumi_network *net, int node)
 {
-    sumi_node_plan *plan = &net->nodes[node];
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
     const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
-    const float *scale = NULL;
-    if (!sumi_training(net)) {
-        float *bias = sumi_at(net, plan->bias), *factor = bias + layer->out_channels;
-        if (out->absorbed && out->norm >= 0) {
-            fold_norm(net, node, layer, bias, factor);
-            scale = factor;
-        } else {
-            for (int k = 0; k < layer->out_channels; k++)
-                bias[k] = sumi_param_data(net, layer->bias)[k];
-        }
+    if (sumi_training(net))
+        return NULL;
+    float *bias = sumi_at(net, net->nodes[node].bias), *scale = bias + layer->out_channels;
+    if (out->absorbed && out->norm >= 0) {
+        fold_norm(net, node, layer, bias, scale);
+        return scale;
     }
-    for (int p = 0; p < plan->part_count; p++)
-        sumi_conv_pack_all(net, &plan->parts[p].forward, part_weights(net, layer, &plan->parts[p]),
-                           scale, sumi_at(net, plan->parts[p].packed));
+    for (int k = 0; k < layer->out_channels; k++)
+        bias[k] = sumi_param_data(net, layer->bias)[k];
+    return NULL;
 }
 
 static void conv_forward(sumi_network *net, int node)
@@ -207,61 +203,68 @@ static void conv_forward(sumi_network *net, int node)
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
     const sumi_value_plan *out = &net->values[op->out];
-    if (sumi_training(net) || !net->packed_valid)
-        pack_forward(net, node);
+    bool pack = sumi_training(net) || !net->packed_valid;
+    const float *scale = pack ? forward_scale(net, node) : NULL;
     sumi_source sources[SUMI_SOURCES_MAX];
+    sumi_sink sinks[SUMI_PARTS_MAX];
+    sumi_conv_pass passes[SUMI_PARTS_MAX];
     sumi_edge_sources(net, &plan->in, sources);
     for (int p = 0; p < plan->part_count; p++) {
         const sumi_part *part = &plan->parts[p];
-        sumi_sink sink = {
+        sumi_sink *sink = &sinks[p];
+        *sink = (sumi_sink){
             .dst = sumi_value_data(net, op->out), .bf16 = out->bf16, .c = layer->out_channels};
         if (p > 0)
-            sink.residual = sink.dst;
+            sink->residual = sink->dst;
         if (p == plan->part_count - 1) {
-            sink.bias =
+            sink->bias =
                 sumi_training(net) ? sumi_param_data(net, layer->bias) : sumi_at(net, plan->bias);
-            sink.act = out->absorbed ? out->act : SUMI_ACT_NONE;
-            sink.moments = sumi_at(net, plan->moments);
+            sink->act = out->absorbed ? out->act : SUMI_ACT_NONE;
+            sink->moments = sumi_at(net, plan->moments);
         }
-        sumi_conv conv = {&part->forward,
-                          sources + part->first,
-                          part->count,
-                          &sink,
-                          1,
-                          sumi_at(net, part->packed)};
-        sumi_conv_run(net, &conv, net->n, plan->unfused);
+        float *packed = sumi_at(net, part->packed);
+        passes[p] =
+            (sumi_conv_pass){{&part->forward, sources + part->first, part->count, sink, 1, packed},
+                             pack ? part_weights(net, layer, part) : NULL,
+                             scale,
+                             packed};
     }
+    sumi_conv_run(net, passes, plan->part_count, net->n, plan->unfused);
 }
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-static void run_dgrad(sumi_network *net, int node, const sumi_part *part, const sumi_source *dy)
+/* What the sources and sinks of a layer's parts are, for as long as they are used. */
+typedef struct {
+    sumi_source dy, sources[SUMI_SOURCES_MAX], stats[SUMI_SOURCES_MAX];
+    sumi_sink sinks[SUMI_SOURCES_MAX];
+} conv_ends;
+
+static sumi_conv_pass dgrad_of(sumi_network *net, int node, const sumi_part *part, conv_ends *ends)
 {
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
     float *packed = sumi_at(net, part->packed_dgrad);
-    sumi_conv_pack_all(net, &part->dgrad, part_weights(net, layer, part), NULL, packed);
-    sumi_sink sinks[SUMI_SOURCES_MAX];
-    sumi_source stats[SUMI_SOURCES_MAX];
-    for (int i = 0; i < part->count; i++)
-        sumi_gradient_sink(net, node, part->first + i, &stats[i], &sinks[i]);
-    sumi_conv conv = {&part->dgrad, dy, 1, sinks, part->count, packed};
-    sumi_conv_run(net, &conv, net->n, net->nodes[node].unfused);
+    if (!net->nodes[node].wants_dgrad)
+        return (sumi_conv_pass){.weights = NULL};
+    for (int i = part->first; i < part->first + part->count; i++)
+        sumi_gradient_sink(net, node, i, &ends->stats[i], &ends->sinks[i]);
+    return (sumi_conv_pass){
+        {&part->dgrad, &ends->dy, 1, ends->sinks + part->first, part->count, packed},
+        part_weights(net, layer, part),
+        NULL,
+        packed};
 }
 
-static void run_wgrad(sumi_network *net, int node, const sumi_part *part, const sumi_source *dy)
+static sumi_wgrad_pass wgrad_of(const sumi_network *net, int node, const sumi_part *part,
+                                const conv_ends *ends)
 {
-    const sumi_node_plan *plan = &net->nodes[node];
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
-    sumi_source sources[SUMI_SOURCES_MAX];
-    sumi_edge_sources(net, &plan->in, sources);
-    sumi_wgrad wgrad = {&part->wgrad, sources + part->first, part->count, dy};
     float *dw = sumi_gradient_data(net, layer->weight);
-    sumi_wgrad_plan run = {.n = net->n,
-                           .groups = part->wgrad_groups,
-                           .partials = sumi_at(net, part->partials),
-                           .dw = dw + (size_t)part->c0 * (size_t)layer->out_channels,
-                           .unfused = plan->unfused};
-    sumi_wgrad_run(net, &wgrad, &run);
+    return (sumi_wgrad_pass){
+        .wgrad = {&part->wgrad, ends->sources + part->first, part->count, &ends->dy},
+        .groups = part->wgrad_groups,
+        .partials = sumi_at(net, part->partials),
+        .dw = dw + (size_t)part->c0 * (size_t)layer->out_channels};
 }
 
 static void conv_backward(sumi_network *net, int node)
@@ -270,13 +273,14 @@ static void conv_backward(sumi_network *net, int node)
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
     const sumi_value_plan *out = &net->values[op->out];
-    sumi_source dy;
-    sumi_gradient_source(net, op->out, &dy);
-    for (int p = 0; p < plan->part_count; p++) {
-        if (plan->wants_dgrad)
-            run_dgrad(net, node, &plan->parts[p], &dy);
-        run_wgrad(net, node, &plan->parts[p], &dy);
-    }
+    conv_ends ends;
+    sumi_conv_gradients parts[SUMI_PARTS_MAX];
+    sumi_gradient_source(net, op->out, &ends.dy);
+    sumi_edge_sources(net, &plan->in, ends.sources);
+    for (int p = 0; p < plan->part_count; p++)
+        parts[p] = (sumi_conv_gradients){dgrad_of(net, node, &plan->parts[p], &ends),
+                                         wgrad_of(net, node, &plan->parts[p], &ends)};
+    sumi_conv_backward(net, parts, plan->part_count, net->n, plan->unfused);
     if (plan->wants_dgrad)
         sumi_post_gradients(net, node);
     float *db = sumi_gradient_data(net, layer->bias);
@@ -284,7 +288,7 @@ static void conv_backward(sumi_network *net, int node)
         for (int k = 0; k < layer->out_channels; k++)
             db[k] = 0;
     else
-        sumi_bias_gradient(net, &dy, net->n, out->h, out->w, db);
+        sumi_bias_gradient(net, &ends.dy, net->n, out->h, out->w, db);
 }
 
 static double conv_cost(const sumi_network *net, int node)

@@ -58,17 +58,19 @@ static void linear_forward(sumi_network *net, int node)
     const sumi_part *part = &net->nodes[node].parts[0];
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
+    bool pack = sumi_training(net) || !net->packed_valid;
     float *packed = sumi_at(net, part->packed);
-    if (sumi_training(net) || !net->packed_valid)
-        sumi_conv_pack_all(net, &part->forward, sumi_param_data(net, layer->weight), NULL, packed);
     sumi_source sources[SUMI_SOURCES_MAX];
     int count = sumi_edge_sources(net, &op->in, sources);
     sumi_sink sink = {.dst = sumi_value_data(net, op->out),
                       .c = layer->out_channels,
                       .bias = sumi_param_data(net, layer->bias)};
     sumi_conv_spec spec = of_this_run(net, &part->forward);
-    sumi_conv conv = {&spec, sources, count, &sink, 1, packed};
-    sumi_conv_run(net, &conv, 1, false);
+    sumi_conv_pass pass = {{&spec, sources, count, &sink, 1, packed},
+                           pack ? sumi_param_data(net, layer->weight) : NULL,
+                           NULL,
+                           packed};
+    sumi_conv_run(net, &pass, 1, 1, false);
 }
 
 static void linear_backward(sumi_network *net, int node)
@@ -76,27 +78,26 @@ static void linear_backward(sumi_network *net, int node)
     const sumi_part *part = &net->nodes[node].parts[0];
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = &net->graph->layers[op->layer];
-    sumi_source dy, sources[SUMI_SOURCES_MAX];
+    sumi_source dy, sources[SUMI_SOURCES_MAX], stats[SUMI_SOURCES_MAX];
+    sumi_sink sinks[SUMI_SOURCES_MAX];
     sumi_gradient_source(net, op->out, &dy);
     int count = sumi_edge_sources(net, &op->in, sources);
+    sumi_conv_spec wgrad = of_this_run(net, &part->wgrad), dgrad;
+    sumi_conv_gradients gradients = {.wgrad = {.wgrad = {&wgrad, sources, count, &dy},
+                                               .groups = 1,
+                                               .partials = sumi_at(net, part->partials),
+                                               .dw = sumi_gradient_data(net, layer->weight)}};
     if (net->nodes[node].wants_dgrad) {
         float *packed = sumi_at(net, part->packed_dgrad);
-        sumi_conv_pack_all(net, &part->dgrad, sumi_param_data(net, layer->weight), NULL, packed);
-        sumi_sink sinks[SUMI_SOURCES_MAX];
-        sumi_source stats[SUMI_SOURCES_MAX];
         for (int i = 0; i < count; i++)
             sumi_gradient_sink(net, node, i, &stats[i], &sinks[i]);
-        sumi_conv_spec spec = of_this_run(net, &part->dgrad);
-        sumi_conv conv = {&spec, &dy, 1, sinks, count, packed};
-        sumi_conv_run(net, &conv, 1, false);
+        dgrad = of_this_run(net, &part->dgrad);
+        gradients.dgrad = (sumi_conv_pass){{&dgrad, &dy, 1, sinks, count, packed},
+                                           sumi_param_data(net, layer->weight),
+                                           NULL,
+                                           packed};
     }
-    sumi_conv_spec spec = of_this_run(net, &part->wgrad);
-    sumi_wgrad wgrad = {&spec, sources, count, &dy};
-    sumi_wgrad_plan run = {.n = 1,
-                           .groups = 1,
-                           .partials = sumi_at(net, part->partials),
-                           .dw = sumi_gradient_data(net, layer->weight)};
-    sumi_wgrad_run(net, &wgrad, &run);
+    sumi_conv_backward(net, &gradients, 1, 1, false);
     sumi_bias_gradient(net, &dy, 1, net->n, 1, sumi_gradient_data(net, layer->bias));
 }
 

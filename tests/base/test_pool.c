@@ -201,6 +201,70 @@ static void test_really_parallel(void **state)
     sumi_pool_free(pool);
 }
 
+/* Two loops of two chunks each, of which all four wait for each other: no barrier between them. */
+static void test_loops_overlap(void **state)
+{
+    (void)state;
+    sumi_pool *pool = make_pool(4);
+    atomic_int arrived = 0;
+    const sumi_loop loops[] = {{2, meet, &arrived, 0}, {2, meet, &arrived, 0}};
+    sumi_parallel_loops(pool, loops, 0);
+    assert_int_equal(atomic_load(&arrived), 0);
+    sumi_parallel_loops(pool, loops, 2);
+    assert_int_equal(atomic_load(&arrived), 4);
+    sumi_pool_free(pool);
+}
+
+typedef struct {
+    int values[40];
+    int sum;
+    int sums[40];
+} relay;
+
+static void write_value(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    sleep_ms(chunk % 5 == 0);
+    ((relay *)arg)->values[chunk] = (int)chunk + 1;
+}
+
+static void add_values(void *arg, int64_t chunk, int thread)
+{
+    relay *r = arg;
+    (void)thread;
+    for (int i = 0; i < 40; i++)
+        r->sums[chunk] += r->values[i];
+}
+
+static void add_sums(void *arg, int64_t chunk, int thread)
+{
+    relay *r = arg;
+    (void)chunk;
+    (void)thread;
+    for (int i = 0; i < 40; i++)
+        r->sum += r->sums[i];
+}
+
+/* What a loop comes after is done and visible, on any number of threads, with an empty loop in
+ * between: plain memory, so that ThreadSanitizer looks too. */
+static void test_loops_in_order(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        sumi_pool *pool = make_pool(threads);
+        for (int i = 0; i < 20; i++) {
+            relay r = {.sum = 0};
+            const sumi_loop loops[] = {{40, write_value, &r, 0},
+                                       {0, write_value, &r, 0},
+                                       {40, add_values, &r, 1},
+                                       {1, add_sums, &r, 3}};
+            sumi_parallel_loops(pool, loops, 4);
+            assert_int_equal(r.sum, 40 * (40 * 41 / 2));
+        }
+        sumi_pool_free(pool);
+    }
+}
+
 static void add_chunk(void *arg, int64_t chunk, int thread)
 {
     (void)thread;
@@ -413,7 +477,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),           cmocka_unit_test(test_cpu_count),
         cmocka_unit_test(test_every_chunk_once), cmocka_unit_test(test_one_chunk_is_inline),
-        cmocka_unit_test(test_really_parallel),  cmocka_unit_test(test_many_jobs),
+        cmocka_unit_test(test_really_parallel),  cmocka_unit_test(test_loops_overlap),
+        cmocka_unit_test(test_loops_in_order),   cmocka_unit_test(test_many_jobs),
         cmocka_unit_test(test_jobs_with_pauses), cmocka_unit_test(test_barrier),
         cmocka_unit_test(test_mixed_jobs),       cmocka_unit_test(test_most_threads),
         cmocka_unit_test(test_signals),          cmocka_unit_test(test_no_allocation),
