@@ -390,15 +390,36 @@ sumi_status sumi_command_find(int argc, const char *const *argv, sumi_command_id
     return sumi_fail(err, SUMI_EINVAL, "unknown command '%.66s'; see: sumi help", typed);
 }
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+/* `sumi bench --help`, where bench is only the first word of commands. */
+static bool asks_about_group(int argc, const char *const *argv)
+{
+    size_t length = argc > 1 && is_help(argv[1]) ? strlen(argv[0]) : 0;
+    for (int id = 0; id < SUMI_CMD_COUNT && length > 0; id++) {
+        const char *name = sumi_command_table[id].name;
+        if (strncmp(name, argv[0], length) == 0 && name[length] == ' ')
+            return true;
+    }
+    return false;
+}
+
 sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *out,
                                sumi_error *err)
 {
     static const char *const help[] = {"help"}, *const version[] = {"version"};
     reader r = {argc, 1, argv, out, err};
     memset(out, 0, sizeof *out);
-    if (argc == 0 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
+    if (argc == 0 || is_help(argv[0]))
         sumi_command_find(1, help, &out->command, &r.next, err);
-    else if (strcmp(argv[0], "--version") == 0)
+    else if (asks_about_group(argc, argv)) {
+        sumi_command_find(1, help, &out->command, &r.next, err);
+        out->operands[out->operand_count++] = argv[0];
+        r.next = argc;
+    } else if (strcmp(argv[0], "--version") == 0)
         sumi_command_find(1, version, &out->command, &r.next, err);
     else if (argv[0][0] == '-')
         return sumi_fail(err, SUMI_EINVAL, "expected a command, found '%.60s'; see: sumi help",

@@ -11,7 +11,8 @@
 static void test_help(void **state)
 {
     static const char *const lines[] = {
-        "", "--help", "-h", "help", "help train", "help data", "help data info", "help --man"};
+        "",          "--help",         "-h",         "help",         "help train",
+        "help data", "help data info", "help --man", "bench --help", "data -h"};
     temp_folder *temp = *state;
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         program p;
