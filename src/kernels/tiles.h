@@ -1,8 +1,8 @@
 /*
  * The vocabulary of matrix tiles, after Intel's AMX: eight tiles of 16 rows of 64 bytes, and the
- * product of two of them that hold bfloat16. Where the compiler may use AMX these are its
- * instructions, elsewhere the same in plain C, so that what is written in them runs in every table.
- * Nothing here is exported.
+ * product of two of them that hold bfloat16. Where SUMI_AMX is defined these are its instructions,
+ * elsewhere the same in plain C, so that what is written in them runs in every table. Nothing here
+ * is exported.
  *
  * The first operand of tile_dot holds 16 rows of 32 numbers; the second has 16 rows of 16 pairs:
  * in row i, numbers 2i and 2i + 1 of each of its 16 columns.
@@ -17,7 +17,7 @@
 #define TILE_BYTES 64  /* of a row */
 #define TILE_WORDS 256 /* of four bytes, in a tile */
 
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__x86_64__)
+#if defined(SUMI_AMX)
 #define TILES_IN_HARDWARE true
 
 /* The tiles are registers: their numbers must be digits, and there is nothing to keep. */

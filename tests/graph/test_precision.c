@@ -218,8 +218,8 @@ static void test_layers_see_rounded_weights(void **state)
     fixture_close(&f);
 }
 
-/* The seed network at the tutorial's size: nothing is run, so no memory is touched. With products on
- * tiles, up-sampled tensors are written out. */
+/* The seed network at the tutorial's size: nothing is run, so no memory is touched. With products
+ * on tiles, up-sampled tensors are written out. */
 static void test_memory(void **state)
 {
     (void)state;
