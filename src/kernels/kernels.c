@@ -32,8 +32,8 @@ static bool cpu_has_avx512(void)
 }
 
 /* True where the CPU has tiles and the system lets this process use them. Linux keeps their 8 KiB
- * for those threads alone whose process has asked; asking again is harmless, and saves a global
- * that would remember the answer. */
+ * for threads of processes that have asked; asking again is harmless, and saves a global that would
+ * remember the answer. */
 static bool cpu_has_amx(void)
 {
 #if defined(__x86_64__) && defined(__linux__)
