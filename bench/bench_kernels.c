@@ -2,13 +2,14 @@
  * Speed of the convolution kernels on the seed network's layers, in all three directions, next to
  * the fused multiply-adds that a core can do.
  *
- *     bench_kernels [isa [algorithm [threads [batch [repetitions [plain]]]]]]
+ *     bench_kernels [isa [algorithm [threads [batch [repetitions [plain] [bf16]]]]]]
  *
- * isa: a table's name or "best"; algorithm: auto, gemm, winograd or narrow. GFLOPS are those of the
- * direct convolution, whatever the algorithm does; "up" marks the convolution of an up-sampled
- * tensor, of which the network has two, and before it stands the same convolution of a plain one.
- * Everything is as in training: normalisation and ReLU pending on the inputs, moments and sums
- * collected; "plain" leaves all that away. Each number is the best of the repetitions; a shared
+ * isa: a table's name or "best"; algorithm: auto, gemm, winograd, narrow or tiles. GFLOPS are those
+ * of the direct convolution, whatever the algorithm does; "up" marks the convolution of an
+ * up-sampled tensor, of which the network has two, and before it stands the same convolution of a
+ * plain one. Everything is as in training: normalisation and ReLU pending on the inputs, moments
+ * and sums collected; "plain" leaves all that away. "bf16" keeps tensors as bfloat16 and lets the
+ * table multiply so, as --precision bf16 does. Each number is the best of the repetitions; a shared
  * machine needs several runs.
  */
 #include <math.h>
@@ -53,6 +54,20 @@ static float *floats(size_t count)
     for (size_t i = 0; i < bytes / sizeof(float); i++) {
         state = state * 1664525u + 1013904223u;
         x[i] = (float)(state >> 8) / 16777216.0f - 0.5f;
+    }
+    return x;
+}
+
+/* Floats, or as many bfloat16: their upper halves. */
+static void *tensor(size_t count, bool bf16)
+{
+    float *x = floats(count);
+    uint16_t *halves = (uint16_t *)x;
+    for (size_t i = 0; bf16 && i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        uint16_t half = (uint16_t)(bits >> 16);
+        memcpy(&halves[i], &half, sizeof half);
     }
     return x;
 }
@@ -111,6 +126,7 @@ typedef struct {
     sumi_wgrad wgrad;
     int n, threads;
     bool plain; /* nothing pending on sources, no statistics */
+    bool bf16;
     float *partials, *dw;
     float *scratch[MAX_THREADS];
 } job;
@@ -196,22 +212,27 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
                                .cout = cout,
                                .ksize = l->ksize,
                                .up = l->up,
+                               .bf16 = j->bf16,
                                .direction = direction};
     j->table->conv_plan(&j->spec, algorithm);
     size_t weights = (size_t)(l->ksize * l->ksize * cin * cout), bands = (size_t)j->spec.bands;
-    float *coef = floats(512), *x = floats(pixels * (size_t)cin), *g = NULL;
-    float *y = floats(pixels * (size_t)cout), *r = floats(pixels * (size_t)cout);
+    float *coef = floats(512);
+    void *x = tensor(pixels * (size_t)cin, j->bf16), *g = NULL;
+    void *y = tensor(pixels * (size_t)cout, j->bf16), *r = tensor(pixels * (size_t)cout, j->bf16);
     float *w = floats(weights), *packed = floats(j->spec.packed_floats + 16);
     float *stats = floats((size_t)j->n * bands * 3 * (size_t)cout);
-    sumi_source forward = {.r = x, .c = cin, .act = SUMI_ACT_RELU, .scale = coef, .shift = coef};
+    sumi_source forward = {
+        .r = x, .bf16 = j->bf16, .c = cin, .act = SUMI_ACT_RELU, .scale = coef, .shift = coef};
     sumi_source gradient = forward;
     gradient.ga = gradient.gb = gradient.gk = coef;
-    sumi_source stat = {.r = r, .c = cout, .act = SUMI_ACT_RELU, .scale = coef, .shift = coef};
-    sumi_sink sink = {.dst = y, .c = cout};
+    sumi_source stat = forward;
+    stat.r = r;
+    stat.c = cout;
+    sumi_sink sink = {.dst = y, .bf16 = j->bf16, .c = cout};
     if (direction == SUMI_CONV_FORWARD) {
         sink.moments = stats;
     } else if (swap) {
-        gradient.g = g = floats(pixels * (size_t)cin);
+        gradient.g = g = tensor(pixels * (size_t)cin, j->bf16);
         sink.sums = stats;
         sink.stat = &stat;
     } else {
@@ -220,8 +241,8 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
         gradient.g = y;
     }
     if (j->plain) {
-        forward = (sumi_source){.r = x, .c = cin};
-        gradient = (sumi_source){.g = gradient.g, .c = gradient.c};
+        forward = (sumi_source){.r = x, .bf16 = j->bf16, .c = cin};
+        gradient = (sumi_source){.g = gradient.g, .bf16 = j->bf16, .c = gradient.c};
         sink.moments = sink.sums = NULL;
     }
     j->conv = (sumi_conv){.spec = &j->spec,
@@ -243,7 +264,7 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
         double seconds = run_once(j);
         best = i > 0 ? fmin(best, seconds) : best;
     }
-    float *all[] = {coef, x, g, y, r, w, packed, stats, j->partials, j->dw};
+    void *all[] = {coef, x, g, y, r, w, packed, stats, j->partials, j->dw};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     for (int i = 0; i < j->threads; i++)
@@ -253,7 +274,7 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"gemm", "winograd", "narrow", "upsampled"};
+    static const char *const names[] = {"gemm", "winograd", "narrow", "upsampled", "tiles"};
     static const char *const directions[] = {"forward", "dgrad", "wgrad"};
     const char *isa = argc > 1 && strcmp(argv[1], "best") != 0 ? argv[1] : NULL;
     job j = {.table = sumi_kernels_pick(isa)};
@@ -262,14 +283,17 @@ int main(int argc, char **argv)
         return 2;
     }
     int algorithm = -1;
-    for (int i = 0; argc > 2 && i < 3; i++)
-        if (strcmp(argv[2], names[i]) == 0)
+    for (int i = 0; argc > 2 && i < (int)(sizeof names / sizeof names[0]); i++)
+        if (i != SUMI_CONV_UPSAMPLED && strcmp(argv[2], names[i]) == 0)
             algorithm = i;
     j.threads = argc > 3 ? atoi(argv[3]) : 1;
     j.threads = j.threads < 1 ? 1 : j.threads > MAX_THREADS ? MAX_THREADS : j.threads;
     j.n = argc > 4 ? atoi(argv[4]) : 32;
     int repetitions = argc > 5 ? atoi(argv[5]) : 5;
-    j.plain = argc > 6 && strcmp(argv[6], "plain") == 0;
+    for (int i = 6; i < argc; i++) {
+        j.plain |= strcmp(argv[i], "plain") == 0;
+        j.bf16 |= strcmp(argv[i], "bf16") == 0;
+    }
     double limit = peak(j.table) * j.threads, total[3] = {0.0, 0.0, 0.0};
     printf("%s, %d thread(s), batch %d; peak %.0f GFLOPS\n", j.table->name, j.threads, j.n, limit);
     printf("%-18s", "layer");

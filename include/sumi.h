@@ -77,8 +77,9 @@ SUMI_API const char *sumi_version(void);
 
 typedef struct sumi_context sumi_context;
 
-/* threads: 1..1024, or 0 for every core. SUMI_ISA=generic|avx2|avx512 in the environment forces an
- * instruction set that the CPU has. Starts threads - 1 threads. */
+/* threads: 1..1024, or 0 for every core. SUMI_ISA=generic|avx2|avx512|amx in the environment forces
+ * an instruction set that the CPU has. Starts threads - 1 threads. On a CPU with AMX, Linux is
+ * asked to let this process use it. */
 SUMI_API sumi_status sumi_context_create(int threads, sumi_context **out);
 SUMI_API void sumi_context_free(sumi_context *ctx);
 /* The message of the last call on ctx that failed, "" if none did; valid until the next call on
@@ -88,14 +89,15 @@ SUMI_API const char *sumi_last_error(const sumi_context *ctx);
  * Safe from any thread and from a signal handler. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
-/* "generic", "avx2", "avx512" or "neon". */
+/* "generic", "avx2", "avx512", "amx" or "neon". */
 SUMI_API const char *sumi_context_isa(const sumi_context *ctx);
 
 /* ---- Precision -------------------------------------------------------------------------------
- * What a network keeps in memory; all arithmetic is float32, on every CPU. With bf16 the tensors
- * between its layers and their gradients are bfloat16, half as large, and a layer computes with its
- * weights rounded to bfloat16. The model's own weights, the gradients of weights, the optimiser's
- * state, batch statistics, images and predictions stay float32.
+ * What a network keeps in memory. With bf16 the tensors between its layers and their gradients are
+ * bfloat16, half as large, and a layer computes with its weights rounded to bfloat16; arithmetic is
+ * float32, but on a CPU with AMX convolutions multiply in bfloat16 (and add up in float32). The
+ * model's own weights, the gradients of weights, the optimiser's state, batch statistics, images
+ * and predictions stay float32.
  */
 
 typedef enum { SUMI_PRECISION_FP32, SUMI_PRECISION_BF16 } sumi_precision;

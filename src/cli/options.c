@@ -427,8 +427,10 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .metavar = "NAME",
      .key = "train.precision",
      .commands = COMPUTE,
-     .help = "What the network's tensors are kept in between its layers: float32, or bfloat16 in "
-             "half the memory; weights and all arithmetic stay float32."},
+     .help =
+         "What the network's tensors are kept in between its layers: float32, or bfloat16 in "
+         "half the memory; weights stay float32, and all arithmetic too, but for products on CPUs "
+         "with AMX."},
     {.name = "device",
      .kind = SUMI_ARG_CHOICE,
      .choices = "auto|cpu|cuda|mps",

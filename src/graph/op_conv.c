@@ -60,6 +60,7 @@ static void plan_spec(sumi_network *net, int node, const sumi_part *part,
                          .cout = dgrad ? channels : layer->out_channels,
                          .ksize = layer->ksize,
                          .up = net->nodes[node].up[part->first],
+                         .bf16 = net->config.precision == SUMI_PRECISION_BF16,
                          .direction = direction,
                          .tap_floats = (size_t)layer->in_channels * (size_t)layer->out_channels};
     net->kernels->conv_plan(spec, net->config.force);

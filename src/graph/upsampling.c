@@ -39,7 +39,8 @@ void sumi_plan_upsampling(sumi_network *net, int node)
                            .cin = channels,
                            .cout = net->graph->values[conv->out].channels,
                            .ksize = conv->ksize,
-                           .up = true};
+                           .up = true,
+                           .bf16 = net->config.precision == SUMI_PRECISION_BF16};
     if (channels == 0 || changes > 1)
         return;
     net->kernels->conv_plan(&spec, -1);

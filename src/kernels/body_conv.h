@@ -7,6 +7,8 @@
 #include "kernels/body_gemm.h"
 #include "kernels/body_gemm_wgrad.h"
 #include "kernels/body_narrow.h"
+#include "kernels/body_tiles.h"
+#include "kernels/body_tiles_wgrad.h"
 #include "kernels/body_upconv.h"
 #include "kernels/body_winograd.h"
 #include "kernels/body_winograd_wgrad.h"
@@ -24,7 +26,7 @@ typedef struct {
                          bool accumulate, int piece, int pieces);
 } conv_algorithm;
 
-#define CONV_ALGORITHMS 4
+#define CONV_ALGORITHMS 5
 
 static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
     [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
@@ -35,6 +37,8 @@ static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
                           narrow_wgrad_piece, narrow_wgrad_finish},
     [SUMI_CONV_UPSAMPLED] = {upconv_can, upconv_plan, upconv_wgrad_plan, gemm_pack, upconv_tile,
                              upconv_wgrad_piece, upconv_wgrad_finish},
+    [SUMI_CONV_TILES] = {tiles_can, tiles_plan, tiles_wgrad_plan, tiles_pack, tiles_tile,
+                         tiles_wgrad_piece, tiles_wgrad_finish},
 };
 
 static bool conv_can(int algorithm, const sumi_conv_spec *spec)
@@ -48,8 +52,11 @@ static void conv_plan(sumi_conv_spec *spec, int force)
     int algorithm = SUMI_CONV_GEMM;
     if (spec->tap_floats == 0)
         spec->tap_floats = (size_t)spec->cin * (size_t)spec->cout;
-    spec->up = spec->up && conv_can(SUMI_CONV_UPSAMPLED, spec);
-    if (spec->up)
+    spec->bf16 = force == SUMI_CONV_TILES || (force < 0 && spec->bf16 && tiles_pay(spec));
+    spec->up = spec->up && !spec->bf16 && conv_can(SUMI_CONV_UPSAMPLED, spec);
+    if (spec->bf16)
+        algorithm = SUMI_CONV_TILES;
+    else if (spec->up)
         algorithm = SUMI_CONV_UPSAMPLED;
     else if (conv_can(force, spec))
         algorithm = force;

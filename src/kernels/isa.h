@@ -10,6 +10,7 @@
 extern const sumi_kernels *const sumi_kernels_generic;
 extern const sumi_kernels *const sumi_kernels_avx2;
 extern const sumi_kernels *const sumi_kernels_avx512;
+extern const sumi_kernels *const sumi_kernels_amx;
 extern const sumi_kernels *const sumi_kernels_neon;
 
 #endif

@@ -5,6 +5,12 @@
 
 #include <string.h>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 static bool cpu_has_avx2(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -25,9 +31,31 @@ static bool cpu_has_avx512(void)
 #endif
 }
 
+/* True where the CPU has tiles and the system lets this process use them. Linux keeps their 8 KiB
+ * for threads of processes that have asked; asking again is harmless, and saves a global that would
+ * remember the answer. */
+static bool cpu_has_amx(void)
+{
+#if defined(__x86_64__) && defined(__linux__)
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };      /* of leaf 7's EDX */
+    enum { XCR0_TILES = 3 << 17 };                        /* the system saves them */
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl */
+    unsigned a, b, c, d, low, high;
+    if (!cpu_has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & AMX_BF16) == 0 ||
+        (d & AMX_TILE) == 0)
+        return false;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & XCR0_TILES) == XCR0_TILES &&
+           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 const sumi_kernels *sumi_kernels_list(int i)
 {
     const sumi_kernels *const tables[] = {
+        sumi_kernels_amx != NULL && cpu_has_amx() ? sumi_kernels_amx : NULL,
         cpu_has_avx512() ? sumi_kernels_avx512 : NULL,
         cpu_has_avx2() ? sumi_kernels_avx2 : NULL,
         sumi_kernels_neon,

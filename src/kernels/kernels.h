@@ -1,6 +1,6 @@
 /*
  * kernels: the arithmetic of the network on tensors in NHWC order. Tensors are float32, those of
- * images bfloat16 if wanted; all arithmetic is float32.
+ * images bfloat16 if wanted; all arithmetic is float32, but for products of bfloat16 on tiles.
  *
  * Does: pure serial functions, each on one piece of work (a tile of a convolution, a range of a
  * buffer). Bodies (body_*.h) are written once against simd.h and compiled once per instruction set
@@ -12,8 +12,8 @@
  *             (sumi_source), so that normalisation, activation, time shift and concatenation are
  *             never passes of their own;
  *   multiply  turns strip and packed weights into output rows in scratch (GEMM over shifted pixels,
- *             Winograd, dot products where there are few output channels, or products at the small
- *             size where the input is an up-sampled tensor);
+ *             in float32 or on tiles of bfloat16, Winograd, dot products where there are few output
+ *             channels, or products at the small size where the input is an up-sampled tensor);
  *   store     adds the bias, applies what is known by now, writes to each destination (sumi_sink)
  *             and collects the statistics that the next operations need.
  *
@@ -85,6 +85,7 @@ typedef enum {
     SUMI_CONV_WINOGRAD,
     SUMI_CONV_NARROW,
     SUMI_CONV_UPSAMPLED,
+    SUMI_CONV_TILES,
 } sumi_conv_algorithm;
 typedef enum { SUMI_CONV_FORWARD, SUMI_CONV_DGRAD, SUMI_CONV_WGRAD } sumi_conv_direction;
 
@@ -97,6 +98,9 @@ typedef struct {
     /* The layer's input has h/2 x w/2 pixels and is up-sampled (bilinear x2, align_corners) before
      * it is convolved: sources of forward and wgrad, and sinks of dgrad, are of that size. */
     bool up;
+    /* Products of bfloat16: inputs (with what is pending) and weights are rounded to nearest even,
+     * sums are float32. */
+    bool bf16;
     sumi_conv_direction direction;
     /* Floats from tap to tap of the weights and their gradient; 0 is cin * cout. More where they
      * are a run of input channels of a wider layer. */
@@ -181,12 +185,12 @@ typedef struct {
 } sumi_adam;
 
 typedef struct {
-    const char *name; /* "generic", "avx2", "avx512", "neon" */
+    const char *name; /* "generic", "avx2", "avx512", "amx", "neon" */
     int vector_floats;
 
-    /* Completes a spec of which h, w, cin, cout, ksize, up, direction and tap_floats are set.
+    /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, direction and tap_floats are set.
      * force: an algorithm to use where it can do the shape, or -1 for the table's choice. Clears
-     * `up` where the table cannot do that. */
+     * `up` and `bf16` where it will not do that; SUMI_CONV_TILES is what does bf16, never up. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);
     /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
      * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies

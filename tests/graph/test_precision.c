@@ -19,6 +19,7 @@ enum { N = 32, SIDE = 16, PIXELS = SIDE * SIDE };
 typedef struct {
     sumi_runtime runtime;
     sumi_model *model;
+    int force; /* of networks that keep bfloat16: an algorithm, or -1 */
     float x[N * PIXELS], target[N * PIXELS];
     int32_t t[N];
 } fixture;
@@ -27,6 +28,7 @@ typedef struct {
 static void fixture_open(fixture *f, const char *isa, int threads, int base_channels)
 {
     sumi_error err = {""};
+    f->force = -1;
     assert_int_equal(sumi_runtime_init(&f->runtime, threads, isa, &err), SUMI_OK);
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
     config.time_dim = 20;
@@ -57,7 +59,7 @@ static sumi_network *make_network(const fixture *f, sumi_mode mode, sumi_precisi
                                .h = SIDE,
                                .w = SIDE,
                                .unfused = unfused,
-                               .force = -1,
+                               .force = precision == SUMI_PRECISION_BF16 ? f->force : -1,
                                .precision = precision};
     sumi_network *net = NULL;
     assert_int_equal(sumi_network_create(&f->model->graph, f->runtime.kernels, f->runtime.pool,
@@ -85,33 +87,51 @@ static void predict(const fixture *f, sumi_precision precision, bool unfused, fl
     sumi_network_free(net);
 }
 
+/* On each table and with each width (16: up-sampling inside convolutions), as the table has it and
+ * with products of bfloat16. */
+static void every_network(void (*check)(const fixture *f))
+{
+    for (int table = 0; sumi_kernels_list(table); table++)
+        for (int base = 6; base <= 16; base += 10)
+            for (int tiles = 0; tiles < 2; tiles++) {
+                fixture f;
+                fixture_open(&f, sumi_kernels_list(table)->name, 2, base);
+                f.force = tiles ? SUMI_CONV_TILES : -1;
+                if (getenv("SUMI_PRINT_ERRORS"))
+                    fprintf(stderr, "%s %d %s: ", f.runtime.kernels->name, base,
+                            tiles ? "tiles" : "its own");
+                check(&f);
+                fixture_close(&f);
+            }
+}
+
 static void assert_near(const float *a, const float *b, size_t count, double limit,
                         const char *what)
 {
     double error = test_relative(a, b, count);
+    if (getenv("SUMI_PRINT_ERRORS"))
+        fprintf(stderr, "%s differ by %g\n", what, error);
     if (!(error <= limit))
         fail_msg("%s differ by %g, limit %g", what, error, limit);
 }
 
 /* Not equal either: else nothing would be rounded. */
+static void check_predictions(const fixture *f)
+{
+    static float exact[N * PIXELS], fused[N * PIXELS], plain[N * PIXELS];
+    predict(f, SUMI_PRECISION_FP32, false, exact);
+    predict(f, SUMI_PRECISION_BF16, false, fused);
+    predict(f, SUMI_PRECISION_BF16, true, plain);
+    assert_near(fused, exact, N * PIXELS, 2e-2, "fused predictions");
+    assert_near(plain, exact, N * PIXELS, 2e-2, "unfused predictions");
+    assert_near(fused, plain, N * PIXELS, 1.5e-2, "fused and unfused predictions");
+    assert_true(test_relative(fused, exact, N * PIXELS) > 1e-4);
+}
+
 static void test_predictions_are_near(void **state)
 {
     (void)state;
-    for (int table = 0; sumi_kernels_list(table); table++) {
-        for (int base = 6; base <= 16; base += 10) { /* 16: up-sampling inside convolutions */
-            fixture f;
-            static float exact[N * PIXELS], fused[N * PIXELS], plain[N * PIXELS];
-            fixture_open(&f, sumi_kernels_list(table)->name, 2, base);
-            predict(&f, SUMI_PRECISION_FP32, false, exact);
-            predict(&f, SUMI_PRECISION_BF16, false, fused);
-            predict(&f, SUMI_PRECISION_BF16, true, plain);
-            assert_near(fused, exact, N * PIXELS, 2e-2, "fused predictions");
-            assert_near(plain, exact, N * PIXELS, 2e-2, "unfused predictions");
-            assert_near(fused, plain, N * PIXELS, 1.5e-2, "fused and unfused predictions");
-            assert_true(test_relative(fused, exact, N * PIXELS) > 1e-4);
-            fixture_close(&f);
-        }
-    }
+    every_network(check_predictions);
 }
 
 /*
@@ -119,39 +139,33 @@ static void test_predictions_are_near(void **state)
  * pool; then a gradient goes elsewhere altogether. So gradients are less near than predictions are:
  * with weights that are moved by as much as rounding moves them, float32's own go half as far.
  */
+static void check_gradients(const fixture *f)
+{
+    double loss, loss_fused, loss_plain;
+    float *exact = gradients_of(f, SUMI_PRECISION_FP32, false, &loss);
+    float *fused = gradients_of(f, SUMI_PRECISION_BF16, false, &loss_fused);
+    float *plain = gradients_of(f, SUMI_PRECISION_BF16, true, &loss_plain);
+    size_t count = f->model->graph.params.value_count;
+    if (getenv("SUMI_PRINT_ERRORS"))
+        fprintf(stderr, "loss %g %g %g\n", loss, loss_fused, loss_plain);
+    assert_true(fabs(loss_fused - loss) < 2e-3 * loss);
+    assert_true(fabs(loss_plain - loss) < 2e-3 * loss);
+    assert_near(fused, exact, count, .12, "fused gradients");
+    assert_near(plain, exact, count, .12, "unfused gradients");
+    assert_near(fused, plain, count, 6e-2, "fused and unfused gradients");
+    free(exact);
+    free(fused);
+    free(plain);
+}
+
 static void test_gradients_are_near(void **state)
 {
     (void)state;
-    for (int table = 0; sumi_kernels_list(table); table++) {
-        for (int base = 6; base <= 16; base += 10) {
-            fixture f;
-            double loss, loss_fused, loss_plain;
-            fixture_open(&f, sumi_kernels_list(table)->name, 2, base);
-            float *exact = gradients_of(&f, SUMI_PRECISION_FP32, false, &loss);
-            float *fused = gradients_of(&f, SUMI_PRECISION_BF16, false, &loss_fused);
-            float *plain = gradients_of(&f, SUMI_PRECISION_BF16, true, &loss_plain);
-            size_t count = f.model->graph.params.value_count;
-            if (getenv("SUMI_PRINT_ERRORS"))
-                fprintf(stderr, "%s %d: loss %g %g %g gradients %g %g %g\n",
-                        sumi_kernels_list(table)->name, base, loss, loss_fused, loss_plain,
-                        test_relative(fused, exact, count), test_relative(plain, exact, count),
-                        test_relative(fused, plain, count));
-            assert_true(fabs(loss_fused - loss) < 2e-3 * loss);
-            assert_true(fabs(loss_plain - loss) < 2e-3 * loss);
-            assert_near(fused, exact, count, .12, "fused gradients");
-            assert_near(plain, exact, count, .12, "unfused gradients");
-            assert_near(fused, plain, count, 6e-2, "fused and unfused gradients");
-            free(exact);
-            free(fused);
-            free(plain);
-            fixture_close(&f);
-        }
-    }
+    every_network(check_gradients);
 }
 
-static void test_threads_give_the_same_bits(void **state)
+static void check_threads(int force)
 {
-    (void)state;
     float *gradients[2];
     static float out[2][N * PIXELS];
     size_t count = 0;
@@ -159,6 +173,7 @@ static void test_threads_give_the_same_bits(void **state)
         fixture f;
         double loss;
         fixture_open(&f, NULL, i + 1, 16);
+        f.force = force;
         gradients[i] = gradients_of(&f, SUMI_PRECISION_BF16, false, &loss);
         predict(&f, SUMI_PRECISION_BF16, false, out[i]);
         count = f.model->graph.params.value_count;
@@ -168,6 +183,13 @@ static void test_threads_give_the_same_bits(void **state)
     assert_memory_equal(out[0], out[1], sizeof out[0]);
     free(gradients[0]);
     free(gradients[1]);
+}
+
+static void test_threads_give_the_same_bits(void **state)
+{
+    (void)state;
+    check_threads(-1);
+    check_threads(SUMI_CONV_TILES);
 }
 
 /* Weights that are representable give what rounding them gives; what is kept stays as it is. */
@@ -196,7 +218,8 @@ static void test_layers_see_rounded_weights(void **state)
     fixture_close(&f);
 }
 
-/* The seed network at the tutorial's size: nothing is run, so no memory is touched. */
+/* The seed network at the tutorial's size: nothing is run, so no memory is touched. With products
+ * on tiles, up-sampled tensors are written out. */
 static void test_memory(void **state)
 {
     (void)state;
@@ -204,6 +227,7 @@ static void test_memory(void **state)
     double moved[2]; /* by the second convolution, whose tensors are large beside its weights */
     fixture f;
     fixture_open(&f, NULL, 2, 64);
+    bool has_tiles = strcmp(f.runtime.kernels->name, "amx") == 0;
     for (int i = 0; i < 2; i++) {
         sumi_plan_config config = {.mode = SUMI_MODE_TRAIN,
                                    .n_max = 128,
@@ -220,10 +244,12 @@ static void test_memory(void **state)
         char *text = sumi_network_describe(net);
         assert_non_null(text);
         assert_int_equal(strstr(text, "28x28 bf16") != NULL, i);
+        assert_int_equal(strstr(text, " tiles,") != NULL, i && has_tiles);
+        assert_int_equal(strstr(text, "left to the convolution") == NULL, i && has_tiles);
         free(text);
         sumi_network_free(net);
     }
-    assert_true((double)bytes[1] < 0.6 * (double)bytes[0]);
+    assert_true((double)bytes[1] < (has_tiles ? .75 : .6) * (double)bytes[0]);
     assert_true(moved[1] > .5 * moved[0] && moved[1] < .51 * moved[0]);
     fixture_close(&f);
 }
