@@ -355,13 +355,25 @@ static sumi_status check_complete(const sumi_options *options, sumi_error *err)
     return SUMI_OK;
 }
 
+/* True for the first word of commands that have two. */
+static bool is_group(const char *word)
+{
+    size_t length = strlen(word);
+    for (int id = 0; id < SUMI_CMD_COUNT; id++) {
+        const char *name = sumi_command_table[id].name;
+        if (strncmp(name, word, length) == 0 && name[length] == ' ')
+            return true;
+    }
+    return false;
+}
+
 sumi_status sumi_command_find(int argc, const char *const *argv, sumi_command_id *out, int *used,
                               sumi_error *err)
 {
     char groups[SUMI_CMD_COUNT][WORD_MAX], pair[2 * WORD_MAX + 2] = "";
     const char *names[2 * SUMI_CMD_COUNT + 1];
     int count = 0;
-    bool is_group = false;
+    bool group = is_group(argv[0]);
     if (argc > 1)
         snprintf(pair, sizeof pair, "%.*s %.*s", WORD_MAX, argv[0], WORD_MAX, argv[1]);
     for (int id = 0; id < SUMI_CMD_COUNT; id++) {
@@ -374,14 +386,13 @@ sumi_status sumi_command_find(int argc, const char *const *argv, sumi_command_id
             return SUMI_OK;
         }
         snprintf(groups[id], sizeof groups[id], "%.*s", (int)length, name);
-        is_group = is_group || strcmp(groups[id], argv[0]) == 0;
         names[count++] = name;
         names[count++] = groups[id];
     }
     names[count] = NULL;
-    const char *typed = is_group && argc > 1 ? pair : argv[0];
+    const char *typed = group && argc > 1 ? pair : argv[0];
     const char *meant = sumi_suggest(typed, names);
-    if (is_group && argc == 1)
+    if (group && argc == 1)
         return sumi_fail(err, SUMI_EINVAL, "%s: expected one more word; see: sumi help %s", argv[0],
                          argv[0]);
     if (meant != NULL)
@@ -395,18 +406,6 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* `sumi bench --help`, where bench is only the first word of commands. */
-static bool asks_about_group(int argc, const char *const *argv)
-{
-    size_t length = argc > 1 && is_help(argv[1]) ? strlen(argv[0]) : 0;
-    for (int id = 0; id < SUMI_CMD_COUNT && length > 0; id++) {
-        const char *name = sumi_command_table[id].name;
-        if (strncmp(name, argv[0], length) == 0 && name[length] == ' ')
-            return true;
-    }
-    return false;
-}
-
 sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *out,
                                sumi_error *err)
 {
@@ -415,7 +414,7 @@ sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *
     memset(out, 0, sizeof *out);
     if (argc == 0 || is_help(argv[0]))
         sumi_command_find(1, help, &out->command, &r.next, err);
-    else if (asks_about_group(argc, argv)) {
+    else if (argc > 1 && is_group(argv[0]) && is_help(argv[1])) {
         sumi_command_find(1, help, &out->command, &r.next, err);
         out->operands[out->operand_count++] = argv[0];
         r.next = argc;

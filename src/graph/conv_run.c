@@ -257,10 +257,11 @@ void sumi_conv_run(const sumi_network *net, const sumi_conv_pass *passes, int co
     loop_list list = {.count = 0};
     pack_job packs[SUMI_PARTS_MAX];
     tile_job tiles[SUMI_PARTS_MAX];
-    for (int p = 0; p < count && unfused; p++)
-        conv_unfused(net, &passes[p], n);
-    if (unfused)
+    if (unfused) {
+        for (int p = 0; p < count; p++)
+            conv_unfused(net, &passes[p], n);
         return;
+    }
     for (int p = 0; p < count; p++)
         add_packing(net, &passes[p], &packs[p], &list);
     for (int p = 0; p < count; p++)
@@ -277,13 +278,14 @@ void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *part
     pack_job packs[SUMI_PARTS_MAX];
     tile_job tiles[SUMI_PARTS_MAX];
     wgrad_job wgrads[SUMI_PARTS_MAX];
-    for (int p = 0; p < count && unfused; p++) {
-        if (parts[p].dgrad.conv.spec)
-            conv_unfused(net, &parts[p].dgrad, n);
-        wgrad_unfused(net, &parts[p].wgrad, n);
-    }
-    if (unfused)
+    if (unfused) {
+        for (int p = 0; p < count; p++) {
+            if (parts[p].dgrad.conv.spec)
+                conv_unfused(net, &parts[p].dgrad, n);
+            wgrad_unfused(net, &parts[p].wgrad, n);
+        }
         return;
+    }
     for (int p = 0; p < count; p++)
         add_packing(net, &parts[p].dgrad, &packs[p], &list);
     int packed = list.count;

@@ -6,12 +6,9 @@
 
 #if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512F__) &&                     \
     defined(__x86_64__) && defined(__linux__) /* Clang 14 has the second name */
-#define SUMI_VB 64
 #define SUMI_AMX
-#define MR 14
-#define STRIP_VECTORS 4
-#define TILE_FLOATS (96 * 1024)
 #define TABLE_NAME "amx"
+#include "kernels/avx512_sizes.h"
 #include "kernels/body_table.h"
 
 const sumi_kernels *const sumi_kernels_amx = &table;

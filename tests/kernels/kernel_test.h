@@ -142,6 +142,13 @@ static inline const void *test_tensor(float *x, size_t count, bool bf16)
     return halves;
 }
 
+/* The gradient form that matches a forward form, with or without normalisation. */
+static inline int test_gradient_bits(int bits, size_t variant)
+{
+    int kept = bits & (HAS_AFFINE | HAS_RELU | PER_IMAGE | IS_BF16);
+    return kept | IS_GRADIENT | (variant % 2 == 0 ? HAS_NORM : 0);
+}
+
 /* Fills s with random tensors that test_source_free releases. */
 static inline void test_source(sumi_source *s, int n, int pixels, int c, int bits, uint64_t seed)
 {
@@ -381,6 +388,84 @@ static inline void test_wgrad_run(const sumi_kernels *table, const sumi_wgrad *w
         table->wgrad_finish(s, partials, count, dw, accumulate, i, pieces);
     free(partials);
     free(scratch);
+}
+
+/* A layer's weight gradient, written or (odd i) added, against what it should be; changes want. */
+static inline void test_wgrad_check(const sumi_kernels *table, const sumi_wgrad *wgrad,
+                                    double *want, int n, int group, size_t i, const char *what)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    size_t floats = (size_t)(s->ksize * s->ksize * s->cin * s->cout);
+    float *dw = test_floats(floats, 55), *before = test_floats(floats, 55);
+    bool accumulate = i % 2 == 1;
+    test_wgrad_run(table, wgrad, n, group, dw, accumulate, 1 + (int)i % 3);
+    for (size_t k = 0; accumulate && k < floats; k++)
+        want[k] += (double)before[k];
+    test_close(dw, want, floats, s->algorithm == SUMI_CONV_WINOGRAD ? 1e-5 : 1e-6, what);
+    free(dw);
+    free(before);
+}
+
+/* ---- Sinks ----------------------------------------------------------------------------------- */
+
+/* One or two sinks of float32 with bias, residual, ReLU or accumulation, varied by i. */
+typedef struct {
+    sumi_sink sinks[2];
+    int count;
+    size_t pixels, c; /* of both */
+    float *bias, *before[2], *residual[2];
+} test_sinks;
+
+/* split: channels of the first; 0: there is only one. */
+static inline test_sinks test_sinks_make(size_t pixels, int c, int split, size_t i)
+{
+    test_sinks t = {.sinks = {{.c = split > 0 ? split : c}, {.c = c - split}},
+                    .count = split > 0 ? 2 : 1,
+                    .pixels = pixels,
+                    .c = (size_t)c,
+                    .bias = test_floats((size_t)c, i + 9)};
+    for (int k = 0; k < t.count; k++) {
+        size_t floats = pixels * (size_t)t.sinks[k].c, variant = i + (size_t)k;
+        t.before[k] = test_floats(floats, variant + 20);
+        t.residual[k] = test_floats(floats, i + 30);
+        t.sinks[k].dst = test_floats(floats, variant + 20);
+        t.sinks[k].bias = variant % 2 == 0 ? t.bias : NULL;
+        t.sinks[k].residual = i % 2 == 1 ? t.residual[k] : NULL;
+        t.sinks[k].accumulate = variant % 3 == 0;
+        t.sinks[k].act = variant % 4 == 1 ? SUMI_ACT_RELU : SUMI_ACT_NONE;
+    }
+    return t;
+}
+
+/* result [pixels][c] is what goes into them. */
+static inline void test_sinks_check(const test_sinks *t, const double *result, double limit,
+                                    const char *what)
+{
+    for (int k = 0, first = 0; k < t->count; first += t->sinks[k++].c) {
+        const sumi_sink *sink = &t->sinks[k];
+        double *expect = test_doubles(t->pixels * (size_t)sink->c);
+        for (size_t p = 0, at = 0; p < t->pixels; p++)
+            for (int o = 0; o < sink->c; o++, at++) {
+                double v = result[p * t->c + (size_t)(first + o)];
+                v += sink->bias != NULL ? (double)sink->bias[o] : 0.0;
+                v += sink->residual != NULL ? (double)t->residual[k][at] : 0.0;
+                v = sink->act == SUMI_ACT_RELU && v < 0.0 ? 0.0 : v;
+                expect[at] = v + (sink->accumulate ? (double)t->before[k][at] : 0.0);
+            }
+        test_close(sink->dst, expect, t->pixels * (size_t)sink->c, limit, what);
+        free(expect);
+    }
+}
+
+static inline void test_sinks_free(test_sinks *t)
+{
+    for (int k = 0; k < t->count; k++) {
+        free(t->sinks[k].dst);
+        free(t->sinks[k].moments);
+        free(t->before[k]);
+        free(t->residual[k]);
+    }
+    free(t->bias);
 }
 
 #endif

@@ -33,13 +33,6 @@ static const conv_case cases[] = {
 };
 #define CASES (sizeof cases / sizeof cases[0])
 
-/* The gradient form that matches a forward form, with or without normalisation. */
-static int gradient_bits(int bits, size_t variant)
-{
-    int kept = bits & (HAS_AFFINE | HAS_RELU | PER_IMAGE);
-    return kept | IS_GRADIENT | (variant % 2 == 0 ? HAS_NORM : 0);
-}
-
 typedef struct {
     const sumi_kernels *table;
     const conv_case *c;
@@ -62,7 +55,7 @@ static void setup_begin(conv_setup *s, const sumi_kernels *table, size_t i,
                                .ksize = c->ksize,
                                .direction = direction};
     table->conv_plan(&s->spec, algorithm);
-    int bits = swap ? gradient_bits(c->bits, i) : c->bits;
+    int bits = swap ? test_gradient_bits(c->bits, i) : c->bits;
     s->source_count = c->split_in > 0 ? 2 : 1;
     int first = c->split_in > 0 ? c->split_in : c->cin;
     test_source(&s->sources[0], c->n, c->h * c->w, first, bits, 10 * i + 1);
@@ -95,54 +88,22 @@ static void check_conv(const sumi_kernels *table, size_t i, sumi_conv_direction 
     setup_begin(&s, table, i, direction, algorithm);
     check_plan(&s.spec);
     const conv_case *c = s.c;
-    size_t pixels = (size_t)(c->n * c->h * c->w), cout = (size_t)c->cout;
-    float *weights = test_floats((size_t)(c->ksize * c->ksize * c->cin) * cout, 3 * i);
+    size_t pixels = (size_t)(c->n * c->h * c->w);
+    float *weights = test_floats((size_t)(c->ksize * c->ksize * c->cin * c->cout), 3 * i);
     float *scale = i % 3 == 1 ? test_floats((size_t)(c->cin + c->cout), 5 * i) : NULL;
-    float *bias = test_floats(cout, i + 9);
     double *want = test_conv_reference(&s.spec, s.sources, weights, scale, c->n);
-    sumi_sink sinks[2] = {{.c = c->split_out > 0 ? c->split_out : c->cout},
-                          {.c = c->cout - c->split_out}};
-    int sink_count = c->split_out > 0 ? 2 : 1;
-    float *dst[2], *before[2], *residual[2];
-    for (int k = 0; k < sink_count; k++) {
-        size_t floats = pixels * (size_t)sinks[k].c;
-        dst[k] = test_floats(floats, i + 20 + (size_t)k);
-        before[k] = test_floats(floats, i + 20 + (size_t)k);
-        residual[k] = test_floats(floats, i + 30);
-        sinks[k].dst = dst[k];
-        sinks[k].bias = (i + (size_t)k) % 2 == 0 ? bias : NULL;
-        sinks[k].residual = i % 2 == 1 ? residual[k] : NULL;
-        sinks[k].accumulate = (i + (size_t)k) % 3 == 0;
-        sinks[k].act = (i + (size_t)k) % 4 == 1 ? SUMI_ACT_RELU : SUMI_ACT_NONE;
-    }
+    test_sinks sinks = test_sinks_make(pixels, c->cout, c->split_out, i);
     sumi_conv conv = {.spec = &s.spec,
                       .sources = s.sources,
                       .source_count = s.source_count,
-                      .sinks = sinks,
-                      .sink_count = sink_count};
+                      .sinks = sinks.sinks,
+                      .sink_count = sinks.count};
     test_conv_run(table, &conv, weights, scale, c->n, (test_cut){.pack_pieces = 1 + (int)i % 3});
-    for (int k = 0, first = 0; k < sink_count; first += sinks[k++].c) {
-        double *expect = test_doubles(pixels * (size_t)sinks[k].c);
-        for (size_t p = 0, at = 0; p < pixels; p++) {
-            for (int o = 0; o < sinks[k].c; o++, at++) {
-                double v = want[p * cout + (size_t)(first + o)];
-                v += sinks[k].bias != NULL ? (double)bias[o] : 0.0;
-                v += sinks[k].residual != NULL ? (double)residual[k][at] : 0.0;
-                v = sinks[k].act == SUMI_ACT_RELU && v < 0.0 ? 0.0 : v;
-                expect[at] = v + (sinks[k].accumulate ? (double)before[k][at] : 0.0);
-            }
-        }
-        double limit = s.spec.algorithm == SUMI_CONV_WINOGRAD ? 1e-5 : 1e-6;
-        test_close(dst[k], expect, pixels * (size_t)sinks[k].c, limit, s.what);
-        free(expect);
-        free(dst[k]);
-        free(before[k]);
-        free(residual[k]);
-    }
+    test_sinks_check(&sinks, want, s.spec.algorithm == SUMI_CONV_WINOGRAD ? 1e-5 : 1e-6, s.what);
+    test_sinks_free(&sinks);
     free(want);
     free(weights);
     free(scale);
-    free(bias);
     setup_end(&s);
 }
 
@@ -153,20 +114,12 @@ static void check_wgrad(const sumi_kernels *table, size_t i, int algorithm)
     check_plan(&s.spec);
     const conv_case *c = s.c;
     sumi_source dy;
-    test_source(&dy, c->n, c->h * c->w, c->cout, gradient_bits(c->bits, i), 77 + i);
-    size_t floats = (size_t)(c->ksize * c->ksize * c->cin * c->cout);
+    test_source(&dy, c->n, c->h * c->w, c->cout, test_gradient_bits(c->bits, i), 77 + i);
     double *want = test_wgrad_reference(&s.spec, s.sources, &dy, c->n);
-    float *dw = test_floats(floats, 55), *before = test_floats(floats, 55);
     sumi_wgrad wgrad = {
         .spec = &s.spec, .sources = s.sources, .source_count = s.source_count, .dy = &dy};
-    bool accumulate = i % 2 == 1;
-    test_wgrad_run(table, &wgrad, c->n, 2, dw, accumulate, 1 + (int)i % 3);
-    for (size_t k = 0; accumulate && k < floats; k++)
-        want[k] += (double)before[k];
-    test_close(dw, want, floats, s.spec.algorithm == SUMI_CONV_WINOGRAD ? 1e-5 : 1e-6, s.what);
+    test_wgrad_check(table, &wgrad, want, c->n, 2, i, s.what);
     free(want);
-    free(dw);
-    free(before);
     test_source_free(&dy);
     setup_end(&s);
 }

@@ -98,12 +98,6 @@ static const tiles_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
-static int gradient_bits(const tiles_case *c, size_t i)
-{
-    int kept = c->bits & (HAS_AFFINE | HAS_RELU | PER_IMAGE | IS_BF16);
-    return kept | IS_GRADIENT | (i % 2 == 0 ? HAS_NORM : 0);
-}
-
 static sumi_conv_spec plan(const sumi_kernels *table, const tiles_case *c,
                            sumi_conv_direction direction)
 {
@@ -186,50 +180,26 @@ static void check_conv(const sumi_kernels *table, size_t i, sumi_conv_direction 
     const tiles_case *c = &cases[i];
     sumi_conv_spec s = plan(table, c, direction);
     sumi_source sources[2];
-    int bits = direction == SUMI_CONV_DGRAD ? gradient_bits(c, i) : c->bits;
+    int bits = direction == SUMI_CONV_DGRAD ? test_gradient_bits(c->bits, i) : c->bits;
     int source_count = make_sources(c, i, bits, sources);
     sumi_source plain = rounded(table, sources, source_count, c, c->cin);
-    size_t pixels = (size_t)(c->n * c->h * c->w), cout = (size_t)c->cout;
-    float *weights = test_floats((size_t)(c->ksize * c->ksize * c->cin) * cout, 3 * i);
+    float *weights = test_floats((size_t)(c->ksize * c->ksize * c->cin * c->cout), 3 * i);
     float *scale = i % 3 == 1 ? test_floats((size_t)(c->cin + c->cout), 5 * i) : NULL;
-    float *near = rounded_weights(&s, weights, scale), *bias = test_floats(cout, i + 9);
+    float *near = rounded_weights(&s, weights, scale);
     double *want = test_conv_reference(&s, &plain, near, NULL, c->n);
-    sumi_sink sinks[2] = {{.c = c->split_out > 0 ? c->split_out : c->cout},
-                          {.c = c->cout - c->split_out}};
-    int sink_count = c->split_out > 0 ? 2 : 1;
-    float *residual[2];
-    for (int k = 0; k < sink_count; k++) {
-        size_t floats = pixels * (size_t)sinks[k].c;
-        residual[k] = test_floats(floats, i + 30);
-        sinks[k].dst = test_floats(floats, i + 20);
-        sinks[k].bias = bias;
-        sinks[k].residual = i % 2 == 1 ? residual[k] : NULL;
-        sinks[k].accumulate = i % 3 == 0;
-        sinks[k].moments = test_scratch((size_t)(c->n * s.bands * 2 * sinks[k].c));
-    }
+    test_sinks sinks = test_sinks_make((size_t)(c->n * c->h * c->w), c->cout, c->split_out, i);
+    for (int k = 0; k < sinks.count; k++)
+        sinks.sinks[k].moments = test_scratch((size_t)(c->n * s.bands * 2 * sinks.sinks[k].c));
     sumi_conv conv = {.spec = &s,
                       .sources = sources,
                       .source_count = source_count,
-                      .sinks = sinks,
-                      .sink_count = sink_count};
+                      .sinks = sinks.sinks,
+                      .sink_count = sinks.count};
     test_conv_run(table, &conv, weights, scale, c->n, (test_cut){.pack_pieces = 1 + (int)i % 3});
-    for (int k = 0, first = 0; k < sink_count; first += sinks[k++].c) {
-        size_t floats = pixels * (size_t)sinks[k].c;
-        double *expect = test_doubles(floats);
-        float *before = test_floats(floats, i + 20);
-        for (size_t p = 0, at = 0; p < pixels; p++)
-            for (int o = 0; o < sinks[k].c; o++, at++)
-                expect[at] = want[p * cout + (size_t)(first + o)] + (double)bias[o] +
-                             (sinks[k].residual ? (double)residual[k][at] : 0.0) +
-                             (sinks[k].accumulate ? (double)before[at] : 0.0);
-        test_close(sinks[k].dst, expect, floats, 1e-6, table->name);
-        check_moments(&s, &sinks[k], c->n);
-        free(expect);
-        free(before);
-        free(residual[k]);
-        free(sinks[k].dst);
-        free(sinks[k].moments);
-    }
+    test_sinks_check(&sinks, want, 1e-6, table->name);
+    for (int k = 0; k < sinks.count; k++)
+        check_moments(&s, &sinks.sinks[k], c->n);
+    test_sinks_free(&sinks);
     for (int k = 0; k < source_count; k++)
         test_source_free(&sources[k]);
     test_source_free(&plain);
@@ -237,7 +207,6 @@ static void check_conv(const sumi_kernels *table, size_t i, sumi_conv_direction 
     free(weights);
     free(near);
     free(scale);
-    free(bias);
 }
 
 /* Channels may be cut at multiples of kblock: no bit of the partial gradient changes. */
@@ -264,20 +233,14 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
     sumi_conv_spec s = plan(table, c, SUMI_CONV_WGRAD);
     sumi_source sources[2], dy;
     int source_count = make_sources(c, i, c->bits, sources);
-    test_source(&dy, c->n, c->h * c->w, c->cout, gradient_bits(c, i), 77 + i);
+    test_source(&dy, c->n, c->h * c->w, c->cout, test_gradient_bits(c->bits, i), 77 + i);
     sumi_source plain = rounded(table, sources, source_count, c, c->cin);
     sumi_source plain_dy = rounded(table, &dy, 1, c, c->cout);
     plain_dy.g = plain_dy.r;
     plain_dy.r = NULL;
-    size_t floats = (size_t)(c->ksize * c->ksize * c->cin * c->cout);
     double *want = test_wgrad_reference(&s, &plain, &plain_dy, c->n);
-    float *dw = test_floats(floats, 55), *before = test_floats(floats, 55);
     sumi_wgrad wgrad = {.spec = &s, .sources = sources, .source_count = source_count, .dy = &dy};
-    bool accumulate = i % 2 == 1;
-    test_wgrad_run(table, &wgrad, c->n, c->n > 20 ? 30 : 2, dw, accumulate, 1 + (int)i % 3);
-    for (size_t k = 0; accumulate && k < floats; k++)
-        want[k] += (double)before[k];
-    test_close(dw, want, floats, 1e-6, table->name);
+    test_wgrad_check(table, &wgrad, want, c->n, c->n > 20 ? 30 : 2, i, table->name);
     check_pieces(table, &wgrad, c->n);
     for (int k = 0; k < source_count; k++)
         test_source_free(&sources[k]);
@@ -285,8 +248,6 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
     test_source_free(&plain);
     test_source_free(&plain_dy);
     free(want);
-    free(dw);
-    free(before);
 }
 
 static void every_case(sumi_conv_direction direction)
