@@ -38,7 +38,7 @@ static bool upconv_can(const sumi_conv_spec *s)
 
 /* ---- Product --------------------------------------------------------------------------------- */
 
-/* c[rows][NR] (+)= a[rows][depth] b[depth][NR], summed in order of depth. */
+/* c[rows][NR] (+)= a[rows][depth] b[depth][NR], summed in order of depth, which is even. */
 typedef struct {
     size_t lda, ldc;
     int depth;
@@ -58,15 +58,18 @@ INLINE void up_micro(const int rows, const up_product *p, const float *a, const 
     UNROLL
     for (int i = 0; i < rows; i++)
         row[i] = a + (size_t)i * p->lda;
-    for (int k = 0; k < p->depth; k++) {
-        vf b0 = v_load(b), b1 = v_load(b + VW);
+    for (int k = 0; k < p->depth; k += 2) {
         UNROLL
-        for (int i = 0; i < rows; i++) {
-            vf x = v_splat(row[i][k]);
-            sum[i][0] = v_fma(x, b0, sum[i][0]);
-            sum[i][1] = v_fma(x, b1, sum[i][1]);
+        for (int q = 0; q < 2; q++) {
+            vf b0 = v_load(b + q * NR), b1 = v_load(b + q * NR + VW);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                vf x = v_splat(row[i][k + q]);
+                sum[i][0] = v_fma(x, b0, sum[i][0]);
+                sum[i][1] = v_fma(x, b1, sum[i][1]);
+            }
         }
-        b += NR;
+        b += 2 * NR;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {

@@ -43,9 +43,11 @@
 #define WINO_STRIP_FLOATS 8192 /* of a strip that is more than one tile row high */
 
 #if SUMI_VB == 64 || defined(__aarch64__)
-#define WINO_MR 12 /* rows of a micro-kernel: 24 of 32 registers are sums */
+#define WINO_MR 12   /* rows of a micro-kernel: 24 of 32 registers are sums */
+#define WINO_SHARE 4 /* rows that share a pointer; twelve would need too many */
 #else
 #define WINO_MR 6 /* 12 of 16 */
+#define WINO_SHARE 1
 #endif
 
 /* ---- geometry -------------------------------------------------------------------------------- */
@@ -477,30 +479,36 @@ typedef struct {
     size_t step;
 } wino_fetch;
 
-/* c[rows][NR] (+)= a[rows][depth] * b[depth][NR], the sum over depth in order. */
+/* c[rows][NR] (+)= a[rows][depth] * b[depth][NR], the sum over depth in order; depth is even. Two
+ * steps in a turn: where two threads share a core, its decoders are what limits this loop. */
 INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *b, int depth,
                        float *c, bool add, wino_fetch fetch)
 {
     const size_t ldc = WINO_BLOCK + WINO_PAD;
+    const float *row[WINO_MR / WINO_SHARE];
     vf sum[WINO_MR][2];
-    const float *a4 = a + 4 * lda, *a8 = a4 + 4 * lda;
     UNROLL
     for (int i = 0; i < rows; i++) {
+        if (i % WINO_SHARE == 0)
+            row[i / WINO_SHARE] = a + (size_t)i * lda;
         sum[i][0] = sum[i][1] = v_zero();
         wino_expect(c + (size_t)i * ldc);
     }
-    for (int k = 0; k < depth; k++) {
-        vf b0 = v_load(b), b1 = v_load(b + VW);
+    for (int k = 0; k < depth; k += 2) {
         UNROLL
-        for (int i = 0; i < rows; i++) {
-            const float *row = (i < 4 ? a : i < 8 ? a4 : a8) + (size_t)(i % 4) * lda;
-            vf x = v_splat(row[k]);
-            sum[i][0] = v_fma(x, b0, sum[i][0]);
-            sum[i][1] = v_fma(x, b1, sum[i][1]);
+        for (int q = 0; q < 2; q++) {
+            vf b0 = v_load(b + q * WINO_NR), b1 = v_load(b + q * WINO_NR + VW);
+            UNROLL
+            for (int i = 0; i < rows; i++) {
+                vf x =
+                    v_splat(row[i / WINO_SHARE][(size_t)(i % WINO_SHARE) * lda + (size_t)(k + q)]);
+                sum[i][0] = v_fma(x, b0, sum[i][0]);
+                sum[i][1] = v_fma(x, b1, sum[i][1]);
+            }
         }
-        b += WINO_NR;
+        b += 2 * WINO_NR;
         __builtin_prefetch(fetch.next, 0, 2);
-        fetch.next += fetch.step;
+        fetch.next += 2 * fetch.step;
     }
     UNROLL
     for (int i = 0; i < rows; i++) {
@@ -516,11 +524,12 @@ static void wino_panel(int rows, const float *a, const wino_area *v, const float
                        float *c, const float *next)
 {
     int groups = (rows + WINO_MR - 1) / WINO_MR, runs = (depth + WINO_RUN - 1) / WINO_RUN;
+    int pairs = depth / 2;
     wino_fetch fetch = {next, (size_t)(WINO_NR / groups)};
     for (int i = 0; i < runs * groups; i++) {
         int run = i / groups, g = i % groups;
         int r0 = rows * g / groups, r1 = rows * (g + 1) / groups;
-        int k0 = depth * run / runs, length = depth * (run + 1) / runs - k0;
+        int k0 = pairs * run / runs * 2, length = pairs * (run + 1) / runs * 2 - k0;
         const float *ag = a + (size_t)r0 * v->row + k0, *bg = b + (size_t)k0 * WINO_NR;
         float *cg = c + (size_t)r0 * (WINO_BLOCK + WINO_PAD);
         switch (r1 - r0) {
