@@ -27,13 +27,7 @@ INLINE void wgrad_micro(const gemm_area *a, const sumi_conv_spec *s, int images,
         for (int y = 0; y < rows; y++) {
             const float *x = a->strip + (size_t)n * a->image + (size_t)y * a->row + first;
             for (int col = 0; col < s->w; col++) {
-                vf b0 = v_load(b), b1 = v_load(b + VW);
-                UNROLL
-                for (int i = 0; i < mr; i++) {
-                    vf v = v_splat(x[i]);
-                    acc[i][0] = v_fma(v, b0, acc[i][0]);
-                    acc[i][1] = v_fma(v, b1, acc[i][1]);
-                }
+                v_outer(mr, x, b, acc);
                 x += s->cin;
                 b += NR;
             }

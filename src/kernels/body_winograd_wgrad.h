@@ -156,18 +156,6 @@ typedef struct {
     bool add;
 } wino_product;
 
-/* The part of one tile. */
-INLINE void wino_wgrad_step(const int rows, const float *v, const float *w, vf (*sum)[2])
-{
-    vf w0 = v_load(w), w1 = v_load(w + VW);
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        vf x = v_splat(v[i]);
-        sum[i][0] = v_fma(x, w0, sum[i][0]);
-        sum[i][1] = v_fma(x, w1, sum[i][1]);
-    }
-}
-
 /* du[rows][NR] (+)= v[depth][rows]^T * w[depth][NR], for the rows from c0 on. */
 INLINE void wino_wgrad_micro(const int rows, const wino_product *product, int c0, float *du)
 {
@@ -179,13 +167,13 @@ INLINE void wino_wgrad_micro(const int rows, const wino_product *product, int c0
         wino_expect(du + i * WINO_NR);
     }
     for (int t = 1; t < product->depth; t += 2) {
-        wino_wgrad_step(rows, v, w, sum);
-        wino_wgrad_step(rows, v + product->ldv, w + product->ldw, sum);
+        v_outer(rows, v, w, sum);
+        v_outer(rows, v + product->ldv, w + product->ldw, sum);
         v += 2 * product->ldv;
         w += 2 * product->ldw;
     }
     if (product->depth % 2 != 0)
-        wino_wgrad_step(rows, v, w, sum);
+        v_outer(rows, v, w, sum);
     UNROLL
     for (int i = 0; i < rows; i++) {
         float *dst = du + i * WINO_NR;
