@@ -128,7 +128,7 @@ void sumi_post_gradients(const sumi_network *net, int node)
     const sumi_edge *in = &net->nodes[node].in;
     for (int i = 0; i < in->count; i++) {
         const sumi_view *view = &in->views[i];
-        if (view->post < 0)
+        if (view->post < 0 || !net->values[view->post].needs_gradient)
             continue;
         post_job job = {net,
                         sumi_at(net, net->nodes[node].sums[i]),
@@ -226,6 +226,12 @@ void sumi_network_predict(sumi_network *net, const float *x, const int32_t *t, i
 }
 
 /* ---- Loss ------------------------------------------------------------------------------------ */
+
+void sumi_loss_plan(sumi_network *net)
+{
+    if (sumi_training(net)) /* a double for each image, in the first thread's scratch */
+        sumi_want_scratch(net, 2 * (size_t)net->config.n_max);
+}
 
 typedef struct {
     const sumi_kernels *kernels;

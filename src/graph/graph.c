@@ -123,15 +123,17 @@ static int add_layer(sumi_graph *graph, sumi_layer layer)
     return graph->layer_count++;
 }
 
-static sumi_layer empty_layer(int in, int out, int ksize)
+static sumi_layer empty_layer(const sumi_op *op, int in, int out, int ksize)
 {
-    return (sumi_layer){-1, -1, -1, -1, -1, in, out, ksize};
+    return (sumi_layer){op, -1, -1, -1, -1, -1, in, out, ksize};
 }
 
 int sumi_graph_conv_layer(sumi_graph *graph, const char *name, int in, int out, int ksize)
 {
-    sumi_layer layer = empty_layer(in, out, ksize);
+    sumi_layer layer = empty_layer(&sumi_op_conv, in, out, ksize);
     int fan_in = in * ksize * ksize;
+    if (ksize != 1 && ksize != 3)
+        fail(graph, SUMI_EUNSUPPORTED, "kernels are 1x1 or 3x3");
     layer.weight = declare(graph, name, "weight",
                            (sumi_param){.kind = SUMI_PARAM_CONV,
                                         .rank = 4,
@@ -145,7 +147,7 @@ int sumi_graph_conv_layer(sumi_graph *graph, const char *name, int in, int out, 
 
 int sumi_graph_linear_layer(sumi_graph *graph, const char *name, int in, int out)
 {
-    sumi_layer layer = empty_layer(in, out, 1);
+    sumi_layer layer = empty_layer(&sumi_op_linear, in, out, 1);
     layer.weight = declare(
         graph, name, "weight",
         (sumi_param){.kind = SUMI_PARAM_LINEAR, .rank = 2, .shape = {out, in}, .fan_in = in});
@@ -157,7 +159,7 @@ int sumi_graph_linear_layer(sumi_graph *graph, const char *name, int in, int out
 
 int sumi_graph_batch_norm_layer(sumi_graph *graph, const char *name, int channels)
 {
-    sumi_layer layer = empty_layer(channels, channels, 1);
+    sumi_layer layer = empty_layer(&sumi_op_norm, channels, channels, 1);
     sumi_param param = {.rank = 1, .shape = {channels}};
     param.kind = SUMI_PARAM_GAMMA;
     layer.weight = declare(graph, name, "weight", param);
@@ -192,6 +194,17 @@ int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge)
     return channels;
 }
 
+/* True where the layer is there, and of that kind; a mistake of another kind is kept. */
+static bool is_layer(sumi_graph *graph, int layer, const sumi_op *op)
+{
+    if (layer < 0)
+        return false;
+    if (graph->layers[layer].op == op)
+        return true;
+    fail(graph, SUMI_EINVAL, "a layer is used as another kind than it was declared");
+    return false;
+}
+
 static const sumi_value *first_value(const sumi_graph *graph, const sumi_edge *edge)
 {
     return &graph->values[edge->views[0].value];
@@ -205,7 +218,7 @@ static bool usable(const sumi_graph *graph, const sumi_edge *edge)
 
 static sumi_edge add_matrix(sumi_graph *graph, const sumi_op *op, sumi_edge in, int index)
 {
-    if (!usable(graph, &in) || index < 0)
+    if (!usable(graph, &in) || !is_layer(graph, index, op))
         return (sumi_edge){.count = 0};
     const sumi_layer *layer = &graph->layers[index];
     if (sumi_edge_channels(graph, &in) != layer->in_channels)
@@ -229,11 +242,14 @@ sumi_edge sumi_graph_linear(sumi_graph *graph, sumi_edge in, int layer)
 
 sumi_edge sumi_graph_norm(sumi_graph *graph, sumi_edge in, int layer)
 {
-    if (!usable(graph, &in) || layer < 0)
+    if (!usable(graph, &in) || !is_layer(graph, layer, &sumi_op_norm))
         return (sumi_edge){.count = 0};
     sumi_view *view = &in.views[0];
     if (in.count != 1 || view->norm >= 0 || view->act != SUMI_ACT_NONE || view->post >= 0)
         return fail(graph, SUMI_EUNSUPPORTED, "a norm takes one tensor with nothing pending on it");
+    int producer = first_value(graph, &in)->producer;
+    if (producer < 0 || graph->nodes[producer].op != &sumi_op_conv)
+        return fail(graph, SUMI_EUNSUPPORTED, "a norm follows a convolution");
     if (sumi_edge_channels(graph, &in) != graph->layers[layer].in_channels)
         return fail(graph, SUMI_ESHAPE, "a norm's input has not the declared channels");
     sumi_node node = {.op = &sumi_op_norm, .in = in, .out = -1, .layer = layer};
@@ -261,6 +277,8 @@ sumi_edge sumi_graph_shift(sumi_graph *graph, sumi_edge in, sumi_edge vector)
     if (vector.count != 1 || from->norm >= 0 || from->act != SUMI_ACT_NONE || from->post >= 0 ||
         !graph->values[from->value].vector)
         return fail(graph, SUMI_EUNSUPPORTED, "a shift is one vector with nothing pending on it");
+    if (first_value(graph, &in)->vector)
+        return fail(graph, SUMI_EUNSUPPORTED, "a shift is added to images, not to vectors");
     if (sumi_edge_channels(graph, &in) != sumi_edge_channels(graph, &vector))
         return fail(graph, SUMI_ESHAPE, "a shift has not its input's channels");
     int offset = 0;
@@ -280,7 +298,8 @@ sumi_edge sumi_graph_concat(sumi_graph *graph, sumi_edge a, sumi_edge b)
         return (sumi_edge){.count = 0};
     if (a.count + b.count > SUMI_SOURCES_MAX)
         return fail(graph, SUMI_EUNSUPPORTED, "too many tensors in one concatenation");
-    if (first_value(graph, &a)->level != first_value(graph, &b)->level)
+    if (first_value(graph, &a)->level != first_value(graph, &b)->level ||
+        first_value(graph, &a)->vector != first_value(graph, &b)->vector)
         return fail(graph, SUMI_ESHAPE, "a concatenation of different heights");
     for (int i = 0; i < b.count; i++)
         a.views[a.count++] = b.views[i];
@@ -324,4 +343,45 @@ void sumi_graph_output(sumi_graph *graph, sumi_edge out)
         fail(graph, SUMI_EUNSUPPORTED, "the output is one tensor with nothing pending on it");
     else
         graph->output = out;
+}
+
+/* ---- A whole graph --------------------------------------------------------------------------- */
+
+static bool reads_value(const sumi_node *reader, int value)
+{
+    if (reader->op == &sumi_op_norm) /* it is pending, and computes only with what reads it */
+        return false;
+    for (int i = 0; i < reader->in.count; i++)
+        if (reader->in.views[i].value == value || reader->in.views[i].post == value)
+            return true;
+    return false;
+}
+
+static bool reads_norm(const sumi_node *reader, int norm)
+{
+    for (int i = 0; i < reader->in.count; i++)
+        if (reader->in.views[i].norm == norm)
+            return true;
+    return false;
+}
+
+/* A tensor that nobody reads would leave its producer a gradient that nobody writes; that of the
+ * output is written by the loss, alone. */
+sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err)
+{
+    if (graph->output.count == 0)
+        return sumi_fail(err, SUMI_EINVAL, "graph: it has no output");
+    for (int i = 1; i < graph->node_count; i++) { /* node 0, the time embedding, may be unread */
+        int value = graph->nodes[i].out;
+        bool is_read = false, is_output = graph->output.views[0].value == value;
+        for (int j = 0; j < graph->node_count; j++)
+            is_read |=
+                value < 0 ? reads_norm(&graph->nodes[j], i) : reads_value(&graph->nodes[j], value);
+        if (is_read == is_output)
+            return sumi_fail(err, SUMI_EUNSUPPORTED,
+                             is_output ? "graph: its output (of node %d) is read by a layer"
+                                       : "graph: nothing reads the output of node %d",
+                             i);
+    }
+    return SUMI_OK;
 }

@@ -100,6 +100,7 @@ typedef struct {
 
 /* A layer's parameters, as indices into the registry (-1: none). */
 typedef struct {
+    const sumi_op *op;           /* which kind of layer: conv, linear or norm */
     int weight, bias;            /* conv and linear; norm: gamma and beta */
     int mean, variance, counter; /* norm */
     int in_channels, out_channels, ksize;
@@ -144,6 +145,9 @@ sumi_edge sumi_graph_max_pool(sumi_graph *graph, sumi_edge in);
 sumi_edge sumi_graph_upsample(sumi_graph *graph, sumi_edge in);
 void sumi_graph_output(sumi_graph *graph, sumi_edge out);
 int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
+/* What cannot be told before all is built: SUMI_EUNSUPPORTED where a layer's output is read by
+ * nobody, or the graph's output by a layer. */
+sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err);
 
 /* ---- Networks: a plan and its memory (plan.c, exec.c) ---------------------------------------- */
 

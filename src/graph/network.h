@@ -116,6 +116,7 @@ struct sumi_network {
 void sumi_reserve(sumi_network *net, size_t floats, int first, int last, sumi_place *place,
                   const char *what, int index);
 void sumi_want_scratch(sumi_network *net, size_t floats);
+void sumi_loss_plan(sumi_network *net); /* the loss's scratch */
 /* Floats of the arena that hold a value or its gradient. */
 size_t sumi_value_floats(const sumi_network *net, int value);
 int sumi_time_forward(const sumi_network *net, int node);

@@ -4,16 +4,12 @@
  * gradient with the flipped, transposed weights, stored to each source; the weight gradient a sum
  * of outer products. In predict mode a following batch norm is folded into weights and bias.
  */
-#include <math.h>
-
 #include "graph/ops.h"
 
 /* Partial weight gradients are kept apart for groups of images: as many threads can work on one
  * without cutting its channels. Fewer where they are so large that they would leave the last level
  * of cache while they are added to. */
 enum { WGRAD_GROUPS_MAX = 16, WGRAD_GROUPS_MIN = 2, WGRAD_FLOATS = 4 << 20 };
-
-static const float NORM_EPS = 1e-5f;
 
 /* ---- Plan ------------------------------------------------------------------------------------ */
 
@@ -169,7 +165,7 @@ static void fold_norm(const sumi_network *net, int node, const sumi_layer *conv,
     const float *mean = sumi_param_data(net, norm->mean);
     const float *variance = sumi_param_data(net, norm->variance);
     for (int k = 0; k < conv->out_channels; k++) {
-        double s = (double)gamma[k] / sqrt((double)variance[k] + (double)NORM_EPS);
+        double s = sumi_norm_scale((double)gamma[k], (double)variance[k]);
         scale[k] = (float)s;
         bias[k] = (float)(((double)b[k] - (double)mean[k]) * s + (double)beta[k]);
     }

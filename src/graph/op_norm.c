@@ -18,6 +18,11 @@ enum { CHANNELS_A_TASK = 32 };
 static const double EPS = 1e-5;
 static const float MOMENTUM = 0.1f;
 
+double sumi_norm_scale(double gamma, double variance)
+{
+    return gamma / sqrt(variance + EPS);
+}
+
 static void norm_plan(sumi_network *net, int node)
 {
     sumi_node_plan *plan = &net->nodes[node];
@@ -91,7 +96,7 @@ static void forward_task(void *arg, int64_t chunk, int thread)
     for (int k = 0; k < kn; k++) {
         int i = k0 + k;
         double variance = m2[k] / total;
-        double scale = (double)sumi_param_data(net, layer->weight)[i] / sqrt(variance + EPS);
+        double scale = sumi_norm_scale((double)sumi_param_data(net, layer->weight)[i], variance);
         sumi_at(net, plan->mean)[i] = (float)mean[k];
         sumi_at(net, plan->variance)[i] = (float)variance;
         sumi_at(net, plan->scale)[i] = (float)scale;
@@ -107,7 +112,7 @@ static void predict_coefficients(sumi_network *net, int node)
     const sumi_layer *layer = &net->graph->layers[net->graph->nodes[node].layer];
     for (int i = 0; i < layer->in_channels; i++) {
         double variance = (double)sumi_param_data(net, layer->variance)[i];
-        double scale = (double)sumi_param_data(net, layer->weight)[i] / sqrt(variance + EPS);
+        double scale = sumi_norm_scale((double)sumi_param_data(net, layer->weight)[i], variance);
         double mean = (double)sumi_param_data(net, layer->mean)[i];
         sumi_at(net, plan->scale)[i] = (float)scale;
         sumi_at(net, plan->shift)[i] =
@@ -167,7 +172,7 @@ static void backward_task(void *arg, int64_t chunk, int thread)
     double total = job->pixels * net->n;
     for (int k = 0; k < kn; k++) {
         int i = k0 + k;
-        double inverse = 1 / sqrt((double)sumi_at(net, plan->variance)[i] + EPS);
+        double inverse = sumi_norm_scale(1, (double)sumi_at(net, plan->variance)[i]);
         double ga = (double)sumi_param_data(net, layer->weight)[i] * inverse;
         double gb = -ga * inverse * inverse * dr[k] / total;
         sumi_at(net, plan->ga)[i] = (float)ga;

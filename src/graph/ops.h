@@ -23,4 +23,7 @@ struct sumi_op {
 extern const sumi_op sumi_op_conv, sumi_op_linear, sumi_op_norm, sumi_op_max_pool, sumi_op_upsample,
     sumi_op_time;
 
+/* gamma / sqrt(variance + eps), what batch normalisation multiplies a channel with; eps is 1e-5. */
+double sumi_norm_scale(double gamma, double variance);
+
 #endif

@@ -2,7 +2,7 @@
  * The plan: what is known about a graph once its size and mode are: shapes, which store applies
  * which norm, who writes, adds to and completes each gradient, and where every buffer lives.
  */
-#include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "graph/ops.h"
@@ -84,6 +84,11 @@ bool sumi_reads_value(const sumi_network *net, int node, int value)
     return false;
 }
 
+static bool runs_unfused(const sumi_network *net, int node)
+{
+    return net->config.unfused || (node < 64 && net->config.unfused_nodes >> node & 1);
+}
+
 /* Notes a reader's pending norm and activation; they must be the same for all readers. */
 static bool note_view(sumi_value_plan *plan, const sumi_view *view)
 {
@@ -117,9 +122,12 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
         if (graph->nodes[i].op == &sumi_op_norm || !sumi_reads_value(net, i, index))
             continue;
         plan->last_reader = i;
-        for (int s = 0; s < in->count; s++) {
+        for (int s = 0, reads = 0; s < in->count; s++) {
             if (in->views[s].value != index)
                 continue;
+            if (reads++ > 0) /* both would write the one gradient */
+                return sumi_fail(err, SUMI_EUNSUPPORTED, "graph: node %d reads value %d twice", i,
+                                 index);
             if (!note_view(plan, &in->views[s]))
                 return sumi_fail(err, SUMI_EUNSUPPORTED,
                                  "graph: value %d is read with different norms or activations",
@@ -131,8 +139,8 @@ static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
         }
     }
     const sumi_op *producer = value->producer < 0 ? NULL : graph->nodes[value->producer].op;
-    plan->absorbed = !sumi_training(net) && !net->config.unfused && producer == &sumi_op_conv &&
-                     !(net->config.unfused_nodes >> (value->producer & 63) & 1) &&
+    plan->absorbed = !sumi_training(net) && producer == &sumi_op_conv &&
+                     !runs_unfused(net, value->producer) &&
                      (plan->norm >= 0 || plan->act != SUMI_ACT_NONE);
     return SUMI_OK;
 }
@@ -254,10 +262,18 @@ sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err)
 static sumi_status check_config(const sumi_graph *graph, const sumi_plan_config *config,
                                 sumi_error *err)
 {
+    /* Kernels count the pixels of an image, times a few dozen, in an int. */
+    const int64_t most_pixels = INT_MAX / 64;
     int multiple = 1 << graph->levels;
     if (config->n_max < 1 || config->h < 1 || config->w < 1)
         return sumi_fail(err, SUMI_EINVAL,
                          "sizes must be at least 1, found n %d, height %d, width %d", config->n_max,
+                         config->h, config->w);
+    int64_t largest[] = {config->n_max, config->h, config->w, 16384, (int64_t)sizeof(float)};
+    size_t bytes;
+    if ((int64_t)config->h * config->w > most_pixels || !sumi_size_product(largest, 5, &bytes) ||
+        (uint64_t)bytes > UINT64_C(1) << 50)
+        return sumi_fail(err, SUMI_ENOMEM, "%d images of %dx%d are too large", config->n_max,
                          config->h, config->w);
     if (config->h % multiple || config->w % multiple)
         return sumi_fail(err, SUMI_ESHAPE,
@@ -265,11 +281,6 @@ static sumi_status check_config(const sumi_graph *graph, const sumi_plan_config 
                          multiple, config->h, config->w,
                          (config->h + multiple - 1) / multiple * multiple,
                          (config->w + multiple - 1) / multiple * multiple);
-    int64_t largest[] = {config->n_max, config->h, config->w, 16384, (int64_t)sizeof(float)};
-    size_t bytes;
-    if (!sumi_size_product(largest, 5, &bytes) || bytes > (size_t)1 << 50)
-        return sumi_fail(err, SUMI_ENOMEM, "%d images of %dx%d are too large", config->n_max,
-                         config->h, config->w);
     return sumi_precision_check(config->precision, err);
 }
 
@@ -291,7 +302,7 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
     for (int i = 0; i < graph->node_count; i++) {
         sumi_node_plan *plan = &net->nodes[i];
         plan->in = graph->nodes[i].in;
-        plan->unfused = net->config.unfused || net->config.unfused_nodes >> (i & 63) & 1;
+        plan->unfused = runs_unfused(net, i);
     }
     for (int i = 0; i < graph->node_count; i++)
         sumi_plan_upsampling(net, i);
@@ -309,6 +320,7 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
     }
     for (int i = 0; i < graph->value_count; i++)
         reserve_value(net, i);
+    sumi_loss_plan(net);
     size_t threads = (size_t)sumi_pool_threads(net->pool);
     net->scratch_floats = (net->scratch_floats + 1023) / 1024 * 1024 + 64;
     sumi_reserve(net, net->scratch_floats * threads, 0, sumi_time_end(net), &net->scratch,
@@ -348,9 +360,9 @@ sumi_status sumi_network_create(const sumi_graph *graph, const sumi_kernels *ker
 {
     if (graph->status != SUMI_OK)
         return sumi_fail(err, graph->status, "%s", graph->error.text);
-    if (graph->output.count == 0)
-        return sumi_fail(err, SUMI_EINVAL, "graph: it has no output");
-    sumi_status status = check_config(graph, config, err);
+    sumi_status status = sumi_graph_check_readers(graph, err);
+    if (status == SUMI_OK)
+        status = check_config(graph, config, err);
     if (status != SUMI_OK)
         return status;
     sumi_network *net = sumi_calloc(1, sizeof *net);

@@ -51,6 +51,205 @@ static void test_builder_refuses(void **state)
     sumi_graph_free(&graph);
 }
 
+/* A graph of two layers "a" and "b" of 4 channels on an image of 4, whose status is looked at. */
+typedef struct {
+    sumi_graph graph;
+    int a, b, norm, time; /* layers */
+    sumi_edge x;          /* what a makes of the image */
+} draft;
+
+static draft draft_open(void)
+{
+    draft d;
+    sumi_graph_init(&d.graph, 4, 4);
+    d.a = sumi_graph_conv_layer(&d.graph, "a", 4, 4, 3);
+    d.b = sumi_graph_conv_layer(&d.graph, "b", 4, 4, 3);
+    d.norm = sumi_graph_batch_norm_layer(&d.graph, "n", 4);
+    d.time = sumi_graph_linear_layer(&d.graph, "t", 4, 4);
+    d.x = sumi_graph_conv(&d.graph, sumi_graph_image(&d.graph), d.a);
+    assert_int_equal(d.graph.status, SUMI_OK);
+    return d;
+}
+
+static void draft_refused(draft *d, sumi_status status, const char *word)
+{
+    assert_int_equal(d->graph.status, status);
+    assert_non_null(strstr(d->graph.error.text, word));
+    sumi_graph_free(&d->graph);
+}
+
+static void test_builder_refuses_what_it_cannot_run(void **state)
+{
+    (void)state;
+    draft d = draft_open();
+    sumi_graph_conv_layer(&d.graph, "c", 4, 4, 5);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "3x3");
+    d = draft_open();
+    sumi_graph_conv(&d.graph, d.x, d.norm);
+    draft_refused(&d, SUMI_EINVAL, "kind");
+    d = draft_open();
+    sumi_graph_norm(&d.graph, d.x, d.b);
+    draft_refused(&d, SUMI_EINVAL, "kind");
+    d = draft_open();
+    sumi_graph_norm(&d.graph, sumi_graph_image(&d.graph), d.norm);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "follows a convolution");
+    d = draft_open();
+    sumi_graph_norm(&d.graph, sumi_graph_max_pool(&d.graph, d.x), d.norm);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "follows a convolution");
+    d = draft_open();
+    sumi_graph_concat(&d.graph, d.x, sumi_graph_time(&d.graph));
+    draft_refused(&d, SUMI_ESHAPE, "concatenation");
+    d = draft_open();
+    sumi_edge t = sumi_graph_linear(&d.graph, sumi_graph_time(&d.graph), d.time);
+    sumi_graph_shift(&d.graph, t, t);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "images");
+}
+
+/* What only the whole graph shows: the network is refused, with one line. */
+static void whole_refused(draft *d, const char *word)
+{
+    sumi_runtime runtime = runtime_open();
+    sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
+    sumi_network *net = NULL;
+    sumi_error err = {""};
+    assert_int_equal(d->graph.status, SUMI_OK);
+    assert_int_equal(
+        sumi_network_create(&d->graph, runtime.kernels, runtime.pool, &config, &net, &err),
+        SUMI_EUNSUPPORTED);
+    assert_null(net);
+    assert_non_null(strstr(err.text, word));
+    sumi_runtime_close(&runtime);
+    sumi_graph_free(&d->graph);
+}
+
+static void test_plan_refuses(void **state)
+{
+    (void)state;
+    draft d = draft_open(); /* a tensor that nobody reads */
+    sumi_graph_conv(&d.graph, d.x, d.b);
+    sumi_graph_output(&d.graph, d.x);
+    whole_refused(&d, "is read by a layer");
+    d = draft_open();
+    sumi_graph_conv(&d.graph, sumi_graph_image(&d.graph), d.b);
+    sumi_graph_output(&d.graph, d.x);
+    whole_refused(&d, "nothing reads");
+    d = draft_open(); /* a norm that nobody reads */
+    sumi_graph_norm(&d.graph, d.x, d.norm);
+    sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, d.x, d.b));
+    whole_refused(&d, "nothing reads");
+    d = draft_open(); /* one tensor twice, also where both are up-sampled on the way */
+    int wide = sumi_graph_conv_layer(&d.graph, "w", 8, 4, 3);
+    sumi_graph_output(&d.graph,
+                      sumi_graph_conv(&d.graph, sumi_graph_concat(&d.graph, d.x, d.x), wide));
+    whole_refused(&d, "twice");
+}
+
+/* The time embedding has no gradient: as a shift it is only added. */
+static void test_embedding_as_shift(void **state)
+{
+    (void)state;
+    sumi_runtime runtime = runtime_open();
+    sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
+    sumi_network *net = NULL;
+    sumi_error err = {""};
+    draft d = draft_open();
+    sumi_edge x = sumi_graph_shift(&d.graph, d.x, sumi_graph_time(&d.graph));
+    sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, x, d.b));
+    assert_int_equal(sumi_params_allocate(&d.graph.params, &err), SUMI_OK);
+    sumi_params_init(&d.graph.params, 5);
+    assert_int_equal(
+        sumi_network_create(&d.graph, runtime.kernels, runtime.pool, &config, &net, &err), SUMI_OK);
+    enum { FLOATS = 2 * 8 * 8 * 4 };
+    static float image[FLOATS], target[FLOATS];
+    float *gradients = calloc(d.graph.params.value_count, sizeof *gradients);
+    assert_non_null(gradients);
+    for (int i = 0; i < FLOATS; i++) {
+        image[i] = (float)(i % 7);
+        target[i] = (float)(i % 5);
+    }
+    sumi_backward run = {image, (const int32_t[]){3, 700}, target, 2, gradients};
+    assert_true(sumi_network_backward(net, &run) > 0);
+    free(gradients);
+    sumi_network_free(net);
+    sumi_runtime_close(&runtime);
+    sumi_graph_free(&d.graph);
+}
+
+/* The loss keeps a number for each image: more of them than anything else in so small a network
+ * needs. One thread and several must find the same. */
+static void test_many_tiny_images(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000, FLOATS = COUNT * 4 * 4 };
+    float *x = calloc(2 * FLOATS, sizeof *x);
+    int32_t *t = calloc(COUNT, sizeof *t);
+    assert_true(x != NULL && t != NULL);
+    for (int i = 0; i < 2 * FLOATS; i++)
+        x[i] = (float)(i % 11) - 5;
+    double loss[2];
+    float *gradients[2];
+    for (int i = 0; i < 2; i++) {
+        sumi_runtime runtime;
+        sumi_error err = {""};
+        sumi_network *net = NULL;
+        sumi_graph graph;
+        assert_int_equal(sumi_runtime_init(&runtime, i ? 8 : 1, NULL, &err), SUMI_OK);
+        sumi_graph_init(&graph, 1, 1);
+        int a = sumi_graph_conv_layer(&graph, "a", 1, 1, 3);
+        sumi_graph_output(&graph, sumi_graph_conv(&graph, sumi_graph_image(&graph), a));
+        assert_int_equal(sumi_params_allocate(&graph.params, &err), SUMI_OK);
+        sumi_params_init(&graph.params, 5);
+        sumi_plan_config config = {
+            .mode = SUMI_MODE_TRAIN, .n_max = COUNT, .h = 4, .w = 4, .force = -1};
+        assert_int_equal(
+            sumi_network_create(&graph, runtime.kernels, runtime.pool, &config, &net, &err),
+            SUMI_OK);
+        gradients[i] = calloc(graph.params.value_count, sizeof(float));
+        assert_non_null(gradients[i]);
+        sumi_backward run = {x, t, x + FLOATS, COUNT, gradients[i]};
+        loss[i] = sumi_network_backward(net, &run);
+        sumi_network_free(net);
+        if (i > 0)
+            assert_memory_equal(gradients[0], gradients[1],
+                                graph.params.value_count * sizeof(float));
+        sumi_graph_free(&graph);
+        sumi_runtime_close(&runtime);
+    }
+    assert_true(loss[0] == loss[1]);
+    free(gradients[0]);
+    free(gradients[1]);
+    free(x);
+    free(t);
+}
+
+/* Sizes that no kernel can count, and those that memory cannot hold. */
+static void test_sizes_are_refused(void **state)
+{
+    (void)state;
+    sumi_runtime runtime = runtime_open();
+    draft d = draft_open();
+    sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, d.x, d.b));
+    const int sizes[][3] = {{1, 131072, 131072},
+                            {1, INT32_MAX, INT32_MAX - 1},
+                            {1, 4, INT32_MAX},
+                            {INT32_MAX, 4096, 4096}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        sumi_plan_config config = {.mode = SUMI_MODE_TRAIN,
+                                   .n_max = sizes[i][0],
+                                   .h = sizes[i][1],
+                                   .w = sizes[i][2],
+                                   .force = -1};
+        sumi_network *net = NULL;
+        sumi_error err = {""};
+        assert_int_equal(
+            sumi_network_create(&d.graph, runtime.kernels, runtime.pool, &config, &net, &err),
+            SUMI_ENOMEM);
+        assert_non_null(strstr(err.text, "too large"));
+    }
+    sumi_runtime_close(&runtime);
+    sumi_graph_free(&d.graph);
+}
+
 /* One block of the seed on 2 channels, with or without the shift. */
 static void build_block(sumi_graph *graph, bool with_time)
 {
@@ -254,6 +453,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builder_refuses),
+        cmocka_unit_test(test_builder_refuses_what_it_cannot_run),
+        cmocka_unit_test(test_plan_refuses),
+        cmocka_unit_test(test_embedding_as_shift),
+        cmocka_unit_test(test_many_tiny_images),
+        cmocka_unit_test(test_sizes_are_refused),
         cmocka_unit_test(test_block_without_time),
         cmocka_unit_test(test_moments_far_from_zero),
         cmocka_unit_test(test_single_unfused_nodes),
