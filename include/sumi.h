@@ -32,7 +32,8 @@
  *     recipe's values, and only ever grow at their end, so that an old program keeps working.
  *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
  *     and may be used from several contexts at once.
- *   - The library never prints, never exits, installs no signal handler and has no globals.
+ *   - The library never prints, never exits, installs no signal handler and has no globals, but for
+ *     the text that tells a thread why its last sumi_context_create failed.
  *   - Same seed, same bits: results depend neither on the number of threads nor on the size of the
  *     batches in which images are sampled (per build and instruction set).
  */

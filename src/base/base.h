@@ -133,7 +133,8 @@ sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, s
 
 /* An atomic write: bytes go to a temporary file (".sumi-PID-N.tmp") beside path; commit flushes it
  * to disk (fsync), renames it over path and syncs the folder. Until then, and on any error, path is
- * untouched and the temporary file is removed. A symbolic link stays and its target is replaced; an
+ * untouched and the temporary file is removed; but where only the last step fails, path is already
+ * the new file, which a power failure may still undo. A symbolic link stays and its target is replaced; an
  * existing file keeps its permissions, and a write-protected one is refused, as are folders and
  * devices. Writes are buffered: small ones are cheap, and an error may show at commit. */
 typedef struct sumi_file sumi_file;
@@ -144,7 +145,7 @@ void sumi_file_abort(sumi_file *file);                          /* NULL is fine 
 /* begin, write, commit in one. */
 sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err);
 
-/* Appends whole lines to a log: one write(2) a call. */
+/* Appends whole lines to a log: one write(2) a call, unless the system takes only a part of it. */
 sumi_status sumi_file_append(const char *path, const void *data, size_t size, sumi_error *err);
 sumi_status sumi_make_dirs(const char *path, sumi_error *err); /* like mkdir -p */
 /* Like rm -rf: a path that is not there is fine, links are removed and never followed. */

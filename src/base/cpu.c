@@ -26,7 +26,8 @@ static long long read_number(const char *path)
     return number;
 }
 
-/* The quota of the process's control group as whole cores, rounded up; 0 where there is none. */
+/* The quota of the control group that is mounted as the root, which in a container is its own, as
+ * whole cores, rounded up; 0 where there is none. */
 static long quota_cores(void)
 {
     long long quota = -1, period = -1;

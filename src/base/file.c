@@ -79,8 +79,9 @@ static sumi_status read_to_end(int fd, const char *path, size_t max_bytes, size_
          */
         ssize_t n = read_some(fd, bytes + used, room + 1 - used);
         if (n < 0) {
+            sumi_fail_errno(err, path, errno);
             free(bytes);
-            return sumi_fail_errno(err, path, errno);
+            return SUMI_EIO;
         }
         used += (size_t)n;
         if (n == 0)

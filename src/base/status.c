@@ -45,13 +45,26 @@ static size_t utf8_end(const char *text, size_t length)
     return length - (start - 1) < need ? start - 1 : length;
 }
 
-/* Control characters, DEL and the C1 set (U+0080..U+009F, which terminals obey too). */
+/* Bytes of the UTF-8 sequence that begins here; 1 where none does. */
+static size_t utf8_length(const unsigned char *text)
+{
+    size_t length = text[0] >= 0xF0 ? 4 : text[0] >= 0xE0 ? 3 : text[0] >= 0xC2 ? 2 : 1;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xC0) != 0x80)
+            return 1;
+    return length;
+}
+
+/* Control characters, DEL and the C1 set, which terminals obey too: U+0080..U+009F, and in an 8-bit
+ * terminal those bytes by themselves. */
 static void make_printable(char *text)
 {
-    for (unsigned char *c = (unsigned char *)text; *c; c++) {
-        if (*c < 0x20 || *c == 0x7F)
+    size_t length;
+    for (unsigned char *c = (unsigned char *)text; *c; c += length) {
+        length = utf8_length(c);
+        if (*c < 0x20 || (length == 1 && *c >= 0x7F && *c <= 0x9F))
             *c = '?';
-        else if (c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0x9F)
+        else if (c[0] == 0xC2 && c[1] <= 0x9F)
             c[0] = c[1] = '?';
     }
 }

@@ -55,6 +55,7 @@ static void say_view(text_buffer *out, const sumi_network *net, const sumi_view 
 static void say_node(text_buffer *out, const sumi_network *net, int i)
 {
     static const char *const algorithms[] = {"gemm", "winograd", "narrow", "upsampled", "tiles"};
+    _Static_assert(sizeof algorithms / sizeof *algorithms == SUMI_CONV_ALGORITHMS, "one for each");
     const sumi_node *node = &net->graph->nodes[i];
     const sumi_node_plan *plan = &net->nodes[i];
     say(out, "%3d %-9s", i, node->op->name);

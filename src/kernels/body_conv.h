@@ -1,5 +1,6 @@
 /*
- * Which algorithm a convolution uses, in one place: a new algorithm is one more row.
+ * Which algorithm a convolution uses, in one place. A new one is one more name in kernels.h, one
+ * more row here, its turn in conv_plan, and its name in describe.c.
  */
 #ifndef SUMI_BODY_CONV_H
 #define SUMI_BODY_CONV_H
@@ -26,9 +27,7 @@ typedef struct {
                          bool accumulate, int piece, int pieces);
 } conv_algorithm;
 
-#define CONV_ALGORITHMS 5
-
-static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
+static const conv_algorithm conv_algorithms[SUMI_CONV_ALGORITHMS] = {
     [SUMI_CONV_GEMM] = {gemm_can, gemm_plan, gemm_wgrad_plan, gemm_pack, gemm_tile,
                         gemm_wgrad_piece, gemm_wgrad_finish},
     [SUMI_CONV_WINOGRAD] = {wino_can, wino_plan, wino_plan, wino_pack, wino_tile, wino_wgrad_piece,
@@ -43,8 +42,8 @@ static const conv_algorithm conv_algorithms[CONV_ALGORITHMS] = {
 
 static bool conv_can(int algorithm, const sumi_conv_spec *spec)
 {
-    return algorithm >= 0 && algorithm < CONV_ALGORITHMS &&
-           conv_algorithms[algorithm].can != NULL && conv_algorithms[algorithm].can(spec);
+    return algorithm >= 0 && algorithm < SUMI_CONV_ALGORITHMS &&
+           conv_algorithms[algorithm].can(spec);
 }
 
 static void conv_plan(sumi_conv_spec *spec, int force)

@@ -177,6 +177,11 @@ INLINE void zero_pixels(float *dst, int pixels, int channels, size_t pixel_strid
         memset(dst + (size_t)x * pixel_stride, 0, (size_t)channels * sizeof(float));
 }
 
+INLINE size_t round_up(size_t x, size_t step)
+{
+    return (x + step - 1) / step * step;
+}
+
 INLINE int min_int(int a, int b)
 {
     return a < b ? a : b;

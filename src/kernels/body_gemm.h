@@ -13,14 +13,8 @@
 #include "kernels/body_store.h"
 
 #define NR (2 * VW)
-#define MAX_PIXELS                                                                                 \
-    400 /* of a tile: enough to use a panel of weights often, few enough to share   \
-                        */
-
-INLINE size_t round_up(size_t x, size_t step)
-{
-    return (x + step - 1) / step * step;
-}
+/* Of a tile: enough to use a panel of weights often, few enough to share. */
+#define MAX_PIXELS 400
 
 /* Where the pixels of a tile lie in its strip. */
 typedef struct {

@@ -19,6 +19,8 @@
 #include "kernels/body_resize.h"
 #include "kernels/body_winograd_wgrad.h"
 
+_Static_assert(NR == WINO_NR, "wino_wgrad_panel is used on panels of NR");
+
 /* Measured. What a tile keeps in cache, so that it fits the second level beside the weights. */
 #define UP_FLOATS (3 * TILE_FLOATS / 2)
 /* Small rows above and below a band whose products a forward band has to repeat. */

@@ -184,11 +184,6 @@ static size_t wino_columns_floats(int big, int w)
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static int wino_round(int x, int multiple)
-{
-    return (x + multiple - 1) / multiple * multiple;
-}
-
 /* True where these bodies can do the convolution. */
 static bool wino_can(const sumi_conv_spec *s)
 {
@@ -236,7 +231,7 @@ static int wino_plan_tiles(const sumi_conv_spec *s)
 
 static size_t wino_packed_floats(const sumi_conv_spec *s)
 {
-    return (size_t)wino_points(s) * (size_t)s->cin * (size_t)wino_round(s->cout, WINO_NR);
+    return (size_t)wino_points(s) * (size_t)s->cin * round_up((size_t)s->cout, WINO_NR);
 }
 
 /* Completes a spec for which wino_can is true. */
@@ -244,14 +239,13 @@ static void wino_plan(sumi_conv_spec *s)
 {
     bool wgrad = s->direction == SUMI_CONV_WGRAD;
     int big = wino_scheme(s), points = wino_points(s);
-    s->algorithm = SUMI_CONV_WINOGRAD;
     s->kblock = 2 * WINO_NR < WINO_BLOCK ? 2 * WINO_NR : WINO_BLOCK / 2;
     wino_plan_cut(s, wgrad ? WINO_WGRAD_TILES : big == 6 ? WINO_TILES_6 : WINO_TILES_4);
     int tiles = wino_plan_tiles(s);
     size_t floats = wino_area_floats(points, tiles, s->cin) + wino_strip_floats(big, s->w) +
                     wino_columns_floats(big, s->w);
     if (wgrad)
-        floats += wino_area_floats(points, tiles, wino_round(s->cout, WINO_NR));
+        floats += wino_area_floats(points, tiles, (int)round_up((size_t)s->cout, WINO_NR));
     else
         floats += wino_area_floats(points, tiles, WINO_BLOCK) +
                   (size_t)s->rows * (size_t)s->w * WINO_BLOCK;

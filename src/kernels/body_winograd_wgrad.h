@@ -243,7 +243,7 @@ static void wino_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
                              float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    int cout = wino_round(s->cout, WINO_NR), points = wino_points(s);
+    int cout = (int)round_up((size_t)s->cout, WINO_NR), points = wino_points(s);
     int n0 = piece->n0, count = piece->n1 - n0;
     int blocks = (count + s->images - 1) / s->images;
     for (int b = 0; b < blocks; b++) {

@@ -86,6 +86,7 @@ typedef enum {
     SUMI_CONV_NARROW,
     SUMI_CONV_UPSAMPLED,
     SUMI_CONV_TILES,
+    SUMI_CONV_ALGORITHMS /* how many there are */
 } sumi_conv_algorithm;
 typedef enum { SUMI_CONV_FORWARD, SUMI_CONV_DGRAD, SUMI_CONV_WGRAD } sumi_conv_direction;
 
@@ -189,8 +190,9 @@ typedef struct {
     int vector_floats;
 
     /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, direction and tap_floats are set.
-     * force: an algorithm to use where it can do the shape, or -1 for the table's choice. Clears
-     * `up` and `bf16` where it will not do that; SUMI_CONV_TILES is what does bf16, never up. */
+     * Clears `up` and `bf16` where it will not do that. Where `up` stays, the algorithm is
+     * SUMI_CONV_UPSAMPLED. Else force is an algorithm to use where it can do the shape, or -1 for
+     * the table's choice; SUMI_CONV_TILES, forced or chosen, multiplies in bf16 and never does up. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);
     /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
      * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies

@@ -1,7 +1,7 @@
 /*
  * The vector vocabulary that kernel bodies are written in: GCC and Clang vector types, so that one
- * body becomes SSE2, AVX2, AVX-512 or NEON code by SUMI_VB alone (bytes in a vector), which the
- * isa_*.c file that includes the bodies defines. Nothing here is exported.
+ * body becomes SSE2, AVX2, AVX-512 or NEON code by SUMI_VB (bytes in a vector), and SUMI_NEON,
+ * which the isa_*.c file that includes the bodies defines. Nothing here is exported.
  *
  * Only v_fma fuses a multiplication and an addition; the files are compiled with -ffp-contract=off.
  * Left to the compiler, a * x + b * y may be fused one way in a loop and the other way in its tail,
@@ -92,11 +92,6 @@ INLINE vf v_select(vi mask, vf a, vf b)
     return (vf)(((vi)a & mask) | ((vi)b & ~mask));
 }
 
-INLINE vf v_max(vf a, vf b)
-{
-    return v_select(a > b, a, b);
-}
-
 /* a where mask, else 0. */
 INLINE vf v_keep(vi mask, vf a)
 {
@@ -127,7 +122,7 @@ INLINE vf v_sqrt(vf a)
     return a;
 }
 
-/* The sum of the lanes, pairwise from the outside in. */
+/* The sum of the lanes: the upper half is added to the lower until one is left. */
 INLINE float v_sum(vf v)
 {
     float lane[SUMI_VB / sizeof(float)];
