@@ -9,11 +9,6 @@
 
 enum { PACK_PIECES = 16, FINISH_PIECES = 16 };
 
-void sumi_conv_reserve(sumi_network *net, const sumi_conv_spec *spec)
-{
-    sumi_want_scratch(net, spec->scratch_floats);
-}
-
 /* ---- Lists of loops -------------------------------------------------------------------------- */
 
 typedef struct {

@@ -206,7 +206,5 @@ void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *part
 /* db [c] = sum of a gradient over all images and pixels. */
 void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
                         float *db);
-/* Reserves what the spec needs while node's pass runs. */
-void sumi_conv_reserve(sumi_network *net, const sumi_conv_spec *spec);
 
 #endif

@@ -60,7 +60,7 @@ static void plan_spec(sumi_network *net, int node, const sumi_part *part,
                          .direction = direction,
                          .tap_floats = (size_t)layer->in_channels * (size_t)layer->out_channels};
     net->kernels->conv_plan(spec, net->config.force);
-    sumi_conv_reserve(net, spec);
+    sumi_want_scratch(net, spec->scratch_floats);
 }
 
 static void reserve_temp(sumi_network *net, int which, size_t image_floats)

@@ -17,7 +17,7 @@ static void plan_spec(sumi_network *net, sumi_conv_spec *spec, sumi_conv_directi
                              .ksize = 1,
                              .direction = direction};
     net->kernels->conv_plan(spec, -1);
-    sumi_conv_reserve(net, spec);
+    sumi_want_scratch(net, spec->scratch_floats);
 }
 
 static void linear_plan(sumi_network *net, int node)

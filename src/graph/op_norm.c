@@ -194,14 +194,7 @@ static void norm_backward(sumi_network *net, int node)
     sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
 }
 
-static double norm_cost(const sumi_network *net, int node)
-{
-    (void)net;
-    (void)node;
-    return 0;
-}
-
-const sumi_op sumi_op_norm = {"norm", norm_plan, norm_forward, norm_backward, norm_cost};
+const sumi_op sumi_op_norm = {"norm", norm_plan, norm_forward, norm_backward, NULL};
 
 bool sumi_network_statistics_finite(const sumi_network *net)
 {

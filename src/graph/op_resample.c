@@ -71,13 +71,6 @@ static void run_backward(sumi_network *net, int node, sumi_task_fn task)
     sumi_post_gradients(net, node);
 }
 
-static double no_cost(const sumi_network *net, int node)
-{
-    (void)net;
-    (void)node;
-    return 0;
-}
-
 /* ---- Max pool -------------------------------------------------------------------------------- */
 
 static void pool_plan(sumi_network *net, int node)
@@ -121,7 +114,7 @@ static void pool_backward(sumi_network *net, int node)
     run_backward(net, node, pool_backward_task);
 }
 
-const sumi_op sumi_op_max_pool = {"max_pool", pool_plan, pool_forward, pool_backward, no_cost};
+const sumi_op sumi_op_max_pool = {"max_pool", pool_plan, pool_forward, pool_backward, NULL};
 
 /* ---- Upsample -------------------------------------------------------------------------------- */
 
@@ -167,4 +160,4 @@ static void upsample_backward(sumi_network *net, int node)
 }
 
 const sumi_op sumi_op_upsample = {"upsample", upsample_plan, upsample_forward, upsample_backward,
-                                  no_cost};
+                                  NULL};

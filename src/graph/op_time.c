@@ -38,11 +38,4 @@ static void time_backward(sumi_network *net, int node)
     (void)node;
 }
 
-static double time_cost(const sumi_network *net, int node)
-{
-    (void)net;
-    (void)node;
-    return 0;
-}
-
-const sumi_op sumi_op_time = {"time", time_plan, time_forward, time_backward, time_cost};
+const sumi_op sumi_op_time = {"time", time_plan, time_forward, time_backward, NULL};

@@ -16,7 +16,7 @@ struct sumi_op {
     void (*forward)(sumi_network *net, int node);
     /* Reads the gradient of its output, writes (or adds to) those of its inputs and parameters. */
     void (*backward)(sumi_network *net, int node);
-    /* Multiply-adds of one image's forward pass. */
+    /* Multiply-adds of one image's forward pass; NULL: none. */
     double (*cost)(const sumi_network *net, int node);
 };
 

@@ -411,7 +411,8 @@ size_t sumi_network_bytes(const sumi_network *net)
 
 double sumi_node_macs(const sumi_network *net, int node)
 {
-    return sumi_time_only(net, node) ? 0 : net->graph->nodes[node].op->cost(net, node);
+    const sumi_op *op = net->graph->nodes[node].op;
+    return op->cost == NULL || sumi_time_only(net, node) ? 0 : op->cost(net, node);
 }
 
 const char *sumi_node_name(const sumi_graph *graph, int node)
