@@ -3,9 +3,8 @@
  */
 #include "train_settings.h"
 
-#include "data/data.h"
+#include "train/train.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -99,23 +98,11 @@ static void name_run(const char *data, char *out, size_t size)
     snprintf(out, size, "runs/%.200s-%s", last != NULL && last[1] != '\0' ? last + 1 : data, stamp);
 }
 
-static bool is_empty_dir(const char *path)
-{
-    DIR *folder = opendir(path);
-    bool empty = true;
-    if (folder == NULL)
-        return false;
-    for (const struct dirent *entry; empty && (entry = readdir(folder)) != NULL;)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    closedir(folder);
-    return empty;
-}
-
 static int check_run(const sumi_cli *cli, const char *run)
 {
     sumi_error err = {""};
     sumi_status status = sumi_check_output_dir(run, &err);
-    if (status == SUMI_OK && sumi_is_dir(run) && !is_empty_dir(run))
+    if (status == SUMI_OK && sumi_is_dir(run) && !sumi_run_is_unused(run))
         status = sumi_fail(&err, SUMI_EINVAL,
                            "%s is there already and not empty: give another "
                            "--out, or go on with: sumi train --resume %s",
@@ -176,6 +163,31 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
     return SUMI_OK;
 }
 
+/* What has no option: the grids of a run that another program began. */
+static sumi_status read_grid(const char *path, const json_t *config, sumi_train_config *out,
+                             sumi_error *err)
+{
+    const json_t *train = json_object_get(config, "train");
+    const struct {
+        const char *key;
+        int64_t most;
+        int *into;
+    } settings[] = {{"grid_height", SUMI_SIDE_MAX, &out->grid_height},
+                    {"grid_width", SUMI_SIDE_MAX, &out->grid_width},
+                    {"grid_steps", INT32_MAX, &out->grid_steps}};
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        int64_t value = 0;
+        if (json_object_get(train, settings[i].key) == NULL)
+            continue; /* of a version that had none */
+        sumi_status status =
+            sumi_json_int(path, train, settings[i].key, 0, settings[i].most, &value, err);
+        if (status != SUMI_OK)
+            return status;
+        *settings[i].into = (int)value;
+    }
+    return SUMI_OK;
+}
+
 static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
 {
     sumi_options *options = &cli->options;
@@ -202,6 +214,9 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     fill_configs(options, out);
+    status = read_grid(path, out->config, &out->train, &err);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
     if (any_limit_given(options)) {
         out->train.epochs = (int)sumi_option_int(&given, "epochs");
         out->train.steps = sumi_option_int(&given, "steps");

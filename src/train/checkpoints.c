@@ -146,8 +146,8 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
     free(steps);
     if (count == 0)
         return sumi_fail(err, SUMI_EIO,
-                         "%s: there is no checkpoint: the run ended before its first step and can "
-                         "be started anew",
+                         "%s: there is no checkpoint: the run ended before its first step; remove "
+                         "the folder and start it anew",
                          folder);
     if (!whole)
         return sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder, damage.text);
@@ -269,7 +269,9 @@ bool sumi_is_run(const char *path)
     char checkpoints[PATH_MAX];
     if (!sumi_is_dir(path))
         return false;
-    return has_file(path, "manifest.json") || has_file(path, "config.json") ||
+    /* Other programs call files config.json, too; a run's folder has its log from the first. */
+    return has_file(path, "manifest.json") ||
+           (has_file(path, "config.json") && has_file(path, "train.log")) ||
            (sumi_path_join(checkpoints, sizeof checkpoints, path, "checkpoints", NULL) == SUMI_OK &&
             sumi_is_dir(checkpoints));
 }

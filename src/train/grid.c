@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GRID_MAX = 4096, SIDE_DEFAULT = 32, SIDE_MAX = 4096 };
+enum { GRID_MAX = 4096, SIDE_SEED = 28, SIDE_GRID = 32, SIDE_MAX = 4096 };
 
 bool sumi_grid_due(int64_t epoch)
 {
@@ -19,7 +19,7 @@ bool sumi_grid_due(int64_t epoch)
     return done == 1 || done == 2 || done == 5;
 }
 
-sumi_status sumi_grid_check(const sumi_train_config *config, sumi_error *err)
+sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err)
 {
     if (config->grid < 0 || config->grid > GRID_MAX)
         return sumi_fail(err, SUMI_EINVAL, "grid is %d, expected 0..%d", config->grid, GRID_MAX);
@@ -27,6 +27,10 @@ sumi_status sumi_grid_check(const sumi_train_config *config, sumi_error *err)
         config->grid_width > SIDE_MAX)
         return sumi_fail(err, SUMI_EINVAL, "the grid's pictures are %dx%d, expected 0..%d",
                          config->grid_height, config->grid_width, SIDE_MAX);
+    if (config->grid_height % multiple || config->grid_width % multiple)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "the grid's pictures are %dx%d, expected multiples of %d for this model",
+                         config->grid_height, config->grid_width, multiple);
     if (config->grid_steps < 0)
         return sumi_fail(err, SUMI_EINVAL, "grid_steps is %d, expected 0 or more",
                          config->grid_steps);
@@ -40,8 +44,10 @@ static sumi_sample_config sampling_of(const sumi_trainer *trainer, const sumi_tr
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     int steps = config->grid_steps, timesteps = trainer->schedule.timesteps;
     sample.count = grid->count;
-    sample.height = config->grid_height ? config->grid_height : SIDE_DEFAULT;
-    sample.width = config->grid_width ? config->grid_width : SIDE_DEFAULT;
+    /* The size that is trained on; the tutorial trains on 28x28 and draws 32x32. */
+    bool seed = trainer->h == SIDE_SEED && trainer->w == SIDE_SEED;
+    sample.height = config->grid_height ? config->grid_height : seed ? SIDE_GRID : trainer->h;
+    sample.width = config->grid_width ? config->grid_width : seed ? SIDE_GRID : trainer->w;
     sample.steps = steps < timesteps ? steps : timesteps;
     sample.solver = steps ? "ddim" : "ddpm";
     sample.seed = config->seed;
@@ -58,8 +64,8 @@ static sumi_status write_picture(const sumi_run_dir *dir, const sumi_sample_conf
     char name[64], text[160];
     sumi_image image;
     snprintf(name, sizeof name, "samples/%.48s.png", grid->name);
-    snprintf(text, sizeof text, "sumi, %.60s, %s, seed %" PRIu64, grid->title, sample->solver,
-             sample->seed);
+    snprintf(text, sizeof text, "sumi, %.60s, %dx%d, %s, seed %" PRIu64, grid->title,
+             sample->height, sample->width, sample->solver, sample->seed);
     sumi_status status = sumi_run_file(dir, "samples", path, err);
     if (status == SUMI_OK)
         status = sumi_make_dirs(path, err);

@@ -33,6 +33,7 @@ typedef struct {
     double saved_at, step_at;
     int64_t saved_step; /* -1: none yet */
     bool stop;          /* a callback asked for it */
+    sumi_error notice;  /* what is worth saying though all went well, or "" */
     sumi_error *err;
 } train_run;
 
@@ -171,7 +172,7 @@ static sumi_status draw_final(train_run *run)
 {
     char name[64], title[64];
     int64_t epochs = run->config->epochs;
-    if (epochs == 0 || run->trainer->steps < epochs * run->per_epoch)
+    if (epochs == 0 || run->trainer->steps != epochs * run->per_epoch)
         return SUMI_OK;
     snprintf(name, sizeof name, "final_%03" PRId64, epochs - 1);
     snprintf(title, sizeof title, "final, epoch %" PRId64, epochs - 1);
@@ -266,8 +267,14 @@ static sumi_status one_step(train_run *run)
         return status;
     tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
     if (run->trainer->steps % run->per_epoch == 0)
-        return end_epoch(run, epoch);
-    return sumi_time_now() - run->saved_at >= SAVE_SECONDS_MAX ? save(run, false) : SUMI_OK;
+        status = end_epoch(run, epoch);
+    else if (sumi_time_now() - run->saved_at >= SAVE_SECONDS_MAX)
+        status = save(run, false);
+    else
+        return SUMI_OK;
+    run->step_at =
+        sumi_time_now(); /* the next step's speed is its own, without what was done here */
+    return status;
 }
 
 static bool finished(const train_run *run)
@@ -369,7 +376,7 @@ static sumi_status check_run(const sumi_model *model, const sumi_dataset *set,
                          "channels %d",
                          set->channels, set->channels == 1 ? "" : "s", model->info.in_channels,
                          model->info.in_channels);
-    return sumi_grid_check(config, err);
+    return sumi_grid_check(config, 1 << model->graph.levels, err);
 }
 
 static sumi_status describe_run(const train_run *run, const char *hash)
@@ -393,7 +400,7 @@ static sumi_status describe_run(const train_run *run, const char *hash)
     return status;
 }
 
-/* Metadata that goes with the weights wherever they go. */
+/* Metadata that goes with the weights wherever they go; a resumed run's tells how it began. */
 static sumi_status mark_model(const train_run *run, sumi_model *model, const char *hash)
 {
     const struct {
@@ -403,7 +410,8 @@ static sumi_status mark_model(const train_run *run, sumi_model *model, const cha
                  {"sumi.command", run->config->command ? run->config->command : ""}};
     sumi_status status = SUMI_OK;
     for (int i = 0; i < 3 && status == SUMI_OK; i++) {
-        if (pairs[i].value[0])
+        bool known = run->config->resume && json_object_get(model->metadata, pairs[i].key) != NULL;
+        if (pairs[i].value[0] && !known)
             status = sumi_model_set_meta(model, pairs[i].key, pairs[i].value, run->err);
     }
     return status;
@@ -443,6 +451,7 @@ static sumi_status read_run_state(train_run *run, const char *path, const json_t
 static sumi_status resume(train_run *run, const char *hash)
 {
     resuming in = {run, NULL};
+    const sumi_runtime *runtime = run->trainer->runtime;
     sumi_error notice = {""};
     char stamp[32];
     sumi_status status = sumi_run_check_config(run->dir, run->config, hash, run->err);
@@ -460,8 +469,14 @@ static sumi_status resume(train_run *run, const char *hash)
         status = sumi_run_log(run->dir, run->err, "%s", notice.text);
     sumi_time_stamp(stamp);
     if (status == SUMI_OK)
-        status = sumi_run_log(run->dir, run->err, "%s resumed at step %" PRId64, stamp,
-                              run->trainer->steps);
+        status = sumi_run_log(run->dir, run->err,
+                              "%s resumed at step %" PRId64 " by sumi %s, %s, %d threads", stamp,
+                              run->trainer->steps, SUMI_VERSION, runtime->kernels->name,
+                              sumi_pool_threads(runtime->pool));
+    if (status == SUMI_OK)
+        status = sumi_run_check_isa(run->dir, runtime->kernels->name, &run->notice, run->err);
+    if (notice.text[0]) /* of the two, that a checkpoint was lost matters more */
+        run->notice = notice;
     return status;
 }
 
@@ -481,6 +496,8 @@ static sumi_status open_dir(train_run *run)
         status = mark_model(run, run->trainer->model, hash);
     if (status == SUMI_OK && run->trainer->ema)
         status = mark_model(run, run->trainer->ema, hash);
+    if (status == SUMI_OK && run->trainer->steps >= run->last_step)
+        return SUMI_OK; /* there is nothing to do: what the run is stays as it is */
     if (status == SUMI_OK)
         status = sumi_run_write_config(run->dir, run->trainer, run->set, config, hash, run->err);
     if (status == SUMI_OK)
@@ -531,6 +548,8 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
         run.step_at = sumi_time_now();
         status = train(&run);
     }
+    if (status == SUMI_OK && run.notice.text[0] && err)
+        *err = run.notice;
 done:
     sumi_batches_free(run.batches);
     sumi_run_dir_close(&dir);

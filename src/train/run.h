@@ -84,7 +84,8 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
 
 /* ---- Settings (settings.c) ------------------------------------------------------------------- */
 
-/* Writes config.json. */
+/* Writes config.json. Of a resumed run only the limits change; what it was begun with stays, and
+ * `resumed` gets one more entry: command, version and limits of this call. */
 sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
                                   const sumi_dataset *set, const sumi_train_config *config,
                                   const char *hash, sumi_error *err);
@@ -92,6 +93,10 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
  * not come out. */
 sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_config *config,
                                   const char *hash, sumi_error *err);
+/* notice says so where env.json names another instruction set: the bits will not be those of a run
+ * that was never stopped. */
+sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_error *notice,
+                               sumi_error *err);
 /* Writes env.json: what machine, system and build the run is on. */
 sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_error *err);
@@ -100,8 +105,9 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
 
 /* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
 bool sumi_grid_due(int64_t epoch);
-/* SUMI_EINVAL where the settings of the grid are out of their ranges. */
-sumi_status sumi_grid_check(const sumi_train_config *config, sumi_error *err);
+/* SUMI_EINVAL where the settings of the grid are out of their ranges; its pictures' height and
+ * width must be multiples of the model's. */
+sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err);
 /* Draws count pictures with the trainer's averaged weights, else its weights, always from
  * the same noise, and writes samples/NAME.png; path receives where. progress is called with
  * SUMI_PHASE_SAMPLE. */

@@ -28,8 +28,7 @@ sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PA
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
-/* Nothing but the lock of a run that never began. */
-static bool is_unused(const char *path)
+bool sumi_run_is_unused(const char *path)
 {
     DIR *folder = opendir(path);
     bool unused = folder != NULL;
@@ -96,10 +95,10 @@ static sumi_status claim(sumi_run_dir *dir, bool resume, sumi_error *err)
                          dir->path);
     if (!resume)
         status = sumi_make_dirs(dir->path, err);
-    bool usable = resume || sumi_is_file(locked) || is_unused(dir->path);
+    bool usable = resume || sumi_is_file(locked) || sumi_run_is_unused(dir->path);
     if (status == SUMI_OK && usable)
         status = take_lock(dir, err);
-    if (status == SUMI_OK && !resume && !(usable && is_unused(dir->path)))
+    if (status == SUMI_OK && !resume && !(usable && sumi_run_is_unused(dir->path)))
         status = sumi_fail(err, SUMI_EINVAL,
                            "%s is not empty: choose another folder, or go on with --resume %s",
                            dir->path, dir->path);

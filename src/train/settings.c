@@ -102,6 +102,37 @@ static json_t *train_settings(const sumi_train_config *config, bool *failed)
     return train;
 }
 
+/* The file's JSON, or NULL where there is none to read. */
+static json_t *read_json(const char *path)
+{
+    json_t *json = NULL;
+    return sumi_is_file(path) && sumi_json_read(path, &json, NULL) == SUMI_OK ? json : NULL;
+}
+
+/* What a resumed run keeps: how it was begun, and one entry for each call that went on with it. */
+static void keep_beginning(json_t *json, const json_t *old, const sumi_train_config *config,
+                           int64_t step, bool *failed)
+{
+    static const char *const begun[] = {"model", "command", "version"};
+    json_t *resumed = json_deep_copy(json_object_get(old, "resumed")), *entry = json_object();
+    for (int i = 0; i < 3; i++)
+        if (json_object_get(old, begun[i]))
+            put(json, begun[i], json_deep_copy(json_object_get(old, begun[i])), failed);
+    if (!json_is_array(resumed)) {
+        json_decref(resumed);
+        resumed = json_array();
+    }
+    put(entry, "step", json_integer(step), failed);
+    put(entry, "epochs", json_integer(config->epochs), failed);
+    put(entry, "steps", json_integer(config->steps), failed);
+    put(entry, "minutes", json_real(config->minutes), failed);
+    put(entry, "command", safe_string(config->command ? config->command : ""), failed);
+    put(entry, "version", json_string(SUMI_VERSION), failed);
+    if (json_array_append_new(resumed, entry) != 0)
+        *failed = true;
+    put(json, "resumed", resumed, failed);
+}
+
 sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
                                   const sumi_dataset *set, const sumi_train_config *config,
                                   const char *hash, sumi_error *err)
@@ -112,15 +143,18 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     if (status != SUMI_OK)
         return status;
     bool failed = false;
-    json_t *json = json_object();
+    json_t *json = json_object(), *old = config->resume ? read_json(path) : NULL;
     put(json, "recipe", json_string(info->preset), &failed);
     put(json, "data", data_settings(set, hash, &failed), &failed);
     put(json, "model", model_settings(info, config->seed, &failed), &failed);
     put(json, "train", train_settings(config, &failed), &failed);
     put(json, "command", safe_string(config->command ? config->command : ""), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
+    if (old)
+        keep_beginning(json, old, config, trainer->steps, &failed);
     status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
     json_decref(json);
+    json_decref(old);
     return status;
 }
 
@@ -184,6 +218,24 @@ static void cpu_name(const struct utsname *system, char *out, size_t size)
     }
     if (file)
         fclose(file);
+}
+
+sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_error *notice,
+                               sumi_error *err)
+{
+    char path[PATH_MAX];
+    sumi_status status = sumi_run_file(dir, "env.json", path, err);
+    json_t *json = status == SUMI_OK ? read_json(path) : NULL;
+    const char *before = json_string_value(json_object_get(json, "isa"));
+    if (before && strcmp(before, isa) != 0) {
+        sumi_fail(notice, SUMI_OK,
+                  "%s: trained with %.16s so far and with %s from here on, which round "
+                  "differently: the bits are not those of a run that was never stopped",
+                  dir->path, before, isa);
+        status = sumi_run_log(dir, err, "%s", notice->text);
+    }
+    json_decref(json);
+    return status;
 }
 
 sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,

@@ -1,0 +1,279 @@
+/* Runs that stop, are killed or damaged, and go on. */
+#include "run_fixture.h"
+
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+/* Stopped within an epoch, then at the end of one, each time on other threads: the weights and
+ * every number in the files are those of a run that was never stopped. */
+static void check_stops(float ema, sumi_precision precision)
+{
+    fixture straight, cut;
+    double a[32], b[32];
+    char one[PATH_MAX], two[PATH_MAX];
+    sumi_error err;
+    open_fixture(&straight, 1, ema);
+    straight.config.epochs = 4;
+    straight.config.precision = precision;
+    assert_ok(run(&straight, NULL));
+
+    open_fixture(&cut, 1, ema);
+    cut.config.epochs = 4;
+    cut.config.precision = precision;
+    cut.stop_phase = SUMI_PHASE_TRAIN;
+    cut.stop_step = 5;
+    assert_int_equal(run(&cut, &err), SUMI_CANCELLED);
+    assert_says(err, "stopped after step 5; the run is saved");
+    assert_contains(&cut, "latest", "step_5\n");
+    assert_false(has(&cut, "model.pth"));
+    sumi_runtime_close(&cut.runtime);
+    make_runtime(&cut.runtime, 3);
+    go_on(&cut);
+    cut.stop_step = 9;
+    cut.stop_phase = SUMI_PHASE_EPOCH;
+    assert_int_equal(run(&cut, &err), SUMI_CANCELLED);
+    assert_says(err, "stopped after step 9");
+    go_on(&cut);
+    assert_ok(run(&cut, NULL));
+
+    assert_same_model(straight.model, cut.model);
+    assert_int_equal(read_losses(&straight, a, 32), 12);
+    assert_int_equal(read_losses(&cut, b, 32), 12);
+    assert_memory_equal(a, b, 12 * sizeof *a);
+    assert_true(straight.last_loss == cut.last_loss);
+    assert_int_equal(count_lines(&cut, "metrics.csv"), 5);
+    static const char *const same[] = {"loss.svg", "model.pth", "samples/epoch_003.png",
+                                       "checkpoints/step_12/optim.safetensors"};
+    for (int i = 0; i < 4; i++) {
+        uint8_t *x, *y;
+        size_t n, m;
+        assert_ok(sumi_file_read(join(one, straight.run, same[i]), 1 << 24, &x, &n, NULL));
+        assert_ok(sumi_file_read(join(two, cut.run, same[i]), 1 << 24, &y, &m, NULL));
+        assert_int_equal(n, m);
+        assert_memory_equal(x, y, n);
+        free(x);
+        free(y);
+    }
+    close_fixture(&straight);
+    close_fixture(&cut);
+}
+
+static void test_stops_change_no_bit(void **state)
+{
+    (void)state;
+    check_stops(0, SUMI_PRECISION_FP32);
+    check_stops(.9f, SUMI_PRECISION_FP32);
+    check_stops(.9f, SUMI_PRECISION_BF16);
+}
+
+/* A process that was killed has written metrics beyond its checkpoint, perhaps half a line. */
+static void test_metrics_beyond_the_checkpoint_are_cut(void **state)
+{
+    (void)state;
+    fixture f;
+    double losses[16];
+    char path[PATH_MAX];
+    static const char more[] = "{\"step\": 4, \"epoch\": 1, \"loss\": 9}\n{\"step\": 5, \"ep";
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    assert_ok(run(&f, NULL));
+    join(path, f.run, "metrics.jsonl");
+    assert_ok(sumi_file_append(path, more, sizeof more - 1, NULL));
+    join(path, f.run, "metrics.csv");
+    assert_ok(sumi_file_append(path, "1,9,4,1\n", 8, NULL));
+    join(path, f.run, "checkpoints/.step_4.sumi-tmp");
+    assert_ok(sumi_make_dirs(path, NULL));
+    go_on(&f);
+    f.config.epochs = 2;
+    assert_ok(run(&f, NULL));
+    assert_int_equal(read_losses(&f, losses, 16), 6);
+    assert_true(losses[3] != 9);
+    assert_int_equal(count_lines(&f, "metrics.csv"), 3);
+    assert_false(sumi_is_dir(path));
+    close_fixture(&f);
+}
+
+/* Killed at some step, three times over, and always gone on from the last checkpoint: the weights
+ * are those of a run that nothing happened to. */
+static void test_kills_change_no_bit(void **state)
+{
+    (void)state;
+    static const int kill_after[] = {2, 5, 6}; /* steps of that process */
+    fixture straight, f;
+    open_fixture(&straight, 1, .9f);
+    straight.config.epochs = 4;
+    assert_ok(run(&straight, NULL));
+    open_fixture(&f, 1, .9f);
+    f.config.epochs = 4;
+    sumi_runtime_close(&f.runtime); /* threads do not survive a fork */
+    for (int i = 0; i < 3; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            f.step_pipe = ends[1];
+            f.config.resume = i > 0;
+            if (sumi_runtime_init(&f.runtime, 2, NULL, NULL) == SUMI_OK)
+                run(&f, NULL);
+            _exit(1);
+        }
+        close(ends[1]);
+        char step;
+        for (int k = 0; k < kill_after[i]; k++)
+            assert_int_equal(read(ends[0], &step, 1), 1);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        close(ends[0]);
+    }
+    make_runtime(&f.runtime, 1);
+    go_on(&f);
+    assert_ok(run(&f, NULL));
+    double a[16], b[16];
+    assert_same_model(straight.model, f.model);
+    assert_int_equal(read_losses(&straight, a, 16), 12);
+    assert_int_equal(read_losses(&f, b, 16), 12);
+    assert_memory_equal(a, b, 12 * sizeof *a);
+    close_fixture(&straight);
+    close_fixture(&f);
+}
+
+static void damage(const fixture *f, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    join(path, f->run, name);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size / 2), 0);
+}
+
+static void test_a_damaged_checkpoint_is_passed_over(void **state)
+{
+    (void)state;
+    fixture f, straight;
+    sumi_model *model = NULL;
+    sumi_error notice, err;
+    char path[PATH_MAX];
+    open_fixture(&straight, 1, 0);
+    straight.config.epochs = 3;
+    assert_ok(run(&straight, NULL));
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    assert_ok(run(&f, NULL));
+    go_on(&f);
+    f.config.epochs = 2;
+    assert_ok(run(&f, NULL));
+    damage(&f, "checkpoints/step_6/model.safetensors");
+    assert_ok(sumi_run_load(f.run, &model, &notice, NULL));
+    assert_says(notice, "step_6/model.safetensors is damaged");
+    assert_int_equal(model->info.steps, 3);
+    sumi_model_release(model);
+
+    go_on(&f);
+    f.config.epochs = 3;
+    assert_ok(run(&f, NULL));
+    assert_contains(&f, "train.log", "step_6/model.safetensors is damaged");
+    assert_contains(&f, "train.log", "resumed at step 3");
+    assert_same_model(straight.model, f.model);
+
+    for (int i = 1; i <= 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "checkpoints/step_%d/state.json", 3 * i);
+        if (has(&f, name))
+            damage(&f, name);
+    }
+    model = NULL;
+    assert_int_equal(sumi_run_load(f.run, &model, &notice, &err), SUMI_EFORMAT);
+    assert_says(err, "no checkpoint is whole");
+    assert_null(model);
+    go_on(&f);
+    assert_int_equal(run(&f, &err), SUMI_EFORMAT);
+    assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints"), NULL));
+    assert_int_equal(run(&f, &err), SUMI_EIO);
+    assert_says(err, "there is no checkpoint");
+    close_fixture(&f);
+    close_fixture(&straight);
+}
+
+/* What a run was begun with stays in its files; each call that went on is listed. */
+static void test_a_resumed_run_keeps_its_beginning(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_model *model = NULL;
+    open_fixture(&f, 1, 0);
+    assert_ok(run(&f, NULL));
+    char *before = read_text(&f, "config.json");
+    go_on(&f);
+    f.config.command = "sumi train --resume it";
+    f.config.epochs = 1; /* done long ago: nothing changes, and no picture is called its last */
+    assert_ok(run(&f, NULL));
+    char *after = read_text(&f, "config.json");
+    assert_string_equal(after, before);
+    assert_true(has(&f, "samples/final_001.png"));
+    assert_false(has(&f, "samples/final_000.png"));
+    free(before);
+    free(after);
+
+    go_on(&f);
+    f.config.epochs = 3;
+    assert_ok(run(&f, NULL));
+    json_t *json = read_json(&f, "config.json");
+    assert_string_equal(json_string_value(json_object_get(json, "command")),
+                        "sumi train \"shapes\" <&>");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "train"), "epochs")),
+                     3);
+    json_t *resumed = json_object_get(json, "resumed");
+    assert_int_equal(json_array_size(resumed), 1);
+    json_t *entry = json_array_get(resumed, 0);
+    assert_int_equal(json_integer_value(json_object_get(entry, "step")), 2 * PER_EPOCH);
+    assert_int_equal(json_integer_value(json_object_get(entry, "epochs")), 3);
+    assert_string_equal(json_string_value(json_object_get(entry, "command")),
+                        "sumi train --resume it");
+    json_decref(json);
+    assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
+    assert_string_equal(json_string_value(json_object_get(model->metadata, "sumi.command")),
+                        "sumi train \"shapes\" <&>");
+    sumi_model_release(model);
+    close_fixture(&f);
+}
+
+static void test_another_instruction_set_is_told(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err = {""};
+    open_fixture(&f, 1, 0);
+    if (strcmp(f.runtime.kernels->name, "generic") == 0) {
+        close_fixture(&f);
+        skip();
+    }
+    f.config.epochs = 1;
+    assert_ok(run(&f, NULL));
+    go_on(&f);
+    f.config.epochs = 2;
+    assert_ok(run(&f, &err));
+    assert_string_equal(err.text, "");
+    go_on(&f);
+    sumi_runtime_close(&f.runtime);
+    assert_ok(sumi_runtime_init(&f.runtime, 1, "generic", NULL));
+    f.config.epochs = 3;
+    assert_ok(run(&f, &err));
+    assert_says(err, "with generic from here on");
+    assert_contains(&f, "train.log", "with generic from here on");
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stops_change_no_bit),
+        cmocka_unit_test(test_metrics_beyond_the_checkpoint_are_cut),
+        cmocka_unit_test(test_kills_change_no_bit),
+        cmocka_unit_test(test_a_damaged_checkpoint_is_passed_over),
+        cmocka_unit_test(test_a_resumed_run_keeps_its_beginning),
+        cmocka_unit_test(test_another_instruction_set_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
