@@ -25,6 +25,8 @@ enum {
 /* Pixels of a set in bytes: anything larger is a broken header, or more than sumi is made for. */
 #define SUMI_PIXELS_MAX ((size_t)64 << 30)
 
+typedef struct sumi_hash_memo sumi_hash_memo;
+
 struct sumi_dataset {
     int64_t count;
     int height, width, channels;
@@ -38,6 +40,7 @@ struct sumi_dataset {
     char **class_names; /* [classes], NULL without */
     char name[64];
     char path[1024];
+    sumi_hash_memo *memo; /* NULL: the hash is computed whenever it is asked for */
 };
 
 /* Looks name_or_path up and loads it; see sumi_dataset_open. The names "fashion-mnist" and
@@ -53,7 +56,8 @@ void sumi_data_free(sumi_dataset *set);
 void sumi_data_read(const sumi_dataset *set, int64_t index, float *image, int32_t *label);
 /* The same image as bytes [h][w][c]. */
 void sumi_data_read_bytes(const sumi_dataset *set, int64_t index, uint8_t *pixels);
-/* SHA-256 over sizes, pixels and labels; of a drawn set's pixels, the first 1,000 images. */
+/* SHA-256 over sizes, pixels and labels; of a drawn set's pixels, the first 1,000 images. Computed
+ * once for a set that was opened: drawing large pictures takes minutes. */
 void sumi_data_hash(const sumi_dataset *set, char hex[65]);
 /* What `sumi data list` shows: name, one line of text, whether it is there, where or what to do. */
 typedef struct {

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,6 +268,25 @@ static bool is_fashion(const sumi_dataset *set)
             strstr(set->path, "/FashionMNIST"));
 }
 
+/* The hash of a set, and whether it is known yet: any thread may ask first. */
+struct sumi_hash_memo {
+    pthread_mutex_t lock;
+    bool known;
+    char hex[65];
+};
+
+static sumi_status make_memo(sumi_dataset *set, sumi_error *err)
+{
+    set->memo = sumi_calloc(1, sizeof *set->memo);
+    if (!set->memo)
+        return sumi_fail_memory(err, "a data set", sizeof *set->memo);
+    if (pthread_mutex_init(&set->memo->lock, NULL) == 0)
+        return SUMI_OK;
+    free(set->memo);
+    set->memo = NULL;
+    return sumi_fail_memory(err, "a lock", sizeof(pthread_mutex_t));
+}
+
 sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *config,
                            sumi_dataset **out, sumi_error *err)
 {
@@ -284,6 +304,8 @@ sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *
     status = open_any(name_or_path, &full, set, err);
     if (status == SUMI_OK && is_fashion(set))
         status = sumi_data_set_classes(set, fashion_classes, 10, err);
+    if (status == SUMI_OK)
+        status = make_memo(set, err);
     if (status != SUMI_OK) {
         sumi_data_free(set);
         return status;
@@ -296,6 +318,9 @@ void sumi_data_free(sumi_dataset *set)
 {
     if (!set)
         return;
+    if (set->memo)
+        pthread_mutex_destroy(&set->memo->lock);
+    free(set->memo);
     sumi_data_clear(set);
     free(set);
 }
@@ -366,7 +391,7 @@ static void hash_drawn(sumi_sha256 *sha, const sumi_dataset *set)
     }
 }
 
-void sumi_data_hash(const sumi_dataset *set, char hex[65])
+static void compute_hash(const sumi_dataset *set, char hex[65])
 {
     sumi_sha256 sha;
     sumi_sha256_init(&sha);
@@ -386,6 +411,21 @@ void sumi_data_hash(const sumi_dataset *set, char hex[65])
         sumi_sha256_update(&sha, bytes, sizeof bytes);
     }
     sumi_sha256_final(&sha, hex);
+}
+
+void sumi_data_hash(const sumi_dataset *set, char hex[65])
+{
+    sumi_hash_memo *memo = set->memo;
+    if (!memo) {
+        compute_hash(set, hex);
+        return;
+    }
+    pthread_mutex_lock(&memo->lock);
+    if (!memo->known)
+        compute_hash(set, memo->hex);
+    memo->known = true;
+    memcpy(hex, memo->hex, sizeof memo->hex);
+    pthread_mutex_unlock(&memo->lock);
 }
 
 /* ---- Listing ----------------------------------------------------------------------------------

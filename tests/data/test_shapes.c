@@ -155,6 +155,26 @@ static void bytes_are_pinned(void **state)
     sumi_data_free(set);
 }
 
+static void draw_nothing(const sumi_dataset *set, int64_t index, int row, int rows, uint8_t *pixels)
+{
+    (void)index;
+    (void)row;
+    memset(pixels, 0, (size_t)rows * (size_t)set->width * (size_t)set->channels);
+}
+
+/* Drawing a thousand large pictures takes minutes. */
+static void hash_is_computed_once(void **state)
+{
+    (void)state;
+    char first[65], second[65];
+    sumi_dataset *set = open_shapes(0, 0, 0, "train");
+    sumi_data_hash(set, first);
+    set->draw = draw_nothing;
+    sumi_data_hash(set, second);
+    assert_string_equal(second, first);
+    sumi_data_free(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +185,7 @@ int main(void)
         cmocka_unit_test(size_does_not_change_the_picture),
         cmocka_unit_test(any_size_can_be_drawn),
         cmocka_unit_test(bytes_are_pinned),
+        cmocka_unit_test(hash_is_computed_once),
     };
     return cmocka_run_group_tests_name("shapes", tests, NULL, NULL);
 }

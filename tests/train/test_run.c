@@ -182,10 +182,12 @@ static void test_other_settings_are_refused(void **state)
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "batches of 8, they cannot be 4");
     f.config.batch = BATCH;
-    f.set->count = IMAGES - 1;
+    sumi_dataset *own = f.set;
+    f.set = make_small_set(IMAGES - 1);
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "trained on other data");
-    f.set->count = IMAGES;
+    sumi_data_free(f.set);
+    f.set = own;
     f.config.precision = SUMI_PRECISION_BF16;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "the run is of fp32, it cannot go on in bf16");
