@@ -134,9 +134,10 @@ sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, s
 /* An atomic write: bytes go to a temporary file (".sumi-PID-N.tmp") beside path; commit flushes it
  * to disk (fsync), renames it over path and syncs the folder. Until then, and on any error, path is
  * untouched and the temporary file is removed; but where only the last step fails, path is already
- * the new file, which a power failure may still undo. A symbolic link stays and its target is replaced; an
- * existing file keeps its permissions, and a write-protected one is refused, as are folders and
- * devices. Writes are buffered: small ones are cheap, and an error may show at commit. */
+ * the new file, which a power failure may still undo. A symbolic link stays and its target is
+ * replaced; an existing file keeps its permissions, and a write-protected one is refused, as are
+ * folders and devices. Writes are buffered: small ones are cheap, and an error may show at commit.
+ */
 typedef struct sumi_file sumi_file;
 sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err);
 sumi_status sumi_file_write(sumi_file *file, const void *data, size_t size, sumi_error *err);
@@ -152,6 +153,8 @@ sumi_status sumi_make_dirs(const char *path, sumi_error *err); /* like mkdir -p 
 sumi_status sumi_remove_tree(const char *path, sumi_error *err);
 bool sumi_is_dir(const char *path);
 bool sumi_is_file(const char *path);
+/* True for a folder that holds nothing but, perhaps, an entry of that name. */
+bool sumi_dir_has_only(const char *path, const char *name);
 /* dir + "/" + name into out; SUMI_EINVAL where it does not fit. */
 sumi_status sumi_path_join(char *out, size_t size, const char *dir, const char *name,
                            sumi_error *err);

@@ -7,9 +7,9 @@
  *
  * Normals come from Box-Muller, z = sqrt(-2 ln u) * (cos 2 pi v, sin 2 pi v), with the polynomials
  * below in place of libm. Every operation is an IEEE add, multiply or square root that is rounded
- * correctly, in a written order, and this file must be compiled without fused multiply-add (-ffp-contract=off); so the bits
- * are the same on every instruction set, compiler and libm. The loops run over many blocks at once,
- * without branches, for the compiler to vectorise.
+ * correctly, in a written order, and this file must be compiled without fused multiply-add
+ * (-ffp-contract=off); so the bits are the same on every instruction set, compiler and libm. The
+ * loops run over many blocks at once, without branches, for the compiler to vectorise.
  */
 #include "base/base.h"
 

@@ -138,3 +138,15 @@ sumi_status sumi_remove_tree(const char *path, sumi_error *err)
                          MAX_DEPTH);
     return error ? sumi_fail_errno(err, path, error) : SUMI_OK;
 }
+
+bool sumi_dir_has_only(const char *path, const char *name)
+{
+    DIR *folder = opendir(path);
+    bool only = folder != NULL;
+    for (const struct dirent *entry; only && (entry = readdir(folder));)
+        only = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+               !strcmp(entry->d_name, name);
+    if (folder)
+        closedir(folder);
+    return only;
+}

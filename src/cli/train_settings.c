@@ -3,13 +3,17 @@
  */
 #include "train_settings.h"
 
-#include "train/train.h"
+#include "data/data.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum { EPOCHS_DEFAULT = 10, ENTRIES_MAX = 32 };
+
+/* A grid of every timestep takes minutes; who asks for minutes of training does not want twice
+ * as many. */
+enum { QUICK_GRID_STEPS = 50 };
 
 static bool any_limit_given(const sumi_options *options)
 {
@@ -64,6 +68,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     train.ema = (float)sumi_option_real(options, "ema");
     train.seed = (uint64_t)sumi_option_int(options, "seed");
     train.grid = (int)sumi_option_int(options, "grid");
+    train.grid_steps = train.minutes > 0 ? QUICK_GRID_STEPS : 0;
     train.precision = sumi_cli_precision(options);
     if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
         train.epochs = EPOCHS_DEFAULT;
@@ -102,7 +107,7 @@ static int check_run(const sumi_cli *cli, const char *run)
 {
     sumi_error err = {""};
     sumi_status status = sumi_check_output_dir(run, &err);
-    if (status == SUMI_OK && sumi_is_dir(run) && !sumi_run_is_unused(run))
+    if (status == SUMI_OK && sumi_is_dir(run) && !sumi_dir_has_only(run, "run.lock"))
         status = sumi_fail(&err, SUMI_EINVAL,
                            "%s is there already and not empty: give another "
                            "--out, or go on with: sumi train --resume %s",

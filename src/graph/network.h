@@ -4,7 +4,8 @@
  *
  * Time: forward node i runs at time i, the loss at time F (the number of nodes), the backward of
  * node i at 2F - i. A buffer lives from its first to its last use in this order; buffers that never
- * live together share memory. Persistent buffers live from 0 to 2F, or to F where nothing is trained.
+ * live together share memory. Persistent buffers live from 0 to 2F, or to F where nothing is
+ * trained.
  */
 #ifndef SUMI_NETWORK_H
 #define SUMI_NETWORK_H

@@ -192,7 +192,7 @@ typedef struct {
     /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, direction and tap_floats are set.
      * Clears `up` and `bf16` where it will not do that. Where `up` stays, the algorithm is
      * SUMI_CONV_UPSAMPLED. Else force is an algorithm to use where it can do the shape, or -1 for
-     * the table's choice; SUMI_CONV_TILES, forced or chosen, multiplies in bf16 and never does up. */
+     * the table's choice; SUMI_CONV_TILES, forced or chosen, multiplies in bf16, never up. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);
     /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
      * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies

@@ -7,7 +7,6 @@
  */
 #include "train/run.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -28,17 +27,10 @@ sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PA
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
-bool sumi_run_is_unused(const char *path)
+/* Nothing but the lock of a run that never began. */
+static bool is_unused(const char *path)
 {
-    DIR *folder = opendir(path);
-    bool unused = folder != NULL;
-    for (const struct dirent *entry; unused && (entry = readdir(folder));) {
-        const char *name = entry->d_name;
-        unused = !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "run.lock");
-    }
-    if (folder)
-        closedir(folder);
-    return unused;
+    return sumi_dir_has_only(path, "run.lock");
 }
 
 static sumi_status fail_locked(const char *path, int fd, sumi_error *err)
@@ -95,10 +87,10 @@ static sumi_status claim(sumi_run_dir *dir, bool resume, sumi_error *err)
                          dir->path);
     if (!resume)
         status = sumi_make_dirs(dir->path, err);
-    bool usable = resume || sumi_is_file(locked) || sumi_run_is_unused(dir->path);
+    bool usable = resume || sumi_is_file(locked) || is_unused(dir->path);
     if (status == SUMI_OK && usable)
         status = take_lock(dir, err);
-    if (status == SUMI_OK && !resume && !(usable && sumi_run_is_unused(dir->path)))
+    if (status == SUMI_OK && !resume && !(usable && is_unused(dir->path)))
         status = sumi_fail(err, SUMI_EINVAL,
                            "%s is not empty: choose another folder, or go on with --resume %s",
                            dir->path, dir->path);

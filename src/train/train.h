@@ -105,8 +105,6 @@ sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
 /* The whole of `sumi train`; see sumi_train. */
 sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err);
-/* True where path is a folder with nothing in it but, perhaps, the lock of a run that never began. */
-bool sumi_run_is_unused(const char *path);
 /* True where path is a folder that a run wrote, or one checkpoint of it. */
 bool sumi_is_run(const char *path);
 /* The model that a run directory stands for: its latest checkpoint's averaged weights where there

@@ -347,11 +347,11 @@ static void test_folders_that_are_no_runs(void **state)
     sumi_error err;
     char path[PATH_MAX];
     open_fixture(&f, 1, 0);
-    assert_true(sumi_make_dirs(f.run, NULL) == SUMI_OK && sumi_run_is_unused(f.run));
+    assert_true(sumi_make_dirs(f.run, NULL) == SUMI_OK && sumi_dir_has_only(f.run, "run.lock"));
     assert_ok(sumi_file_save(join(path, f.run, "run.lock"), "1", 1, NULL));
-    assert_true(sumi_run_is_unused(f.run));
+    assert_true(sumi_dir_has_only(f.run, "run.lock"));
     assert_ok(sumi_file_save(join(path, f.run, "config.json"), "{}", 2, NULL));
-    assert_false(sumi_run_is_unused(f.run));
+    assert_false(sumi_dir_has_only(f.run, "run.lock"));
     assert_false(sumi_is_run(f.run)); /* anybody's config.json */
     assert_ok(sumi_remove_tree(f.run, NULL));
     f.config.grid_height = 10; /* told before the first step, not after the first epoch */
