@@ -29,7 +29,9 @@
  *   - A handle belongs to the caller that created it and is released by the matching _free, which
  *     accepts NULL. A context must outlive the handles made on it. Returned strings are borrowed.
  *   - Config structs start with their own size, are filled by an _INIT macro that holds the seed
- *     recipe's values, and only ever grow at their end, so that an old program keeps working.
+ *     recipe's values, and only ever grow at their end, so that an old program keeps working. So
+ *     do the info structs that sumi fills: their size says how much the caller has room for, and
+ *     stays as it is.
  *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
  *     and may be used from several contexts at once.
  *   - The library never prints, never exits, installs no signal handler and has no globals, but for

@@ -109,17 +109,21 @@ static sumi_status take_config(sumi_context *ctx, const char *name, const void *
     return SUMI_OK;
 }
 
-/* Gives an info struct to the caller, as much of it as the caller's has room for. */
+/* Gives an info struct to the caller, as much of it as the caller's has room for. The caller's size
+ * stays: with the library's in its place, a second call would write past an older, shorter struct.
+ */
 static void give_info(const void *info, size_t info_size, void *out)
 {
     size_t size;
     memcpy(&size, out, sizeof size);
-    if (size < sizeof size || size > info_size)
+    if (size < sizeof size)
         size = info_size;
-    memcpy(out, info, size);
+    memcpy(out, info, size < info_size ? size : info_size);
+    memcpy(out, &size, sizeof size);
 }
 
-/* A cancel that came while nothing ran, or during the call that now ends, is used up. */
+/* A cancel that came while nothing ran, or during the call that now ends, is used up: every exit of
+ * a long call comes through here, so that a refusal does not leave it to a later call. */
 static sumi_status leave_long_call(sumi_context *ctx, sumi_status status)
 {
     atomic_store(&ctx->runtime.cancel, 0);

@@ -257,6 +257,65 @@ static void test_shorter_config(void **state)
     sumi_context_free(ctx);
 }
 
+/* A struct of an older program, shorter by its last field, with guard bytes behind. */
+typedef struct {
+    uint64_t words[256];
+    size_t size;
+} short_struct;
+
+static void *short_begin(short_struct *s, size_t size)
+{
+    assert_true(size < sizeof s->words);
+    memset(s->words, 0xA5, sizeof s->words);
+    memcpy(s->words, &size, sizeof size);
+    s->size = size;
+    return s->words;
+}
+
+static void short_check(const short_struct *s)
+{
+    const uint8_t *bytes = (const uint8_t *)s->words;
+    size_t size;
+    memcpy(&size, bytes, sizeof size);
+    assert_int_equal(size, s->size);
+    for (size_t i = s->size; i < sizeof s->words; i++)
+        assert_int_equal(bytes[i], 0xA5);
+}
+
+/* The struct's own size stays in it, so that it can be filled again. */
+static void test_shorter_info_twice(void **state)
+{
+    (void)state;
+    static short_struct s;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_model *model = api_model(ctx, 4);
+    sumi_dataset *set;
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.height = config.width = SIDE;
+    api_ok(ctx, sumi_dataset_open(ctx, "shapes", &config, &set));
+    sumi_tensor_t *tensor = short_begin(&s, offsetof(sumi_tensor_t, count));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sumi_model_tensor(model, i, tensor), SUMI_OK);
+        assert_int_equal(tensor->rank, i == 0 ? 4 : 1);
+        short_check(&s);
+    }
+    sumi_model_info_t *info = short_begin(&s, offsetof(sumi_model_info_t, steps));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sumi_model_info(model, info), SUMI_OK);
+        assert_int_equal(info->tensors, 92);
+        short_check(&s);
+    }
+    sumi_dataset_info_t *data = short_begin(&s, offsetof(sumi_dataset_info_t, range_lo));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sumi_dataset_info(set, data), SUMI_OK);
+        assert_int_equal(strlen(data->hash), 64);
+        short_check(&s);
+    }
+    sumi_dataset_free(set);
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+}
+
 /* The seed recipe's model, by default and by a NULL config. */
 static void test_defaults(void **state)
 {
@@ -499,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_dataset),
         cmocka_unit_test(test_model_config),
         cmocka_unit_test(test_shorter_config),
+        cmocka_unit_test(test_shorter_info_twice),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_tensors),
         cmocka_unit_test_setup_teardown(test_metadata, temp_setup, temp_teardown),
