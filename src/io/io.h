@@ -59,7 +59,8 @@ typedef struct {
 void sumi_tensor_file_free(sumi_tensor_file *file); /* after a read only */
 const sumi_file_tensor *sumi_tensor_file_find(const sumi_tensor_file *file, const char *name);
 const char *sumi_tensor_file_meta(const sumi_tensor_file *file, const char *key); /* or NULL */
-/* Copies element values as float32 (F32, F64, F16, BF16 only) or int64; false for other types. */
+/* Copies element values as float32 (F32, F64, F16, BF16 only) or int64 (I64, I32 only); false for
+ * other types. */
 bool sumi_file_tensor_to_f32(const sumi_file_tensor *tensor, float *out);
 bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out);
 

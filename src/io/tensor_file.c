@@ -116,11 +116,22 @@ bool sumi_file_tensor_to_f32(const sumi_file_tensor *tensor, float *out)
 
 bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out)
 {
-    if (tensor->dtype != SUMI_FILE_I64)
+    const uint8_t *data = tensor->data;
+    switch (tensor->dtype) {
+    case SUMI_FILE_I64:
+        if (tensor->bytes)
+            memcpy(out, data, tensor->bytes);
+        return true;
+    case SUMI_FILE_I32:
+        for (size_t i = 0; i < tensor->bytes / 4; i++) {
+            int32_t value;
+            memcpy(&value, data + 4 * i, 4);
+            out[i] = value;
+        }
+        return true;
+    default:
         return false;
-    if (tensor->bytes)
-        memcpy(out, tensor->data, tensor->bytes);
-    return true;
+    }
 }
 
 static int compare_names(const void *a, const void *b)
