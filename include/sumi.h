@@ -230,15 +230,15 @@ typedef struct {
 SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,
                                        sumi_model **out);
 /* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
- * where there are some, else its weights). A file without sumi's metadata is taken as the
- * seed's. Where a damaged checkpoint was passed over for an older one, the status is SUMI_OK and
- * sumi_last_error says so; it is "" otherwise. */
+ * where there are some, else its weights). A file without sumi's metadata (PyTorch writes none) is
+ * taken as the seed's. Where a damaged checkpoint was passed over for an older one, the status is
+ * SUMI_OK and sumi_last_error says so; it is "" otherwise. */
 SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out);
 /* Told by ending: .safetensors or .pth. Atomic: an existing file stays whole until it is replaced.
  */
 SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path);
 SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info);
-/* Metadata is a set of key-value strings that travels in .safetensors files. Keys that begin with
+/* Metadata is a set of key-value strings that travels in the model's files. Keys that begin with
  * "sumi." are sumi's own and refused by set. get returns NULL where there is none; borrowed. */
 SUMI_API const char *sumi_model_get_metadata(const sumi_model *model, const char *key);
 SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,

@@ -50,7 +50,7 @@ typedef struct {
 typedef struct {
     sumi_file_tensor *tensors;
     size_t count;
-    sumi_file_pair *metadata; /* .pth: none */
+    sumi_file_pair *metadata; /* .pth: only where sumi wrote it */
     size_t metadata_count;
     void *buffer; /* what the tensors point into; NULL when filled by hand */
     void *copies; /* .pth: views that were not contiguous, made so; else NULL */
@@ -84,7 +84,8 @@ sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *fil
 /* ---- .pth (zip.c, pickle.c, pth.c) ----------------------------------------------------------- */
 /* torch.save's ZIP64 archive of stored entries: <root>/data.pkl, <root>/data/0 ... Only a flat dict
  * (or OrderedDict) of name -> tensor is accepted; any other global is refused by name. Written
- * files load with torch.load(weights_only=True). */
+ * files load with torch.load(weights_only=True). A state_dict has no place for metadata: they are
+ * <root>/extra/sumi.json, a JSON object of strings, which PyTorch passes over. */
 sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_tensor_file *out,
                            sumi_error *err);
 sumi_status sumi_pth_read(const char *path, sumi_tensor_file *out, sumi_error *err);

@@ -1,7 +1,7 @@
 /*
  * The model object: a graph with weights, what it was made with, and the way to and from a tensor
- * file. A safetensors file carries the configuration as metadata; a file without it (a bare .pth)
- * is taken as the seed network, whose sizes follow from the shapes.
+ * file. The file carries the configuration as metadata; one without them (PyTorch's own .pth) is
+ * taken as the seed network, whose sizes follow from the shapes.
  */
 #include "models/models.h"
 
