@@ -364,12 +364,15 @@ typedef struct {
     int runs;     /* that are timed, after two that are not */
     int reserved; /* 0, as above */
     sumi_precision precision;
+    size_t entry_size; /* sizeof(sumi_profile_entry) of the caller */
 } sumi_profile_config;
 #define SUMI_PROFILE_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32                  \
+        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32,                 \
+            sizeof(sumi_profile_entry)                                                             \
     }
 
+/* Grows at its end only; config->entry_size tells how much of it the caller knows. */
 typedef struct {
     char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and "adam" */
     char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
@@ -379,9 +382,10 @@ typedef struct {
     double bytes;   /* to and from memory at least: tensors and parameters, each once */
 } sumi_profile_entry;
 
-/* Times each operation of a network on random images; the model is not changed. entries has room
- * for capacity; *count receives how many there are, in the order in which they run, and SUMI_ESHAPE
- * tells that there was too little room. */
+/* Times each operation of a network on random images; the model is not changed. config must be
+ * given: it tells how large an entry is. entries has room for capacity; *count receives how many
+ * there are, in the order in which they run, and SUMI_ESHAPE tells that there was too little room.
+ */
 SUMI_API sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
                                   const sumi_profile_config *config, sumi_profile_entry *entries,
                                   int capacity, int *count);

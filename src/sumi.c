@@ -452,13 +452,18 @@ sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
 {
     if (!enter(ctx))
         return SUMI_EINVAL;
-    if (!model || !count || (!entries && capacity > 0))
-        return missing(ctx, "sumi_profile", !model ? "model" : !count ? "count" : "entries");
+    if (!model || !config || !count || (!entries && capacity > 0))
+        return leave_long_call(ctx, missing(ctx, "sumi_profile",
+                                            !model    ? "model"
+                                            : !config ? "config"
+                                            : !count  ? "count"
+                                                      : "entries"));
     sumi_profile_config full = SUMI_PROFILE_CONFIG_INIT;
+    full.entry_size = SUMI_PROFILE_ENTRY_FIRST; /* of a config that is too old to tell */
     sumi_status status = take_config(ctx, "sumi_profile_config", config, &full, sizeof full);
-    if (status != SUMI_OK)
-        return status;
-    status = sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
+    if (status == SUMI_OK)
+        status =
+            sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
     return leave_long_call(ctx, status);
 }
 
