@@ -25,7 +25,10 @@
  * noise.
  *   - Every fallible function returns a sumi_status. On anything but SUMI_OK the context holds one
  *     line of text (sumi_last_error) that names the file, the tensor, what was expected and what
- *     was found; out parameters are left untouched.
+ *     was found; out parameters are left untouched. The context is the ctx argument, or the one
+ *     that a trainer was made on. Data sets and models belong to no context: sumi_dataset_info,
+ *     sumi_dataset_read, sumi_model_info, sumi_model_tensor and sumi_model_tensor_read tell by
+ *     their status alone why they refuse, and leave every message as it is.
  *   - A handle belongs to the caller that created it and is released by the matching _free, which
  *     accepts NULL. A context must outlive the handles made on it. Returned strings are borrowed.
  *   - Config structs start with their own size, are filled by an _INIT macro that holds the seed
@@ -88,8 +91,11 @@ SUMI_API void sumi_context_free(sumi_context *ctx);
 /* The message of the last call on ctx that failed, "" if none did; valid until the next call on
  * ctx. With NULL: why the calling thread's last sumi_context_create failed. */
 SUMI_API const char *sumi_last_error(const sumi_context *ctx);
-/* Asks the running call on ctx, else the next one that starts, to stop and return SUMI_CANCELLED.
- * Safe from any thread and from a signal handler. */
+/* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running, else the next
+ * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample and
+ * sumi_profile; any other neither stops nor uses the request up. A long call uses it up however it
+ * ends: refused for its arguments, or done before it looked, it returns what it would have
+ * returned. Safe from any thread and from a signal handler. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* "generic", "avx2", "avx512", "amx" or "neon". */
@@ -153,12 +159,13 @@ typedef struct {
     int classes;              /* 0: no labels */
     char name[64];            /* "fashion-mnist", "shapes", or the last part of the path */
     char path[1024];          /* where it was found; "" for a built-in set */
-    char hash[65];            /* SHA-256 of the pixels and labels as hex; "" if not computed */
+    char hash[65];            /* SHA-256 as hex of sizes, pixels and labels; of "shapes", which is
+                                 drawn when it is read, the pixels of the first 1,000 images only */
     float range_lo, range_hi; /* of the values: 0 and 1 */
 } sumi_dataset_info_t;
 #define SUMI_DATASET_INFO_INIT                                                                     \
     {                                                                                              \
-        .size = sizeof(sumi_dataset_info_t)                                                        \
+        sizeof(sumi_dataset_info_t), 0, 0, 0, 0, 0, "", "", "", 0, 0                               \
     }
 
 /* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a
