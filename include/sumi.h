@@ -214,7 +214,7 @@ typedef struct {
 } sumi_model_info_t;
 #define SUMI_MODEL_INFO_INIT                                                                       \
     {                                                                                              \
-        .size = sizeof(sumi_model_info_t)                                                          \
+        sizeof(sumi_model_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
@@ -230,7 +230,7 @@ typedef struct {
 } sumi_tensor_t;
 #define SUMI_TENSOR_INIT                                                                           \
     {                                                                                              \
-        .size = sizeof(sumi_tensor_t)                                                              \
+        sizeof(sumi_tensor_t), NULL, SUMI_F32, 0, {0, 0, 0, 0}, 0, false                           \
     }
 
 /* A fresh model with PyTorch's default initialisation, drawn from config->seed. */
