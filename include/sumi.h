@@ -25,11 +25,16 @@
  * noise.
  *   - Every fallible function returns a sumi_status. On anything but SUMI_OK the context holds one
  *     line of text (sumi_last_error) that names the file, the tensor, what was expected and what
- *     was found; out parameters are left untouched.
+ *     was found; out parameters are left untouched. The context is the ctx argument, or the one
+ *     that a trainer was made on. Data sets and models belong to no context: sumi_dataset_info,
+ *     sumi_dataset_read, sumi_model_info, sumi_model_tensor and sumi_model_tensor_read tell by
+ *     their status alone why they refuse, and leave every message as it is.
  *   - A handle belongs to the caller that created it and is released by the matching _free, which
  *     accepts NULL. A context must outlive the handles made on it. Returned strings are borrowed.
  *   - Config structs start with their own size, are filled by an _INIT macro that holds the seed
- *     recipe's values, and only ever grow at their end, so that an old program keeps working.
+ *     recipe's values, and only ever grow at their end, so that an old program keeps working. So
+ *     do the info structs that sumi fills: their size says how much the caller has room for, and
+ *     stays as it is.
  *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
  *     and may be used from several contexts at once.
  *   - The library never prints, never exits, installs no signal handler and has no globals, but for
@@ -86,8 +91,11 @@ SUMI_API void sumi_context_free(sumi_context *ctx);
 /* The message of the last call on ctx that failed, "" if none did; valid until the next call on
  * ctx. With NULL: why the calling thread's last sumi_context_create failed. */
 SUMI_API const char *sumi_last_error(const sumi_context *ctx);
-/* Asks the running call on ctx, else the next one that starts, to stop and return SUMI_CANCELLED.
- * Safe from any thread and from a signal handler. */
+/* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running, else the next
+ * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample and
+ * sumi_profile; any other neither stops nor uses the request up. A long call uses it up however it
+ * ends: refused for its arguments, or done before it looked, it returns what it would have
+ * returned. Safe from any thread and from a signal handler. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* "generic", "avx2", "avx512", "amx" or "neon". */
@@ -151,12 +159,13 @@ typedef struct {
     int classes;              /* 0: no labels */
     char name[64];            /* "fashion-mnist", "shapes", or the last part of the path */
     char path[1024];          /* where it was found; "" for a built-in set */
-    char hash[65];            /* SHA-256 of the pixels and labels as hex; "" if not computed */
+    char hash[65];            /* SHA-256 as hex of sizes, pixels and labels; of "shapes", which is
+                                 drawn when it is read, the pixels of the first 1,000 images only */
     float range_lo, range_hi; /* of the values: 0 and 1 */
 } sumi_dataset_info_t;
 #define SUMI_DATASET_INFO_INIT                                                                     \
     {                                                                                              \
-        .size = sizeof(sumi_dataset_info_t)                                                        \
+        sizeof(sumi_dataset_info_t), 0, 0, 0, 0, 0, "", "", "", 0, 0                               \
     }
 
 /* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a
@@ -205,7 +214,7 @@ typedef struct {
 } sumi_model_info_t;
 #define SUMI_MODEL_INFO_INIT                                                                       \
     {                                                                                              \
-        .size = sizeof(sumi_model_info_t)                                                          \
+        sizeof(sumi_model_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
     }
 
 typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
@@ -221,22 +230,22 @@ typedef struct {
 } sumi_tensor_t;
 #define SUMI_TENSOR_INIT                                                                           \
     {                                                                                              \
-        .size = sizeof(sumi_tensor_t)                                                              \
+        sizeof(sumi_tensor_t), NULL, SUMI_F32, 0, {0, 0, 0, 0}, 0, false                           \
     }
 
 /* A fresh model with PyTorch's default initialisation, drawn from config->seed. */
 SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,
                                        sumi_model **out);
 /* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
- * where there are some, else its weights). A file without sumi's metadata is taken as the
- * seed's. Where a damaged checkpoint was passed over for an older one, the status is SUMI_OK and
- * sumi_last_error says so; it is "" otherwise. */
+ * where there are some, else its weights). A file without sumi's metadata (PyTorch writes none) is
+ * taken as the seed's. Where a damaged checkpoint was passed over for an older one, the status is
+ * SUMI_OK and sumi_last_error says so; it is "" otherwise. */
 SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out);
 /* Told by ending: .safetensors or .pth. Atomic: an existing file stays whole until it is replaced.
  */
 SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path);
 SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info);
-/* Metadata is a set of key-value strings that travels in .safetensors files. Keys that begin with
+/* Metadata is a set of key-value strings that travels in the model's files. Keys that begin with
  * "sumi." are sumi's own and refused by set. get returns NULL where there is none; borrowed. */
 SUMI_API const char *sumi_model_get_metadata(const sumi_model *model, const char *key);
 SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
@@ -362,12 +371,15 @@ typedef struct {
     int runs;     /* that are timed, after two that are not */
     int reserved; /* 0, as above */
     sumi_precision precision;
+    size_t entry_size; /* sizeof(sumi_profile_entry) of the caller */
 } sumi_profile_config;
 #define SUMI_PROFILE_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32                  \
+        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32,                 \
+            sizeof(sumi_profile_entry)                                                             \
     }
 
+/* Grows at its end only; config->entry_size tells how much of it the caller knows. */
 typedef struct {
     char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and "adam" */
     char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
@@ -377,9 +389,10 @@ typedef struct {
     double bytes;   /* to and from memory at least: tensors and parameters, each once */
 } sumi_profile_entry;
 
-/* Times each operation of a network on random images; the model is not changed. entries has room
- * for capacity; *count receives how many there are, in the order in which they run, and SUMI_ESHAPE
- * tells that there was too little room. */
+/* Times each operation of a network on random images; the model is not changed. config must be
+ * given: it tells how large an entry is. entries has room for capacity; *count receives how many
+ * there are, in the order in which they run, and SUMI_ESHAPE tells that there was too little room.
+ */
 SUMI_API sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
                                   const sumi_profile_config *config, sumi_profile_entry *entries,
                                   int capacity, int *count);

@@ -109,17 +109,21 @@ static sumi_status take_config(sumi_context *ctx, const char *name, const void *
     return SUMI_OK;
 }
 
-/* Gives an info struct to the caller, as much of it as the caller's has room for. */
+/* Gives an info struct to the caller, as much of it as the caller's has room for. The caller's size
+ * stays: with the library's in its place, a second call would write past an older, shorter struct.
+ */
 static void give_info(const void *info, size_t info_size, void *out)
 {
     size_t size;
     memcpy(&size, out, sizeof size);
-    if (size < sizeof size || size > info_size)
+    if (size < sizeof size)
         size = info_size;
-    memcpy(out, info, size);
+    memcpy(out, info, size < info_size ? size : info_size);
+    memcpy(out, &size, sizeof size);
 }
 
-/* A cancel that came while nothing ran, or during the call that now ends, is used up. */
+/* A cancel that came while nothing ran, or during the call that now ends, is used up: every exit of
+ * a long call comes through here, so that a refusal does not leave it to a later call. */
 static sumi_status leave_long_call(sumi_context *ctx, sumi_status status)
 {
     atomic_store(&ctx->runtime.cancel, 0);
@@ -128,7 +132,7 @@ static sumi_status leave_long_call(sumi_context *ctx, sumi_status status)
 
 static sumi_status cancelled(sumi_context *ctx, const char *what)
 {
-    return leave_long_call(ctx, sumi_fail(&ctx->error, SUMI_CANCELLED, "%s was cancelled", what));
+    return sumi_fail(&ctx->error, SUMI_CANCELLED, "%s was cancelled", what);
 }
 
 /* ---- Data sets ------------------------------------------------------------------------------- */
@@ -307,11 +311,9 @@ static sumi_status check_predict(sumi_context *ctx, const sumi_model *model,
     return SUMI_OK;
 }
 
-sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const sumi_batch *batch,
-                               float *out)
+static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sumi_batch *batch,
+                           float *out)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
     if (!model || !batch || !out)
         return missing(ctx, "sumi_model_predict", !model ? "model" : !batch ? "batch" : "out");
     sumi_batch full = SUMI_BATCH_INIT;
@@ -336,7 +338,15 @@ sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const
             network, full.x + (size_t)first * pixels * (size_t)model->info.in_channels,
             full.t + first, n, out + (size_t)first * pixels * (size_t)model->info.out_channels);
     }
-    return leave_long_call(ctx, SUMI_OK);
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const sumi_batch *batch,
+                               float *out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    return leave_long_call(ctx, predict(ctx, model, batch, out));
 }
 
 /* ---- Training -------------------------------------------------------------------------------- */
@@ -361,10 +371,8 @@ sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
     return SUMI_OK;
 }
 
-sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss)
+static sumi_status step(sumi_trainer *trainer, const sumi_batch *batch, float *loss)
 {
-    if (!trainer || !enter(trainer->context))
-        return SUMI_EINVAL;
     sumi_context *ctx = trainer->context;
     if (!batch)
         return missing(ctx, "sumi_trainer_step", "batch");
@@ -378,7 +386,14 @@ sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, fl
     status = sumi_train_step(trainer, &full, &value, &ctx->error);
     if (status == SUMI_OK && loss)
         *loss = (float)value;
-    return leave_long_call(ctx, status);
+    return status;
+}
+
+sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss)
+{
+    if (!trainer || !enter(trainer->context))
+        return SUMI_EINVAL;
+    return leave_long_call(trainer->context, step(trainer, batch, loss));
 }
 
 sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir)
@@ -415,12 +430,12 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
     if (!enter(ctx))
         return SUMI_EINVAL;
     if (!model || !set)
-        return missing(ctx, "sumi_train", model ? "set" : "model");
+        return leave_long_call(ctx, missing(ctx, "sumi_train", model ? "set" : "model"));
     sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
     sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
-    if (status != SUMI_OK)
-        return status;
-    return leave_long_call(ctx, sumi_train_run(&ctx->runtime, model, set, &full, &ctx->error));
+    if (status == SUMI_OK)
+        status = sumi_train_run(&ctx->runtime, model, set, &full, &ctx->error);
+    return leave_long_call(ctx, status);
 }
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
@@ -431,12 +446,11 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
     if (!enter(ctx))
         return SUMI_EINVAL;
     if (!model || !out)
-        return missing(ctx, "sumi_sample", model ? "out" : "model");
+        return leave_long_call(ctx, missing(ctx, "sumi_sample", model ? "out" : "model"));
     sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
     sumi_status status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
-    if (status != SUMI_OK)
-        return status;
-    status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
+    if (status == SUMI_OK)
+        status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
     return leave_long_call(ctx, status);
 }
 
@@ -448,13 +462,18 @@ sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
 {
     if (!enter(ctx))
         return SUMI_EINVAL;
-    if (!model || !count || (!entries && capacity > 0))
-        return missing(ctx, "sumi_profile", !model ? "model" : !count ? "count" : "entries");
+    if (!model || !config || !count || (!entries && capacity > 0))
+        return leave_long_call(ctx, missing(ctx, "sumi_profile",
+                                            !model    ? "model"
+                                            : !config ? "config"
+                                            : !count  ? "count"
+                                                      : "entries"));
     sumi_profile_config full = SUMI_PROFILE_CONFIG_INIT;
+    full.entry_size = SUMI_PROFILE_ENTRY_FIRST; /* of a config that is too old to tell */
     sumi_status status = take_config(ctx, "sumi_profile_config", config, &full, sizeof full);
-    if (status != SUMI_OK)
-        return status;
-    status = sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
+    if (status == SUMI_OK)
+        status =
+            sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
     return leave_long_call(ctx, status);
 }
 

@@ -68,6 +68,12 @@ sumi_status sumi_tensors_check(const char *path, const sumi_file_tensor *tensors
                                sumi_error *err);
 /* One tensor name that occurs twice, or NULL; *memory_out is set where there was none to tell. */
 const char *sumi_tensors_duplicate(const sumi_file_tensor *tensors, size_t count, bool *memory_out);
+/* Metadata from a JSON object of strings, and back. where is what the object is called in messages.
+ * A failed read may leave some pairs in out; a failed write leaves object as it may be. */
+sumi_status sumi_metadata_parse(const char *path, const char *where, const json_t *object,
+                                sumi_tensor_file *out, sumi_error *err);
+sumi_status sumi_metadata_add(const char *path, const sumi_tensor_file *file, json_t *object,
+                              sumi_error *err);
 /* "PATH: not WANTED but an HTML page" where the bytes plainly are something else; SUMI_OK where
  * they could be WANTED after all. */
 sumi_status sumi_expect_content(const char *path, const uint8_t *data, size_t size,

@@ -50,7 +50,7 @@ typedef struct {
 typedef struct {
     sumi_file_tensor *tensors;
     size_t count;
-    sumi_file_pair *metadata; /* .pth: none */
+    sumi_file_pair *metadata; /* .pth: only where sumi wrote it */
     size_t metadata_count;
     void *buffer; /* what the tensors point into; NULL when filled by hand */
     void *copies; /* .pth: views that were not contiguous, made so; else NULL */
@@ -59,7 +59,8 @@ typedef struct {
 void sumi_tensor_file_free(sumi_tensor_file *file); /* after a read only */
 const sumi_file_tensor *sumi_tensor_file_find(const sumi_tensor_file *file, const char *name);
 const char *sumi_tensor_file_meta(const sumi_tensor_file *file, const char *key); /* or NULL */
-/* Copies element values as float32 (F32, F64, F16, BF16 only) or int64; false for other types. */
+/* Copies element values as float32 (F32, F64, F16, BF16 only) or int64 (I64, I32 only); false for
+ * other types. */
 bool sumi_file_tensor_to_f32(const sumi_file_tensor *tensor, float *out);
 bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out);
 
@@ -83,7 +84,8 @@ sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *fil
 /* ---- .pth (zip.c, pickle.c, pth.c) ----------------------------------------------------------- */
 /* torch.save's ZIP64 archive of stored entries: <root>/data.pkl, <root>/data/0 ... Only a flat dict
  * (or OrderedDict) of name -> tensor is accepted; any other global is refused by name. Written
- * files load with torch.load(weights_only=True). */
+ * files load with torch.load(weights_only=True). A state_dict has no place for metadata: they are
+ * <root>/extra/sumi.json, a JSON object of strings, which PyTorch passes over. */
 sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_tensor_file *out,
                            sumi_error *err);
 sumi_status sumi_pth_read(const char *path, sumi_tensor_file *out, sumi_error *err);

@@ -3,6 +3,10 @@
  * views, and <root>/data/KEY, the bytes of each storage (torch/serialization.py,
  * caffe2/serialize/inline_container.cc).
  *
+ * sumi's own <root>/extra/sumi.json holds a model's metadata, as the header of a safetensors file
+ * does: a JSON object of strings. torch.load passes over records that it does not know; below
+ * extra/ TorchScript keeps what its callers add.
+ *
  * What the pickle says about a storage is compared with the entry that holds it, and every view's
  * bounds with its storage, before one number is read.
  */
@@ -14,7 +18,9 @@
 #include "io/pickle.h"
 #include "io/zip.h"
 
-enum { ROOT_MAX = 512, KEY_MAX = 256 };
+enum { ROOT_MAX = 512, KEY_MAX = 256, METADATA_MAX = 16 << 20 };
+
+#define METADATA "extra/sumi.json"
 
 typedef struct {
     const char *path;
@@ -250,6 +256,23 @@ static sumi_status read_pickle(reader *r)
     return sumi_pickle_parse(where, entry->data, entry->size, &r->pickle, r->err);
 }
 
+/* Files of other programs have no such record. */
+static sumi_status read_metadata(reader *r, sumi_tensor_file *out)
+{
+    char where[ROOT_MAX * 2];
+    json_t *object;
+    const sumi_zip_entry *entry = find_file(r, METADATA);
+    if (!entry)
+        return SUMI_OK;
+    snprintf(where, sizeof where, "%.900s: " METADATA, r->path);
+    sumi_status status = sumi_json_parse(where, entry->data, entry->size, &object, r->err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_metadata_parse(r->path, METADATA, object, out, r->err);
+    json_decref(object);
+    return status;
+}
+
 sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_tensor_file *out,
                            sumi_error *err)
 {
@@ -271,6 +294,8 @@ sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_te
         status = read_pickle(&r);
     if (status == SUMI_OK)
         status = read_dict(&r, &file);
+    if (status == SUMI_OK)
+        status = read_metadata(&r, &file);
     sumi_pickle_free(&r.pickle);
     sumi_zip_free(&r.zip);
     if (status != SUMI_OK) {
@@ -370,34 +395,71 @@ static void put_pickle(sumi_text *out, const sumi_file_tensor *tensors, size_t c
     sumi_text_puts(out, count ? "u." : ".");
 }
 
+/* The metadata's record; nothing where there are none. */
+static sumi_status put_metadata(const char *path, const sumi_tensor_file *file, sumi_text *out,
+                                sumi_error *err)
+{
+    if (file->metadata_count == 0)
+        return SUMI_OK;
+    json_t *object = json_object();
+    if (!object)
+        return sumi_fail_memory(err, path, sizeof *object);
+    sumi_status status = sumi_metadata_add(path, file, object, err);
+    if (status == SUMI_OK) {
+        sumi_text_json(out, object, JSON_COMPACT);
+        if (out->failed)
+            status = sumi_fail_memory(err, path, out->size);
+        else if (out->size > METADATA_MAX)
+            status =
+                sumi_fail(err, SUMI_EINVAL, "%s: %zu bytes of metadata, at most %d are allowed",
+                          path, out->size, METADATA_MAX);
+    }
+    json_decref(object);
+    return status;
+}
+
+enum { FIXED_ENTRIES = 4, ENTRY_NAME = 40 };
+
+/* What is not a tensor's; returns how many entries there are. */
+static size_t put_fixed(const sumi_text *pickle, const sumi_text *metadata, sumi_zip_entry *entries)
+{
+    size_t count = 0;
+    entries[count++] = (sumi_zip_entry){"archive/data.pkl", (uint8_t *)pickle->data, pickle->size};
+    entries[count++] = (sumi_zip_entry){"archive/byteorder", (const uint8_t *)"little", 6};
+    entries[count++] = (sumi_zip_entry){"archive/version", (const uint8_t *)"3\n", 2};
+    if (metadata->size)
+        entries[count++] =
+            (sumi_zip_entry){"archive/" METADATA, (uint8_t *)metadata->data, metadata->size};
+    return count;
+}
+
 sumi_status sumi_pth_write(const char *path, const sumi_tensor_file *file, sumi_error *err)
 {
-    enum { FIXED = 3, NAME = 40 };
-    sumi_text pickle = {0};
+    sumi_text pickle = {0}, metadata = {0};
     sumi_file *target = NULL;
     sumi_zip_entry *entries = NULL;
-    char(*names)[NAME] = NULL;
+    char(*names)[ENTRY_NAME] = NULL;
     sumi_status status = sumi_tensors_check(path, file->tensors, file->count, err);
+    if (status == SUMI_OK)
+        status = put_metadata(path, file, &metadata, err);
     if (status != SUMI_OK)
-        return status;
+        goto done;
     put_pickle(&pickle, file->tensors, file->count);
-    entries = sumi_calloc(file->count + FIXED, sizeof *entries);
+    entries = sumi_calloc(file->count + FIXED_ENTRIES, sizeof *entries);
     names = sumi_calloc(file->count + 1, sizeof *names);
     if (!entries || !names || pickle.failed) {
         status = sumi_fail_memory(err, "a .pth file", pickle.size);
         goto done;
     }
-    entries[0] = (sumi_zip_entry){"archive/data.pkl", (uint8_t *)pickle.data, pickle.size};
-    entries[1] = (sumi_zip_entry){"archive/byteorder", (const uint8_t *)"little", 6};
-    entries[2] = (sumi_zip_entry){"archive/version", (const uint8_t *)"3\n", 2};
+    size_t count = put_fixed(&pickle, &metadata, entries);
     for (size_t i = 0; i < file->count; i++) {
-        snprintf(names[i], NAME, "archive/data/%zu", i);
-        entries[FIXED + i] =
+        snprintf(names[i], ENTRY_NAME, "archive/data/%zu", i);
+        entries[count++] =
             (sumi_zip_entry){names[i], file->tensors[i].data, file->tensors[i].bytes};
     }
     status = sumi_file_begin(path, &target, err);
     if (status == SUMI_OK)
-        status = sumi_zip_write(target, entries, file->count + FIXED, SUMI_ZIP_CLASSIC_MAX, err);
+        status = sumi_zip_write(target, entries, count, SUMI_ZIP_CLASSIC_MAX, err);
     if (status == SUMI_OK) {
         status = sumi_file_commit(target, err);
         target = NULL;
@@ -407,5 +469,6 @@ done:
     free(names);
     free(entries);
     sumi_text_free(&pickle);
+    sumi_text_free(&metadata);
     return status;
 }

@@ -122,30 +122,6 @@ static sumi_status parse_tensor(const context *c, const char *name, const json_t
     return out->name ? SUMI_OK : sumi_fail_memory(c->err, "a tensor's name", strlen(name) + 1);
 }
 
-static sumi_status parse_metadata(const context *c, const json_t *object, sumi_tensor_file *out)
-{
-    const char *key;
-    json_t *value;
-    if (!json_is_object(object))
-        return sumi_fail(c->err, SUMI_EFORMAT, "%s: __metadata__ is not an object", c->path);
-    size_t count = json_object_size(object);
-    out->metadata = sumi_calloc(count ? count : 1, sizeof *out->metadata);
-    if (!out->metadata)
-        return sumi_fail_memory(c->err, "metadata", count * sizeof *out->metadata);
-    json_object_foreach((json_t *)object, key, value)
-    {
-        if (!json_is_string(value))
-            return sumi_fail(c->err, SUMI_EFORMAT, "%s: __metadata__ \"%s\" is not a string",
-                             c->path, key);
-        sumi_file_pair *pair = &out->metadata[out->metadata_count++];
-        pair->key = sumi_strdup(key);
-        pair->value = sumi_strdup(json_string_value(value));
-        if (!pair->key || !pair->value)
-            return sumi_fail_memory(c->err, "metadata", strlen(key));
-    }
-    return SUMI_OK;
-}
-
 static int compare_spans(const void *a, const void *b)
 {
     const sumi_file_tensor *x = *(const sumi_file_tensor *const *)a;
@@ -207,7 +183,7 @@ static sumi_status parse_header(const context *c, const uint8_t *header, size_t 
         if (status != SUMI_OK)
             break;
         if (strcmp(name, "__metadata__") == 0) {
-            status = parse_metadata(c, entry, out);
+            status = sumi_metadata_parse(c->path, name, entry, out, c->err);
         } else {
             status = parse_tensor(c, name, entry, header + header_size, &out->tensors[out->count]);
             out->count += status == SUMI_OK;
@@ -298,16 +274,7 @@ static sumi_status add_metadata(const char *path, const sumi_tensor_file *file, 
     json_t *meta = json_object();
     if (json_object_set_new(root, "__metadata__", meta) != 0)
         return sumi_fail_memory(err, path, sizeof *meta);
-    for (size_t i = 0; i < file->metadata_count; i++) {
-        const char *key = file->metadata[i].key, *value = file->metadata[i].value;
-        if (!sumi_utf8_valid(key, strlen(key)) || !sumi_utf8_valid(value, strlen(value)))
-            return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" is not UTF-8", path, key);
-        if (json_object_get(meta, key))
-            return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" occurs twice", path, key);
-        if (json_object_set_new(meta, key, json_string(value)) != 0)
-            return sumi_fail_memory(err, path, strlen(value));
-    }
-    return SUMI_OK;
+    return sumi_metadata_add(path, file, meta, err);
 }
 
 static sumi_status add_tensors(const char *path, const sumi_tensor_file *file, json_t *root,

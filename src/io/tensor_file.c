@@ -65,6 +65,45 @@ const char *sumi_tensor_file_meta(const sumi_tensor_file *file, const char *key)
     return NULL;
 }
 
+sumi_status sumi_metadata_parse(const char *path, const char *where, const json_t *object,
+                                sumi_tensor_file *out, sumi_error *err)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(object))
+        return sumi_fail(err, SUMI_EFORMAT, "%s: %s is not an object", path, where);
+    size_t count = json_object_size(object);
+    out->metadata = sumi_calloc(count ? count : 1, sizeof *out->metadata);
+    if (!out->metadata)
+        return sumi_fail_memory(err, "metadata", count * sizeof *out->metadata);
+    json_object_foreach((json_t *)object, key, value)
+    {
+        if (!json_is_string(value))
+            return sumi_fail(err, SUMI_EFORMAT, "%s: %s \"%s\" is not a string", path, where, key);
+        sumi_file_pair *pair = &out->metadata[out->metadata_count++];
+        pair->key = sumi_strdup(key);
+        pair->value = sumi_strdup(json_string_value(value));
+        if (!pair->key || !pair->value)
+            return sumi_fail_memory(err, "metadata", strlen(key));
+    }
+    return SUMI_OK;
+}
+
+sumi_status sumi_metadata_add(const char *path, const sumi_tensor_file *file, json_t *object,
+                              sumi_error *err)
+{
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        const char *key = file->metadata[i].key, *value = file->metadata[i].value;
+        if (!sumi_utf8_valid(key, strlen(key)) || !sumi_utf8_valid(value, strlen(value)))
+            return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" is not UTF-8", path, key);
+        if (json_object_get(object, key))
+            return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" occurs twice", path, key);
+        if (json_object_set_new(object, key, json_string(value)) != 0)
+            return sumi_fail_memory(err, path, strlen(value));
+    }
+    return SUMI_OK;
+}
+
 bool sumi_tensor_count(const sumi_file_tensor *tensor, size_t *count, size_t *bytes)
 {
     return sumi_size_product(tensor->shape, tensor->rank, count) &&
@@ -116,11 +155,22 @@ bool sumi_file_tensor_to_f32(const sumi_file_tensor *tensor, float *out)
 
 bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out)
 {
-    if (tensor->dtype != SUMI_FILE_I64)
+    const uint8_t *data = tensor->data;
+    switch (tensor->dtype) {
+    case SUMI_FILE_I64:
+        if (tensor->bytes)
+            memcpy(out, data, tensor->bytes);
+        return true;
+    case SUMI_FILE_I32:
+        for (size_t i = 0; i < tensor->bytes / 4; i++) {
+            int32_t value;
+            memcpy(&value, data + 4 * i, 4);
+            out[i] = value;
+        }
+        return true;
+    default:
         return false;
-    if (tensor->bytes)
-        memcpy(out, tensor->data, tensor->bytes);
-    return true;
+    }
 }
 
 static int compare_names(const void *a, const void *b)

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The only ones there are so far: what the network predicts, and how the betas grow. */
+static const char OBJECTIVE[] = "eps", SCHEDULE[] = "linear";
+
 /* ---- Writing --------------------------------------------------------------------------------- */
 
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
@@ -52,8 +55,8 @@ sumi_status sumi_metadata_to_file(const sumi_model *model, sumi_tensor_file *out
     bool ok = out->metadata != NULL;
     ok = ok && add_pair(out, "sumi.version", SUMI_VERSION);
     ok = ok && add_pair(out, "sumi.preset", info->preset);
-    ok = ok && add_pair(out, "sumi.objective", "eps");
-    ok = ok && add_pair(out, "sumi.schedule", "linear");
+    ok = ok && add_pair(out, "sumi.objective", OBJECTIVE);
+    ok = ok && add_pair(out, "sumi.schedule", SCHEDULE);
     ok = ok && add_int(out, "sumi.in_channels", info->in_channels);
     ok = ok && add_int(out, "sumi.out_channels", info->out_channels);
     ok = ok && add_int(out, "sumi.time_dim", info->time_dim);
@@ -102,6 +105,24 @@ static sumi_status read_int(const char *path, const sumi_tensor_file *file, cons
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be a whole number", path,
                          key);
     *out = (int64_t)value;
+    return SUMI_OK;
+}
+
+/* Another objective or schedule would load, and be sampled wrongly. A file without the keys has the
+ * seed recipe's. */
+static sumi_status check_recipe(const char *path, const sumi_tensor_file *file, sumi_error *err)
+{
+    static const struct {
+        const char *key, *known;
+    } fixed[] = {{"sumi.objective", OBJECTIVE}, {"sumi.schedule", SCHEDULE}};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        const char *found = sumi_tensor_file_meta(file, fixed[i].key);
+        if (found && strcmp(found, fixed[i].known) != 0)
+            return sumi_fail(err, SUMI_EUNSUPPORTED,
+                             "%s: metadata '%s' is '%.40s', which this version of sumi does not "
+                             "know; expected '%s'",
+                             path, fixed[i].key, found, fixed[i].known);
+    }
     return SUMI_OK;
 }
 
@@ -162,10 +183,12 @@ sumi_status sumi_metadata_config(const char *path, const sumi_tensor_file *file,
                                  sumi_model_config *config, sumi_error *err)
 {
     *config = (sumi_model_config)SUMI_MODEL_CONFIG_INIT;
+    sumi_status status = check_recipe(path, file, err);
+    if (status != SUMI_OK)
+        return status;
     if (sumi_tensor_file_meta(file, "sumi.preset"))
         return config_from_metadata(path, file, config, err);
-    sumi_status status =
-        read_dimension(path, file, "down_conv1.conv.0.weight", 0, &config->base_channels, err);
+    status = read_dimension(path, file, "down_conv1.conv.0.weight", 0, &config->base_channels, err);
     if (status == SUMI_OK)
         status =
             read_dimension(path, file, "down_conv1.conv.0.weight", 1, &config->in_channels, err);
@@ -177,28 +200,48 @@ sumi_status sumi_metadata_config(const char *path, const sumi_tensor_file *file,
     return status;
 }
 
+/* Pictures are made by dividing by the range's width. */
+static sumi_status read_range(const char *path, const sumi_tensor_file *file,
+                              sumi_model_info_t *info, sumi_error *err)
+{
+    double lo, hi;
+    sumi_status status = read_real(path, file, "sumi.range_lo", -1e6, 1e6, &lo, err);
+    if (status == SUMI_OK)
+        status = read_real(path, file, "sumi.range_hi", -1e6, 1e6, &hi, err);
+    if (status != SUMI_OK)
+        return status;
+    if (!((float)lo < (float)hi))
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s: metadata 'sumi.range_lo' should be below 'sumi.range_hi', found %g "
+                         "and %g",
+                         path, lo, hi);
+    info->range_lo = (float)lo;
+    info->range_hi = (float)hi;
+    return SUMI_OK;
+}
+
+static sumi_status read_training(const char *path, const sumi_tensor_file *file,
+                                 sumi_model_info_t *info, sumi_error *err)
+{
+    int64_t height, width;
+    sumi_status status = read_int(path, file, "sumi.height", 0, 1 << 20, &height, err);
+    if (status == SUMI_OK)
+        status = read_int(path, file, "sumi.width", 0, 1 << 20, &width, err);
+    if (status == SUMI_OK)
+        status = read_int(path, file, "sumi.steps", 0, (int64_t)1 << 52, &info->steps, err);
+    if (status != SUMI_OK)
+        return status;
+    info->height = (int)height;
+    info->width = (int)width;
+    return read_range(path, file, info, err);
+}
+
 sumi_status sumi_metadata_from_file(const char *path, const sumi_tensor_file *file,
                                     sumi_model *model, sumi_error *err)
 {
-    sumi_model_info_t *info = &model->info;
     sumi_status status = SUMI_OK;
-    if (sumi_tensor_file_meta(file, "sumi.preset")) {
-        int64_t height = 0, width = 0;
-        double lo = 0, hi = 1;
-        status = read_int(path, file, "sumi.height", 0, 1 << 20, &height, err);
-        if (status == SUMI_OK)
-            status = read_int(path, file, "sumi.width", 0, 1 << 20, &width, err);
-        if (status == SUMI_OK)
-            status = read_int(path, file, "sumi.steps", 0, (int64_t)1 << 52, &info->steps, err);
-        if (status == SUMI_OK)
-            status = read_real(path, file, "sumi.range_lo", -1e6, 1e6, &lo, err);
-        if (status == SUMI_OK)
-            status = read_real(path, file, "sumi.range_hi", -1e6, 1e6, &hi, err);
-        info->height = (int)height;
-        info->width = (int)width;
-        info->range_lo = (float)lo;
-        info->range_hi = (float)hi;
-    }
+    if (sumi_tensor_file_meta(file, "sumi.preset"))
+        status = read_training(path, file, &model->info, err);
     /* Keys that describe the run behind the weights are kept; those above are made anew. */
     static const char *const made_anew[] = {
         "sumi.version",     "sumi.preset",       "sumi.objective", "sumi.schedule",

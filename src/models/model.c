@@ -1,7 +1,7 @@
 /*
  * The model object: a graph with weights, what it was made with, and the way to and from a tensor
- * file. A safetensors file carries the configuration as metadata; a file without it (a bare .pth)
- * is taken as the seed network, whose sizes follow from the shapes.
+ * file. The file carries the configuration as metadata; one without them (PyTorch's own .pth) is
+ * taken as the seed network, whose sizes follow from the shapes.
  */
 #include "models/models.h"
 
@@ -256,18 +256,26 @@ static sumi_status check_tensors(const char *path, const sumi_tensor_file *file,
     return SUMI_OK;
 }
 
+/* check_tensor lets no such type pass; a new one must not be read as zeros. */
+static sumi_status no_numbers(const char *path, const sumi_file_tensor *tensor, sumi_error *err)
+{
+    return sumi_fail(err, SUMI_EUNSUPPORTED, "%s: tensor '%s': the type %s cannot be converted",
+                     path, tensor->name, sumi_dtype_name(tensor->dtype));
+}
+
 static sumi_status import_tensor(const char *path, const sumi_file_tensor *tensor,
                                  const sumi_param *param, sumi_params *params, sumi_error *err)
 {
-    if (param->kind == SUMI_PARAM_COUNTER) {
-        sumi_file_tensor_to_i64(tensor, params->counters + param->offset);
-        return SUMI_OK;
-    }
+    if (param->kind == SUMI_PARAM_COUNTER)
+        return sumi_file_tensor_to_i64(tensor, params->counters + param->offset)
+                   ? SUMI_OK
+                   : no_numbers(path, tensor, err);
     float *values = malloc(param->count * sizeof *values);
     if (!values)
         return sumi_fail_memory(err, param->name, param->count * sizeof *values);
-    sumi_file_tensor_to_f32(tensor, values);
     sumi_status status = SUMI_OK;
+    if (!sumi_file_tensor_to_f32(tensor, values))
+        status = no_numbers(path, tensor, err);
     for (size_t i = 0; i < param->count && status == SUMI_OK; i++) {
         if (!isfinite(values[i]))
             status = sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' has %s at element %zu", path,

@@ -9,7 +9,7 @@
 
 #include "train/train.h"
 
-enum { WARM_UP = 2, RUNS_MAX = 1000 };
+enum { WARM_UP = 2, RUNS_MAX = 1000, ENTRY_SIZE_MAX = 1 << 16 };
 
 static int by_value(const void *a, const void *b)
 {
@@ -179,6 +179,25 @@ static void fill_entry(const bench *b, const sumi_model *model, const sumi_profi
     entry->bytes = sumi_node_bytes(b->network, node, config->n, entry->backward);
 }
 
+/* Entry i of the caller's array, whose entries may be an older, shorter struct or a newer one. */
+static void give_entry(const sumi_profile_entry *entry, size_t entry_size, void *entries, int i)
+{
+    memcpy((char *)entries + (size_t)i * entry_size, entry,
+           entry_size < sizeof *entry ? entry_size : sizeof *entry);
+}
+
+static sumi_status check_config(const sumi_profile_config *config, sumi_error *err)
+{
+    if (config->runs < 1 || config->runs > RUNS_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "runs must be 1 to %d, found %d", RUNS_MAX,
+                         config->runs);
+    if (config->entry_size < SUMI_PROFILE_ENTRY_FIRST || config->entry_size > ENTRY_SIZE_MAX)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "sumi_profile_config: its entry_size is %zu; fill it with the _INIT macro",
+                         config->entry_size);
+    return SUMI_OK;
+}
+
 /* The i-th pass to run: forward, loss, backward from the last node to the first, Adam. */
 static int slot_at(int nodes, int i)
 {
@@ -191,11 +210,10 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                              const sumi_profile_config *config, sumi_profile_entry *entries,
                              int capacity, int *count, sumi_error *err)
 {
-    if (config->runs < 1 || config->runs > RUNS_MAX)
-        return sumi_fail(err, SUMI_EINVAL, "runs must be 1 to %d, found %d", RUNS_MAX,
-                         config->runs);
     bench b = {0};
-    sumi_status status = bench_make(runtime, model, config, &b, err);
+    sumi_status status = check_config(config, err);
+    if (status == SUMI_OK)
+        status = bench_make(runtime, model, config, &b, err);
     if (status == SUMI_OK && b.slots > capacity)
         status = sumi_fail(err, SUMI_ESHAPE, "a profile has %d entries, there is room for %d",
                            b.slots, capacity);
@@ -210,8 +228,11 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
     }
     if (status == SUMI_OK || status == SUMI_ESHAPE)
         *count = b.slots;
-    for (int i = 0; i < b.slots && status == SUMI_OK; i++)
-        fill_entry(&b, model, config, slot_at(model->graph.node_count, i), &entries[i]);
+    for (int i = 0; i < b.slots && status == SUMI_OK; i++) {
+        sumi_profile_entry entry;
+        fill_entry(&b, model, config, slot_at(model->graph.node_count, i), &entry);
+        give_entry(&entry, config->entry_size, entries, i);
+    }
     bench_free(&b);
     return status;
 }

@@ -121,6 +121,9 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
 
 /* ---- Measuring (profile.c) ------------------------------------------------------------------- */
 
+/* What version 0.1.0 had of an entry; no caller has less. */
+#define SUMI_PROFILE_ENTRY_FIRST offsetof(sumi_profile_entry, bytes)
+
 /* The body of sumi_profile; on SUMI_OK and SUMI_ESHAPE *count is set. */
 sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                              const sumi_profile_config *config, sumi_profile_entry *entries,

@@ -257,6 +257,65 @@ static void test_shorter_config(void **state)
     sumi_context_free(ctx);
 }
 
+/* A struct of an older program, shorter by its last field, with guard bytes behind. */
+typedef struct {
+    uint64_t words[256];
+    size_t size;
+} short_struct;
+
+static void *short_begin(short_struct *s, size_t size)
+{
+    assert_true(size < sizeof s->words);
+    memset(s->words, 0xA5, sizeof s->words);
+    memcpy(s->words, &size, sizeof size);
+    s->size = size;
+    return s->words;
+}
+
+static void short_check(const short_struct *s)
+{
+    const uint8_t *bytes = (const uint8_t *)s->words;
+    size_t size;
+    memcpy(&size, bytes, sizeof size);
+    assert_int_equal(size, s->size);
+    for (size_t i = s->size; i < sizeof s->words; i++)
+        assert_int_equal(bytes[i], 0xA5);
+}
+
+/* The struct's own size stays in it, so that it can be filled again. */
+static void test_shorter_info_twice(void **state)
+{
+    (void)state;
+    static short_struct s;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_model *model = api_model(ctx, 4);
+    sumi_dataset *set;
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.height = config.width = SIDE;
+    api_ok(ctx, sumi_dataset_open(ctx, "shapes", &config, &set));
+    sumi_tensor_t *tensor = short_begin(&s, offsetof(sumi_tensor_t, count));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sumi_model_tensor(model, i, tensor), SUMI_OK);
+        assert_int_equal(tensor->rank, i == 0 ? 4 : 1);
+        short_check(&s);
+    }
+    sumi_model_info_t *info = short_begin(&s, offsetof(sumi_model_info_t, steps));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sumi_model_info(model, info), SUMI_OK);
+        assert_int_equal(info->tensors, 92);
+        short_check(&s);
+    }
+    sumi_dataset_info_t *data = short_begin(&s, offsetof(sumi_dataset_info_t, range_lo));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sumi_dataset_info(set, data), SUMI_OK);
+        assert_int_equal(strlen(data->hash), 64);
+        short_check(&s);
+    }
+    sumi_dataset_free(set);
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+}
+
 /* The seed recipe's model, by default and by a NULL config. */
 static void test_defaults(void **state)
 {
@@ -488,6 +547,69 @@ static void test_machine_limits(void **state)
     sumi_context_free(ctx);
 }
 
+/* ---- Measuring ------------------------------------------------------------------------------- */
+
+enum { ENTRIES_MAX = 200 };
+
+/* Entries of another size than the library's: nothing is written but what the caller knows. */
+static void check_entries(sumi_context *ctx, const sumi_model *model,
+                          const sumi_profile_config *config, size_t size)
+{
+    size_t known = size < sizeof(sumi_profile_entry) ? size : sizeof(sumi_profile_entry);
+    uint8_t *entries = malloc(ENTRIES_MAX * size);
+    int count = 0;
+    assert_non_null(entries);
+    memset(entries, 0xA5, ENTRIES_MAX * size);
+    api_ok(ctx, sumi_profile(ctx, model, config, (sumi_profile_entry *)(void *)entries, ENTRIES_MAX,
+                             &count));
+    assert_in_range(count, 10, ENTRIES_MAX - 1);
+    for (int i = 0; i < count; i++) {
+        sumi_profile_entry entry = {0};
+        memcpy(&entry, entries + (size_t)i * size, known);
+        assert_true(entry.op[0] >= 'a' && entry.op[0] <= 'z');
+        assert_true(entry.time_ms >= 0 && entry.time_ms < 1e5);
+        for (size_t k = known; k < size; k++)
+            assert_int_equal(entries[(size_t)i * size + k], 0xA5);
+    }
+    for (size_t k = (size_t)count * size; k < ENTRIES_MAX * size; k++)
+        assert_int_equal(entries[k], 0xA5);
+    free(entries);
+}
+
+static void test_profile_entry_size(void **state)
+{
+    (void)state;
+    static const size_t wrong[] = {0, 1, offsetof(sumi_profile_entry, bytes) - 1, 65537, SIZE_MAX};
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_model *model = api_model(ctx, 4);
+    sumi_profile_config config = SUMI_PROFILE_CONFIG_INIT;
+    sumi_profile_entry entry;
+    int count = -7;
+    config.training = false;
+    config.n = 1;
+    config.height = config.width = SIDE;
+    config.runs = 1;
+    assert_int_equal(config.entry_size, sizeof entry);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        config.entry_size = wrong[i];
+        api_fails(ctx, sumi_profile(ctx, model, &config, &entry, 1, &count), SUMI_EINVAL,
+                  "entry_size");
+    }
+    api_fails(ctx, sumi_profile(ctx, model, NULL, &entry, 1, &count), SUMI_EINVAL, "config");
+    assert_int_equal(count, -7);
+    const size_t sizes[] = {sizeof entry, offsetof(sumi_profile_entry, bytes), sizeof entry + 24};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        config.entry_size = sizes[i];
+        check_entries(ctx, model, &config, sizes[i]);
+    }
+    /* A config of version 0.1.0 could not tell; its entries had no bytes. */
+    config.size = offsetof(sumi_profile_config, precision);
+    config.entry_size = 0;
+    check_entries(ctx, model, &config, offsetof(sumi_profile_entry, bytes));
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +621,7 @@ int main(void)
         cmocka_unit_test(test_dataset),
         cmocka_unit_test(test_model_config),
         cmocka_unit_test(test_shorter_config),
+        cmocka_unit_test(test_shorter_info_twice),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_tensors),
         cmocka_unit_test_setup_teardown(test_metadata, temp_setup, temp_teardown),
@@ -506,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_predict_arguments),
         cmocka_unit_test(test_many_models),
         cmocka_unit_test(test_machine_limits),
+        cmocka_unit_test(test_profile_entry_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -380,6 +380,47 @@ static void test_cancel_before(void **state)
     fixture_close(&f);
 }
 
+/* Long calls that are refused use the request up as well; short calls leave it. */
+static void test_cancel_refused(void **state)
+{
+    (void)state;
+    fixture f;
+    fixture_open(&f);
+    float out[N * PIXELS];
+    int32_t t[N] = {1, 2, 3};
+    int count;
+    sumi_batch batch = f.batch, wrong = f.batch;
+    batch.t = t;
+    wrong.size = 0;
+    sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
+    train.size = sample.size = profile.size = 0;
+    for (int i = 0; i < 11; i++) {
+        sumi_cancel(f.ctx);
+        const sumi_status refused =
+            i == 0   ? sumi_model_predict(f.ctx, f.model, NULL, out)
+            : i == 1 ? sumi_model_predict(f.ctx, f.model, &wrong, out)
+            : i == 2 ? sumi_model_predict(f.ctx, f.model, &f.batch, out) /* no t */
+            : i == 3 ? sumi_trainer_step(f.trainer, NULL, NULL)
+            : i == 4 ? sumi_train(f.ctx, f.model, NULL, NULL)
+            : i == 5 ? sumi_train(f.ctx, NULL, NULL, &train)
+            : i == 6 ? sumi_sample(f.ctx, f.model, NULL, NULL, 0)
+            : i == 7 ? sumi_sample(f.ctx, f.model, &sample, out, N * PIXELS)
+            : i == 8 ? sumi_profile(f.ctx, f.model, NULL, NULL, 0, &count)
+            : i == 9 ? sumi_profile(f.ctx, f.model, &profile, NULL, 0, &count)
+                     : sumi_profile(f.ctx, f.model, &profile, NULL, 0, NULL);
+        assert_int_equal(refused, SUMI_EINVAL);
+        api_ok(f.ctx, sumi_model_predict(f.ctx, f.model, &batch, out));
+    }
+    double speed;
+    sumi_cancel(f.ctx);
+    api_ok(f.ctx, sumi_measure_peak(f.ctx, &speed));
+    api_fails(f.ctx, sumi_model_load(f.ctx, "/nowhere", &f.model), SUMI_EIO, "/nowhere");
+    api_fails(f.ctx, sumi_model_predict(f.ctx, f.model, &batch, out), SUMI_CANCELLED, "cancel");
+    fixture_close(&f);
+}
+
 typedef struct {
     sumi_context *ctx;
     atomic_bool started;
@@ -549,6 +590,7 @@ int main(void)
         cmocka_unit_test(test_sample_callbacks),
         cmocka_unit_test(test_sample_stops),
         cmocka_unit_test(test_cancel_before),
+        cmocka_unit_test(test_cancel_refused),
         cmocka_unit_test(test_cancel_from_thread),
         cmocka_unit_test(test_train_arguments),
         cmocka_unit_test_setup_teardown(test_train_stops, temp_setup, temp_teardown),

@@ -1,6 +1,7 @@
 /*
  * .pth behind its CRC: the input is the pickle of a right archive that has two storages of 24
- * bytes, so that mutations reach shapes, strides and offsets.
+ * bytes, so that mutations reach shapes, strides and offsets. An input that is no pickle is the
+ * metadata's record of an empty state_dict instead.
  */
 #include <zlib.h>
 
@@ -31,14 +32,20 @@ static void put_common(sumi_text *out, const entry *e)
     put(out, 0, 2);
 }
 
-static sumi_text archive(const uint8_t *pickle, size_t size)
+static sumi_text archive(const uint8_t *data, size_t size)
 {
     static const uint8_t storage[24] = {0, 1, 2, 3, 4, 5, 6, 7};
-    entry entries[] = {{"m/data.pkl", pickle, size, 0},
+    entry entries[] = {{"m/data.pkl", data, size, 0},
                        {"m/data/0", storage, 24, 0},
-                       {"m/data/1", storage, 24, 0}};
+                       {"m/data/1", storage, 24, 0},
+                       {"m/extra/sumi.json", data, size, 0}};
+    int count = 3;
     sumi_text out = {0};
-    for (int i = 0; i < 3; i++) {
+    if (size > 0 && data[0] != 0x80) {
+        entries[0] = (entry){"m/data.pkl", (const uint8_t *)"\x80\x02}.", 4, 0};
+        count = 4;
+    }
+    for (int i = 0; i < count; i++) {
         entries[i].offset = out.size;
         sumi_text_puts(&out, "PK\3\4");
         put_common(&out, &entries[i]);
@@ -46,7 +53,7 @@ static sumi_text archive(const uint8_t *pickle, size_t size)
         sumi_text_add(&out, entries[i].data, entries[i].size);
     }
     size_t directory = out.size;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < count; i++) {
         sumi_text_puts(&out, "PK\1\2");
         put(&out, 0, 2);
         put_common(&out, &entries[i]);
@@ -58,8 +65,8 @@ static sumi_text archive(const uint8_t *pickle, size_t size)
     size_t end = out.size;
     sumi_text_puts(&out, "PK\5\6");
     put(&out, 0, 4);
-    put(&out, 3, 2);
-    put(&out, 3, 2);
+    put(&out, (uint64_t)count, 2);
+    put(&out, (uint64_t)count, 2);
     put(&out, end - directory, 4);
     put(&out, directory, 4);
     put(&out, 0, 2);

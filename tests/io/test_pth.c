@@ -311,7 +311,7 @@ static void expect_entries(temp_folder *temp, const sumi_zip_entry *entries, siz
     assert_int_equal(sumi_file_begin(path, &target, NULL), SUMI_OK);
     assert_int_equal(sumi_zip_write(target, entries, count, SUMI_ZIP_CLASSIC_MAX, NULL), SUMI_OK);
     assert_int_equal(sumi_file_commit(target, NULL), SUMI_OK);
-    assert_int_equal(sumi_file_read(path, 1 << 20, &b.data, &b.size, NULL), SUMI_OK);
+    assert_int_equal(sumi_file_read(path, 1 << 25, &b.data, &b.size, NULL), SUMI_OK);
     expect_error(message, sumi_pth_parse("f", b.data, b.size, &file, &err), &err, status, message);
     if (status == SUMI_OK)
         sumi_tensor_file_free(&file);
@@ -342,6 +342,52 @@ static void test_roots(void **state)
                    "torch.save");
     expect_entries(*state, fine, 2, SUMI_OK, "");
     expect_entries(*state, far, 1, SUMI_EFORMAT, "f: a folder name of 512 bytes");
+}
+
+/* ---- The metadata's record ------------------------------------------------------------------- */
+
+static void test_metadata_record(void **state)
+{
+    static const uint8_t pickle[] = START "}.";
+    static const struct {
+        const char *text;
+        sumi_status status;
+        const char *message;
+    } cases[] = {
+        {"{}", SUMI_OK, ""},
+        {" {\"a\": \"\", \"\": \"b\"}\n", SUMI_OK, ""},
+        {"[]", SUMI_EFORMAT, "f: extra/sumi.json is not an object"},
+        {"{\"sumi.timesteps\": 7}", SUMI_EFORMAT,
+         "f: extra/sumi.json \"sumi.timesteps\" is not a string"},
+        {"{\"a\": \"b\", \"c\": {}}", SUMI_EFORMAT, "f: extra/sumi.json \"c\" is not a string"},
+        {"{\"a\": \"b\", \"a\": \"c\"}", SUMI_EFORMAT,
+         "f: extra/sumi.json: line 1, column 14: duplicate object key near '\"a\"'"},
+        {"{\"a\": \"b\"", SUMI_EFORMAT,
+         "f: extra/sumi.json: line 1, column 9: '}' expected near end of file"},
+        {"", SUMI_EFORMAT,
+         "f: extra/sumi.json: line 1, column 0: '[' or '{' expected near end of file"},
+        {"{\"a\": \"\\u0000\"}", SUMI_EFORMAT,
+         "f: extra/sumi.json: line 1, column 14: \\u0000 is not allowed without JSON_ALLOW_NUL "
+         "near '\"\\u0000\"'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const sumi_zip_entry entries[] = {
+            PICKLE("m/data.pkl"),
+            {"m/extra/sumi.json", (const uint8_t *)cases[i].text, strlen(cases[i].text)}};
+        expect_entries(*state, entries, 2, cases[i].status, cases[i].message);
+    }
+    /* Of another folder, or not quite that name: another program's. */
+    const sumi_zip_entry others[] = {PICKLE("m/data.pkl"), PICKLE("m/sumi.json"),
+                                     PICKLE("n/extra/sumi.json"), PICKLE("m/extra/sumi.json2")};
+    expect_entries(*state, others, 4, SUMI_OK, "");
+    size_t size = (16 << 20) + 1;
+    char *large = calloc(size, 1);
+    assert_non_null(large);
+    const sumi_zip_entry entries[] = {PICKLE("m/data.pkl"),
+                                      {"m/extra/sumi.json", (const uint8_t *)large, size}};
+    expect_entries(*state, entries, 2, SUMI_EFORMAT,
+                   "f: extra/sumi.json: 16777217 bytes of JSON, at most 16777216 are allowed");
+    free(large);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -415,6 +461,40 @@ static void test_write_large_shape(void **state)
     assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
     assert_memory_equal(back.tensors[0].shape, tensor.shape, 5 * sizeof tensor.shape[0]);
     sumi_tensor_file_free(&back);
+}
+
+static void test_write_metadata(void **state)
+{
+    const char *path = temp_path(*state, "m.pth");
+    char name[] = "w", size[] = "sumi.height", pixels[] = "28", who[] = "who \"\xe5\xa2\xa8\"\n";
+    char nothing[] = "", latin[] = "\xe9";
+    const float number = 3;
+    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 0, {0}, &number, sizeof number};
+    sumi_file_pair pairs[] = {{size, pixels}, {who, nothing}, {nothing, who}};
+    sumi_tensor_file file = {&tensor, 1, pairs, 3, NULL, NULL}, back;
+    sumi_error err = {""};
+    assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
+    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_int_equal(back.count, 1);
+    assert_int_equal(back.metadata_count, 3);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(sumi_tensor_file_meta(&back, pairs[i].key), pairs[i].value);
+    sumi_tensor_file_free(&back);
+    pairs[1].key = size;
+    expect_error("twice", sumi_pth_write("f", &file, &err), &err, SUMI_EINVAL,
+                 "f: metadata \"sumi.height\" occurs twice");
+    pairs[0].value = latin;
+    expect_error("UTF-8", sumi_pth_write("f", &file, &err), &err, SUMI_EINVAL,
+                 "f: metadata \"sumi.height\" is not UTF-8");
+    char *large = malloc((16 << 20) + 1);
+    assert_non_null(large);
+    memset(large, 'a', 16 << 20);
+    large[16 << 20] = 0;
+    pairs[0].value = large;
+    file.metadata_count = 1;
+    expect_error("large", sumi_pth_write("f", &file, &err), &err, SUMI_EINVAL,
+                 "f: 16777234 bytes of metadata, at most 16777216 are allowed");
+    free(large);
 }
 
 /* ---- Damage ---------------------------------------------------------------------------------- */
@@ -495,6 +575,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_round_trip, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_write_many, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_write_large_shape, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_metadata_record, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_write_metadata, temp_setup, temp_teardown),
         cmocka_unit_test(test_every_truncation_is_refused),
         cmocka_unit_test(test_every_bit),
         cmocka_unit_test_setup_teardown(test_every_pickle_bit, temp_setup, temp_teardown),

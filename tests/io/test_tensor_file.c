@@ -73,8 +73,14 @@ static void test_conversions(void **state)
     assert_true(sumi_file_tensor_to_i64(&tensor, integers));
     assert_true(integers[0] == INT64_MIN && integers[1] == 5);
     assert_false(sumi_file_tensor_to_f32(&tensor, floats));
-    static const sumi_file_dtype neither[] = {SUMI_FILE_I32, SUMI_FILE_U8, SUMI_FILE_BOOL};
-    for (int i = 0; i < 3; i++) {
+    const int32_t narrow[2] = {INT32_MIN, -5};
+    memcpy(bytes + 1, narrow, 8);
+    tensor = flat(SUMI_FILE_I32, 2, bytes + 1);
+    assert_true(sumi_file_tensor_to_i64(&tensor, integers));
+    assert_true(integers[0] == INT32_MIN && integers[1] == -5);
+    assert_false(sumi_file_tensor_to_f32(&tensor, floats));
+    static const sumi_file_dtype neither[] = {SUMI_FILE_U8, SUMI_FILE_BOOL};
+    for (int i = 0; i < 2; i++) {
         tensor = flat(neither[i], 1, bytes);
         assert_false(sumi_file_tensor_to_f32(&tensor, floats));
         assert_false(sumi_file_tensor_to_i64(&tensor, integers));

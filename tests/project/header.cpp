@@ -1,0 +1,19 @@
+// What a C++ program says to use sumi.h: every _INIT macro, and the struct that it fills.
+#include "sumi.h"
+
+int main()
+{
+    sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
+    sumi_dataset_info_t dataset_info = SUMI_DATASET_INFO_INIT;
+    sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
+    sumi_model_info_t model_info = SUMI_MODEL_INFO_INIT;
+    sumi_tensor_t tensor = SUMI_TENSOR_INIT;
+    sumi_batch batch = SUMI_BATCH_INIT;
+    sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
+    return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size &&
+                   batch.size && train.size && sample.size && profile.size
+               ? 0
+               : 1;
+}
