@@ -283,8 +283,10 @@ typedef struct sumi_trainer sumi_trainer;
 
 typedef struct {
     size_t size;
-    int epochs;    /* stop after this many; 0: no such limit */
-    int64_t steps; /* stop after this many steps; 0: no such limit */
+    /* Limits, each 0 for none; the first that is met ends the training. Who sets only steps or
+     * minutes sets epochs to 0: it begins as the seed recipe's 10. */
+    int epochs;
+    int64_t steps; /* of the whole run, as epochs are */
     int batch;
     float learning_rate;
     uint64_t seed;       /* of shuffling, timesteps and noise */
@@ -292,10 +294,10 @@ typedef struct {
     bool resume;         /* go on from out_dir's latest checkpoint */
     sumi_progress_fn progress;
     void *user;
-    double minutes;              /* stop after this much time; 0: no such limit */
+    double minutes;              /* of this call; 0: no such limit */
     float ema;                   /* decay of the averaged weights, 0: none (the seed recipe) */
     int grid;                    /* pictures in each sample grid; 0: no grids */
-    int grid_height, grid_width; /* 0: as the seed recipe says, 32x32 */
+    int grid_height, grid_width; /* 0: the size of the data, but 32x32 for 28x28 (seed recipe) */
     int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
     const char *command;         /* kept in the run's files; NULL: none */
     sumi_precision precision;    /* a resumed run must have the one that it began with */
@@ -323,7 +325,9 @@ SUMI_API int64_t sumi_trainer_steps(const sumi_trainer *trainer);
 SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
 
 /* The whole training run on a data set, with a run directory where config->out_dir is set. Stopped
- * by sumi_cancel or the callback it saves first, then returns SUMI_CANCELLED. */
+ * by sumi_cancel or the callback it saves first, then returns SUMI_CANCELLED. Where a resumed run
+ * passed over a damaged checkpoint, or goes on on another instruction set, the status is SUMI_OK and
+ * sumi_last_error says so. */
 SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                                 const sumi_train_config *config);
 
