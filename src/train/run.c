@@ -548,7 +548,7 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
         run.step_at = sumi_time_now();
         status = train(&run);
     }
-    if (status == SUMI_OK && run.notice.text[0] && err)
+    if (status == SUMI_OK && err)
         *err = run.notice;
 done:
     sumi_batches_free(run.batches);
