@@ -188,6 +188,14 @@ static sumi_status write_json(const char *path, sumi_error *err)
     return sumi_json_write(path, json_to_write, err);
 }
 
+/* With metadata, which PyTorch's files do not have. */
+static void test_pth_metadata(void **state)
+{
+    const char *path = temp_path(*state, "m.pth");
+    assert_int_equal(write_pth(path, NULL), SUMI_OK);
+    assert_true(run_with_failures(path, use_tensors) > 12);
+}
+
 static void test_writers(void **state)
 {
     temp_folder *temp = *state;
@@ -210,6 +218,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_readers, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_pth_metadata, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_writers, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
