@@ -280,6 +280,38 @@ static void test_diff(void **state)
     program_free(&p);
 }
 
+/* What a file says reaches the terminal as text: it neither moves the cursor nor makes lines. */
+static void test_untrusted_text(void **state)
+{
+    temp_folder *temp = *state;
+    float values[4] = {1, 2, 3, 4};
+    char name[] = "w\x1b[2J\nsteps 999999", key[] = "k\x1b]0;x\a",
+         value[] = "hi\x1b[2J\nsteps 9\xc2\x9b";
+    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 1, {4}, values, 16};
+    sumi_file_pair pair = {key, value};
+    sumi_tensor_file file = {
+        .tensors = &tensor, .count = 1, .metadata = &pair, .metadata_count = 1};
+    const char *const lines[] = {"info @t", "diff @t @u", "data info @set"};
+    const char *const found[] = {"hi?[2J?steps 9??", "w?[2J?steps 999999", "cat?[2J?x"};
+    assert_int_equal(sumi_safetensors_write(temp_path(temp, "t"), &file, NULL), SUMI_OK);
+    values[0] = 2;
+    assert_int_equal(sumi_safetensors_write(temp_path(temp, "u"), &file, NULL), SUMI_OK);
+    assert_int_equal(sumi_make_dirs(temp_path(temp, "set/cat\x1b[2J\nx"), NULL), SUMI_OK);
+    uint8_t pixels[4] = {0};
+    const sumi_image image = {2, 2, 1, pixels};
+    assert_int_equal(sumi_png_write(temp_path(temp, "set/cat\x1b[2J\nx/a.png"), &image, NULL, NULL),
+                     SUMI_OK);
+    for (size_t i = 0; i < 3; i++) {
+        program p;
+        program_run(&p, temp, lines[i]);
+        assert_true(p.code == (i == 1 ? 1 : 0));
+        if (strpbrk(p.out, "\x1b\a") != NULL || strstr(p.out, "\nsteps") != NULL ||
+            strstr(p.out, "\xc2\x9b") != NULL || strstr(p.out, found[i]) == NULL)
+            fail_msg("sumi %s: printed %s", lines[i], p.out);
+        program_free(&p);
+    }
+}
+
 /* A result that cannot be written must not look like success. */
 static void test_full_disk(void **state)
 {
@@ -310,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_data, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_info_of_files, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_diff, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_untrusted_text, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_full_disk, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
