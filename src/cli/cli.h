@@ -78,7 +78,8 @@ char *sumi_shell_line(int argc, const char *const *argv);
 
 bool sumi_has_ending(const char *path, const char *ending);
 /* Refuses, before long work starts, a path at which no file can be written: no such folder, a
- * folder that may not be written to, or something there that is not a plain file. */
+ * folder that may not be written to, or something there that is not a plain file or is write-
+ * protected. */
 sumi_status sumi_check_output(const char *path, sumi_error *err);
 /* The same for a folder that is there or can be made. */
 sumi_status sumi_check_output_dir(const char *path, sumi_error *err);
