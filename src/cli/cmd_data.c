@@ -4,6 +4,7 @@
 #include "cli.h"
 
 #include "data/data.h"
+#include "io/io.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -186,6 +187,14 @@ int sumi_cmd_data_preview(sumi_cli *cli)
                               .w = set->width,
                               .c = set->channels,
                               .comment = cli->command_line};
+    sumi_grid_layout grid;
+    if (sumi_image_grid_size(pictures.n, pictures.h, pictures.w, &grid, &err) != SUMI_OK) {
+        code = sumi_cli_usage(cli,
+                              "%d images of %dx%d are too many for one picture; give a smaller -n",
+                              pictures.n, pictures.h, pictures.w);
+        sumi_data_free(set);
+        return code;
+    }
     uint8_t *pixels = read_images(set, pictures.n);
     pictures.pixels = pixels;
     status = pixels != NULL ? sumi_write_pictures(path, &pictures, &err)

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The most pixels that go into one PNG, as io's reader has it too. */
-enum { GRID_PIXELS_MAX = 64 << 20 };
-
 typedef struct {
     const char *path, *model_path;
     sumi_sample_config config;
@@ -46,11 +43,12 @@ static int read_settings(sumi_cli *cli, sample_job *job)
         file ? sumi_check_output(job->path, &err) : sumi_check_output_dir(job->path, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
+    sumi_grid_layout grid;
     if (sumi_has_ending(job->path, ".png") &&
-        (int64_t)config.count * config.height * config.width > GRID_PIXELS_MAX)
+        sumi_image_grid_size(config.count, config.height, config.width, &grid, &err) != SUMI_OK)
         return sumi_cli_usage(cli,
                               "--out: %d images of %dx%d are too many for one picture; give "
-                              "DIR/ or x.npy",
+                              "DIR/ or x.npy, or a smaller -n",
                               config.count, config.height, config.width);
     return 0;
 }

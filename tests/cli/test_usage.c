@@ -73,6 +73,9 @@ static void test_usage_errors(void **state)
         {"sample m", "--out"},
         {"sample m --out @x.gif", "expected x.png, x.npy or a folder"},
         {"sample m --out @x.png -n 1000000 --size 100", "too many for one picture"},
+        /* Small images are enlarged and have margins, so 4x4 is not 16 pixels. */
+        {"sample m --out @x.png -n 7000 --size 4x4", "7000 images of 4x4 are too many"},
+        {"data preview shapes -n 10000 --out @x.png", "give a smaller -n"},
         {"predict m --x a --t b", "--out eps.npy is missing"},
         {"predict m --x a --t b --out @x.png", "ends with .npy"},
         {"convert a", "expected IN OUT"},
