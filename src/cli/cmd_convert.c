@@ -20,7 +20,7 @@ int sumi_cmd_convert(sumi_cli *cli)
     if (code != 0)
         return code;
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    status = sumi_model_load(cli->ctx, from, &model);
+    status = sumi_cli_load(cli, from, &model);
     if (status == SUMI_OK)
         status = sumi_model_info(model, &info);
     if (status == SUMI_OK)

@@ -41,6 +41,7 @@ static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
 {
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     sumi_model *model = NULL;
+    /* Not sumi_cli_load: where the tensors came from, the user has been told. */
     if (sumi_model_load(cli->ctx, path, &model) != SUMI_OK ||
         sumi_model_info(model, &info) != SUMI_OK) {
         put_text(about, "model", sumi_last_error(cli->ctx));

@@ -168,7 +168,7 @@ int sumi_cmd_predict(sumi_cli *cli)
     predict_job job = {0};
     sumi_model *model = NULL;
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    status = sumi_model_load(cli->ctx, cli->options.operands[0], &model);
+    status = sumi_cli_load(cli, cli->options.operands[0], &model);
     if (status == SUMI_OK)
         status = sumi_model_info(model, &info);
     if (status != SUMI_OK) {

@@ -56,13 +56,11 @@ static int read_settings(sumi_cli *cli, sample_job *job)
 static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
 {
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    sumi_status status = sumi_model_load(cli->ctx, job->model_path, model);
+    sumi_status status = sumi_cli_load(cli, job->model_path, model);
     if (status == SUMI_OK)
         status = sumi_model_info(*model, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
-    if (*sumi_last_error(cli->ctx) != '\0')
-        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
     job->channels = info.out_channels;
     job->low = info.range_lo;
     job->high = info.range_hi;

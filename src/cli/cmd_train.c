@@ -24,7 +24,7 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
     config.in_channels = config.out_channels = info.channels;
-    status = s->init != NULL ? sumi_model_load(cli->ctx, s->init, model)
+    status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
 }

@@ -56,7 +56,7 @@ sumi_status sumi_tensors_open(sumi_cli *cli, const char *path, sumi_tensor_file 
     memset(out, 0, sizeof *out);
     if (!sumi_is_dir(path))
         return sumi_tensor_file_read(path, out, err);
-    sumi_status status = sumi_model_load(cli->ctx, path, &model);
+    sumi_status status = sumi_cli_load(cli, path, &model);
     if (status != SUMI_OK)
         return sumi_fail(err, status, "%s", sumi_last_error(cli->ctx));
     status = from_model(model, out, err);
