@@ -545,11 +545,49 @@ static void test_twice_interrupted_training(void **state)
     assert_quiet_run(temp, line);
 }
 
-static void test_interrupted_sampling_writes_nothing(void **state)
+/* Stopped, sampling writes the images that are whole, and they are those of a longer call. */
+static void check_interrupted_sampling(temp_folder *temp, const char *out, int *count)
+{
+    char line[128];
+    program p;
+    int of = 0;
+    snprintf(line, sizeof line, "sample @run -n 100000 --batch 2 --size 8 --json --out @%s", out);
+    program_start(&p, temp, line);
+    program_await(&p, temp, "phase", 2);
+    assert_int_equal(kill(p.pid, SIGINT), 0);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    assert_string_equal(p.out, "");
+    const char *text = strstr(p.err, "stopped: wrote the first ");
+    assert_non_null(text);
+    assert_int_equal(sscanf(text, "stopped: wrote the first %d of %d images to", count, &of), 2);
+    assert_true(*count >= 2 && *count % 2 == 0 && of == 100000);
+    program_free(&p);
+}
+
+static void test_interrupted_sampling_writes_whole_images(void **state)
+{
+    temp_folder *temp = *state;
+    int count = 0;
+    check_interrupted_sampling(temp, "stopped.npy", &count);
+    sumi_npy part = read_array(temp, "stopped.npy");
+    assert_int_equal(part.shape[0], count);
+    char line[128];
+    snprintf(line, sizeof line, "sample @run --index %d --size 8 -qo @last.npy", count - 1);
+    assert_quiet_run(temp, line);
+    sumi_npy last = read_array(temp, "last.npy");
+    assert_memory_equal((uint8_t *)part.data + (size_t)(count - 1) * 64, last.data, 64);
+    sumi_npy_free(&part);
+    sumi_npy_free(&last);
+    check_interrupted_sampling(temp, "stopped/", &count);
+    assert_int_equal(temp_entries(temp_path(temp, "stopped")), count);
+}
+
+static void test_interrupted_first_batch_writes_nothing(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_start(&p, temp, "sample @run -n 20000 --size 32 --out @never.npy");
+    program_start(&p, temp, "sample @run -n 500 --batch 500 --size 32 --out @never.npy");
     program_await(&p, temp, "eval/s", 1);
     assert_int_equal(kill(p.pid, SIGINT), 0);
     program_wait(&p, temp);
@@ -601,7 +639,8 @@ int main(void)
         cmocka_unit_test(test_interrupted_training_is_saved),
         cmocka_unit_test(test_a_damaged_run),
         cmocka_unit_test(test_twice_interrupted_training),
-        cmocka_unit_test(test_interrupted_sampling_writes_nothing),
+        cmocka_unit_test(test_interrupted_sampling_writes_whole_images),
+        cmocka_unit_test(test_interrupted_first_batch_writes_nothing),
         cmocka_unit_test(test_ignored_hangup),
     };
     return cmocka_run_group_tests(tests, make_run, temp_teardown);
