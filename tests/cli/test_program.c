@@ -129,6 +129,10 @@ static void test_resume(void **state)
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "reached its end already"));
     program_free(&p);
+    json_t *result = run_json(temp, "train --resume @part --json");
+    assert_int_equal(json_integer_value(json_object_get(result, "steps")), 5);
+    assert_int_equal(json_integer_value(json_object_get(result, "epochs")), 0);
+    json_decref(result);
 }
 
 /* A run keeps its precision: two steps and three more are the same five, and not float32's. */
@@ -182,6 +186,10 @@ static void test_init(void **state)
     temp_folder *temp = *state;
     assert_quiet_run(temp, "train shapes --init @run --steps 1 -q --size 8 --batch 4 --grid 0 "
                            "--out @init");
+    json_t *ended = run_json(temp, "train --resume @init --json");
+    assert_int_equal(json_integer_value(json_object_get(ended, "steps")),
+                     1); /* not @run's two too */
+    json_decref(ended);
     json_t *info = run_json(temp, "info @init --json");
     const json_t *model = json_object_get(info, "model");
     assert_int_equal(json_integer_value(json_object_get(model, "base_channels")), 4);
