@@ -54,6 +54,8 @@ sumi_precision sumi_cli_precision(const sumi_options *options);
 int sumi_cli_fail(const sumi_cli *cli, sumi_status status, const char *message);
 /* The same with the context's last error. */
 int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status);
+/* The same for a command line that cannot be parsed: the message names its command, or none. */
+int sumi_cli_fail_usage(const sumi_cli *cli, const char *message);
 int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* A line for the reader on standard error; --quiet drops it. kind is the key in JSON: "note",

@@ -66,6 +66,12 @@ int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status)
     return sumi_cli_fail(cli, status, sumi_last_error(cli->ctx));
 }
 
+int sumi_cli_fail_usage(const sumi_cli *cli, const char *message)
+{
+    print_error(cli, message, "usage", SUMI_EXIT_USAGE);
+    return SUMI_EXIT_USAGE;
+}
+
 int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
 {
     char text[512], named[600];
@@ -74,8 +80,7 @@ int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     snprintf(named, sizeof named, "%s: %s", sumi_command_table[cli->options.command].name, text);
-    print_error(cli, named, "usage", SUMI_EXIT_USAGE);
-    return SUMI_EXIT_USAGE;
+    return sumi_cli_fail_usage(cli, named);
 }
 
 void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)

@@ -90,7 +90,7 @@ static void test_usage_errors(void **state)
         {"predict m --x a --t b --out @x.npy --precision 32", "expected fp32 or bf16"},
         {"bench train --precision double", "expected fp32 or bf16"},
         {"train --resume @run --precision bf16", "--precision cannot be changed"},
-        {"--json", "expected a command"},
+        {"--batch", "expected a command"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_failed_run(*state, cases[i][0], 2, cases[i][1]);
@@ -147,6 +147,21 @@ static void test_errors_as_json(void **state)
     assert_int_equal(json_integer_value(json_object_get(error, "exit")), 2);
     json_decref(error);
     program_free(&p);
+
+    /* Nor does it take a command line that can be parsed. */
+    static const char *const wrong[] = {"train shapes --json --epoch 3", "trian shapes --json",
+                                        "train shapes --batch 0 --json", "--json"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        program_run(&p, *state, wrong[i]);
+        assert_int_equal(p.code, 2);
+        error = json_loads(p.err, 0, NULL);
+        if (error == NULL)
+            fail_msg("sumi %s: not JSON: %s", wrong[i], p.err);
+        assert_string_equal(json_string_value(json_object_get(error, "status")), "usage");
+        json_decref(error);
+        program_free(&p);
+    }
+    assert_failed_run(*state, "info --bad -- --json", 2, "--bad");
 
     /* A name that is not UTF-8 cannot stand in JSON as it is. */
     program_run(&p, *state, "info @\xff\xfe --json");
