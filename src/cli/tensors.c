@@ -64,6 +64,16 @@ sumi_status sumi_tensors_open(sumi_cli *cli, const char *path, sumi_tensor_file 
     return status;
 }
 
+const char *sumi_npy_type_name(sumi_npy_dtype dtype)
+{
+    static const char *const names[] = {[SUMI_NPY_F32] = "float32",
+                                        [SUMI_NPY_F64] = "float64",
+                                        [SUMI_NPY_U8] = "uint8",
+                                        [SUMI_NPY_I32] = "int32",
+                                        [SUMI_NPY_I64] = "int64"};
+    return names[dtype];
+}
+
 void sumi_tensor_shape(const sumi_file_tensor *tensor, char out[192])
 {
     size_t used = 0;

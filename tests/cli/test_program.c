@@ -327,7 +327,9 @@ static void test_predict_refuses(void **state)
     write_inputs(temp, 3, 1, 3, -1);
     assert_failed_run(temp, line, 10 + SUMI_EINVAL, "-1");
     assert_failed_run(temp, "predict @run --x @t.npy --t @t.npy --out @none.npy -q",
-                      10 + SUMI_EFORMAT, "expected float32");
+                      10 + SUMI_EFORMAT, "expected float32, found int64; in NumPy: x.astype");
+    assert_failed_run(temp, "predict @run --x @x.npy --t @x.npy --out @none.npy -q",
+                      10 + SUMI_EFORMAT, "expected int32 or int64, found float32; in NumPy");
     assert_false(sumi_is_file(temp_path(temp, "none.npy")));
 }
 

@@ -112,6 +112,7 @@ static void test_missing_files(void **state)
         {"convert @none.pth @no/x.safetensors", "there is no folder"},
         {"bench train --profile --svg @no/x.svg", "there is no folder"},
         {"info @none", "no such file"},
+        {"info /dev/null", "/dev/null: expected a file or folder, found a device"},
         {"diff @none @none", "none"},
     };
     temp_folder *temp = *state;
