@@ -409,7 +409,7 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .initial = "10",
      .metavar = "N",
      .commands = BENCH,
-     .help = "Steps that are timed."},
+     .help = "Steps that are timed; with --profile 1000 at most."},
 
     /* Common to several commands. */
     {.name = "threads",

@@ -418,6 +418,7 @@ static void test_bench_profile(void **state)
 static void check_roofline(temp_folder *temp)
 {
     json_t *result = run_json(temp, "bench sample --profile --size 8 --batch 2 --steps 1 --json");
+    assert_string_equal(json_string_value(json_object_get(result, "mode")), "sample");
     double peak = 1e9 * json_number_value(json_object_get(result, "peak_gflops"));
     double memory = 1e9 * json_number_value(json_object_get(result, "memory_gbytes_per_s"));
     double sum = 0, total = json_number_value(json_object_get(result, "bytes"));
@@ -457,6 +458,9 @@ static void test_profile(void **state)
     json_t *result = run_json(temp, "bench train --profile --size 8 --batch 2 --steps 1 --json "
                                     "--base-channels 8 --svg @p.svg");
     const json_t *ops = json_object_get(result, "ops");
+    assert_string_equal(json_string_value(json_object_get(result, "mode")), "train");
+    assert_string_equal(json_string_value(json_object_get(result, "version")), sumi_version());
+    assert_non_null(json_object_get(result, "cpu"));
     double sum = 0;
     assert_true(json_array_size(ops) > 10);
     for (size_t i = 0; i < json_array_size(ops); i++)

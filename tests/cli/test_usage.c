@@ -85,6 +85,7 @@ static void test_usage_errors(void **state)
         {"bench", "expected one more word"},
         {"bench train --step 3", "did you mean --steps?"},
         {"bench sample --svg @x.svg", "give both"},
+        {"bench train --profile --steps 1001", "--steps: expected a whole number from 1 to 1000"},
         {"train shapes --precision fp16", "--precision: expected fp32 or bf16, found 'fp16'"},
         {"sample m --out @x.png --precision bf1", "did you mean bf16?"},
         {"predict m --x a --t b --out @x.npy --precision 32", "expected fp32 or bf16"},
