@@ -356,6 +356,19 @@ static void test_convert(void **state)
     json_decref(info);
 }
 
+/* The command that is suggested can be pasted. */
+static void test_convert_quotes_its_advice(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "convert @run @it's.pth");
+    assert_int_equal(p.code, 0);
+    const char *next = strstr(p.err, "next: sumi sample '");
+    assert_non_null(next);
+    assert_non_null(strstr(next, "/it'\\''s.pth' --out x.png"));
+    program_free(&p);
+}
+
 static void test_bench(void **state)
 {
     static const char *const keys[] = {"what", "isa",    "threads",      "size",    "batch",
@@ -647,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_predict_refuses),
         cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_convert_quotes_its_advice),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_bench_profile),
