@@ -86,6 +86,9 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
         status = sumi_model_info(*model, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
+    if (info.out_channels != 1 && info.out_channels != 3 && !sumi_has_ending(job->path, ".npy"))
+        return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
+                              info.out_channels);
     job->channels = info.out_channels;
     job->steps = job->config.steps > 0 ? job->config.steps : info.timesteps;
     job->low = info.range_lo;

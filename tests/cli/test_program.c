@@ -242,6 +242,26 @@ static void test_sample_forms(void **state)
     sumi_image_free(&image);
 }
 
+/* Found before the sampling, not when its result is written. */
+static void test_sample_knows_what_a_png_holds(void **state)
+{
+    temp_folder *temp = *state;
+    sumi_context *ctx = NULL;
+    sumi_model *model = NULL;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    config.in_channels = config.out_channels = 2;
+    config.base_channels = 4;
+    config.time_dim = 8;
+    assert_int_equal(sumi_context_create(1, &ctx), SUMI_OK);
+    assert_int_equal(sumi_model_create(ctx, &config, &model), SUMI_OK);
+    assert_int_equal(sumi_model_save(ctx, model, temp_path(temp, "two.safetensors")), SUMI_OK);
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+    assert_failed_run(temp, "sample @two.safetensors --size 8 --out @two.png", 2, "give x.npy");
+    assert_failed_run(temp, "sample @two.safetensors --size 8 --out @two/", 2, "give x.npy");
+    assert_quiet_run(temp, "sample @two.safetensors -n 1 --steps 2 --size 8 -qo @two.npy");
+}
+
 static void test_sample_warns_of_another_size(void **state)
 {
     temp_folder *temp = *state;
@@ -578,7 +598,10 @@ static void check_interrupted_sampling(temp_folder *temp, const char *out, int *
     char line[128];
     program p;
     int of = 0;
-    snprintf(line, sizeof line, "sample @run -n 100000 --batch 2 --size 8 --json --out @%s", out);
+    /* Two steps an image: with the second line of progress the first batch is whole. */
+    snprintf(line, sizeof line,
+             "sample @run -n 100000 --batch 2 --size 8 --solver ddim --steps 2 --json --out @%s",
+             out);
     program_start(&p, temp, line);
     program_await(&p, temp, "phase", 2);
     assert_int_equal(kill(p.pid, SIGINT), 0);
@@ -600,7 +623,8 @@ static void test_interrupted_sampling_writes_whole_images(void **state)
     sumi_npy part = read_array(temp, "stopped.npy");
     assert_int_equal(part.shape[0], count);
     char line[128];
-    snprintf(line, sizeof line, "sample @run --index %d --size 8 -qo @last.npy", count - 1);
+    snprintf(line, sizeof line,
+             "sample @run --index %d --size 8 --solver ddim --steps 2 -qo @last.npy", count - 1);
     assert_quiet_run(temp, line);
     sumi_npy last = read_array(temp, "last.npy");
     assert_memory_equal((uint8_t *)part.data + (size_t)(count - 1) * 64, last.data, 64);
@@ -655,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_resume_is_checked),
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_sample_forms),
+        cmocka_unit_test(test_sample_knows_what_a_png_holds),
         cmocka_unit_test(test_sample_warns_of_another_size),
         cmocka_unit_test(test_sample_keeps_old_files),
         cmocka_unit_test(test_predict),
