@@ -33,6 +33,9 @@ sumi_status sumi_fail_prefix(sumi_error *err, sumi_status status, const char *pr
 /* "path: No such file or directory" for an errno, with SUMI_EIO; a very long path is shortened. */
 sumi_status sumi_fail_errno(sumi_error *err, const char *path, int error);
 sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes);
+/* The same cleaning for text that goes to a terminal by another way: what a terminal would obey,
+ * and line breaks, become '?', in place. */
+void sumi_make_printable(char *text);
 
 /* ---- Sizes and memory (memory.c) ------------------------------------------------------------- */
 

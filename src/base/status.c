@@ -57,7 +57,7 @@ static size_t utf8_length(const unsigned char *text)
 
 /* Control characters, DEL and the C1 set, which terminals obey too: U+0080..U+009F, and in an 8-bit
  * terminal those bytes by themselves. */
-static void make_printable(char *text)
+void sumi_make_printable(char *text)
 {
     size_t length;
     for (unsigned char *c = (unsigned char *)text; *c; c += length) {
@@ -83,7 +83,7 @@ sumi_status sumi_fail(sumi_error *err, sumi_status status, const char *format, .
         text[0] = '\0';
     else if ((size_t)length >= sizeof text)
         text[utf8_end(text, sizeof text - 1)] = '\0';
-    make_printable(text);
+    sumi_make_printable(text);
     memcpy(err->text, text, sizeof text);
     return status;
 }

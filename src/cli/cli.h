@@ -42,6 +42,9 @@ int sumi_cmd_bench_sample(sumi_cli *cli);
 /* open.c: creates cli->ctx with --threads, or with one thread for commands that do not compute.
  * Returns 0 or the exit code, with the error printed. */
 int sumi_cli_open(sumi_cli *cli);
+/* open.c: sumi_model_load, which succeeds where a damaged checkpoint was passed over for an older
+ * one: then the user is told. Every command loads through this. */
+sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out);
 /* open.c: what --precision says, or the config.json of a resumed run. */
 sumi_precision sumi_cli_precision(const sumi_options *options);
 
@@ -51,6 +54,8 @@ sumi_precision sumi_cli_precision(const sumi_options *options);
 int sumi_cli_fail(const sumi_cli *cli, sumi_status status, const char *message);
 /* The same with the context's last error. */
 int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status);
+/* The same for a command line that cannot be parsed: the message names its command, or none. */
+int sumi_cli_fail_usage(const sumi_cli *cli, const char *message);
 int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* A line for the reader on standard error; --quiet drops it. kind is the key in JSON: "note",
@@ -62,6 +67,9 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
 int sumi_cli_result(const sumi_cli *cli, json_t *object);
 /* A string for JSON. A path need not be UTF-8, as JSON must be: then bytes above ASCII are '?'. */
 json_t *sumi_json_text(const char *text);
+/* Prints a text that may come from a file, padded to width: what a terminal would obey is '?'. All
+ * that is not JSON and has a file's bytes in it goes through here, or through sumi_fail. */
+void sumi_cli_put(FILE *out, int width, const char *text);
 /* Prints an object on standard output as lines of "key value", inner objects indented. */
 void sumi_cli_print(const json_t *object);
 /* "1:02:03" or "02:03". */
@@ -75,7 +83,8 @@ char *sumi_shell_line(int argc, const char *const *argv);
 
 bool sumi_has_ending(const char *path, const char *ending);
 /* Refuses, before long work starts, a path at which no file can be written: no such folder, a
- * folder that may not be written to, or something there that is not a plain file. */
+ * folder that may not be written to, or something there that is not a plain file or is write-
+ * protected. */
 sumi_status sumi_check_output(const char *path, sumi_error *err);
 /* The same for a folder that is there or can be made. */
 sumi_status sumi_check_output_dir(const char *path, sumi_error *err);

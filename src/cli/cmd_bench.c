@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WARM_UP = 3 };
+enum { WARM_UP = 3, PROFILE_STEPS_MAX = 1000 }; /* the latter as sumi_profile has it */
 
 typedef struct {
     const char *what;
@@ -22,24 +22,6 @@ static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
-}
-
-/* "Intel(R) Xeon(R) ...", or "unknown" where /proc/cpuinfo does not say. */
-static void cpu_name(char *out, size_t size)
-{
-    char line[256];
-    snprintf(out, size, "unknown");
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            colon[strcspn(colon, "\n")] = '\0';
-            snprintf(out, size, "%s", colon + 1 + (colon[1] == ' '));
-            break;
-        }
-    }
-    if (file != NULL)
-        fclose(file);
 }
 
 static bool make_input(bench *b)
@@ -98,7 +80,7 @@ static sumi_status run_steps(sumi_cli *cli, bench *b)
 static int print_result(const sumi_cli *cli, bench *b)
 {
     char cpu[256];
-    cpu_name(cpu, sizeof cpu);
+    sumi_cli_cpu_name(cpu, sizeof cpu);
     qsort(b->times_s, (size_t)b->steps, sizeof *b->times_s, compare);
     double median = .5 * (b->times_s[(b->steps - 1) / 2] + b->times_s[b->steps / 2]);
     double rate = b->batch / median;
@@ -149,10 +131,17 @@ static int measure(sumi_cli *cli, bench *b, bool train)
 static int check_usage(const sumi_cli *cli)
 {
     const char *svg = sumi_option_text(&cli->options, "svg");
+    bool profile = sumi_option_flag(&cli->options, "profile");
+    int64_t steps = sumi_option_int(&cli->options, "steps");
     sumi_error err = {""};
+    if (profile && steps > PROFILE_STEPS_MAX)
+        return sumi_cli_usage(cli,
+                              "--steps: expected a whole number from 1 to %d with --profile, "
+                              "found %lld",
+                              PROFILE_STEPS_MAX, (long long)steps);
     if (svg == NULL)
         return 0;
-    if (!sumi_option_flag(&cli->options, "profile"))
+    if (!profile)
         return sumi_cli_usage(cli, "--svg draws what --profile measures: give both");
     sumi_status status = sumi_check_output(svg, &err);
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);

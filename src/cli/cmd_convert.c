@@ -3,6 +3,8 @@
  */
 #include "cli.h"
 
+#include <stdlib.h>
+
 int sumi_cmd_convert(sumi_cli *cli)
 {
     const char *from = cli->options.operands[0], *to = cli->options.operands[1];
@@ -20,7 +22,7 @@ int sumi_cmd_convert(sumi_cli *cli)
     if (code != 0)
         return code;
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    status = sumi_model_load(cli->ctx, from, &model);
+    status = sumi_cli_load(cli, from, &model);
     if (status == SUMI_OK)
         status = sumi_model_info(model, &info);
     if (status == SUMI_OK)
@@ -33,6 +35,8 @@ int sumi_cmd_convert(sumi_cli *cli)
         return sumi_cli_result(cli,
                                json_pack("{s:o, s:i, s:I}", "out", sumi_json_text(to), "tensors",
                                          info.tensors, "parameters", (json_int_t)info.parameters));
-    sumi_cli_note(cli, "next", "sumi sample %s --out x.png", to);
+    char *word = sumi_shell_line(1, &to);
+    sumi_cli_note(cli, "next", "sumi sample %s --out x.png", word != NULL ? word : to);
+    free(word);
     return 0;
 }

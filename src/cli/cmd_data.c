@@ -4,11 +4,25 @@
 #include "cli.h"
 
 #include "data/data.h"
+#include "io/io.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { ENTRIES_MAX = 32 };
+
+/* A line of text that may hold anything: names and paths are whatever a folder or a file says. */
+static void put_line(const char *text)
+{
+    sumi_cli_put(stdout, 0, text);
+    putchar('\n');
+}
+
+static void print_entry(const sumi_data_entry *e)
+{
+    printf("%-16s %s\n%-16s %s: ", e->name, e->description, "", e->available ? "here" : "not here");
+    put_line(e->where);
+}
 
 int sumi_cmd_data_list(sumi_cli *cli)
 {
@@ -23,8 +37,7 @@ int sumi_cmd_data_list(sumi_cli *cli)
                                             e->description, "available", (int)e->available, "where",
                                             sumi_json_text(e->where)));
         else
-            printf("%-16s %s\n%-16s %s: %s\n", e->name, e->description, "",
-                   e->available ? "here" : "not here", e->where);
+            print_entry(e);
     }
     if (cli->json)
         return sumi_cli_result(cli, list);
@@ -111,8 +124,9 @@ static int print_json(const sumi_cli *cli, const sumi_dataset *set, const measur
 
 static void print_text(const sumi_dataset *set, const measures *m)
 {
-    printf("%s\n", set->name);
-    printf("  where     %s\n", set->path[0] != '\0' ? set->path : "built in");
+    put_line(set->name);
+    fputs("  where     ", stdout);
+    put_line(set->path[0] != '\0' ? set->path : "built in");
     printf("  images    %lld of %dx%dx%d (height, width, channels)\n", (long long)set->count,
            set->height, set->width, set->channels);
     printf("  pixels    mean %.4f, standard deviation %.4f, in [0, 1]\n", m->mean, m->deviation);
@@ -121,7 +135,8 @@ static void print_text(const sumi_dataset *set, const measures *m)
     for (int i = 0; i < set->classes; i++) {
         char name[256];
         class_name(set, i, name, sizeof name);
-        printf("    %3d  %8lld  %s\n", i, (long long)m->classes[i], name);
+        printf("    %3d  %8lld  ", i, (long long)m->classes[i]);
+        put_line(name);
     }
 }
 
@@ -172,6 +187,14 @@ int sumi_cmd_data_preview(sumi_cli *cli)
                               .w = set->width,
                               .c = set->channels,
                               .comment = cli->command_line};
+    sumi_grid_layout grid;
+    if (sumi_image_grid_size(pictures.n, pictures.h, pictures.w, &grid, &err) != SUMI_OK) {
+        code = sumi_cli_usage(cli,
+                              "%d images of %dx%d are too many for one picture; give a smaller -n",
+                              pictures.n, pictures.h, pictures.w);
+        sumi_data_free(set);
+        return code;
+    }
     uint8_t *pixels = read_images(set, pictures.n);
     pictures.pixels = pixels;
     status = pixels != NULL ? sumi_write_pictures(path, &pictures, &err)

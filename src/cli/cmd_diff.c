@@ -73,7 +73,8 @@ static void report(const sumi_cli *cli, tally *t, const difference *d)
 {
     t->different++;
     if (!cli->json) {
-        printf("%-36s %s", d->name, d->what);
+        sumi_cli_put(stdout, 36, d->name);
+        printf(" %s", d->what);
         if (d->a[0] == '\0' || d->b[0] == '\0' || strcmp(d->a, d->b) != 0)
             printf("  %s | %s", d->a[0] != '\0' ? d->a : "-", d->b[0] != '\0' ? d->b : "-");
         if (d->numbers)

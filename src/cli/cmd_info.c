@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void put(json_t *object, const char *key, json_t *value)
 {
@@ -41,6 +42,7 @@ static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
 {
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     sumi_model *model = NULL;
+    /* Not sumi_cli_load: where the tensors came from, the user has been told. */
     if (sumi_model_load(cli->ctx, path, &model) != SUMI_OK ||
         sumi_model_info(model, &info) != SUMI_OK) {
         put_text(about, "model", sumi_last_error(cli->ctx));
@@ -108,7 +110,6 @@ static double npy_value(const sumi_npy *array, size_t i)
 
 static sumi_status about_npy(const char *path, json_t *about, sumi_error *err)
 {
-    static const char *const types[] = {"float32", "float64", "uint8", "int32", "int64"};
     sumi_npy array;
     sumi_status status = sumi_npy_read(path, &array, err);
     if (status != SUMI_OK)
@@ -125,7 +126,7 @@ static sumi_status about_npy(const char *path, json_t *about, sumi_error *err)
         high = fmax(high, value);
         sum += value;
     }
-    put_text(about, "dtype", types[array.dtype]);
+    put_text(about, "dtype", sumi_npy_type_name(array.dtype));
     put(about, "shape", shape);
     if (array.count > 0 && odd == 0) {
         put(about, "min", json_real(low));
@@ -170,8 +171,15 @@ static sumi_status about_data(const char *path, json_t *about, sumi_error *err)
 static sumi_status sniff(const char *path, const char **kind, sumi_error *err)
 {
     uint8_t head[4096];
-    if (!sumi_is_file(path))
-        return sumi_fail(err, SUMI_EIO, "%s: no such file or folder", path);
+    struct stat about;
+    if (stat(path, &about) != 0)
+        return errno == ENOENT ? sumi_fail(err, SUMI_EIO, "%s: no such file or folder", path)
+                               : sumi_fail_errno(err, path, errno);
+    if (!S_ISREG(about.st_mode))
+        return sumi_fail(err, SUMI_EIO, "%s: expected a file or folder, found a %s", path,
+                         S_ISCHR(about.st_mode) || S_ISBLK(about.st_mode) ? "device"
+                         : S_ISFIFO(about.st_mode)                        ? "pipe"
+                                                                          : "socket");
     errno = 0;
     FILE *file = fopen(path, "rb");
     if (file == NULL)

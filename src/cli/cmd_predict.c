@@ -3,8 +3,7 @@
  * their own.
  */
 #include "progress.h"
-
-#include "io/io.h"
+#include "tensors.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +37,13 @@ static sumi_status check_shapes(const char *x_path, const char *t_path, predict_
     shape_text(x, x_shape);
     shape_text(t, t_shape);
     if (x->dtype != SUMI_NPY_F32)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: expected float32, found another type", x_path);
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s: expected float32, found %s; in NumPy: x.astype('float32')", x_path,
+                         sumi_npy_type_name(x->dtype));
     if (t->dtype != SUMI_NPY_I32 && t->dtype != SUMI_NPY_I64)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: expected int32 or int64, found another type",
-                         t_path);
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s: expected int32 or int64, found %s; in NumPy: t.astype('int64')",
+                         t_path, sumi_npy_type_name(t->dtype));
     if (x->rank != 4 || x->shape[3] != channels || x->count == 0)
         return sumi_fail(err, SUMI_ESHAPE, "%s: expected [n][h][w][%d] for this model, found %s",
                          x_path, channels, x_shape);
@@ -168,7 +170,7 @@ int sumi_cmd_predict(sumi_cli *cli)
     predict_job job = {0};
     sumi_model *model = NULL;
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    status = sumi_model_load(cli->ctx, cli->options.operands[0], &model);
+    status = sumi_cli_load(cli, cli->options.operands[0], &model);
     if (status == SUMI_OK)
         status = sumi_model_info(model, &info);
     if (status != SUMI_OK) {

@@ -7,15 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The most pixels that go into one PNG, as io's reader has it too. */
-enum { GRID_PIXELS_MAX = 64 << 20 };
-
 typedef struct {
     const char *path, *model_path;
     sumi_sample_config config;
-    int channels;
+    int channels, steps; /* steps of each image, where config.steps may be 0 for all */
     float low, high;
 } sample_job;
+
+/* The bar, and how many images are whole: what can be saved where the sampling is stopped. */
+typedef struct {
+    sumi_bar bar;
+    int steps, batch; /* of the images that are being drawn */
+    int whole;
+} sample_watch;
+
+static int see_batch(void *user, int step, const float *x_t, const float *x_0, int n)
+{
+    sample_watch *watch = user;
+    (void)step;
+    (void)x_t;
+    (void)x_0;
+    watch->batch = n;
+    return 0;
+}
+
+static int see_progress(void *user, const sumi_progress *progress)
+{
+    sample_watch *watch = user;
+    if (progress->step % watch->steps == 0)
+        watch->whole += watch->batch;
+    return sumi_bar_update(&watch->bar, progress);
+}
 
 /* Everything that can be wrong with the settings, found before the model is read. */
 static int read_settings(sumi_cli *cli, sample_job *job)
@@ -46,11 +68,12 @@ static int read_settings(sumi_cli *cli, sample_job *job)
         file ? sumi_check_output(job->path, &err) : sumi_check_output_dir(job->path, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
+    sumi_grid_layout grid;
     if (sumi_has_ending(job->path, ".png") &&
-        (int64_t)config.count * config.height * config.width > GRID_PIXELS_MAX)
+        sumi_image_grid_size(config.count, config.height, config.width, &grid, &err) != SUMI_OK)
         return sumi_cli_usage(cli,
                               "--out: %d images of %dx%d are too many for one picture; give "
-                              "DIR/ or x.npy",
+                              "DIR/ or x.npy, or a smaller -n",
                               config.count, config.height, config.width);
     return 0;
 }
@@ -58,14 +81,16 @@ static int read_settings(sumi_cli *cli, sample_job *job)
 static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
 {
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    sumi_status status = sumi_model_load(cli->ctx, job->model_path, model);
+    sumi_status status = sumi_cli_load(cli, job->model_path, model);
     if (status == SUMI_OK)
         status = sumi_model_info(*model, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
-    if (*sumi_last_error(cli->ctx) != '\0')
-        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
+    if (info.out_channels != 1 && info.out_channels != 3 && !sumi_has_ending(job->path, ".npy"))
+        return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
+                              info.out_channels);
     job->channels = info.out_channels;
+    job->steps = job->config.steps > 0 ? job->config.steps : info.timesteps;
     job->low = info.range_lo;
     job->high = info.range_hi;
     if (info.height > 0 && info.width > 0 &&
@@ -94,22 +119,33 @@ static char *describe(const sumi_cli *cli, const sample_job *job)
     return text;
 }
 
-static int write_result(sumi_cli *cli, const sample_job *job, const float *values, double elapsed_s)
+/* The first config.count images of values. */
+static sumi_status write_images(const sumi_cli *cli, const sample_job *job, const float *values,
+                                sumi_error *err)
 {
     const sumi_sample_config *c = &job->config;
     size_t count = (size_t)c->count * (size_t)c->height * (size_t)c->width * (size_t)job->channels;
     uint8_t *pixels = sumi_calloc(count, 1);
     char *comment = describe(cli, job);
-    sumi_error err = {"out of memory writing the images"};
     sumi_status status = SUMI_ENOMEM;
     sumi_pictures pictures = {c->first_index, c->count, c->height, c->width,
                               job->channels,  pixels,   comment};
     if (pixels != NULL && comment != NULL) {
         sumi_range_to_bytes(values, count, job->low, job->high, pixels);
-        status = sumi_write_pictures(job->path, &pictures, &err);
+        status = sumi_write_pictures(job->path, &pictures, err);
+    } else {
+        sumi_fail(err, status, "out of memory writing the images");
     }
     free(pixels);
     free(comment);
+    return status;
+}
+
+static int write_result(sumi_cli *cli, const sample_job *job, const float *values, double elapsed_s)
+{
+    const sumi_sample_config *c = &job->config;
+    sumi_error err = {""};
+    sumi_status status = write_images(cli, job, values, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     sumi_cli_note(cli, "note", "wrote %d image%s of %dx%d to %s in %.1f s", c->count,
@@ -124,12 +160,27 @@ static int write_result(sumi_cli *cli, const sample_job *job, const float *value
                                           c->steps, "elapsed_s", elapsed_s));
 }
 
+/* What is whole is saved: image i is the same whether or not those after it are drawn. */
+static int write_cancelled(sumi_cli *cli, const sample_job *job, const float *values, int whole)
+{
+    sample_job part = *job;
+    sumi_error err = {""};
+    if (whole == 0)
+        return sumi_cli_fail_context(cli, SUMI_CANCELLED);
+    part.config.count = whole;
+    sumi_status status = write_images(cli, &part, values, &err);
+    if (status == SUMI_OK)
+        status = sumi_fail(&err, SUMI_CANCELLED, "stopped: wrote the first %d of %d images to %s",
+                           whole, job->config.count, job->path);
+    return sumi_cli_fail(cli, status, err.text);
+}
+
 int sumi_cmd_sample(sumi_cli *cli)
 {
     sample_job job = {0};
     sumi_model *model = NULL;
     float *values = NULL;
-    sumi_bar bar;
+    sample_watch watch = {.whole = 0};
     int code = read_settings(cli, &job);
     if (code == 0)
         code = sumi_cli_open(cli);
@@ -147,15 +198,18 @@ int sumi_cmd_sample(sumi_cli *cli)
         goto done;
     }
     double start = sumi_time_now();
-    sumi_bar_begin(&bar, cli);
-    job.config.progress = sumi_bar_update;
-    job.config.user = &bar;
+    watch.steps = job.steps;
+    sumi_bar_begin(&watch.bar, cli);
+    job.config.on_step = see_batch;
+    job.config.progress = see_progress;
+    job.config.user = &watch;
     sumi_signals_watch(cli->signals, cli->ctx, NULL);
     sumi_status status = sumi_sample(cli->ctx, model, &job.config, values, count);
     sumi_signals_watch(cli->signals, NULL, NULL);
-    sumi_bar_end(&bar);
-    code = status == SUMI_OK ? write_result(cli, &job, values, sumi_time_now() - start)
-                             : sumi_cli_fail_context(cli, status);
+    sumi_bar_end(&watch.bar);
+    code = status == SUMI_OK          ? write_result(cli, &job, values, sumi_time_now() - start)
+           : status == SUMI_CANCELLED ? write_cancelled(cli, &job, values, watch.whole)
+                                      : sumi_cli_fail_context(cli, status);
 done:
     free(values);
     sumi_model_free(model);

@@ -6,6 +6,8 @@
 #include "train_settings.h"
 #include "progress.h"
 
+#include "data/data.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +26,7 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
     config.in_channels = config.out_channels = info.channels;
-    status = s->init != NULL ? sumi_model_load(cli->ctx, s->init, model)
+    status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
 }
@@ -68,19 +70,43 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
     sumi_cli_note(cli, "note", "run    %s%s", s->run, s->train.resume ? " (resumed)" : "");
 }
 
-static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar)
+/* Where a run stands that took no step, and so told of none: "latest" names its newest checkpoint,
+ * "step_60", and a run ends with one. */
+static int64_t steps_of(const char *run)
+{
+    char path[1100];
+    uint8_t *text = NULL;
+    size_t size = 0;
+    long long steps = 0;
+    snprintf(path, sizeof path, "%s/latest", run);
+    if (sumi_file_read(path, 4096, &text, &size, NULL) != SUMI_OK ||
+        sscanf((const char *)text, "step_%lld", &steps) != 1)
+        steps = 0;
+    free(text);
+    return steps;
+}
+
+/* The totals are the run's, not those of this call. */
+static json_t *result_of(const sumi_train_settings *s, const sumi_bar *bar, const sumi_dataset *set)
+{
+    int64_t steps = bar->steps > 0 ? bar->steps : steps_of(s->run);
+    int64_t epochs = steps / sumi_batches_per_epoch(set, s->train.batch);
+    json_t *result =
+        json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_text(s->run), "steps", (json_int_t)steps,
+                  "epochs", (json_int_t)epochs, "elapsed_s", bar->elapsed_s);
+    if (result != NULL && bar->epochs > 0)
+        json_object_set_new(result, "loss", json_real(bar->epoch_loss));
+    return result;
+}
+
+static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar,
+                       const sumi_dataset *set)
 {
     char elapsed[32], *run = NULL;
     const char *const words[] = {s->run};
     sumi_format_duration(bar->elapsed_s, elapsed);
-    if (cli->json) {
-        json_t *result = json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_text(s->run), "steps",
-                                   (json_int_t)bar->steps, "epochs", (json_int_t)bar->epochs,
-                                   "elapsed_s", bar->elapsed_s);
-        if (result != NULL && bar->epochs > 0)
-            json_object_set_new(result, "loss", json_real(bar->epoch_loss));
-        return sumi_cli_result(cli, result);
-    }
+    if (cli->json)
+        return sumi_cli_result(cli, result_of(s, bar, set));
     if ((run = sumi_shell_line(1, words)) == NULL)
         return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory after the training");
     if (bar->steps == 0) {
@@ -135,7 +161,7 @@ int sumi_cmd_train(sumi_cli *cli)
     sumi_signals_watch(cli->signals, NULL, NULL);
     sumi_bar_end(&bar);
     if (status == SUMI_OK)
-        code = report_done(cli, &settings, &bar);
+        code = report_done(cli, &settings, &bar, set);
     else if (status == SUMI_CANCELLED)
         code = report_cancelled(cli, &settings, &bar);
     else

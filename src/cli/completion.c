@@ -66,12 +66,25 @@ static void values_of(FILE *out, sumi_command_id id)
     }
 }
 
+/* Where a data set is expected, its name is one too; "data list" prints them. */
+static void data_names(FILE *out)
+{
+    const char *bar = "";
+    fputs("    case $command in\n        ", out);
+    for (const sumi_command *command = sumi_command_table; command->name != NULL; command++)
+        if (command->operands[0] == 'D' && strcspn(command->operands, " ") == 1) {
+            fprintf(out, "%s'%s'", bar, command->name);
+            bar = "|";
+        }
+    fputs(") names='shapes fashion-mnist' ;;\n    esac\n", out);
+}
+
 void sumi_help_bash_completion(FILE *out)
 {
     fputs("# bash completion for sumi; made by: sumi help --bash-completion\n"
           "_sumi()\n{\n"
           "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
-          "    local command=${COMP_WORDS[1]} words=\n"
+          "    local command=${COMP_WORDS[1]} words= names=\n"
           "    COMPREPLY=()\n"
           "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
           "        COMPREPLY=($(compgen -W '",
@@ -95,7 +108,12 @@ void sumi_help_bash_completion(FILE *out)
     }
     fputs("    help)\n        words='", out);
     first_words(out);
-    fputs("' ;;\n    esac\n    case \"$command $before\" in\n", out);
+    fputs("' ;;\n    esac\n", out);
+    /* --option=value comes as three words. */
+    fputs("    if [ \"$word\" = = ]; then\n        word=\n"
+          "    elif [ \"$before\" = = ]; then\n        before=${COMP_WORDS[COMP_CWORD-2]}\n    fi\n"
+          "    case \"$command $before\" in\n",
+          out);
     for (int id = 0; id < SUMI_CMD_COUNT; id++)
         values_of(out, (sumi_command_id)id);
     fputs("    esac\n    if [ \"${word#-}\" != \"$word\" ]; then\n        case $command in\n", out);
@@ -104,11 +122,12 @@ void sumi_help_bash_completion(FILE *out)
         options_of(out, (sumi_command_id)id);
         fputs("' ;;\n", out);
     }
-    fputs("        esac\n    fi\n"
-          "    if [ -n \"$words\" ]; then\n"
+    fputs("        esac\n    fi\n", out);
+    data_names(out);
+    fputs("    if [ -n \"$words\" ]; then\n"
           "        COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
           "    else\n"
-          "        COMPREPLY=($(compgen -f -- \"$word\"))\n"
+          "        COMPREPLY=($(compgen -W \"$names\" -- \"$word\") $(compgen -f -- \"$word\"))\n"
           "    fi\n}\n"
           "complete -o filenames -F _sumi sumi\n",
           out);

@@ -80,6 +80,15 @@ static int close_output(const sumi_cli *cli, int code)
     return sumi_cli_fail(cli, SUMI_EIO, text);
 }
 
+/* Whether the words ask for JSON, for errors that are found while they are parsed. */
+static bool asks_for_json(int argc, const char *const *argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     sumi_cli cli;
@@ -90,8 +99,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     const char *const *words = (const char *const *)argv;
     if (sumi_options_parse(argc > 0 ? argc - 1 : 0, words + 1, &cli.options, &err) != SUMI_OK) {
-        fprintf(stderr, "sumi: %s\n", err.text);
-        return SUMI_EXIT_USAGE;
+        cli.json = asks_for_json(argc, words);
+        return sumi_cli_fail_usage(&cli, err.text);
     }
     if (cli.options.help) {
         sumi_help_command(stdout, cli.options.command);

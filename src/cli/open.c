@@ -1,5 +1,6 @@
 /*
- * What a command computes with: --device and --threads make the context, --precision the networks.
+ * What a command computes with: --device and --threads make the context, --precision the networks,
+ * and models come from where the user says.
  */
 #include "cli.h"
 
@@ -21,6 +22,14 @@ int sumi_cli_open(sumi_cli *cli)
     }
     sumi_status status = sumi_context_create(threads, &cli->ctx);
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));
+}
+
+sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out)
+{
+    sumi_status status = sumi_model_load(cli->ctx, path, out);
+    if (status == SUMI_OK && *sumi_last_error(cli->ctx) != '\0')
+        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
+    return status;
 }
 
 sumi_precision sumi_cli_precision(const sumi_options *options)

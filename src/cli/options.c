@@ -43,7 +43,8 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
                          "MODEL is a .safetensors or .pth file; RUN stands for its latest "
                          "checkpoint's averaged weights where there are some, else its weights. "
                          "Image number i of a seed is always the same image, whatever the number "
-                         "of images, the batch size or the number of threads.",
+                         "of images, the batch size or the number of threads. Ctrl-C stops, and "
+                         "the images that are whole are written.",
                          "sumi sample runs/first -n 16 --solver ddim --steps 50 --out x.png"},
     [SUMI_CMD_PREDICT] = {"predict", "MODEL", 1, 1, "Run the network once on given images",
                           "Reads x_t, float32 [n][h][w][c], and t, int32 or int64 [n], and writes "
@@ -229,7 +230,7 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .initial = "64",
      .metavar = "N",
      .key = "model.base_channels",
-     .commands = BIT(TRAIN) | BENCH | BENCH,
+     .commands = BIT(TRAIN) | BENCH,
      .help = "Width of the network's first level; the others are two and four times as wide."},
     {.name = "timesteps",
      .kind = SUMI_ARG_INT,
@@ -408,7 +409,7 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .initial = "10",
      .metavar = "N",
      .commands = BENCH,
-     .help = "Steps that are timed."},
+     .help = "Steps that are timed; with --profile 1000 at most."},
 
     /* Common to several commands. */
     {.name = "threads",

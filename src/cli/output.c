@@ -51,9 +51,13 @@ sumi_status sumi_check_output(const char *path, sumi_error *err)
     char folder[4096];
     struct stat status;
     sumi_status result = parent_of(path, folder, sizeof folder, err);
-    if (result == SUMI_OK && stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+    bool exists = result == SUMI_OK && stat(path, &status) == 0;
+    if (exists && !S_ISREG(status.st_mode))
         return sumi_fail(err, SUMI_EIO, "%s: expected a file to write, found %s", path,
                          S_ISDIR(status.st_mode) ? "a folder" : "something that is not a file");
+    /* It would only be renamed over, but sumi_file_begin respects a write protection. */
+    if (exists && access(path, W_OK) != 0)
+        return sumi_fail_errno(err, path, errno);
     return result == SUMI_OK ? check_folder(path, folder, err) : result;
 }
 

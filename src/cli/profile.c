@@ -19,6 +19,23 @@ typedef struct {
     const char *precision;
 } profile;
 
+void sumi_cli_cpu_name(char *out, size_t size)
+{
+    char line[256];
+    snprintf(out, size, "unknown");
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
+            colon[strcspn(colon, "\n")] = '\0';
+            snprintf(out, size, "%s", colon + 1 + (colon[1] == ' '));
+            break;
+        }
+    }
+    if (file != NULL)
+        fclose(file);
+}
+
 static double speed(const sumi_profile_entry *entry)
 {
     return entry->time_ms > 0 ? entry->gflop / (entry->time_ms * 1e-3) : 0;
@@ -82,6 +99,8 @@ static void print_table(const profile *p)
 
 static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_config *config)
 {
+    char cpu[256];
+    sumi_cli_cpu_name(cpu, sizeof cpu);
     json_t *list = json_array();
     for (int i = 0; i < p->count; i++) {
         const sumi_profile_entry *entry = &p->entries[i];
@@ -92,12 +111,14 @@ static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_
                             "limit_ms", limit_ms(p, entry)));
     }
     return sumi_cli_result(
-        cli, json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:o}", "what",
-                       "profile", "isa", sumi_context_isa(cli->ctx), "precision", p->precision,
-                       "threads", sumi_context_threads(cli->ctx), "height", config->height, "width",
-                       config->width, "batch", config->n, "ms", p->total_ms, "gflop", p->gflop,
-                       "bytes", p->bytes, "peak_gflops", p->peak, "memory_gbytes_per_s",
-                       p->bandwidth, "ops", list));
+        cli, json_pack(
+                 "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:s, s:s, s:o}",
+                 "what", "profile", "mode", config->training ? "train" : "sample", "isa",
+                 sumi_context_isa(cli->ctx), "precision", p->precision, "threads",
+                 sumi_context_threads(cli->ctx), "height", config->height, "width", config->width,
+                 "batch", config->n, "ms", p->total_ms, "gflop", p->gflop, "bytes", p->bytes,
+                 "peak_gflops", p->peak, "memory_gbytes_per_s", p->bandwidth, "version",
+                 sumi_version(), "cpu", cpu, "ops", list));
 }
 
 /* ---- The picture ----------------------------------------------------------------------------- */

@@ -30,14 +30,26 @@ json_t *sumi_json_text(const char *text)
     return string;
 }
 
+void sumi_cli_put(FILE *out, int width, const char *text)
+{
+    char *clean = sumi_strdup(text);
+    if (clean != NULL)
+        sumi_make_printable(clean);
+    fprintf(out, "%-*s", width, clean != NULL ? clean : "?");
+    free(clean);
+}
+
 /* The error as one line, in the form that the user asked for. */
 static void print_error(const sumi_cli *cli, const char *message, const char *kind, int code)
 {
     if (cli->json)
         json_line(json_pack("{s:o, s:s, s:i}", "error", sumi_json_text(message), "status", kind,
                             "exit", code));
-    else
-        fprintf(stderr, "sumi: %s\n", message);
+    else {
+        fputs("sumi: ", stderr);
+        sumi_cli_put(stderr, 0, message);
+        fputc('\n', stderr);
+    }
 }
 
 int sumi_cli_fail(const sumi_cli *cli, sumi_status status, const char *message)
@@ -54,6 +66,12 @@ int sumi_cli_fail_context(const sumi_cli *cli, sumi_status status)
     return sumi_cli_fail(cli, status, sumi_last_error(cli->ctx));
 }
 
+int sumi_cli_fail_usage(const sumi_cli *cli, const char *message)
+{
+    print_error(cli, message, "usage", SUMI_EXIT_USAGE);
+    return SUMI_EXIT_USAGE;
+}
+
 int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
 {
     char text[512], named[600];
@@ -62,8 +80,7 @@ int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     snprintf(named, sizeof named, "%s: %s", sumi_command_table[cli->options.command].name, text);
-    print_error(cli, named, "usage", SUMI_EXIT_USAGE);
-    return SUMI_EXIT_USAGE;
+    return sumi_cli_fail_usage(cli, named);
 }
 
 void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
@@ -75,6 +92,7 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    sumi_make_printable(text);
     if (cli->json)
         json_line(json_pack("{s:o}", kind, sumi_json_text(text)));
     else if (strcmp(kind, "note") == 0)
@@ -97,7 +115,7 @@ int sumi_cli_result(const sumi_cli *cli, json_t *object)
 static void print_scalar(const json_t *value)
 {
     if (json_is_string(value)) {
-        fputs(json_string_value(value), stdout);
+        sumi_cli_put(stdout, 0, json_string_value(value));
         return;
     }
     if (json_is_real(value)) {
@@ -105,7 +123,7 @@ static void print_scalar(const json_t *value)
         return;
     }
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-    fputs(text != NULL ? text : "?", stdout);
+    sumi_cli_put(stdout, 0, text != NULL ? text : "?");
     free(text);
 }
 
@@ -116,8 +134,9 @@ static void print_list(const json_t *list)
     const json_t *tensor;
     json_array_foreach(list, i, tensor)
     {
-        printf("    %-36s %-5s ", json_string_value(json_object_get(tensor, "name")),
-               json_string_value(json_object_get(tensor, "dtype")));
+        fputs("    ", stdout);
+        sumi_cli_put(stdout, 36, json_string_value(json_object_get(tensor, "name")));
+        printf(" %-5s ", json_string_value(json_object_get(tensor, "dtype")));
         print_scalar(json_object_get(tensor, "shape"));
         putchar('\n');
     }
@@ -129,7 +148,9 @@ static void print_object(const json_t *object, int indent)
     json_t *value;
     json_object_foreach((json_t *)object, key, value)
     {
-        printf("%*s%-*s ", indent, "", 20 - indent, key);
+        printf("%*s", indent, "");
+        sumi_cli_put(stdout, indent < 20 ? 20 - indent : 0, key);
+        putchar(' ');
         if (json_is_object(value)) {
             putchar('\n');
             print_object(value, indent + 2);

@@ -56,12 +56,22 @@ sumi_status sumi_tensors_open(sumi_cli *cli, const char *path, sumi_tensor_file 
     memset(out, 0, sizeof *out);
     if (!sumi_is_dir(path))
         return sumi_tensor_file_read(path, out, err);
-    sumi_status status = sumi_model_load(cli->ctx, path, &model);
+    sumi_status status = sumi_cli_load(cli, path, &model);
     if (status != SUMI_OK)
         return sumi_fail(err, status, "%s", sumi_last_error(cli->ctx));
     status = from_model(model, out, err);
     sumi_model_free(model);
     return status;
+}
+
+const char *sumi_npy_type_name(sumi_npy_dtype dtype)
+{
+    static const char *const names[] = {[SUMI_NPY_F32] = "float32",
+                                        [SUMI_NPY_F64] = "float64",
+                                        [SUMI_NPY_U8] = "uint8",
+                                        [SUMI_NPY_I32] = "int32",
+                                        [SUMI_NPY_I64] = "int64"};
+    return names[dtype];
 }
 
 void sumi_tensor_shape(const sumi_file_tensor *tensor, char out[192])

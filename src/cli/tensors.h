@@ -14,5 +14,7 @@ sumi_status sumi_tensors_open(sumi_cli *cli, const char *path, sumi_tensor_file 
                               sumi_error *err);
 /* "[64][1][3][3]", or "[]" for one number. */
 void sumi_tensor_shape(const sumi_file_tensor *tensor, char out[192]);
+/* As NumPy calls it: "float32". */
+const char *sumi_npy_type_name(sumi_npy_dtype dtype);
 
 #endif

@@ -342,13 +342,10 @@ static void place(const uint8_t *picture, int h, int w, int factor, int top, int
     }
 }
 
-sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
-                            sumi_error *err)
+sumi_status sumi_image_grid_size(int n, int h, int w, sumi_grid_layout *out, sumi_error *err)
 {
-    if (n < 1 || n > PIXELS_MAX || h < 1 || w < 1 || h > SIDE_MAX || w > SIDE_MAX ||
-        (c != 1 && c != 3))
-        return sumi_fail(err, SUMI_EINVAL, "a grid of %d pictures of %d x %d pixels, %d channels",
-                         n, w, h, c);
+    if (n < 1 || n > PIXELS_MAX || h < 1 || w < 1 || h > SIDE_MAX || w > SIDE_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "a grid of %d pictures of %d x %d pixels", n, w, h);
     int side = h > w ? h : w;
     int factor = side < COMFORTABLE_SIDE ? COMFORTABLE_SIDE / side : 1;
     int columns = 1;
@@ -361,16 +358,30 @@ sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, s
         return sumi_fail(err, SUMI_EINVAL,
                          "a grid of %d pictures of %d x %d pixels has more than %d pixels", n, w, h,
                          PIXELS_MAX);
-    sumi_image image = {(int)height, (int)width, c, NULL};
-    size_t bytes = (size_t)height * (size_t)width * (size_t)c;
+    *out = (sumi_grid_layout){(int)height, (int)width, factor, columns};
+    return SUMI_OK;
+}
+
+sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
+                            sumi_error *err)
+{
+    sumi_grid_layout grid;
+    if (c != 1 && c != 3)
+        return sumi_fail(err, SUMI_EINVAL, "a grid of pictures of %d channels: 1 or 3 are expected",
+                         c);
+    sumi_status status = sumi_image_grid_size(n, h, w, &grid, err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_image image = {grid.height, grid.width, c, NULL};
+    size_t bytes = (size_t)grid.height * (size_t)grid.width * (size_t)c;
     image.pixels = malloc(bytes);
     if (!image.pixels)
         return sumi_fail_memory(err, "a picture grid", bytes);
     memset(image.pixels, BACKGROUND, bytes);
     for (int i = 0; i < n; i++)
-        place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)c, h, w, factor,
-              MARGIN + i / columns * (h * factor + MARGIN),
-              MARGIN + i % columns * (w * factor + MARGIN), &image);
+        place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)c, h, w, grid.factor,
+              MARGIN + i / grid.columns * (h * grid.factor + MARGIN),
+              MARGIN + i % grid.columns * (w * grid.factor + MARGIN), &image);
     *out = image;
     return SUMI_OK;
 }

@@ -138,6 +138,15 @@ void sumi_range_to_bytes(const float *values, size_t count, float low, float hig
 sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
                             sumi_error *err);
 
+typedef struct {
+    int height, width; /* of the whole */
+    int factor;        /* by which each picture is enlarged */
+    int columns;
+} sumi_grid_layout;
+
+/* How large that grid would be; SUMI_EINVAL where it has more pixels than a picture may have. */
+sumi_status sumi_image_grid_size(int n, int h, int w, sumi_grid_layout *out, sumi_error *err);
+
 /* ---- SVG line plot (svg.c) ------------------------------------------------------------------- */
 
 typedef struct {

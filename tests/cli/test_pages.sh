@@ -48,3 +48,13 @@ completes 'model.pth' train --init mod
 completes '' train --lr ''
 completes 'ddpm ddim' sample model.pth --solver ''
 completes 'sample' help sa
+completes 'bf16' train --precision = b
+completes 'fp32 bf16' train --precision =
+completes 'model.pth' train --init = mod
+completes 'model.pth' train mod
+completes '' info shap
+for name in $("$sumi" data list | sed -n 's/^\([^ ]\{1,\}\) .*/\1/p'); do
+    completes "$name" train "$name"
+    completes "$name" data info "$name"
+done
+completes 'shapes' train sh

@@ -129,6 +129,10 @@ static void test_resume(void **state)
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "reached its end already"));
     program_free(&p);
+    json_t *result = run_json(temp, "train --resume @part --json");
+    assert_int_equal(json_integer_value(json_object_get(result, "steps")), 5);
+    assert_int_equal(json_integer_value(json_object_get(result, "epochs")), 0);
+    json_decref(result);
 }
 
 /* A run keeps its precision: two steps and three more are the same five, and not float32's. */
@@ -182,6 +186,10 @@ static void test_init(void **state)
     temp_folder *temp = *state;
     assert_quiet_run(temp, "train shapes --init @run --steps 1 -q --size 8 --batch 4 --grid 0 "
                            "--out @init");
+    json_t *ended = run_json(temp, "train --resume @init --json");
+    assert_int_equal(json_integer_value(json_object_get(ended, "steps")),
+                     1); /* not @run's two too */
+    json_decref(ended);
     json_t *info = run_json(temp, "info @init --json");
     const json_t *model = json_object_get(info, "model");
     assert_int_equal(json_integer_value(json_object_get(model, "base_channels")), 4);
@@ -232,6 +240,26 @@ static void test_sample_forms(void **state)
     assert_int_equal(sumi_image_read(temp_path(temp, "g.png"), &image, NULL), SUMI_OK);
     assert_true(image.height > 4 * 8 && image.width > 4 * 8); /* 16 images on a grid */
     sumi_image_free(&image);
+}
+
+/* Found before the sampling, not when its result is written. */
+static void test_sample_knows_what_a_png_holds(void **state)
+{
+    temp_folder *temp = *state;
+    sumi_context *ctx = NULL;
+    sumi_model *model = NULL;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    config.in_channels = config.out_channels = 2;
+    config.base_channels = 4;
+    config.time_dim = 8;
+    assert_int_equal(sumi_context_create(1, &ctx), SUMI_OK);
+    assert_int_equal(sumi_model_create(ctx, &config, &model), SUMI_OK);
+    assert_int_equal(sumi_model_save(ctx, model, temp_path(temp, "two.safetensors")), SUMI_OK);
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+    assert_failed_run(temp, "sample @two.safetensors --size 8 --out @two.png", 2, "give x.npy");
+    assert_failed_run(temp, "sample @two.safetensors --size 8 --out @two/", 2, "give x.npy");
+    assert_quiet_run(temp, "sample @two.safetensors -n 1 --steps 2 --size 8 -qo @two.npy");
 }
 
 static void test_sample_warns_of_another_size(void **state)
@@ -319,7 +347,9 @@ static void test_predict_refuses(void **state)
     write_inputs(temp, 3, 1, 3, -1);
     assert_failed_run(temp, line, 10 + SUMI_EINVAL, "-1");
     assert_failed_run(temp, "predict @run --x @t.npy --t @t.npy --out @none.npy -q",
-                      10 + SUMI_EFORMAT, "expected float32");
+                      10 + SUMI_EFORMAT, "expected float32, found int64; in NumPy: x.astype");
+    assert_failed_run(temp, "predict @run --x @x.npy --t @x.npy --out @none.npy -q",
+                      10 + SUMI_EFORMAT, "expected int32 or int64, found float32; in NumPy");
     assert_false(sumi_is_file(temp_path(temp, "none.npy")));
 }
 
@@ -344,6 +374,19 @@ static void test_convert(void **state)
     info = run_json(temp, "info @run --json");
     assert_string_equal(json_string_value(json_object_get(info, "kind")), "run");
     json_decref(info);
+}
+
+/* The command that is suggested can be pasted. */
+static void test_convert_quotes_its_advice(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "convert @run @it's.pth");
+    assert_int_equal(p.code, 0);
+    const char *next = strstr(p.err, "next: sumi sample '");
+    assert_non_null(next);
+    assert_non_null(strstr(next, "/it'\\''s.pth' --out x.png"));
+    program_free(&p);
 }
 
 static void test_bench(void **state)
@@ -408,6 +451,7 @@ static void test_bench_profile(void **state)
 static void check_roofline(temp_folder *temp)
 {
     json_t *result = run_json(temp, "bench sample --profile --size 8 --batch 2 --steps 1 --json");
+    assert_string_equal(json_string_value(json_object_get(result, "mode")), "sample");
     double peak = 1e9 * json_number_value(json_object_get(result, "peak_gflops"));
     double memory = 1e9 * json_number_value(json_object_get(result, "memory_gbytes_per_s"));
     double sum = 0, total = json_number_value(json_object_get(result, "bytes"));
@@ -447,6 +491,9 @@ static void test_profile(void **state)
     json_t *result = run_json(temp, "bench train --profile --size 8 --batch 2 --steps 1 --json "
                                     "--base-channels 8 --svg @p.svg");
     const json_t *ops = json_object_get(result, "ops");
+    assert_string_equal(json_string_value(json_object_get(result, "mode")), "train");
+    assert_string_equal(json_string_value(json_object_get(result, "version")), sumi_version());
+    assert_non_null(json_object_get(result, "cpu"));
     double sum = 0;
     assert_true(json_array_size(ops) > 10);
     for (size_t i = 0; i < json_array_size(ops); i++)
@@ -489,11 +536,18 @@ static void test_interrupted_training_is_saved(void **state)
     program_free(&p);
 }
 
-/* A damaged newest checkpoint is passed over, and the user is told. */
-static void test_sampling_a_damaged_run(void **state)
+/* A damaged newest checkpoint is passed over, and whoever reads the run is told, once. */
+static void test_a_damaged_run(void **state)
 {
+    static const char *const lines[] = {
+        "sample @hurt -n 1 --size 8 --steps 2 --solver ddim --out @hurt.png",
+        "predict @hurt --x @x.npy --t @t.npy --out @hurt.npy",
+        "convert @hurt @hurt.pth",
+        "info @hurt",
+        "diff @hurt @hurt.pth",
+        "train shapes --init @hurt --steps 1 --size 8 --batch 4 --grid 0 --out @healed"};
     temp_folder *temp = *state;
-    program p;
+    write_inputs(temp, 3, 1, 3, 20);
     assert_quiet_run(temp, "train shapes --steps 2 -q --out @hurt " TINY);
     assert_quiet_run(temp, "train --resume @hurt --steps 4 -q");
     FILE *file = fopen(temp_path(temp, "hurt/checkpoints/step_4/model.safetensors"), "r+");
@@ -503,10 +557,15 @@ static void test_sampling_a_damaged_run(void **state)
     assert_int_equal(fseek(file, -1, SEEK_END), 0);
     fputc(last ^ 1, file);
     fclose(file);
-    program_run(&p, temp, "sample @hurt -n 1 --size 8 --steps 2 --solver ddim --out @hurt.png");
-    assert_int_equal(p.code, 0);
-    assert_non_null(strstr(p.err, "step_4/model.safetensors is damaged"));
-    program_free(&p);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        program p;
+        program_run(&p, temp, lines[i]);
+        assert_int_equal(p.code, 0);
+        const char *told = strstr(p.err, "step_4/model.safetensors is damaged");
+        if (told == NULL || strstr(strchr(told, '\n'), "is damaged") != NULL)
+            fail_msg("sumi %s: expected to be told once: %s", lines[i], p.err);
+        program_free(&p);
+    }
 }
 
 /* The second signal does not wait for the saving; the run is usable all the same. */
@@ -533,11 +592,53 @@ static void test_twice_interrupted_training(void **state)
     assert_quiet_run(temp, line);
 }
 
-static void test_interrupted_sampling_writes_nothing(void **state)
+/* Stopped, sampling writes the images that are whole, and they are those of a longer call. */
+static void check_interrupted_sampling(temp_folder *temp, const char *out, int *count)
+{
+    char line[128];
+    program p;
+    int of = 0;
+    /* Two steps an image: with the second line of progress the first batch is whole. */
+    snprintf(line, sizeof line,
+             "sample @run -n 100000 --batch 2 --size 8 --solver ddim --steps 2 --json --out @%s",
+             out);
+    program_start(&p, temp, line);
+    program_await(&p, temp, "phase", 2);
+    assert_int_equal(kill(p.pid, SIGINT), 0);
+    program_wait(&p, temp);
+    assert_int_equal(p.code, 130);
+    assert_string_equal(p.out, "");
+    const char *text = strstr(p.err, "stopped: wrote the first ");
+    assert_non_null(text);
+    assert_int_equal(sscanf(text, "stopped: wrote the first %d of %d images to", count, &of), 2);
+    assert_true(*count >= 2 && *count % 2 == 0 && of == 100000);
+    program_free(&p);
+}
+
+static void test_interrupted_sampling_writes_whole_images(void **state)
+{
+    temp_folder *temp = *state;
+    int count = 0;
+    check_interrupted_sampling(temp, "stopped.npy", &count);
+    sumi_npy part = read_array(temp, "stopped.npy");
+    assert_int_equal(part.shape[0], count);
+    char line[128];
+    snprintf(line, sizeof line,
+             "sample @run --index %d --size 8 --solver ddim --steps 2 -qo @last.npy", count - 1);
+    assert_quiet_run(temp, line);
+    sumi_npy last = read_array(temp, "last.npy");
+    assert_memory_equal((uint8_t *)part.data + (size_t)(count - 1) * 64, last.data, 64);
+    sumi_npy_free(&part);
+    sumi_npy_free(&last);
+    check_interrupted_sampling(temp, "stopped/", &count);
+    assert_int_equal(temp_entries(temp_path(temp, "stopped")), count);
+}
+
+static void test_interrupted_first_batch_writes_nothing(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_start(&p, temp, "sample @run -n 20000 --size 32 --out @never.npy");
+    program_start(&p, temp, "sample @run -n 500 --batch 500 --size 32 --out @never.npy");
     program_await(&p, temp, "eval/s", 1);
     assert_int_equal(kill(p.pid, SIGINT), 0);
     program_wait(&p, temp);
@@ -578,18 +679,21 @@ int main(void)
         cmocka_unit_test(test_resume_is_checked),
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_sample_forms),
+        cmocka_unit_test(test_sample_knows_what_a_png_holds),
         cmocka_unit_test(test_sample_warns_of_another_size),
         cmocka_unit_test(test_sample_keeps_old_files),
         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_predict_refuses),
         cmocka_unit_test(test_convert),
+        cmocka_unit_test(test_convert_quotes_its_advice),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_bench_profile),
         cmocka_unit_test(test_interrupted_training_is_saved),
-        cmocka_unit_test(test_sampling_a_damaged_run),
+        cmocka_unit_test(test_a_damaged_run),
         cmocka_unit_test(test_twice_interrupted_training),
-        cmocka_unit_test(test_interrupted_sampling_writes_nothing),
+        cmocka_unit_test(test_interrupted_sampling_writes_whole_images),
+        cmocka_unit_test(test_interrupted_first_batch_writes_nothing),
         cmocka_unit_test(test_ignored_hangup),
     };
     return cmocka_run_group_tests(tests, make_run, temp_teardown);

@@ -173,6 +173,9 @@ static void test_output_is_checked(void **state)
     assert_int_equal(temp_entries(temp->path), 2); /* checking makes nothing */
     if (geteuid() == 0)
         return; /* root may write everywhere */
+    assert_int_equal(chmod(temp_path(temp, "file"), 0444), 0);
+    assert_int_equal(sumi_check_output(temp_path(temp, "file"), &err), SUMI_EIO);
+    assert_non_null(strstr(err.text, "/file: "));
     assert_int_equal(chmod(folder, 0555), 0);
     assert_int_equal(sumi_check_output(temp_path(temp, "folder/x.png"), &err), SUMI_EIO);
     assert_int_equal(sumi_check_output_dir(temp_path(temp, "folder/d"), &err), SUMI_EIO);

@@ -73,6 +73,9 @@ static void test_usage_errors(void **state)
         {"sample m", "--out"},
         {"sample m --out @x.gif", "expected x.png, x.npy or a folder"},
         {"sample m --out @x.png -n 1000000 --size 100", "too many for one picture"},
+        /* Small images are enlarged and have margins, so 4x4 is not 16 pixels. */
+        {"sample m --out @x.png -n 7000 --size 4x4", "7000 images of 4x4 are too many"},
+        {"data preview shapes -n 10000 --out @x.png", "give a smaller -n"},
         {"predict m --x a --t b", "--out eps.npy is missing"},
         {"predict m --x a --t b --out @x.png", "ends with .npy"},
         {"convert a", "expected IN OUT"},
@@ -82,12 +85,13 @@ static void test_usage_errors(void **state)
         {"bench", "expected one more word"},
         {"bench train --step 3", "did you mean --steps?"},
         {"bench sample --svg @x.svg", "give both"},
+        {"bench train --profile --steps 1001", "--steps: expected a whole number from 1 to 1000"},
         {"train shapes --precision fp16", "--precision: expected fp32 or bf16, found 'fp16'"},
         {"sample m --out @x.png --precision bf1", "did you mean bf16?"},
         {"predict m --x a --t b --out @x.npy --precision 32", "expected fp32 or bf16"},
         {"bench train --precision double", "expected fp32 or bf16"},
         {"train --resume @run --precision bf16", "--precision cannot be changed"},
-        {"--json", "expected a command"},
+        {"--batch", "expected a command"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_failed_run(*state, cases[i][0], 2, cases[i][1]);
@@ -109,6 +113,7 @@ static void test_missing_files(void **state)
         {"convert @none.pth @no/x.safetensors", "there is no folder"},
         {"bench train --profile --svg @no/x.svg", "there is no folder"},
         {"info @none", "no such file"},
+        {"info /dev/null", "/dev/null: expected a file or folder, found a device"},
         {"diff @none @none", "none"},
     };
     temp_folder *temp = *state;
@@ -144,6 +149,21 @@ static void test_errors_as_json(void **state)
     assert_int_equal(json_integer_value(json_object_get(error, "exit")), 2);
     json_decref(error);
     program_free(&p);
+
+    /* Nor does it take a command line that can be parsed. */
+    static const char *const wrong[] = {"train shapes --json --epoch 3", "trian shapes --json",
+                                        "train shapes --batch 0 --json", "--json"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        program_run(&p, *state, wrong[i]);
+        assert_int_equal(p.code, 2);
+        error = json_loads(p.err, 0, NULL);
+        if (error == NULL)
+            fail_msg("sumi %s: not JSON: %s", wrong[i], p.err);
+        assert_string_equal(json_string_value(json_object_get(error, "status")), "usage");
+        json_decref(error);
+        program_free(&p);
+    }
+    assert_failed_run(*state, "info --bad -- --json", 2, "--bad");
 
     /* A name that is not UTF-8 cannot stand in JSON as it is. */
     program_run(&p, *state, "info @\xff\xfe --json");
@@ -280,6 +300,38 @@ static void test_diff(void **state)
     program_free(&p);
 }
 
+/* What a file says reaches the terminal as text: it neither moves the cursor nor makes lines. */
+static void test_untrusted_text(void **state)
+{
+    temp_folder *temp = *state;
+    float values[4] = {1, 2, 3, 4};
+    char name[] = "w\x1b[2J\nsteps 999999", key[] = "k\x1b]0;x\a",
+         value[] = "hi\x1b[2J\nsteps 9\xc2\x9b";
+    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 1, {4}, values, 16};
+    sumi_file_pair pair = {key, value};
+    sumi_tensor_file file = {
+        .tensors = &tensor, .count = 1, .metadata = &pair, .metadata_count = 1};
+    const char *const lines[] = {"info @t", "diff @t @u", "data info @set"};
+    const char *const found[] = {"hi?[2J?steps 9??", "w?[2J?steps 999999", "cat?[2J?x"};
+    assert_int_equal(sumi_safetensors_write(temp_path(temp, "t"), &file, NULL), SUMI_OK);
+    values[0] = 2;
+    assert_int_equal(sumi_safetensors_write(temp_path(temp, "u"), &file, NULL), SUMI_OK);
+    assert_int_equal(sumi_make_dirs(temp_path(temp, "set/cat\x1b[2J\nx"), NULL), SUMI_OK);
+    uint8_t pixels[4] = {0};
+    const sumi_image image = {2, 2, 1, pixels};
+    assert_int_equal(sumi_png_write(temp_path(temp, "set/cat\x1b[2J\nx/a.png"), &image, NULL, NULL),
+                     SUMI_OK);
+    for (size_t i = 0; i < 3; i++) {
+        program p;
+        program_run(&p, temp, lines[i]);
+        assert_true(p.code == (i == 1 ? 1 : 0));
+        if (strpbrk(p.out, "\x1b\a") != NULL || strstr(p.out, "\nsteps") != NULL ||
+            strstr(p.out, "\xc2\x9b") != NULL || strstr(p.out, found[i]) == NULL)
+            fail_msg("sumi %s: printed %s", lines[i], p.out);
+        program_free(&p);
+    }
+}
+
 /* A result that cannot be written must not look like success. */
 static void test_full_disk(void **state)
 {
@@ -310,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_data, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_info_of_files, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_diff, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_untrusted_text, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_full_disk, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -429,6 +429,22 @@ static void test_grid_checks(void **state)
                  "a grid of 10000 pictures of 1000 x 1000 pixels has more than 67108864 pixels");
 }
 
+/* The size that is asked for beforehand is the grid's own. */
+static void test_grid_size(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[5 * 8 * 4];
+    sumi_grid_layout layout;
+    sumi_image grid;
+    assert_int_equal(sumi_image_grid_size(5, 8, 4, &layout, NULL), SUMI_OK);
+    assert_int_equal(sumi_image_grid(pixels, 5, 8, 4, 1, &grid, NULL), SUMI_OK);
+    assert_true(layout.height == grid.height && layout.width == grid.width);
+    assert_true(layout.factor == 12 && layout.columns == 3);
+    sumi_image_free(&grid);
+    assert_int_equal(sumi_image_grid_size(6900, 4, 4, &layout, NULL), SUMI_OK);
+    assert_int_equal(sumi_image_grid_size(7000, 4, 4, &layout, NULL), SUMI_EINVAL);
+}
+
 static void test_range_to_bytes(void **state)
 {
     (void)state;
@@ -467,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_png_write_checks),
         cmocka_unit_test(test_grids),
         cmocka_unit_test(test_grid_checks),
+        cmocka_unit_test(test_grid_size),
         cmocka_unit_test(test_range_to_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
