@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SEED_SIDE = 28 };
+
 typedef struct {
     const char *path, *model_path;
     sumi_sample_config config;
@@ -39,6 +41,19 @@ static int see_progress(void *user, const sumi_progress *progress)
     return sumi_bar_update(&watch->bar, progress);
 }
 
+static int check_grid(const sumi_cli *cli, const sample_job *job)
+{
+    const sumi_sample_config *c = &job->config;
+    sumi_grid_layout grid;
+    if (sumi_has_ending(job->path, ".png") &&
+        sumi_image_grid_size(c->count, c->height, c->width, &grid, NULL) != SUMI_OK)
+        return sumi_cli_usage(cli,
+                              "--out: %d images of %dx%d are too many for one picture; give "
+                              "DIR/ or x.npy, or a smaller -n",
+                              c->count, c->height, c->width);
+    return 0;
+}
+
 /* Everything that can be wrong with the settings, found before the model is read. */
 static int read_settings(sumi_cli *cli, sample_job *job)
 {
@@ -68,14 +83,28 @@ static int read_settings(sumi_cli *cli, sample_job *job)
         file ? sumi_check_output(job->path, &err) : sumi_check_output_dir(job->path, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
-    sumi_grid_layout grid;
-    if (sumi_has_ending(job->path, ".png") &&
-        sumi_image_grid_size(config.count, config.height, config.width, &grid, &err) != SUMI_OK)
-        return sumi_cli_usage(cli,
-                              "--out: %d images of %dx%d are too many for one picture; give "
-                              "DIR/ or x.npy, or a smaller -n",
-                              config.count, config.height, config.width);
-    return 0;
+    return check_grid(cli, job);
+}
+
+/* Without --size pictures have the size that the model was trained on; the tutorial trains on 28x28
+ * and draws 32x32. */
+static int settle_size(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
+{
+    bool known = info->height > 0 && info->width > 0;
+    bool seed = info->height == SEED_SIDE && info->width == SEED_SIDE;
+    if (sumi_option_given(&cli->options, "size") || !known)
+        return 0;
+    if (seed) {
+        sumi_cli_note(cli, "note",
+                      "trained on images of %dx%d, sampling at %dx%d as the tutorial does; "
+                      "--size %dx%d takes the size of the training",
+                      info->height, info->width, job->config.height, job->config.width,
+                      info->height, info->width);
+        return 0;
+    }
+    job->config.height = info->height;
+    job->config.width = info->width;
+    return check_grid(cli, job);
 }
 
 static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
@@ -93,14 +122,7 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
     job->steps = job->config.steps > 0 ? job->config.steps : info.timesteps;
     job->low = info.range_lo;
     job->high = info.range_hi;
-    if (info.height > 0 && info.width > 0 &&
-        (info.height != job->config.height || info.width != job->config.width))
-        sumi_cli_note(cli, "warning",
-                      "trained on images of %dx%d, sampling at %dx%d as the tutorial does; "
-                      "--size %dx%d takes the size of the training",
-                      info.height, info.width, job->config.height, job->config.width, info.height,
-                      info.width);
-    return 0;
+    return settle_size(cli, job, &info);
 }
 
 /* What a picture says about itself. */

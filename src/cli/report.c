@@ -127,17 +127,28 @@ static void print_scalar(const json_t *value)
     free(text);
 }
 
-/* Tensors, one a line. */
-static void print_list(const json_t *list)
+static void print_object(const json_t *object, int indent);
+
+/* Tensors, one a line; other objects (a run's config.json has some), each as it is. */
+static void print_list(const json_t *list, int indent)
 {
     size_t i;
-    const json_t *tensor;
-    json_array_foreach(list, i, tensor)
+    const json_t *entry;
+    json_array_foreach(list, i, entry)
     {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+        const json_t *shape = json_object_get(entry, "shape");
+        if (name == NULL || dtype == NULL || shape == NULL) {
+            print_object(entry, indent);
+            continue;
+        }
         fputs("    ", stdout);
-        sumi_cli_put(stdout, 36, json_string_value(json_object_get(tensor, "name")));
-        printf(" %-5s ", json_string_value(json_object_get(tensor, "dtype")));
-        print_scalar(json_object_get(tensor, "shape"));
+        sumi_cli_put(stdout, 36, name);
+        fputc(' ', stdout);
+        sumi_cli_put(stdout, 5, dtype);
+        fputc(' ', stdout);
+        print_scalar(shape);
         putchar('\n');
     }
 }
@@ -156,7 +167,7 @@ static void print_object(const json_t *object, int indent)
             print_object(value, indent + 2);
         } else if (json_is_array(value) && json_is_object(json_array_get(value, 0))) {
             printf("%zu\n", json_array_size(value));
-            print_list(value);
+            print_list(value, indent + 2);
         } else {
             print_scalar(value);
             putchar('\n');

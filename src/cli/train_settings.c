@@ -106,12 +106,15 @@ static void name_run(const char *data, char *out, size_t size)
 static int check_run(const sumi_cli *cli, const char *run)
 {
     sumi_error err = {""};
+    const char *const words[] = {run};
+    char *quoted = sumi_shell_line(1, words);
     sumi_status status = sumi_check_output_dir(run, &err);
     if (status == SUMI_OK && sumi_is_dir(run) && !sumi_dir_has_only(run, "run.lock"))
         status = sumi_fail(&err, SUMI_EINVAL,
                            "%s is there already and not empty: give another "
                            "--out, or go on with: sumi train --resume %s",
-                           run, run);
+                           run, quoted != NULL ? quoted : run);
+    free(quoted);
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
 }
 

@@ -262,17 +262,50 @@ static void test_sample_knows_what_a_png_holds(void **state)
     assert_quiet_run(temp, "sample @two.safetensors -n 1 --steps 2 --size 8 -qo @two.npy");
 }
 
-static void test_sample_warns_of_another_size(void **state)
+/* Without --size, the size of the training; the tutorial's 28x28 is drawn at 32x32. */
+static void test_sample_takes_the_size_of_the_training(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_run(&p, temp, "sample @run -n 1 --out @w.png");
+    program_run(&p, temp, "sample @run -n 1 --steps 2 --solver ddim --out @w.png");
     assert_int_equal(p.code, 0);
-    assert_non_null(strstr(p.err, "warning: trained on images of 8x8, sampling at 32x32"));
+    assert_non_null(strstr(p.err, "wrote 1 image of 8x8"));
     program_free(&p);
-    program_run(&p, temp, "sample @run -n 1 --size 8 --out @w.png");
+    assert_quiet_run(temp, "train shapes --steps 1 --batch 4 --base-channels 4 --grid 0 -q "
+                           "--out @of28");
+    program_run(&p, temp, "sample @of28 -n 1 --steps 2 --solver ddim --out @w.png");
     assert_int_equal(p.code, 0);
-    assert_null(strstr(p.err, "warning"));
+    assert_non_null(strstr(p.err, "trained on images of 28x28, sampling at 32x32"));
+    assert_non_null(strstr(p.err, "wrote 1 image of 32x32"));
+    program_free(&p);
+    program_run(&p, temp, "sample @of28 -n 1 --size 12 --steps 2 --solver ddim --out @w.png");
+    assert_int_equal(p.code, 0);
+    assert_null(strstr(p.err, "trained on"));
+    assert_non_null(strstr(p.err, "wrote 1 image of 12x12"));
+    program_free(&p);
+}
+
+/* A run that went on lists the calls; on another instruction set it says so. */
+static void test_a_resumed_run_tells(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    assert_quiet_run(temp, "train shapes --minutes 0.001 -q --out @again " TINY);
+    char *config = program_read(temp, "again/config.json"), *env;
+    assert_non_null(strstr(config, "\"grid_steps\": 50"));
+    free(config);
+    env = program_read(temp, "again/env.json");
+    bool another = strstr(env, "generic") == NULL;
+    free(env);
+    assert_int_equal(setenv("SUMI_ISA", "generic", 1), 0);
+    program_run(&p, temp, "train --resume @again --minutes 0.001");
+    unsetenv("SUMI_ISA");
+    assert_int_equal(p.code, 0);
+    assert_true(!another || strstr(p.err, "with generic from here on") != NULL);
+    program_free(&p);
+    program_run(&p, temp, "info @again");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.out, "train --resume"));
     program_free(&p);
 }
 
@@ -680,7 +713,8 @@ int main(void)
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_sample_forms),
         cmocka_unit_test(test_sample_knows_what_a_png_holds),
-        cmocka_unit_test(test_sample_warns_of_another_size),
+        cmocka_unit_test(test_sample_takes_the_size_of_the_training),
+        cmocka_unit_test(test_a_resumed_run_tells),
         cmocka_unit_test(test_sample_keeps_old_files),
         cmocka_unit_test(test_predict),
         cmocka_unit_test(test_predict_refuses),
