@@ -326,8 +326,8 @@ SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
 
 /* The whole training run on a data set, with a run directory where config->out_dir is set. Stopped
  * by sumi_cancel or the callback it saves first, then returns SUMI_CANCELLED. Where a resumed run
- * passed over a damaged checkpoint, or goes on on another instruction set, the status is SUMI_OK and
- * sumi_last_error says so. */
+ * passed over a damaged checkpoint, or goes on on another instruction set, the status is SUMI_OK
+ * and sumi_last_error says so. */
 SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                                 const sumi_train_config *config);
 
