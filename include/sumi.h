@@ -132,6 +132,7 @@ typedef struct {
         images_per_s; /* training: images; sampling: images x evaluations; since the call began */
     double elapsed_s, eta_s; /* eta_s < 0: not known */
     const char *path;        /* NULL, or a file or folder that was just written */
+    int64_t images;          /* sampling: the leading images that are whole by now */
 } sumi_progress;
 
 /* A non-zero return stops the call at once in good order (as sumi_cancel does). */

@@ -12,32 +12,20 @@ enum { SEED_SIDE = 28 };
 typedef struct {
     const char *path, *model_path;
     sumi_sample_config config;
-    int channels, steps; /* steps of each image, where config.steps may be 0 for all */
+    int channels;
     float low, high;
 } sample_job;
 
 /* The bar, and how many images are whole: what can be saved where the sampling is stopped. */
 typedef struct {
     sumi_bar bar;
-    int steps, batch; /* of the images that are being drawn */
     int whole;
 } sample_watch;
-
-static int see_batch(void *user, int step, const float *x_t, const float *x_0, int n)
-{
-    sample_watch *watch = user;
-    (void)step;
-    (void)x_t;
-    (void)x_0;
-    watch->batch = n;
-    return 0;
-}
 
 static int see_progress(void *user, const sumi_progress *progress)
 {
     sample_watch *watch = user;
-    if (progress->step % watch->steps == 0)
-        watch->whole += watch->batch;
+    watch->whole = (int)progress->images;
     return sumi_bar_update(&watch->bar, progress);
 }
 
@@ -119,7 +107,6 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
         return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
                               info.out_channels);
     job->channels = info.out_channels;
-    job->steps = job->config.steps > 0 ? job->config.steps : info.timesteps;
     job->low = info.range_lo;
     job->high = info.range_hi;
     return settle_size(cli, job, &info);
@@ -220,9 +207,7 @@ int sumi_cmd_sample(sumi_cli *cli)
         goto done;
     }
     double start = sumi_time_now();
-    watch.steps = job.steps;
     sumi_bar_begin(&watch.bar, cli);
-    job.config.on_step = see_batch;
     job.config.progress = see_progress;
     job.config.user = &watch;
     sumi_signals_watch(cli->signals, cli->ctx, NULL);

@@ -66,7 +66,8 @@ static int step_done(void *user, int step)
                               .step_count = batches * call->steps,
                               .images_per_s = elapsed > 0 ? done / elapsed : 0,
                               .elapsed_s = elapsed,
-                              .eta_s = elapsed * (all - done) / done};
+                              .eta_s = elapsed * (all - done) / done,
+                              .images = call->done + (step == call->steps ? call->n : 0)};
     return config->progress(config->user, &progress);
 }
 
