@@ -101,6 +101,8 @@ typedef void (*sumi_task_fn)(void *arg, int64_t chunk, int thread);
 
 /* Cores that this process may run on (affinity, a container's CPU quota): 1..1024. */
 int sumi_cpu_count(void);
+/* What /proc/cpuinfo calls the CPU; false where it does not say. */
+bool sumi_cpu_name(char *out, size_t size);
 /* Starts threads - 1 threads (the caller is number 0), which block all signals; threads is 1..1024,
  * or 0 for every core. */
 sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err);

@@ -1,6 +1,6 @@
 /*
- * How many threads are worth starting: the cores that the process may run on, or fewer where a
- * container's CPU quota allows less (a two-core quota on a 64-core machine).
+ * The CPU's name, and how many threads are worth starting: the cores that the process may run on,
+ * or fewer where a container's CPU quota allows less (a two-core quota on a 64-core machine).
  */
 #ifdef __linux__
 #define _GNU_SOURCE /* sched_getaffinity */
@@ -10,6 +10,7 @@
 #include "base/base.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #ifdef __linux__
@@ -63,4 +64,21 @@ int sumi_cpu_count(void)
         count = quota;
 #endif
     return count < 1 ? 1 : count > SUMI_THREADS_MAX ? SUMI_THREADS_MAX : (int)count;
+}
+
+bool sumi_cpu_name(char *out, size_t size)
+{
+    char line[512];
+    bool found = false;
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file && !found && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        found = colon && strncmp(line, "model name", 10) == 0;
+        line[strcspn(line, "\n")] = '\0';
+        if (found)
+            snprintf(out, size, "%s", colon + 1 + strspn(colon + 1, " \t"));
+    }
+    if (file)
+        fclose(file);
+    return found;
 }

@@ -42,6 +42,8 @@ int sumi_cmd_bench_sample(sumi_cli *cli);
 /* open.c: creates cli->ctx with --threads, or with one thread for commands that do not compute.
  * Returns 0 or the exit code, with the error printed. */
 int sumi_cli_open(sumi_cli *cli);
+/* open.c: tells what a call that succeeded with this status has left as the context's message. */
+void sumi_cli_warn(const sumi_cli *cli, sumi_status status);
 /* open.c: sumi_model_load, which succeeds where a damaged checkpoint was passed over for an older
  * one: then the user is told. Every command loads through this. */
 sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out);

@@ -80,7 +80,8 @@ static sumi_status run_steps(sumi_cli *cli, bench *b)
 static int print_result(const sumi_cli *cli, bench *b)
 {
     char cpu[256];
-    sumi_cli_cpu_name(cpu, sizeof cpu);
+    if (!sumi_cpu_name(cpu, sizeof cpu))
+        snprintf(cpu, sizeof cpu, "unknown");
     qsort(b->times_s, (size_t)b->steps, sizeof *b->times_s, compare);
     double median = .5 * (b->times_s[(b->steps - 1) / 2] + b->times_s[b->steps / 2]);
     double rate = b->batch / median;

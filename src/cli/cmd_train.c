@@ -160,8 +160,7 @@ int sumi_cmd_train(sumi_cli *cli)
     sumi_status status = sumi_train(cli->ctx, model, set, &settings.train);
     sumi_signals_watch(cli->signals, NULL, NULL);
     sumi_bar_end(&bar);
-    if (status == SUMI_OK && *sumi_last_error(cli->ctx) != '\0')
-        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
+    sumi_cli_warn(cli, status);
     if (status == SUMI_OK)
         code = report_done(cli, &settings, &bar, set);
     else if (status == SUMI_CANCELLED)

@@ -24,11 +24,16 @@ int sumi_cli_open(sumi_cli *cli)
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));
 }
 
+void sumi_cli_warn(const sumi_cli *cli, sumi_status status)
+{
+    if (status == SUMI_OK && *sumi_last_error(cli->ctx) != '\0')
+        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
+}
+
 sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out)
 {
     sumi_status status = sumi_model_load(cli->ctx, path, out);
-    if (status == SUMI_OK && *sumi_last_error(cli->ctx) != '\0')
-        sumi_cli_note(cli, "warning", "%s", sumi_last_error(cli->ctx));
+    sumi_cli_warn(cli, status);
     return status;
 }
 

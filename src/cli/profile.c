@@ -19,23 +19,6 @@ typedef struct {
     const char *precision;
 } profile;
 
-void sumi_cli_cpu_name(char *out, size_t size)
-{
-    char line[256];
-    snprintf(out, size, "unknown");
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            colon[strcspn(colon, "\n")] = '\0';
-            snprintf(out, size, "%s", colon + 1 + (colon[1] == ' '));
-            break;
-        }
-    }
-    if (file != NULL)
-        fclose(file);
-}
-
 static double speed(const sumi_profile_entry *entry)
 {
     return entry->time_ms > 0 ? entry->gflop / (entry->time_ms * 1e-3) : 0;
@@ -100,7 +83,8 @@ static void print_table(const profile *p)
 static int print_json(const sumi_cli *cli, const profile *p, const sumi_profile_config *config)
 {
     char cpu[256];
-    sumi_cli_cpu_name(cpu, sizeof cpu);
+    if (!sumi_cpu_name(cpu, sizeof cpu))
+        snprintf(cpu, sizeof cpu, "unknown");
     json_t *list = json_array();
     for (int i = 0; i < p->count; i++) {
         const sumi_profile_entry *entry = &p->entries[i];

@@ -7,7 +7,5 @@
 /* Profiles and prints; svg: a path, or NULL. Returns the exit code. */
 int sumi_cli_profile(sumi_cli *cli, const sumi_model *model, const sumi_profile_config *config,
                      const char *svg);
-/* "Intel(R) Xeon(R) ...", or "unknown" where /proc/cpuinfo does not say. */
-void sumi_cli_cpu_name(char *out, size_t size);
 
 #endif

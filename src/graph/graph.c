@@ -347,14 +347,18 @@ void sumi_graph_output(sumi_graph *graph, sumi_edge out)
 
 /* ---- A whole graph --------------------------------------------------------------------------- */
 
-static bool reads_value(const sumi_node *reader, int value)
+bool sumi_edge_reads(const sumi_edge *edge, int value)
 {
-    if (reader->op == &sumi_op_norm) /* it is pending, and computes only with what reads it */
-        return false;
-    for (int i = 0; i < reader->in.count; i++)
-        if (reader->in.views[i].value == value || reader->in.views[i].post == value)
+    for (int i = 0; i < edge->count; i++)
+        if (edge->views[i].value == value || edge->views[i].post == value)
             return true;
     return false;
+}
+
+static bool reads_value(const sumi_node *reader, int value)
+{
+    /* A norm is pending, and computes only with what reads it. */
+    return reader->op != &sumi_op_norm && sumi_edge_reads(&reader->in, value);
 }
 
 static bool reads_norm(const sumi_node *reader, int norm)

@@ -145,6 +145,8 @@ sumi_edge sumi_graph_max_pool(sumi_graph *graph, sumi_edge in);
 sumi_edge sumi_graph_upsample(sumi_graph *graph, sumi_edge in);
 void sumi_graph_output(sumi_graph *graph, sumi_edge out);
 int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
+/* True where it has that value, or a shift by it. */
+bool sumi_edge_reads(const sumi_edge *edge, int value);
 /* What cannot be told before all is built: SUMI_EUNSUPPORTED where a layer's output is read by
  * nobody, or the graph's output by a layer. */
 sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err);

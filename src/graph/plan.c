@@ -77,11 +77,7 @@ size_t sumi_value_floats(const sumi_network *net, int value)
 
 bool sumi_reads_value(const sumi_network *net, int node, int value)
 {
-    const sumi_edge *in = &net->nodes[node].in;
-    for (int i = 0; i < in->count; i++)
-        if (in->views[i].value == value || in->views[i].post == value)
-            return true;
-    return false;
+    return sumi_edge_reads(&net->nodes[node].in, value);
 }
 
 static bool runs_unfused(const sumi_network *net, int node)

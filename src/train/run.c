@@ -272,8 +272,8 @@ static sumi_status one_step(train_run *run)
         status = save(run, false);
     else
         return SUMI_OK;
-    run->step_at =
-        sumi_time_now(); /* the next step's speed is its own, without what was done here */
+    /* The next step's speed is its own, without what was done here. */
+    run->step_at = sumi_time_now();
     return status;
 }
 

@@ -202,24 +202,6 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_conf
 #define COMPILER "unknown"
 #endif
 
-/* What /proc/cpuinfo calls the CPU; the machine's type where there is no such file. */
-static void cpu_name(const struct utsname *system, char *out, size_t size)
-{
-    char line[512];
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    snprintf(out, size, "%s", system->machine);
-    while (file && fgets(line, sizeof line, file)) {
-        const char *colon = strchr(line, ':');
-        if (!colon || strncmp(line, "model name", 10) != 0)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        snprintf(out, size, "%s", colon + 1 + strspn(colon + 1, " \t"));
-        break;
-    }
-    if (file)
-        fclose(file);
-}
-
 sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_error *notice,
                                sumi_error *err)
 {
@@ -247,7 +229,8 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
     if (status != SUMI_OK)
         return status;
     uname(&system);
-    cpu_name(&system, cpu, sizeof cpu);
+    if (!sumi_cpu_name(cpu, sizeof cpu))
+        snprintf(cpu, sizeof cpu, "%s", system.machine);
     snprintf(os, sizeof os, "%.80s %.80s %.80s", system.sysname, system.release, system.machine);
     sumi_time_stamp(stamp);
     bool failed = false;
