@@ -6,9 +6,13 @@
  *
  * Each point takes turns with the one that it is held against, step by step in one program, so that
  * whatever else a shared machine does meets both alike: 28x28 at BATCH (128) on all threads; for
- * the axis "threads", one thread. Printed are the median time of a step, and the median and the
- * quartiles of the turns' ratios of speed, counted in direct convolutions. "programs" are training
- * runs at the same time that share nothing but the machine: what it gives to all its cores at once.
+ * the axis "threads", one thread, and all its points in the same turns. Printed are the median time
+ * of a step, and the median and the quartiles of the turns' ratios of speed, counted in direct
+ * convolutions.
+ *
+ * What the machine itself gives to all its cores at once is seen in two ways: "programs" are
+ * training runs at the same time that share nothing but the machine; "registers" are as many loops
+ * of multiply-adds that touch no memory, held against one of them.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -21,11 +25,13 @@
 
 enum { SIZE = 28, CHANNELS = 64, TIME_DIM = 100, MAX_PROGRAMS = 64, MAX_POINTS = 32 };
 enum { MIN_IMAGES = 16 }; /* below that, a step's fixed part is what is measured */
+enum { LANES = 32 };      /* of the loop in registers: eight of the smallest vectors */
+#define LOOP_GFLOP 16.0   /* about as long as a step of one thread */
 
 typedef struct {
     const char *axis;
     int batch, size, channels, threads, programs;
-} point;
+} point; /* size 0: a loop of multiply-adds in each program, not a training run */
 
 /* A training run of its own: context, model, buffers. */
 typedef struct {
@@ -73,6 +79,8 @@ static double image_gflop(int size, int channels)
 
 static double step_gflop(const point *p)
 {
+    if (p->size == 0)
+        return p->programs * LOOP_GFLOP;
     return p->programs * p->batch * image_gflop(p->size, p->channels);
 }
 
@@ -85,6 +93,8 @@ static int images_for(int batch, int size, int channels)
 
 static void open_program(program *p, const point *at)
 {
+    if (at->size == 0)
+        return;
     sumi_model_config shape = SUMI_MODEL_CONFIG_INIT;
     sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
     size_t floats = (size_t)at->batch * (size_t)at->size * (size_t)at->size;
@@ -115,11 +125,28 @@ static void close_program(program *p)
     free(p->x);
 }
 
+/* Independent chains of multiply-adds, which the compiler keeps in vector registers. */
+static void run_loop(void)
+{
+    float lanes[LANES];
+    volatile float multiplier = 0.999f, addend = 0.001f;
+    float a = multiplier, b = addend;
+    for (int i = 0; i < LANES; i++)
+        lanes[i] = (float)i;
+    for (long n = (long)(LOOP_GFLOP * 1e9 / 2 / LANES); n > 0; n--)
+        for (int i = 0; i < LANES; i++)
+            lanes[i] = lanes[i] * a + b;
+    for (int i = 0; i < LANES; i++)
+        addend = lanes[i];
+}
+
 static void *run_step(void *arg)
 {
     program *p = arg;
     double start = now();
-    if (sumi_trainer_step(p->trainer, &p->batch, NULL) != SUMI_OK)
+    if (p->trainer == NULL)
+        run_loop();
+    else if (sumi_trainer_step(p->trainer, &p->batch, NULL) != SUMI_OK)
         fail("a step failed", sumi_last_error(p->ctx));
     p->seconds = now() - start;
     return NULL;
@@ -191,8 +218,13 @@ static double quantile(double *values, int count, double part)
 static void print_row(const point *p, double *seconds, double *ratios, int turns)
 {
     double ms = 1e3 * quantile(seconds, turns, .5);
-    printf("%-9s %5d %3dx%-3d %8d %7d %8d %9.2f %9.3f %8.1f", p->axis, p->batch, p->size, p->size,
-           p->channels, p->threads, p->programs, ms, ms / p->batch, 1e3 * step_gflop(p) / ms);
+    printf("%-9s ", p->axis);
+    if (p->size == 0)
+        printf("%5s %7s %8s %7d %8d %9.2f %9s", "-", "-", "-", p->threads, p->programs, ms, "-");
+    else
+        printf("%5d %3dx%-3d %8d %7d %8d %9.2f %9.3f", p->batch, p->size, p->size, p->channels,
+               p->threads, p->programs, ms, ms / p->batch);
+    printf(" %8.1f", 1e3 * step_gflop(p) / ms);
     if (ratios != NULL)
         printf(" %6.2f  %.2f..%.2f", quantile(ratios, turns, .5), quantile(ratios, turns, .25),
                quantile(ratios, turns, .75));
@@ -200,31 +232,73 @@ static void print_row(const point *p, double *seconds, double *ratios, int turns
     fflush(stdout);
 }
 
-/* The first point is what the others are held against. */
+/* A point, the one that it is held against, and what their turns took. */
+typedef struct {
+    runner base, other;
+    double *base_s, *other_s, *ratios;
+} pair;
+
+static pair open_pair(const runner *base, const point *at, int turns)
+{
+    pair p = {.base = *base, .other = open_runner(at)};
+    p.base_s = malloc((size_t)turns * sizeof *p.base_s);
+    p.other_s = malloc((size_t)turns * sizeof *p.other_s);
+    p.ratios = malloc((size_t)turns * sizeof *p.ratios);
+    if (p.base_s == NULL || p.other_s == NULL || p.ratios == NULL)
+        fail("out of memory", "");
+    return p;
+}
+
+static void take_turn(pair *p, int turn)
+{
+    double more_work = step_gflop(&p->other.at) / step_gflop(&p->base.at);
+    p->base_s[turn] = time_turn(&p->base, &p->other);
+    p->other_s[turn] = time_turn(&p->other, &p->base);
+    p->ratios[turn] = more_work * p->base_s[turn] / p->other_s[turn];
+}
+
+static void close_pair(pair *p, int turns)
+{
+    print_row(&p->base.at, p->base_s, NULL, turns);
+    print_row(&p->other.at, p->other_s, p->ratios, turns);
+    close_runner(&p->other);
+    free(p->base_s);
+    free(p->other_s);
+    free(p->ratios);
+}
+
+/* The first point is what the others are held against, one after the other. */
 static void measure(const point *points, int count, int turns)
 {
-    double *base_s = malloc((size_t)turns * sizeof *base_s);
-    double *point_s = malloc((size_t)turns * sizeof *point_s);
-    double *ratios = malloc((size_t)turns * sizeof *ratios);
-    if (base_s == NULL || point_s == NULL || ratios == NULL)
-        fail("out of memory", "");
     runner base = open_runner(&points[0]);
     for (int i = 1; i < count; i++) {
-        runner other = open_runner(&points[i]);
-        for (int turn = 0; turn < turns; turn++) {
-            base_s[turn] = time_turn(&base, &other);
-            point_s[turn] = time_turn(&other, &base);
-            double more_work = step_gflop(&other.at) / step_gflop(&base.at);
-            ratios[turn] = more_work * base_s[turn] / point_s[turn];
-        }
-        print_row(&base.at, base_s, NULL, turns);
-        print_row(&other.at, point_s, ratios, turns);
-        close_runner(&other);
+        pair p = open_pair(&base, &points[i], turns);
+        for (int turn = 0; turn < turns; turn++)
+            take_turn(&p, turn);
+        close_pair(&p, turns);
     }
     close_runner(&base);
-    free(base_s);
-    free(point_s);
-    free(ratios);
+}
+
+/* As `measure`, but all points in the same turns, and the loop in registers with them: their ratios
+ * are to be compared with each other. */
+static void measure_threads(const point *points, int count, int threads, int turns)
+{
+    const point one_loop = {"", 0, 0, 0, 1, 1}, loops = {"registers", 0, 0, 0, 1, threads};
+    pair pairs[MAX_POINTS];
+    runner base = open_runner(&points[0]), loop = open_runner(&one_loop);
+    int opened = 0;
+    for (int i = 1; i < count; i++)
+        pairs[opened++] = open_pair(&base, &points[i], turns);
+    if (threads > 1 && threads <= MAX_PROGRAMS)
+        pairs[opened++] = open_pair(&loop, &loops, turns);
+    for (int turn = 0; turn < turns; turn++)
+        for (int i = 0; i < opened; i++)
+            take_turn(&pairs[i], turn);
+    for (int i = 0; i < opened; i++)
+        close_pair(&pairs[i], turns);
+    close_runner(&loop);
+    close_runner(&base);
 }
 
 /* What the axis varies, behind what it is held against; how many. */
@@ -247,7 +321,7 @@ static int make_points(const char *axis, int batch, int threads, point points[MA
         for (int c = CHANNELS / 2; c <= 2 * CHANNELS; c *= 4)
             points[count++] = (point){axis, images_for(batch, SIZE, c), SIZE, c, threads, 1};
     } else if (is_threads) {
-        for (int t = 2; t < threads && count < MAX_POINTS - 2; t++)
+        for (int t = 2; t < threads; t *= 2)
             points[count++] = (point){axis, batch, SIZE, CHANNELS, t, 1};
         if (threads > 1)
             points[count++] = (point){axis, batch, SIZE, CHANNELS, threads, 1};
@@ -283,7 +357,12 @@ int main(int argc, char **argv)
            "threads", "programs", "ms", "ms/image", "GFLOP/s", "ratio", "quartiles");
     const char *const *axes = optind < argc ? (const char *const *)argv + optind : all;
     int axis_count = optind < argc ? argc - optind : (int)(sizeof all / sizeof all[0]);
-    for (int i = 0; i < axis_count; i++)
-        measure(points, make_points(axes[i], batch, threads, points), turns);
+    for (int i = 0; i < axis_count; i++) {
+        int count = make_points(axes[i], batch, threads, points);
+        if (strcmp(axes[i], "threads") == 0)
+            measure_threads(points, count, threads, turns);
+        else
+            measure(points, count, turns);
+    }
     return 0;
 }

@@ -108,9 +108,9 @@ bool sumi_cpu_name(char *out, size_t size);
 sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err);
 void sumi_pool_free(sumi_pool *pool);
 int sumi_pool_threads(const sumi_pool *pool);
-/* Runs fn on every chunk and returns when all are done. Which thread gets which chunk is not fixed
- * (idle threads take the next one), so results must depend on the chunk alone. Never allocates.
- * Not re-entrant: fn must not call it on the same pool. */
+/* Runs fn on every chunk and returns when all are done. Thread t begins with the t-th share of the
+ * chunks, in order; idle threads help with the others' shares, so that results must depend on the
+ * chunk alone. Never allocates. Not re-entrant: fn must not call it on the same pool. */
 void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg);
 /* Several loops as one, so that threads that find no chunk left in one go on with the next. A loop
  * whose chunks need what the first `after` of the loops do waits for those alone. The list has at
@@ -120,6 +120,8 @@ typedef struct {
     sumi_task_fn fn;
     void *arg;
     int after;
+    bool sweep; /* Its chunks are images, in order. Every other sweep of a pool goes through the
+                 * shares from their ends, where the caches still hold what the last one left. */
 } sumi_loop;
 enum { SUMI_LOOPS_MAX = 16 };
 void sumi_parallel_loops(sumi_pool *pool, const sumi_loop *loops, int loop_count);

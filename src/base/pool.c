@@ -7,6 +7,10 @@
  * nobody is in it. A worker that comes too late for a short job finds it closed and costs nothing.
  * In a job for all threads every worker is counted in from the start.
  *
+ * A thread begins with its own share of a loop's chunks and then helps with the others' shares, so
+ * that what it wrote for an image in one loop may still lie in its core's cache in the next. Sweeps
+ * go to and fro, for the same reason.
+ *
  * Whoever waits spins first, since jobs follow each other closely, and offers its core to others
  * all the while; then it sleeps on a condition variable. It counts itself as a sleeper before it
  * looks at the word for the last time, and the waker changes the word before it looks for sleepers:
@@ -35,6 +39,8 @@ typedef struct {
 } gate;
 
 typedef struct {
+    /* How many chunks of its share of each loop have been asked for, by whomever. */
+    _Alignas(64) _Atomic int64_t taken[SUMI_LOOPS_MAX];
     sumi_pool *pool;
     pthread_t thread;
     int index;
@@ -42,18 +48,19 @@ typedef struct {
 
 struct sumi_pool {
     _Alignas(64) _Atomic uint64_t state;
-    _Alignas(64) _Atomic int64_t next; /* the first chunk that nobody has taken */
+    _Alignas(64) _Atomic int64_t done[SUMI_LOOPS_MAX]; /* chunks of each loop */
     _Alignas(64) _Atomic uint64_t phase;
     atomic_int arrived; /* at the barrier of this phase */
     _Alignas(64) pthread_mutex_t lock;
     gate new_job, job_done, barrier;
     atomic_bool stop;
-    sumi_task_fn fn; /* these three change only while nobody is in a job */
-    void *arg;
-    int64_t count;
+    const sumi_loop *loops; /* these change only while nobody is in a job */
+    int loop_count;
+    bool backwards[SUMI_LOOPS_MAX]; /* the way that a loop goes */
+    bool to_and_fro;                /* the way that the last sweep went */
     int threads;
     double spin_seconds;
-    worker workers[];
+    worker workers[]; /* number 0 is the calling thread */
 };
 
 static void pause_cpu(void)
@@ -94,11 +101,40 @@ static void wake(sumi_pool *pool, gate *g, int64_t wanted)
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* A chunk of the loop that nobody has, from the thread's own share first; -1 where none is left. */
+static int64_t take_chunk(sumi_pool *pool, int at, int thread)
+{
+    int64_t count = pool->loops[at].count;
+    for (int i = 0; i < pool->threads; i++) {
+        int owner = (thread + i) % pool->threads;
+        int64_t begin = count * owner / pool->threads, end = count * (owner + 1) / pool->threads;
+        _Atomic int64_t *taken = &pool->workers[owner].taken[at];
+        if (atomic_load_explicit(taken, memory_order_relaxed) >= end - begin)
+            continue;
+        int64_t step = atomic_fetch_add_explicit(taken, 1, memory_order_relaxed);
+        if (step < end - begin)
+            return pool->backwards[at] ? end - 1 - step : begin + step;
+    }
+    return -1;
+}
+
+/* Nobody leaves a loop before all its chunks are taken, so those that a later loop's chunk waits
+ * for are all running by then, on other threads, and none of them waits for this one. */
 static void run_chunks(sumi_pool *pool, int thread)
 {
-    int64_t chunk;
-    while ((chunk = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < pool->count)
-        pool->fn(pool->arg, chunk, thread);
+    for (int at = 0; at < pool->loop_count; at++) {
+        const sumi_loop *loop = &pool->loops[at];
+        for (int64_t chunk; (chunk = take_chunk(pool, at, thread)) >= 0;) {
+            for (int i = 0; i < loop->after; i++)
+                for (int spins = 1; atomic_load(&pool->done[i]) < pool->loops[i].count; spins++)
+                    if (spins % 16 == 0)
+                        sched_yield();
+                    else
+                        pause_cpu();
+            loop->fn(loop->arg, chunk, thread);
+            atomic_fetch_add(&pool->done[at], 1);
+        }
+    }
 }
 
 static void *worker_main(void *arg)
@@ -116,7 +152,7 @@ static void *worker_main(void *arg)
             continue;
         seen = state & -GENERATION;
         if (state & ALL)
-            pool->fn(pool->arg, self->index, self->index);
+            pool->loops->fn(pool->loops->arg, self->index, self->index);
         else if (state & OPEN)
             run_chunks(pool, self->index);
         else
@@ -127,71 +163,61 @@ static void *worker_main(void *arg)
 }
 
 /* Publishes a job, does the calling thread's part, and waits for the others. */
-static void run_job(sumi_pool *pool, sumi_task_fn fn, void *arg, int64_t count, bool all)
+static void run_job(sumi_pool *pool, const sumi_loop *loops, int loop_count, int64_t chunks,
+                    bool all)
 {
     uint64_t old = atomic_load(&pool->state);
     assert((old & (OPEN | INSIDE)) == 0 && "a task must not start a job on its own pool");
-    pool->fn = fn;
-    pool->arg = arg;
-    pool->count = count;
-    atomic_store(&pool->next, 0);
+    pool->loops = loops;
+    pool->loop_count = loop_count;
+    for (int i = 0; i < loop_count; i++) {
+        atomic_store_explicit(&pool->done[i], 0, memory_order_relaxed);
+        for (int t = 0; t < pool->threads; t++)
+            atomic_store_explicit(&pool->workers[t].taken[i], 0, memory_order_relaxed);
+    }
     uint64_t flags = all ? OPEN | ALL | (uint64_t)(pool->threads - 1) : OPEN;
     atomic_store(&pool->state, (old & -GENERATION) + GENERATION + flags);
-    wake(pool, &pool->new_job, count - 1);
+    wake(pool, &pool->new_job, chunks - 1);
     if (all)
-        fn(arg, 0, 0);
+        loops->fn(loops->arg, 0, 0);
     else
         run_chunks(pool, 0);
     atomic_fetch_and(&pool->state, ~OPEN);
     wait_until(pool, &pool->job_done, &pool->state, INSIDE, 0, false);
 }
 
-void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg)
+static void run_inline(const sumi_loop *loop, bool backwards)
 {
-    if (count == 1 || pool->threads == 1)
-        for (int64_t chunk = 0; chunk < count; chunk++)
-            fn(arg, chunk, 0);
-    else if (count > 1)
-        run_job(pool, fn, arg, count, false);
-}
-
-typedef struct {
-    const sumi_loop *loops;
-    _Atomic int64_t done[SUMI_LOOPS_MAX];
-} loop_list;
-
-/* Chunks are given out in order, so those that this one waits for are all running by now, on other
- * threads, and none of them waits for this one. */
-static void run_listed(void *arg, int64_t chunk, int thread)
-{
-    loop_list *list = arg;
-    int at = 0;
-    for (; chunk >= list->loops[at].count; at++)
-        chunk -= list->loops[at].count;
-    const sumi_loop *loop = &list->loops[at];
-    for (int i = 0; i < loop->after; i++)
-        for (int spins = 1; atomic_load(&list->done[i]) < list->loops[i].count; spins++)
-            if (spins % 16 == 0)
-                sched_yield();
-            else
-                pause_cpu();
-    loop->fn(loop->arg, chunk, thread);
-    atomic_fetch_add(&list->done[at], 1);
+    for (int64_t i = 0; i < loop->count; i++)
+        loop->fn(loop->arg, backwards ? loop->count - 1 - i : i, 0);
 }
 
 void sumi_parallel_loops(sumi_pool *pool, const sumi_loop *loops, int loop_count)
 {
-    loop_list list = {.loops = loops};
     int64_t chunks = 0;
     assert(loop_count <= SUMI_LOOPS_MAX);
-    for (int i = 0; i < loop_count; i++)
+    for (int i = 0; i < loop_count; i++) {
         chunks += loops[i].count;
-    sumi_parallel_for(pool, chunks, run_listed, &list);
+        pool->to_and_fro ^= loops[i].sweep;
+        pool->backwards[i] = loops[i].sweep && pool->to_and_fro;
+    }
+    if (chunks > 1 && pool->threads > 1)
+        run_job(pool, loops, loop_count, chunks, false);
+    else
+        for (int i = 0; i < loop_count; i++)
+            run_inline(&loops[i], pool->backwards[i]);
+}
+
+void sumi_parallel_for(sumi_pool *pool, int64_t count, sumi_task_fn fn, void *arg)
+{
+    const sumi_loop loop = {.count = count < 0 ? 0 : count, .fn = fn, .arg = arg};
+    sumi_parallel_loops(pool, &loop, 1);
 }
 
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg)
 {
-    run_job(pool, fn, arg, pool->threads, true);
+    const sumi_loop loop = {.count = pool->threads, .fn = fn, .arg = arg};
+    run_job(pool, &loop, 1, pool->threads, true);
 }
 
 void sumi_pool_barrier(sumi_pool *pool)
@@ -224,8 +250,9 @@ static int start_workers(sumi_pool *pool, int threads)
     if (pthread_attr_getstacksize(&attr, &stack) == 0 && stack < MIN_STACK)
         pthread_attr_setstacksize(&attr, MIN_STACK);
     pthread_sigmask(SIG_SETMASK, &every, &before);
-    for (int i = 0; i < threads - 1 && !error; i++) {
-        pool->workers[i] = (worker){.pool = pool, .index = i + 1};
+    for (int i = 1; i < threads && !error; i++) {
+        pool->workers[i].pool = pool;
+        pool->workers[i].index = i;
         error = pthread_create(&pool->workers[i].thread, &attr, worker_main, &pool->workers[i]);
         pool->threads += error == 0;
     }
@@ -273,7 +300,7 @@ void sumi_pool_free(sumi_pool *pool)
     atomic_store(&pool->stop, true);
     atomic_fetch_add(&pool->state, GENERATION);
     wake(pool, &pool->new_job, pool->threads);
-    for (int i = 0; i < pool->threads - 1; i++)
+    for (int i = 1; i < pool->threads; i++)
         pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->new_job.cond);
     pthread_cond_destroy(&pool->job_done.cond);

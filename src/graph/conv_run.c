@@ -19,7 +19,13 @@ typedef struct {
 /* Adds a loop that may start when the first `after` of the list have ended. */
 static void add_loop(loop_list *list, int64_t chunks, sumi_task_fn fn, void *arg, int after)
 {
-    list->loops[list->count++] = (sumi_loop){chunks, fn, arg, after};
+    list->loops[list->count++] = (sumi_loop){chunks, fn, arg, after, false};
+}
+
+/* The same for a loop over images. */
+static void add_sweep(loop_list *list, int64_t chunks, sumi_task_fn fn, void *arg, int after)
+{
+    list->loops[list->count++] = (sumi_loop){chunks, fn, arg, after, true};
 }
 
 static void run_loops(const sumi_network *net, const loop_list *list)
@@ -112,7 +118,7 @@ static void add_tiles(const sumi_network *net, const sumi_conv *conv, int n, til
         job->kstep = per_split * spec->kblock;
         job->splits = (spec->cout + job->kstep - 1) / job->kstep;
     }
-    add_loop(list, (int64_t)job->groups * spec->bands * job->splits, tile_task, job, after);
+    add_sweep(list, (int64_t)job->groups * spec->bands * job->splits, tile_task, job, after);
 }
 
 /* ---- Weight gradients ------------------------------------------------------------------------ */
@@ -174,7 +180,7 @@ static void add_wgrad(const sumi_network *net, const sumi_wgrad_pass *pass, int 
                        .partials = pass->partials,
                        .dw = pass->dw};
     split_channels(job, sumi_pool_threads(net->pool));
-    add_loop(list, (int64_t)job->groups * job->splits, wgrad_task, job, 0);
+    add_sweep(list, (int64_t)job->groups * job->splits, wgrad_task, job, 0);
 }
 
 /* ---- The unfused executor -------------------------------------------------------------------- */

@@ -57,7 +57,8 @@ static int chunk_rows(const resample_job *job, int band, int small_h)
 
 static void run(sumi_network *net, int node, sumi_task_fn task, resample_job *job)
 {
-    sumi_parallel_for(net->pool, (int64_t)net->n * net->nodes[node].bands, task, job);
+    const sumi_loop loop = {(int64_t)net->n * net->nodes[node].bands, task, job, 0, true};
+    sumi_parallel_loops(net->pool, &loop, 1);
 }
 
 /* The gradient at the op's output arrives through dy; what leaves goes through the sink. */

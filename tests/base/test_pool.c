@@ -207,7 +207,7 @@ static void test_loops_overlap(void **state)
     (void)state;
     sumi_pool *pool = make_pool(4);
     atomic_int arrived = 0;
-    const sumi_loop loops[] = {{2, meet, &arrived, 0}, {2, meet, &arrived, 0}};
+    const sumi_loop loops[] = {{2, meet, &arrived, 0, false}, {2, meet, &arrived, 0, true}};
     sumi_parallel_loops(pool, loops, 0);
     assert_int_equal(atomic_load(&arrived), 0);
     sumi_parallel_loops(pool, loops, 2);
@@ -254,15 +254,87 @@ static void test_loops_in_order(void **state)
         sumi_pool *pool = make_pool(threads);
         for (int i = 0; i < 20; i++) {
             relay r = {.sum = 0};
-            const sumi_loop loops[] = {{40, write_value, &r, 0},
-                                       {0, write_value, &r, 0},
-                                       {40, add_values, &r, 1},
-                                       {1, add_sums, &r, 3}};
+            const sumi_loop loops[] = {{40, write_value, &r, 0, false},
+                                       {0, write_value, &r, 0, true},
+                                       {40, add_values, &r, 1, true},
+                                       {1, add_sums, &r, 3, false}};
             sumi_parallel_loops(pool, loops, 4);
             assert_int_equal(r.sum, 40 * (40 * 41 / 2));
         }
         sumi_pool_free(pool);
     }
+}
+
+enum { SHARERS = 3, SHARED = 10 };
+
+typedef struct {
+    atomic_int arrived, left;
+    int64_t order[SHARERS][SHARED];
+    int runs[SHARERS];
+} shares;
+
+/* No thread takes a second chunk before each has one; thread 0 holds its first until all others are
+ * done. */
+static void take_share(void *arg, int64_t chunk, int thread)
+{
+    shares *s = arg;
+    s->order[thread][s->runs[thread]++] = chunk;
+    if (s->runs[thread] == 1) {
+        atomic_fetch_add(&s->arrived, 1);
+        while (atomic_load(&s->arrived) < SHARERS)
+            sleep_ms(1);
+    }
+    if (thread == 0)
+        while (atomic_load(&s->left) > 1)
+            sleep_ms(1);
+    atomic_fetch_sub(&s->left, 1);
+}
+
+/* Every thread begins with its share, from its end in every other sweep; the share of a thread that
+ * is held up is done by the others. */
+static void test_own_share_first(void **state)
+{
+    (void)state;
+    static const int64_t first[2][SHARERS] = {{0, 3, 6}, {2, 5, 9}};
+    sumi_pool *pool = make_pool(SHARERS);
+    for (int i = 0; i < 20; i++) {
+        shares s = {.left = SHARED};
+        /* Even ones are sweeps; odd ones lie between and do not turn them. */
+        bool sweep = i % 2 == 0, backwards = i % 4 == 0;
+        const sumi_loop loop = {SHARED, take_share, &s, 0, sweep};
+        sumi_parallel_loops(pool, &loop, 1);
+        assert_int_equal(s.runs[0], 1);
+        assert_int_equal(s.runs[1] + s.runs[2], SHARED - 1);
+        for (int t = 0; t < SHARERS; t++)
+            assert_int_equal(s.order[t][0], first[backwards][t]);
+    }
+    sumi_pool_free(pool);
+}
+
+static void note_order(void *arg, int64_t chunk, int thread)
+{
+    int64_t **next = arg;
+    assert(thread == 0);
+    *(*next)++ = chunk;
+}
+
+/* One thread goes to and fro alone, through loops of one list as well. */
+static void test_sweeps(void **state)
+{
+    (void)state;
+    static const int64_t expected[] = {2, 1, 0, 0, 1, 0, 1, 2, 1, 0};
+    int64_t order[10], *next = order;
+    sumi_pool *pool = make_pool(1);
+    const sumi_loop loops[] = {{3, note_order, &next, 0, true},
+                               {2, note_order, &next, 0, false},
+                               {3, note_order, &next, 0, true}};
+    sumi_parallel_loops(pool, loops, 3);
+    const sumi_loop more = {2, note_order, &next, 0, true};
+    sumi_parallel_loops(pool, &more, 1);
+    assert_ptr_equal(next, order + 10);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(order[i], expected[i]);
+    sumi_pool_free(pool);
 }
 
 static void add_chunk(void *arg, int64_t chunk, int thread)
@@ -478,7 +550,8 @@ int main(void)
         cmocka_unit_test(test_create),           cmocka_unit_test(test_cpu_count),
         cmocka_unit_test(test_every_chunk_once), cmocka_unit_test(test_one_chunk_is_inline),
         cmocka_unit_test(test_really_parallel),  cmocka_unit_test(test_loops_overlap),
-        cmocka_unit_test(test_loops_in_order),   cmocka_unit_test(test_many_jobs),
+        cmocka_unit_test(test_loops_in_order),   cmocka_unit_test(test_own_share_first),
+        cmocka_unit_test(test_sweeps),           cmocka_unit_test(test_many_jobs),
         cmocka_unit_test(test_jobs_with_pauses), cmocka_unit_test(test_barrier),
         cmocka_unit_test(test_mixed_jobs),       cmocka_unit_test(test_most_threads),
         cmocka_unit_test(test_signals),          cmocka_unit_test(test_no_allocation),
