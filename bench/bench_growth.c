@@ -267,15 +267,22 @@ static void close_pair(pair *p, int turns)
     free(p->ratios);
 }
 
+static void take_turns(pair *pairs, int count, int turns)
+{
+    for (int turn = 0; turn < turns; turn++)
+        for (int i = 0; i < count; i++)
+            take_turn(&pairs[i], turn);
+    for (int i = 0; i < count; i++)
+        close_pair(&pairs[i], turns);
+}
+
 /* The first point is what the others are held against, one after the other. */
 static void measure(const point *points, int count, int turns)
 {
     runner base = open_runner(&points[0]);
     for (int i = 1; i < count; i++) {
         pair p = open_pair(&base, &points[i], turns);
-        for (int turn = 0; turn < turns; turn++)
-            take_turn(&p, turn);
-        close_pair(&p, turns);
+        take_turns(&p, 1, turns);
     }
     close_runner(&base);
 }
@@ -292,11 +299,7 @@ static void measure_threads(const point *points, int count, int threads, int tur
         pairs[opened++] = open_pair(&base, &points[i], turns);
     if (threads > 1 && threads <= MAX_PROGRAMS)
         pairs[opened++] = open_pair(&loop, &loops, turns);
-    for (int turn = 0; turn < turns; turn++)
-        for (int i = 0; i < opened; i++)
-            take_turn(&pairs[i], turn);
-    for (int i = 0; i < opened; i++)
-        close_pair(&pairs[i], turns);
+    take_turns(pairs, opened, turns);
     close_runner(&loop);
     close_runner(&base);
 }

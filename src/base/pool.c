@@ -120,17 +120,22 @@ static int64_t take_chunk(sumi_pool *pool, int at, int thread)
 
 /* Nobody leaves a loop before all its chunks are taken, so those that a later loop's chunk waits
  * for are all running by then, on other threads, and none of them waits for this one. */
+static void wait_for_loops(sumi_pool *pool, int count)
+{
+    for (int i = 0; i < count; i++)
+        for (int spins = 1; atomic_load(&pool->done[i]) < pool->loops[i].count; spins++)
+            if (spins % 16 == 0)
+                sched_yield();
+            else
+                pause_cpu();
+}
+
 static void run_chunks(sumi_pool *pool, int thread)
 {
     for (int at = 0; at < pool->loop_count; at++) {
         const sumi_loop *loop = &pool->loops[at];
         for (int64_t chunk; (chunk = take_chunk(pool, at, thread)) >= 0;) {
-            for (int i = 0; i < loop->after; i++)
-                for (int spins = 1; atomic_load(&pool->done[i]) < pool->loops[i].count; spins++)
-                    if (spins % 16 == 0)
-                        sched_yield();
-                    else
-                        pause_cpu();
+            wait_for_loops(pool, loop->after);
             loop->fn(loop->arg, chunk, thread);
             atomic_fetch_add(&pool->done[at], 1);
         }
