@@ -292,7 +292,7 @@ typedef struct {
     float learning_rate;
     uint64_t seed;       /* of shuffling, timesteps and noise */
     const char *out_dir; /* run directory to write; NULL: none */
-    bool resume;         /* go on from out_dir's latest checkpoint */
+    bool resume;         /* go on from out_dir's latest checkpoint; only limits may differ */
     sumi_progress_fn progress;
     void *user;
     double minutes;              /* of this call; 0: no such limit */
@@ -319,7 +319,9 @@ SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
  * gradient is refused with SUMI_EINVAL before the weights are touched. */
 SUMI_API sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss);
 /* Writes weights, EMA and optimiser state to dir (made if missing), atomically; resume reads them
- * back, after which further steps give the same bits as if nothing had stopped. */
+ * back, after which further steps give the same bits as if nothing had stopped. So it refuses,
+ * with SUMI_EINVAL and both values, a trainer with another learning rate, seed, ema or precision,
+ * and with SUMI_ESHAPE one with another architecture. */
 SUMI_API sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir);
 SUMI_API sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir);
 SUMI_API int64_t sumi_trainer_steps(const sumi_trainer *trainer);

@@ -230,13 +230,7 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
         out->train.steps = sumi_option_int(&given, "steps");
         out->train.minutes = sumi_option_real(&given, "minutes");
     }
-    int64_t seed = 0;
-    status = sumi_json_int(path, json_object_get(out->config, "model"), "seed", 0, INT64_MAX, &seed,
-                           &err);
-    if (status != SUMI_OK)
-        return sumi_cli_fail(cli, status, err.text);
-    out->model.seed = (uint64_t)seed;
-    out->train.resume = true;
+    out->train.resume = true; /* the checkpoint brings the weights, whatever their seed */
     return 0;
 }
 

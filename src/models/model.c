@@ -106,6 +106,8 @@ sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, su
         return status;
     }
     sumi_params_init(&model->graph.params, config->seed);
+    model->seed = config->seed;
+    model->seed_known = true;
     *out = model;
     return SUMI_OK;
 }

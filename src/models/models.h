@@ -17,6 +17,8 @@ struct sumi_model {
     json_t *metadata;    /* string values; "sumi.*" keys are sumi's own */
     uint64_t id;         /* differs between all models of a process */
     uint64_t generation; /* counts changes of the weights */
+    uint64_t seed;       /* that the initial weights were drawn from */
+    bool seed_known;     /* false where a file did not say so */
 };
 
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */

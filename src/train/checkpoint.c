@@ -297,13 +297,11 @@ sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err)
 static sumi_status write_state(const sumi_trainer *trainer, const json_t *run, const char *path,
                                sumi_error *err)
 {
-    json_t *state = json_pack("{s:i, s:s, s:I, s:I, s:f, s:f}", "format", FORMAT, "version",
-                              SUMI_VERSION, "step", (json_int_t)trainer->steps, "seed",
-                              (json_int_t)trainer->seed, "learning_rate",
-                              (double)trainer->learning_rate, "ema", (double)trainer->ema_decay);
-    if (state && run)
-        json_object_set(state, "run", (json_t *)run);
-    sumi_status status = state ? sumi_json_write(path, state, err) : sumi_fail_memory(err, path, 0);
+    json_t *state = json_pack("{s:i, s:s, s:I}", "format", FORMAT, "version", SUMI_VERSION, "step",
+                              (json_int_t)trainer->steps);
+    bool good = sumi_kept_write(state, &trainer->config, SUMI_KEPT_BY_TRAINER) &&
+                (!run || json_object_set(state, "run", (json_t *)run) == 0);
+    sumi_status status = good ? sumi_json_write(path, state, err) : sumi_fail_memory(err, path, 0);
     json_decref(state);
     return status;
 }
@@ -415,17 +413,13 @@ static sumi_status read_state(const sumi_trainer *trainer, const char *dir, int6
 {
     char path[PATH_MAX];
     json_t *state = NULL;
-    int64_t seed;
     sumi_status status = sumi_path_join(path, sizeof path, dir, "state.json", err);
     if (status == SUMI_OK)
         status = sumi_json_read(path, &state, err);
     if (status == SUMI_OK)
         status = sumi_json_int(path, state, "step", 0, UINT32_MAX, step, err);
     if (status == SUMI_OK)
-        status = sumi_json_int(path, state, "seed", INT64_MIN, INT64_MAX, &seed, err);
-    if (status == SUMI_OK && (uint64_t)seed != trainer->seed)
-        status = sumi_fail(err, SUMI_EINVAL, "%s: trained with seed %" PRIu64 ", not %" PRIu64, dir,
-                           (uint64_t)seed, trainer->seed);
+        status = sumi_kept_check(dir, state, &trainer->config, SUMI_KEPT_BY_TRAINER, err);
     if (status == SUMI_OK)
         *run = json_incref(json_object_get(state, "run"));
     json_decref(state);
@@ -457,11 +451,11 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     bool found[FILES_MAX];
     char path[PATH_MAX];
     sumi_status status = check_files(dir, ALL_FILES, found, err);
-    if (status == SUMI_OK && found[1] && !trainer->ema)
-        status = sumi_fail(err, SUMI_EINVAL,
-                           "%s has averaged weights, which training without ema would lose", dir);
     if (status == SUMI_OK)
         status = read_state(trainer, dir, &in->step, &in->run, err);
+    if (status == SUMI_OK && found[1] != (trainer->ema != NULL))
+        status = sumi_fail(err, SUMI_EFORMAT, "%s: state.json says ema %g, but there is %s %s", dir,
+                           (double)trainer->config.ema, found[1] ? "an" : "no", file_names[1]);
     if (status == SUMI_OK)
         status = read_model(trainer, dir, 0, &in->model, err);
     if (status == SUMI_OK && found[1])
@@ -491,7 +485,7 @@ sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t 
         sumi_train_copy_weights(trainer->model, in.model);
         json_object_update(trainer->model->metadata, in.model->metadata);
         if (trainer->ema)
-            sumi_train_copy_weights(trainer->ema, in.ema ? in.ema : in.model);
+            sumi_train_copy_weights(trainer->ema, in.ema);
         memcpy(trainer->m, in.optim, count * sizeof(float));
         memcpy(trainer->v, in.optim + count, count * sizeof(float));
         trainer->steps = in.step;

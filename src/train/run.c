@@ -74,7 +74,7 @@ static void tell(train_run *run, sumi_phase phase, int64_t epoch, double loss, c
                               .epoch = epoch,
                               .epoch_count = run->config->epochs,
                               .loss = loss,
-                              .learning_rate = (double)run->trainer->learning_rate,
+                              .learning_rate = (double)run->trainer->config.learning_rate,
                               .images_per_s = elapsed > 0 ? (double)run->images / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = time_left(run, elapsed),
@@ -198,7 +198,7 @@ static sumi_status write_metric(train_run *run, int64_t epoch, int n, double los
              "{\"step\": %" PRId64 ", \"epoch\": %" PRId64
              ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s}",
              run->trainer->steps, epoch, sumi_run_number(loss_number, loss, 9),
-             sumi_run_number(rate, (double)run->trainer->learning_rate, 6),
+             sumi_run_number(rate, (double)run->trainer->config.learning_rate, 6),
              sumi_run_number(speed, n / step_seconds, 5),
              sumi_run_number(time, run_seconds(run), 9));
     return sumi_run_metric(run->dir, line, run->err);
@@ -393,10 +393,10 @@ static sumi_status describe_run(const train_run *run, const char *hash)
                          run->set->name, run->set->count, run->set->height, run->set->width,
                          run->set->channels, hash);
     if (status == SUMI_OK)
-        status =
-            sumi_run_log(run->dir, run->err,
-                         "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch",
-                         info->preset, info->parameters, run->trainer->batch, run->per_epoch);
+        status = sumi_run_log(
+            run->dir, run->err,
+            "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch", info->preset,
+            info->parameters, run->trainer->config.batch, run->per_epoch);
     return status;
 }
 

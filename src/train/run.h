@@ -89,8 +89,8 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
 sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
                                   const sumi_dataset *set, const sumi_train_config *config,
                                   const char *hash, sumi_error *err);
-/* Refuses to go on with other data, batch or precision than config.json has: the same bits could
- * not come out. */
+/* Refuses to go on with other data or other settings than config.json has: the same bits could not
+ * come out. */
 sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_config *config,
                                   const char *hash, sumi_error *err);
 /* notice says so where env.json names another instruction set: the bits will not be those of a run

@@ -10,18 +10,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-/* A float as the shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
-static json_t *short_real(float value)
-{
-    char text[32];
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if (strtof(text, NULL) == value)
-            break;
-    }
-    return json_real(strtod(text, NULL));
-}
-
 /* A text that may not be UTF-8 (a path): where it is not, bytes above ASCII become '?'. */
 static json_t *safe_string(const char *text)
 {
@@ -64,8 +52,9 @@ static json_t *data_settings(const sumi_dataset *set, const char *hash, bool *fa
     return data;
 }
 
-static json_t *model_settings(const sumi_model_info_t *info, uint64_t seed, bool *failed)
+static json_t *model_settings(const sumi_model *of, bool *failed)
 {
+    const sumi_model_info_t *info = &of->info;
     json_t *model = json_object();
     put(model, "preset", json_string(info->preset), failed);
     put(model, "in_channels", json_integer(info->in_channels), failed);
@@ -73,15 +62,12 @@ static json_t *model_settings(const sumi_model_info_t *info, uint64_t seed, bool
     put(model, "time_dim", json_integer(info->time_dim), failed);
     put(model, "base_channels", json_integer(info->base_channels), failed);
     put(model, "timesteps", json_integer(info->timesteps), failed);
-    put(model, "beta_start", short_real(info->beta_start), failed);
-    put(model, "beta_end", short_real(info->beta_end), failed);
-    put(model, "seed", json_integer((json_int_t)seed), failed);
+    put(model, "beta_start", sumi_short_real(info->beta_start), failed);
+    put(model, "beta_end", sumi_short_real(info->beta_end), failed);
+    /* Of weights that came from a file it may not be known. */
+    if (of->seed_known)
+        put(model, "seed", sumi_json_seed(of->seed), failed);
     return model;
-}
-
-static const char *precision_name(sumi_precision precision)
-{
-    return precision == SUMI_PRECISION_BF16 ? "bf16" : "fp32";
 }
 
 static json_t *train_settings(const sumi_train_config *config, bool *failed)
@@ -90,15 +76,8 @@ static json_t *train_settings(const sumi_train_config *config, bool *failed)
     put(train, "epochs", json_integer(config->epochs), failed);
     put(train, "steps", json_integer(config->steps), failed);
     put(train, "minutes", json_real(config->minutes), failed);
-    put(train, "batch", json_integer(config->batch), failed);
-    put(train, "learning_rate", short_real(config->learning_rate), failed);
-    put(train, "seed", json_integer((json_int_t)config->seed), failed);
-    put(train, "ema", short_real(config->ema), failed);
-    put(train, "grid", json_integer(config->grid), failed);
-    put(train, "grid_height", json_integer(config->grid_height), failed);
-    put(train, "grid_width", json_integer(config->grid_width), failed);
-    put(train, "grid_steps", json_integer(config->grid_steps), failed);
-    put(train, "precision", json_string(precision_name(config->precision)), failed);
+    if (!sumi_kept_write(train, config, SUMI_KEPT_BY_RUN))
+        *failed = true;
     return train;
 }
 
@@ -146,7 +125,7 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     json_t *json = json_object(), *old = config->resume ? read_json(path) : NULL;
     put(json, "recipe", json_string(info->preset), &failed);
     put(json, "data", data_settings(set, hash, &failed), &failed);
-    put(json, "model", model_settings(info, config->seed, &failed), &failed);
+    put(json, "model", model_settings(trainer->model, &failed), &failed);
     put(json, "train", train_settings(config, &failed), &failed);
     put(json, "command", safe_string(config->command ? config->command : ""), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
@@ -163,31 +142,20 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_conf
 {
     char path[PATH_MAX];
     json_t *json = NULL;
-    const char *expected = "", *precision = "fp32"; /* of runs from before it was kept */
-    int64_t batch = 0;
+    const char *expected = "";
     sumi_status status = sumi_run_file(dir, "config.json", path, err);
     if (status == SUMI_OK)
         status = sumi_json_read(path, &json, err);
     if (status == SUMI_OK)
         status = sumi_json_string(path, json_object_get(json, "data"), "hash", &expected, err);
-    if (status == SUMI_OK)
-        status =
-            sumi_json_int(path, json_object_get(json, "train"), "batch", 1, INT32_MAX, &batch, err);
-    if (status == SUMI_OK && json_object_get(json_object_get(json, "train"), "precision"))
-        status =
-            sumi_json_string(path, json_object_get(json, "train"), "precision", &precision, err);
     if (status == SUMI_OK && strcmp(expected, hash) != 0)
         status = sumi_fail(err, SUMI_EINVAL,
                            "%s: the run was trained on other data: its SHA-256 is %.16s..., found "
                            "%.16s...",
                            dir->path, expected, hash);
-    if (status == SUMI_OK && batch != config->batch)
-        status =
-            sumi_fail(err, SUMI_EINVAL, "%s: the run has batches of %" PRId64 ", they cannot be %d",
-                      dir->path, batch, config->batch);
-    if (status == SUMI_OK && strcmp(precision, precision_name(config->precision)) != 0)
-        status = sumi_fail(err, SUMI_EINVAL, "%s: the run is of %.16s, it cannot go on in %s",
-                           dir->path, precision, precision_name(config->precision));
+    if (status == SUMI_OK)
+        status = sumi_kept_check(dir->path, json_object_get(json, "train"), config,
+                                 SUMI_KEPT_BY_RUN, err);
     json_decref(json);
     return status;
 }

@@ -42,11 +42,9 @@ struct sumi_trainer {
     sumi_model *model; /* trained in place */
     sumi_model *ema;   /* averaged weights, a model of its own; NULL where there are none */
     sumi_schedule schedule;
-    int batch; /* the largest n of a step */
-    float learning_rate, ema_decay;
-    uint64_t seed;
-    sumi_precision precision;
-    int64_t steps; /* that are done */
+    sumi_train_config config; /* of which batch, the largest n of a step, learning_rate, seed, ema
+                                 and precision matter */
+    int64_t steps;            /* that are done */
     /* As model->graph.params.values, in sumi's layout: [value_count] */
     float *gradients;
     float *m, *v; /* Adam's moving averages of the gradient and its square */
@@ -79,6 +77,25 @@ void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out);
 /* Weights, running statistics and info of a model of the same architecture. */
 void sumi_train_copy_weights(sumi_model *to, const sumi_model *from);
 
+/* ---- Settings that are kept (kept.c) ----------------------------------------------------------
+ * What changes the bits of a training is written where it is saved, and must be the same where it
+ * goes on.
+ */
+
+/* What a trainer keeps is kept by a run, too. */
+typedef enum { SUMI_KEPT_BY_TRAINER, SUMI_KEPT_BY_RUN } sumi_kept_by;
+
+/* Puts the settings into object; false where memory is out. */
+bool sumi_kept_write(json_t *object, const sumi_train_config *config, sumi_kept_by owner);
+/* SUMI_EINVAL, with both values, where a setting in object is not that of config. One that is
+ * missing is of a version that had none. path is for messages. */
+sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_train_config *config,
+                            sumi_kept_by owner, sumi_error *err);
+/* The shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
+json_t *sumi_short_real(float value);
+/* A number, or a string of digits where it is above what JSON's readers hold, INT64_MAX. */
+json_t *sumi_json_seed(uint64_t seed);
+
 /* ---- Checkpoints (checkpoint.c) -----------------------------------------------------------------
  * A folder: model.safetensors, optim.safetensors, ema.safetensors where weights are averaged,
  * state.json, and manifest.json with the size and SHA-256 of each. It is written beside its place
@@ -89,8 +106,8 @@ void sumi_train_copy_weights(sumi_model *to, const sumi_model *from);
  * is not empty is refused. run (may be NULL) is what a run wants to remember. */
 sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run, const char *dir,
                                  sumi_error *err);
-/* Checks every file against the manifest, then takes the state over. Seed, architecture and
- * averaging must be the trainer's own. On an error the trainer is unchanged. run (may be NULL)
+/* Checks every file against the manifest, then takes the state over. Architecture, seed, learning
+ * rate, averaging and precision must be the trainer's own. On an error the trainer is unchanged. run (may be NULL)
  * receives what was given to save, or NULL; released by json_decref. */
 sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,
                                  sumi_error *err);

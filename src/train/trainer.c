@@ -19,9 +19,9 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
                                sumi_error *err)
 {
     int timesteps = trainer->schedule.timesteps;
-    if (batch->n < 1 || batch->n > trainer->batch)
+    if (batch->n < 1 || batch->n > trainer->config.batch)
         return sumi_fail(err, SUMI_EINVAL, "the batch has %d images, expected 1..%d", batch->n,
-                         trainer->batch);
+                         trainer->config.batch);
     if (!batch->x)
         return sumi_fail(err, SUMI_EINVAL, "the batch has no images: x is NULL");
     for (int i = 0; batch->t && i < batch->n; i++) {
@@ -51,7 +51,7 @@ static void draw_image(void *arg, int64_t chunk, int thread)
     const drawing *run = arg;
     sumi_trainer *trainer = run->trainer;
     size_t count = trainer->image_floats, at = (size_t)chunk * count;
-    sumi_random random = {.seed = trainer->seed,
+    sumi_random random = {.seed = trainer->config.seed,
                           .stream = SUMI_STREAM_TIMESTEP,
                           .step = (uint32_t)trainer->steps,
                           .image = (uint64_t)chunk};
@@ -160,13 +160,14 @@ static void update(sumi_trainer *trainer)
     const sumi_params *params = &trainer->model->graph.params;
     double step = (double)(trainer->steps + 1);
     updating run = {.trainer = trainer,
-                    .adam = {.learning_rate = trainer->learning_rate,
+                    .adam = {.learning_rate = trainer->config.learning_rate,
                              .beta1 = .9,
                              .beta2 = .999,
                              .eps = 1e-8,
                              .correction1 = 1 - pow(.9, step),
                              .correction2 = 1 - pow(.999, step)},
-                    .ema_decay = (float)fmin((double)trainer->ema_decay, (1 + step) / (10 + step))};
+                    .ema_decay =
+                        (float)fmin((double)trainer->config.ema, (1 + step) / (10 + step))};
     sumi_parallel_for(trainer->runtime->pool, sumi_piece_count(params->value_count), update_piece,
                       &run);
     sumi_network_update_statistics(trainer->network, &trainer->model->graph.params);
@@ -278,6 +279,8 @@ void sumi_train_copy_weights(sumi_model *to, const sumi_model *from)
     memcpy(dst->statistics, src->statistics, src->statistic_count * sizeof(float));
     memcpy(dst->counters, src->counters, src->counter_count * sizeof(int64_t));
     to->info = from->info;
+    to->seed = from->seed;
+    to->seed_known = from->seed_known;
     to->generation++;
 }
 
@@ -292,11 +295,11 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
         return sumi_fail_memory(err, "a trainer", sizeof *trainer);
     *trainer = (sumi_trainer){.runtime = runtime,
                               .model = model,
-                              .batch = config->batch,
-                              .learning_rate = config->learning_rate,
-                              .ema_decay = config->ema,
-                              .seed = config->seed,
-                              .precision = config->precision};
+                              .config = {.batch = config->batch,
+                                         .learning_rate = config->learning_rate,
+                                         .seed = config->seed,
+                                         .ema = config->ema,
+                                         .precision = config->precision}};
     size_t bytes = model->graph.params.value_count * sizeof(float);
     float **buffers[] = {&trainer->gradients, &trainer->m, &trainer->v};
     for (int i = 0; i < 3 && status == SUMI_OK; i++) {
@@ -321,7 +324,7 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
 static void release_images(sumi_trainer *trainer)
 {
     sumi_network_free(trainer->network);
-    size_t floats = (size_t)trainer->batch * trainer->image_floats;
+    size_t floats = (size_t)trainer->config.batch * trainer->image_floats;
     sumi_pages_free(trainer->x_t, floats * sizeof(float));
     sumi_pages_free(trainer->eps, floats * sizeof(float));
     free(trainer->t);
@@ -336,26 +339,26 @@ sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *
     if (trainer->network && trainer->h == h && trainer->w == w)
         return SUMI_OK;
     release_images(trainer);
-    int64_t sizes[] = {trainer->batch, h, w, trainer->model->info.in_channels};
+    int64_t sizes[] = {trainer->config.batch, h, w, trainer->model->info.in_channels};
     size_t floats, bytes;
     if (h < 1 || w < 1 || !sumi_size_product(sizes, 4, &floats) ||
         !sumi_size_mul(floats, sizeof(float), &bytes))
         return sumi_fail(err, SUMI_ESHAPE, "images of %dx%d in batches of %d", h, w,
-                         trainer->batch);
+                         trainer->config.batch);
     sumi_plan_config plan = {.mode = SUMI_MODE_TRAIN,
-                             .n_max = trainer->batch,
+                             .n_max = trainer->config.batch,
                              .h = h,
                              .w = w,
                              .force = -1,
-                             .precision = trainer->precision};
+                             .precision = trainer->config.precision};
     sumi_status status = sumi_network_create(&trainer->model->graph, trainer->runtime->kernels,
                                              trainer->runtime->pool, &plan, &trainer->network, err);
     if (status != SUMI_OK)
         return status;
-    trainer->image_floats = floats / (size_t)trainer->batch;
+    trainer->image_floats = floats / (size_t)trainer->config.batch;
     trainer->x_t = sumi_pages_alloc(bytes);
     trainer->eps = sumi_pages_alloc(bytes);
-    trainer->t = sumi_calloc((size_t)trainer->batch, sizeof *trainer->t);
+    trainer->t = sumi_calloc((size_t)trainer->config.batch, sizeof *trainer->t);
     if (!trainer->x_t || !trainer->eps || !trainer->t) {
         release_images(trainer);
         return sumi_fail_memory(err, "a batch of noised images", 2 * bytes);

@@ -174,6 +174,20 @@ static void test_resume_is_checked(void **state)
     assert_failed_run(temp, "train --resume @other", 10 + SUMI_EFORMAT,
                       "train.batch: expected a whole number from 1");
     replace(temp, "other/config.json", "\"batch\": 0", "\"batch\": 4");
+    /* A setting that was changed by hand is not taken: the checkpoint tells what it was. */
+    static const struct {
+        const char *was, *is, *says;
+    } settings[] = {
+        {"\"learning_rate\": 0.001", "\"learning_rate\": 0.002", "learning_rate 0.001, not 0.002"},
+        {"\"ema\": 0.0", "\"ema\": 0.5", "ema 0, not 0.5"},
+        {"\"precision\": \"fp32", "\"precision\": \"bf16", "precision fp32, not bf16"},
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+        replace(temp, "other/config.json", settings[i].was, settings[i].is);
+        assert_failed_run(temp, "train --resume @other --steps 3 -q", 10 + SUMI_EINVAL,
+                          settings[i].says);
+        replace(temp, "other/config.json", settings[i].is, settings[i].was);
+    }
     replace(temp, "other/config.json", "\"hash\": ", "\"hush\": ");
     assert_failed_run(temp, "train --resume @other --steps 3 -q", 10 + SUMI_EFORMAT, "hash");
     replace(temp, "other/config.json", "\"hush\": \"", "\"hash\": \"");

@@ -265,12 +265,6 @@ static void test_other_settings_are_refused(void **state)
     sumi_train_release(other);
 
     config.seed = 5;
-    config.ema = 0;
-    assert_ok(sumi_train_new(&f.runtime, f.model, &config, &other, NULL));
-    assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
-    assert_says(err, "averaged weights");
-    sumi_train_release(other);
-
     config.ema = .5f;
     wide.base_channels = 16;
     wide.time_dim = 12;
@@ -286,23 +280,63 @@ static void test_other_settings_are_refused(void **state)
     assert_ok(sumi_remove_tree(folder, NULL));
 }
 
-/* A checkpoint without averaged weights can be gone on from with them: they begin as the weights.
- */
-static void test_average_can_begin_later(void **state)
+/* Each setting that changes bits is refused with both values, and nothing is taken. */
+static void test_what_changes_bits_is_compared(void **state)
 {
     (void)state;
+    static const struct {
+        float rate, ema, other_rate, other_ema;
+        uint64_t seed, other_seed;
+        sumi_precision precision, other_precision;
+        const char *says;
+    } cases[] = {
+        {1e-3f, 0, 2e-3f, 0, 5, 5, 0, 0, "learning_rate 0.001, not 0.002"},
+        {1e-3f, 0, 1.0000002e-3f, 0, 5, 5, 0, 0, "learning_rate 0.001, not 0.0010000002"},
+        {3e-5f, .9f, 1e-5f, .9f, 5, 5, 0, 0, "learning_rate 3e-05, not 1e-05"},
+        {1e-3f, .9f, 1e-3f, .99f, 5, 5, 0, 0, "ema 0.9, not 0.99"},
+        {1e-3f, .5f, 1e-3f, 0, 5, 5, 0, 0, "ema 0.5, not 0"},
+        {1e-3f, 0, 1e-3f, .999f, 5, 5, 0, 0, "ema 0, not 0.999"},
+        {1e-3f, 0, 1e-3f, 0, 5, UINT64_MAX, 0, 0, "seed 5, not 18446744073709551615"},
+        {1e-3f, 0, 1e-3f, 0, UINT64_MAX, 0, 0, 0, "seed 18446744073709551615, not 0"},
+        {1e-3f, 0, 1e-3f, 0, 5, 5, SUMI_PRECISION_FP32, SUMI_PRECISION_BF16, "fp32, not bf16"},
+        {1e-3f, 0, 1e-3f, 0, 5, 5, SUMI_PRECISION_BF16, SUMI_PRECISION_FP32, "bf16, not fp32"},
+    };
     char folder[PATH_MAX], dir[PATH_MAX];
-    fixture f, g;
     make_folder(folder);
-    open_fixture(&f, 1, 1, 0);
-    train(&f, 2);
     join(dir, folder, "saved");
-    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
-    open_fixture(&g, 1, 2, .9f);
-    assert_ok(sumi_checkpoint_load(g.trainer, dir, NULL, NULL));
-    assert_same_model(g.trainer->ema, f.model);
-    close_fixture(&f);
-    close_fixture(&g);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture f;
+        sumi_error err = {""};
+        sumi_trainer *first, *same, *other;
+        sumi_model *fresh = make_model(77), *untouched = make_model(77);
+        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        open_fixture(&f, 1, 1, 0);
+        config.batch = N;
+        config.learning_rate = cases[i].rate;
+        config.ema = cases[i].ema;
+        config.seed = cases[i].seed;
+        config.precision = cases[i].precision;
+        assert_ok(sumi_train_new(&f.runtime, f.model, &config, &first, NULL));
+        assert_ok(sumi_checkpoint_save(first, NULL, dir, NULL));
+        config.batch = N + 1; /* of a trainer, the largest batch only */
+        assert_ok(sumi_train_new(&f.runtime, f.model, &config, &same, NULL));
+        assert_ok(sumi_checkpoint_load(same, dir, NULL, NULL));
+        config.learning_rate = cases[i].other_rate;
+        config.ema = cases[i].other_ema;
+        config.seed = cases[i].other_seed;
+        config.precision = cases[i].other_precision;
+        assert_ok(sumi_train_new(&f.runtime, fresh, &config, &other, NULL));
+        assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
+        assert_says(err, cases[i].says);
+        assert_says(err, dir);
+        assert_same_model(fresh, untouched);
+        sumi_train_release(first);
+        sumi_train_release(same);
+        sumi_train_release(other);
+        sumi_model_release(fresh);
+        sumi_model_release(untouched);
+        close_fixture(&f);
+    }
     assert_ok(sumi_remove_tree(folder, NULL));
 }
 
@@ -391,7 +425,7 @@ int main(void)
         cmocka_unit_test(test_damage_is_found),
         cmocka_unit_test(test_bad_manifests),
         cmocka_unit_test(test_other_settings_are_refused),
-        cmocka_unit_test(test_average_can_begin_later),
+        cmocka_unit_test(test_what_changes_bits_is_compared),
         cmocka_unit_test(test_model_of_a_checkpoint),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_run_state_travels),

@@ -180,7 +180,7 @@ static void test_other_settings_are_refused(void **state)
     go_on(&f);
     f.config.batch = 4;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
-    assert_says(err, "batches of 8, they cannot be 4");
+    assert_says(err, "batch 8, not 4");
     f.config.batch = BATCH;
     sumi_dataset *own = f.set;
     f.set = make_small_set(IMAGES - 1);
@@ -190,11 +190,77 @@ static void test_other_settings_are_refused(void **state)
     f.set = own;
     f.config.precision = SUMI_PRECISION_BF16;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
-    assert_says(err, "the run is of fp32, it cannot go on in bf16");
+    assert_says(err, "precision fp32, not bf16");
     f.config.precision = SUMI_PRECISION_FP32;
     f.config.seed = 5;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "seed 4, not 5");
+    f.config.seed = 4;
+    f.config.learning_rate = 2e-3f;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "learning_rate 0.001, not 0.002");
+    f.config.learning_rate = 1e-3f;
+    f.config.ema = .9f;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "ema 0, not 0.9");
+    f.config.ema = 0;
+    f.config.grid = 9;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "grid 4, not 9");
+    f.config.grid = 4;
+    f.config.grid_steps = 3;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "grid_steps 2, not 3");
+    f.config.grid_steps = 2;
+    f.config.grid_width = 16;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "grid_width 8, not 16");
+    f.config.grid_width = 8;
+    assert_ok(run(&f, NULL));
+    close_fixture(&f);
+}
+
+/* The seed of the weights and the seed of the training are two numbers, of any size. */
+static void test_both_seeds_are_told(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    f.config.seed = UINT64_MAX - 1;
+    assert_ok(run(&f, NULL));
+    json_t *json = read_json(&f, "config.json");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "model"), "seed")),
+                     1);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(json, "train"), "seed")),
+                        "18446744073709551614");
+    json_decref(json);
+    go_on(&f); /* with weights of seed 77, which the checkpoint's replace */
+    f.config.epochs = 2;
+    assert_ok(run(&f, NULL));
+    json = read_json(&f, "config.json");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "model"), "seed")),
+                     1);
+    json_decref(json);
+    close_fixture(&f);
+}
+
+/* The initial weights of a file are of no seed that is known. */
+static void test_the_seed_of_a_file_is_not_made_up(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_model *loaded;
+    open_fixture(&f, 1, 0);
+    assert_ok(sumi_model_read(SUMI_TEST_DIR "/golden/small.pth", &loaded, NULL));
+    sumi_model_release(f.model);
+    f.model = loaded;
+    f.config.steps = 1;
+    f.config.grid = 0;
+    assert_ok(run(&f, NULL));
+    json_t *json = read_json(&f, "config.json");
+    assert_null(json_object_get(json_object_get(json, "model"), "seed"));
+    json_decref(json);
     close_fixture(&f);
 }
 
@@ -381,6 +447,8 @@ int main(void)
         cmocka_unit_test(test_folders_that_are_refused),
         cmocka_unit_test(test_a_locked_run_is_refused),
         cmocka_unit_test(test_other_settings_are_refused),
+        cmocka_unit_test(test_both_seeds_are_told),
+        cmocka_unit_test(test_the_seed_of_a_file_is_not_made_up),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_a_plot_before_the_first_epoch),
         cmocka_unit_test(test_without_a_directory),
