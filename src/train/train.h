@@ -107,8 +107,8 @@ json_t *sumi_json_seed(uint64_t seed);
 sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run, const char *dir,
                                  sumi_error *err);
 /* Checks every file against the manifest, then takes the state over. Architecture, seed, learning
- * rate, averaging and precision must be the trainer's own. On an error the trainer is unchanged. run (may be NULL)
- * receives what was given to save, or NULL; released by json_decref. */
+ * rate, averaging and precision must be the trainer's own. On an error the trainer is unchanged.
+ * run (may be NULL) receives what was given to save, or NULL; released by json_decref. */
 sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,
                                  sumi_error *err);
 /* The model in a checkpoint: its averaged weights where there are some, else its weights. Only that
