@@ -9,10 +9,11 @@
  * matrix product  M[tiles][out] = V[tiles][in] * U[in][out].
  *
  * A scheme is a pair of sizes, named by the big one: 6 goes with 4, and 4 with 3. It has big + 2
- * points in a dimension, the first ones of 0, 1, -1, 2, infinity, -2, 1/2, -1/2; the small size
+ * points in a dimension: 0, 1, -1, 2, infinity, -2, 1/2, -1/2 in scheme 6, and 0, a, -a, b, infinity,
+ * -b in scheme 4, with a = 2/3 and b = 3/2, which has half the error of 1 and 2 there. The small size
  * drops the last of them (6: two, 4: one). With N(p) the product of p - q over the other finite
  * points q, G divides by N(p) of the big size; the small size's is less by the factors p - q of the
- * points q that it drops, p^2 - 1/4 or p + 2, and its B^T takes them. So both sizes share one U.
+ * points q that it drops, p^2 - 1/4 or p + b, and its B^T takes them. So both sizes share one U.
  * Every even length from 4 up is 6a + 4b, and every length from 6 up (and 3 and 4) is 4a + 3b: no
  * tile sticks out of the image. The larger a tile, the fewer products: a pixel takes 64 / 36 in
  * 6x6, 36 / 16 in 4x4 and 25 / 9 in 3x3.
@@ -256,6 +257,17 @@ static void wino_plan(sumi_conv_spec *s)
 
 /* ---- one-dimensional transforms of size + 2 or size elements; big is the scheme -------------- */
 
+/* The points of scheme 4 and their powers; a b is 1. */
+#define WINO_A (2.0F / 3)
+#define WINO_A2 (4.0F / 9)
+#define WINO_A3 (8.0F / 27)
+#define WINO_B (3.0F / 2)
+#define WINO_B2 (9.0F / 4)
+#define WINO_B3 (27.0F / 8)
+#define WINO_A2_B2 (97.0F / 36) /* their sum */
+#define WINO_G_A (-81.0F / 130) /* 1 / N(a), which is 1 / N(-a) */
+#define WINO_G_B (8.0F / 65)    /* 1 / N(b) */
+
 /* B^T: input to points. */
 INLINE void wino_bt6(const vf *d, vf *t)
 {
@@ -290,34 +302,31 @@ INLINE void wino_bt(const int big, const int size, const vf *d, vf *t)
         t[4] = v_fma(v_splat(4), d[1], v_fma(v_splat(-5), d[3], d[5]));
         t[5] = v_fma(v_splat(-7.5F), odd2, even2);
     } else if (size == 4) {
-        vf even4 = v_fma(v_splat(-4), d[2], d[4]), odd4 = v_fma(v_splat(-4), d[1], d[3]);
-        vf even = d[4] - d[2], odd = d[3] - d[1];
-        t[0] = v_fma(v_splat(4), d[0], v_fma(v_splat(-5), d[2], d[4]));
-        t[1] = even4 + odd4;
-        t[2] = even4 - odd4;
-        t[3] = v_fma(v_splat(2), odd, even);
-        t[4] = v_fma(v_splat(4), d[1], v_fma(v_splat(-5), d[3], d[5]));
-        t[5] = v_fma(v_splat(-2), odd, even);
+        vf even_a = v_fma(v_splat(-WINO_B2), d[2], d[4]);
+        vf odd_a = v_fma(v_splat(-WINO_B2), d[1], d[3]);
+        vf even_b = v_fma(v_splat(-WINO_A2), d[2], d[4]);
+        vf odd_b = v_fma(v_splat(-WINO_A2), d[1], d[3]);
+        t[0] = v_fma(v_splat(-WINO_A2_B2), d[2], d[0] + d[4]);
+        t[1] = v_fma(v_splat(WINO_A), odd_a, even_a);
+        t[2] = v_fma(v_splat(-WINO_A), odd_a, even_a);
+        t[3] = v_fma(v_splat(WINO_B), odd_b, even_b);
+        t[4] = v_fma(v_splat(-WINO_A2_B2), d[3], d[1] + d[5]);
+        t[5] = v_fma(v_splat(-WINO_B), odd_b, even_b);
     } else {
-        vf odd = d[3] - d[1], half = v_fma(v_splat(2), d[0] - d[2], odd);
-        t[0] = half + half;
-        t[1] = v_splat(3) * v_fma(v_splat(-2), d[1], d[3] - d[2]);
-        t[2] = v_fma(v_splat(2), d[1], v_fma(v_splat(-3), d[2], d[3]));
-        t[3] = v_splat(4) * odd;
-        t[4] = v_fma(v_splat(-2), odd, d[4] - d[2]);
+        vf odd = v_fma(v_splat(-WINO_A2), d[1], d[3]);
+        t[0] = v_fma(v_splat(-WINO_B2), v_fma(v_splat(-WINO_A), d[3], d[2]),
+                     v_fma(v_splat(-WINO_A), d[1], d[0]));
+        t[1] = v_splat(WINO_B + WINO_A) * v_fma(v_splat(WINO_A - WINO_B), d[2], d[3] - d[1]);
+        t[2] = v_splat(WINO_B - WINO_A) * v_fma(v_splat(-WINO_A - WINO_B), d[2], d[3] + d[1]);
+        t[3] = v_splat(2 * WINO_B) * odd;
+        t[4] = v_fma(v_splat(-WINO_B), odd, v_fma(v_splat(-WINO_A2), d[2], d[4]));
     }
 }
 
-/* A^T: points to outputs. */
-INLINE void wino_at(const int size, const vf *m, vf *y)
+/* A^T of scheme 6: points to outputs. */
+INLINE void wino_at6(const int size, const vf *m, vf *y)
 {
     vf sum = m[1] + m[2], difference = m[1] - m[2];
-    if (size == 3) {
-        y[0] = m[0] + sum + m[3];
-        y[1] = v_fma(v_splat(2), m[3], difference);
-        y[2] = v_fma(v_splat(4), m[3], sum + m[4]);
-        return;
-    }
     vf sum2 = m[3] + m[5], difference2 = m[3] - m[5];
     if (size == 6) {
         vf sum_half = m[6] + m[7], difference_half = m[6] - m[7];
@@ -338,23 +347,51 @@ INLINE void wino_at(const int size, const vf *m, vf *y)
     }
 }
 
+/* The same of either scheme. */
+INLINE void wino_at(const int big, const int size, const vf *m, vf *y)
+{
+    if (big == 6) {
+        wino_at6(size, m, y);
+        return;
+    }
+    vf sum = m[1] + m[2], difference = m[1] - m[2], sum_b = m[3], difference_b = m[3];
+    if (size == 4) {
+        sum_b = m[3] + m[5];
+        difference_b = m[3] - m[5];
+    }
+    y[0] = m[0] + sum + sum_b;
+    y[1] = v_fma(v_splat(WINO_A), difference, v_splat(WINO_B) * difference_b);
+    if (size == 4) {
+        y[2] = v_fma(v_splat(WINO_A2), sum, v_splat(WINO_B2) * sum_b);
+        y[3] = v_fma(v_splat(WINO_A3), difference, v_fma(v_splat(WINO_B3), difference_b, m[4]));
+    } else {
+        y[2] = v_fma(v_splat(WINO_A2), sum, v_fma(v_splat(WINO_B2), sum_b, m[4]));
+    }
+}
+
 /* G: three weights to points. */
 INLINE void wino_g(const int big, const vf *g, vf *u)
 {
-    vf outer = g[0] + g[2], outer4 = v_fma(v_splat(4), g[2], g[0]), twice = g[1] + g[1];
-    vf scale1 = v_splat(big == 6 ? -2.0F / 9 : -1.0F / 6);
-    vf scale2 = v_splat(big == 6 ? 1.0F / 90 : 1.0F / 24);
-    u[0] = big == 6 ? g[0] : v_splat(1.0F / 4) * g[0];
-    u[1] = scale1 * (outer + g[1]);
-    u[2] = scale1 * (outer - g[1]);
-    u[3] = scale2 * (outer4 + twice);
-    u[4] = g[2];
-    u[5] = scale2 * (outer4 - twice);
     if (big == 6) {
+        vf outer = g[0] + g[2], outer4 = v_fma(v_splat(4), g[2], g[0]), twice = g[1] + g[1];
         vf even = v_fma(v_splat(4), g[0], g[2]);
+        u[0] = g[0];
+        u[1] = v_splat(-2.0F / 9) * (outer + g[1]);
+        u[2] = v_splat(-2.0F / 9) * (outer - g[1]);
+        u[3] = v_splat(1.0F / 90) * (outer4 + twice);
+        u[4] = g[2];
+        u[5] = v_splat(1.0F / 90) * (outer4 - twice);
         u[6] = v_splat(8.0F / 45) * (even + twice);
         u[7] = v_splat(8.0F / 45) * (even - twice);
+        return;
     }
+    vf outer_a = v_fma(v_splat(WINO_A2), g[2], g[0]), outer_b = v_fma(v_splat(WINO_B2), g[2], g[0]);
+    u[0] = g[0];
+    u[1] = v_splat(WINO_G_A) * v_fma(v_splat(WINO_A), g[1], outer_a);
+    u[2] = v_splat(WINO_G_A) * v_fma(v_splat(-WINO_A), g[1], outer_a);
+    u[3] = v_splat(WINO_G_B) * v_fma(v_splat(WINO_B), g[1], outer_b);
+    u[4] = g[2];
+    u[5] = v_splat(WINO_G_B) * v_fma(v_splat(-WINO_B), g[1], outer_b);
 }
 
 /* ---- input transform ------------------------------------------------------------------------- */
@@ -579,9 +616,10 @@ static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const win
 /* ---- output transform ------------------------------------------------------------------------ */
 
 /* `tiles` tiles side by side, kn channels, to rows of pixels of WINO_BLOCK floats. */
-INLINE void wino_output_tiles(const int side, const int tall, const int wide, const float *m,
+INLINE void wino_output_tiles(const int big, const int tall, const int wide, const float *m,
                               const wino_area *area, int tiles, int kn, float *dst, size_t stride)
 {
+    const int side = big + 2;
     for (int tile = 0; tile < tiles; tile++) {
         for (int k = 0; k < kn; k += VW) {
             vf half[WINO_MOST_SIDE - 2][WINO_MOST_SIDE];
@@ -590,14 +628,14 @@ INLINE void wino_output_tiles(const int side, const int tall, const int wide, co
                 UNROLL
                 for (int i = 0; i < tall + 2; i++)
                     x[i] = v_load(m + (size_t)(side * i + j) * area->point + k);
-                wino_at(tall, x, y);
+                wino_at(big, tall, x, y);
                 UNROLL
                 for (int i = 0; i < tall; i++)
                     half[i][j] = y[i];
             }
             for (int i = 0; i < tall; i++) {
                 vf y[WINO_MOST_SIDE - 2];
-                wino_at(wide, half[i], y);
+                wino_at(big, wide, half[i], y);
                 UNROLL
                 for (int j = 0; j < wide; j++)
                     v_store(dst + (size_t)i * stride + j * WINO_BLOCK + k, y[j]);
@@ -612,7 +650,7 @@ INLINE void wino_output_tiles(const int side, const int tall, const int wide, co
 INLINE void wino_output_image(const int big, const wino_grid *g, int image, const wino_area *m,
                               int kn, float *band)
 {
-    const int small = wino_small(big), side = big + 2;
+    const int small = wino_small(big);
     size_t stride = (size_t)g->w * WINO_BLOCK;
     for (int ty = 0; ty < g->ny[0] + g->ny[1]; ty++) {
         const float *m0 = m->base + (size_t)wino_grid_tile(g, image, ty, 0) * m->row;
@@ -620,11 +658,11 @@ INLINE void wino_output_image(const int big, const wino_grid *g, int image, cons
         float *dst0 = band + (size_t)(wino_grid_y(g, ty) - g->y0) * stride;
         float *dst1 = dst0 + big * g->nx[0] * WINO_BLOCK;
         if (ty < g->ny[0]) {
-            wino_output_tiles(side, big, big, m0, m, g->nx[0], kn, dst0, stride);
-            wino_output_tiles(side, big, small, m1, m, g->nx[1], kn, dst1, stride);
+            wino_output_tiles(big, big, big, m0, m, g->nx[0], kn, dst0, stride);
+            wino_output_tiles(big, big, small, m1, m, g->nx[1], kn, dst1, stride);
         } else {
-            wino_output_tiles(side, small, big, m0, m, g->nx[0], kn, dst0, stride);
-            wino_output_tiles(side, small, small, m1, m, g->nx[1], kn, dst1, stride);
+            wino_output_tiles(big, small, big, m0, m, g->nx[0], kn, dst0, stride);
+            wino_output_tiles(big, small, small, m1, m, g->nx[1], kn, dst1, stride);
         }
     }
 }

@@ -11,15 +11,11 @@
 
 /* ---- one-dimensional transforms -------------------------------------------------------------- */
 
-/* A: the gradient of size outputs to that of the points. */
-INLINE void wino_a(const int size, const vf *y, vf *w)
+/* A of scheme 6: the gradient of size outputs to that of the points. */
+INLINE void wino_a6(const int size, const vf *y, vf *w)
 {
     vf even = y[0] + y[2], even2 = v_fma(v_splat(4), y[2], y[0]);
-    vf odd = y[1], odd2 = y[1];
-    if (size >= 4) {
-        odd = odd + y[3];
-        odd2 = v_fma(v_splat(4), y[3], odd2);
-    }
+    vf odd = y[1] + y[3], odd2 = v_fma(v_splat(4), y[3], y[1]);
     if (size == 6) {
         vf even_half = v_fma(v_splat(1.0F / 16), y[4], v_fma(v_splat(1.0F / 4), y[2], y[0]));
         vf odd_half = v_fma(v_splat(1.0F / 16), y[5], v_fma(v_splat(1.0F / 4), y[3], y[1]));
@@ -35,45 +31,70 @@ INLINE void wino_a(const int size, const vf *y, vf *w)
     w[2] = even - odd;
     w[3] = v_fma(v_splat(2), odd2, even2);
     w[4] = y[size - 1];
-    if (size >= 4)
-        w[5] = v_fma(v_splat(-2), odd2, even2);
+    w[5] = v_fma(v_splat(-2), odd2, even2);
+}
+
+/* The same of either scheme. */
+INLINE void wino_a(const int big, const int size, const vf *y, vf *w)
+{
+    if (big == 6) {
+        wino_a6(size, y, w);
+        return;
+    }
+    vf even_a = v_fma(v_splat(WINO_A2), y[2], y[0]), even_b = v_fma(v_splat(WINO_B2), y[2], y[0]);
+    vf odd_a = v_splat(WINO_A) * y[1], odd_b = v_splat(WINO_B) * y[1];
+    if (size == 4) {
+        odd_a = v_fma(v_splat(WINO_A3), y[3], odd_a);
+        odd_b = v_fma(v_splat(WINO_B3), y[3], odd_b);
+    }
+    w[0] = y[0];
+    w[1] = even_a + odd_a;
+    w[2] = even_a - odd_a;
+    w[3] = even_b + odd_b;
+    w[4] = y[size - 1];
+    if (size == 4)
+        w[5] = even_b - odd_b;
 }
 
 /* G^T: the gradient of the points to that of three weights. */
 INLINE void wino_gt(const int big, const vf *u, vf *g)
 {
-    vf scale1 = v_splat(big == 6 ? 2.0F / 9 : 1.0F / 6);
-    vf scale2 = v_splat(big == 6 ? 1.0F / 90 : 1.0F / 24);
-    vf sum = scale1 * (u[1] + u[2]), difference = scale1 * (u[1] - u[2]);
-    vf sum2 = scale2 * (u[3] + u[5]), difference2 = scale2 * (u[3] - u[5]);
-    g[0] = v_fma(v_splat(big == 6 ? 1 : 1.0F / 4), u[0], sum2 - sum);
-    g[1] = v_fma(v_splat(2), difference2, -difference);
-    g[2] = v_fma(v_splat(4), sum2, u[4] - sum);
+    vf sum = u[1] + u[2], difference = u[1] - u[2], sum_b = u[3] + u[5], difference_b = u[3] - u[5];
     if (big == 6) {
         vf sum_half = u[6] + u[7], difference_half = u[6] - u[7];
-        g[0] = v_fma(v_splat(32.0F / 45), sum_half, g[0]);
-        g[1] = v_fma(v_splat(16.0F / 45), difference_half, g[1]);
-        g[2] = v_fma(v_splat(8.0F / 45), sum_half, g[2]);
+        sum = v_splat(2.0F / 9) * sum;
+        sum_b = v_splat(1.0F / 90) * sum_b;
+        difference = v_splat(2.0F / 9) * difference;
+        difference_b = v_splat(1.0F / 90) * difference_b;
+        g[0] = v_fma(v_splat(32.0F / 45), sum_half, u[0] + (sum_b - sum));
+        g[1] = v_fma(v_splat(16.0F / 45), difference_half,
+                     v_fma(v_splat(2), difference_b, -difference));
+        g[2] = v_fma(v_splat(8.0F / 45), sum_half, v_fma(v_splat(4), sum_b, u[4] - sum));
+        return;
     }
+    g[0] = v_fma(v_splat(WINO_G_A), sum, v_fma(v_splat(WINO_G_B), sum_b, u[0]));
+    g[1] = v_fma(v_splat(-27.0F / 65), difference, v_splat(12.0F / 65) * difference_b);
+    g[2] = v_fma(v_splat(-18.0F / 65), sum, v_fma(v_splat(18.0F / 65), sum_b, u[4]));
 }
 
 /* ---- transform of the output's gradient ------------------------------------------------------ */
 
-INLINE void wino_gradient_columns(const int size, const float *src, int count, float *dst)
+INLINE void wino_gradient_columns(const int big, const int size, const float *src, int count,
+                                  float *dst)
 {
     for (int i = 0; i < count; i += VW) {
         vf y[WINO_MOST_SIDE - 2], w[WINO_MOST_SIDE];
         UNROLL
         for (int r = 0; r < size; r++)
             y[r] = v_load(src + r * count + i);
-        wino_a(size, y, w);
+        wino_a(big, size, y, w);
         UNROLL
         for (int r = 0; r < size + 2; r++)
             v_store(dst + r * count + i, w[r]);
     }
 }
 
-INLINE void wino_gradient_rows(const int size, const float *src, int cn, int tiles,
+INLINE void wino_gradient_rows(const int big, const int size, const float *src, int cn, int tiles,
                                const wino_area *area, float *dst)
 {
     for (int tile = 0; tile < tiles; tile++) {
@@ -82,7 +103,7 @@ INLINE void wino_gradient_rows(const int size, const float *src, int cn, int til
             UNROLL
             for (int x = 0; x < size; x++)
                 y[x] = v_load(src + x * cn + c);
-            wino_a(size, y, w);
+            wino_a(big, size, y, w);
             UNROLL
             for (int x = 0; x < size + 2; x++)
                 v_store(dst + (size_t)x * area->point + c, w[x]);
@@ -100,16 +121,16 @@ INLINE void wino_gradient_tiles(const int big, const wino_grid *g, int image, in
     int count = g->w * cn;
     bool tall = ty < g->ny[0];
     if (tall)
-        wino_gradient_columns(big, src, count, columns);
+        wino_gradient_columns(big, big, src, count, columns);
     else
-        wino_gradient_columns(small, src, count, columns);
+        wino_gradient_columns(big, small, src, count, columns);
     float *dst0 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
     float *dst1 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
     for (int i = 0; i < (tall ? side : small + 2); i++) {
         const float *row = columns + i * count;
         size_t point = (size_t)(side * i) * area->point;
-        wino_gradient_rows(big, row, cn, g->nx[0], area, dst0 + point);
-        wino_gradient_rows(small, row + big * g->nx[0] * cn, cn, g->nx[1], area, dst1 + point);
+        wino_gradient_rows(big, big, row, cn, g->nx[0], area, dst0 + point);
+        wino_gradient_rows(big, small, row + big * g->nx[0] * cn, cn, g->nx[1], area, dst1 + point);
     }
 }
 
