@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/train.h"
+#include "run/run.h"
 
 enum { PREDICT_BATCH = 64 };
 

@@ -1,10 +1,10 @@
 /*
- * train: from a model and data to a trained model.
+ * train: the training step, and what is kept of it.
  *
  * Does: the training step (draw t and eps, noise, predict, loss, gradients, Adam, averaged
- * weights), checkpoints that are whole or not there, whole runs with their run directory, and
- * sampling with a model's network.
- * Does not: know how a network computes (graph), what a solver is (diffusion), or print.
+ * weights), and checkpoints that are whole or not there.
+ * Does not: know how a network computes (graph), what a solver is (diffusion), what a run is (run),
+ * or print.
  *
  * The functions here are the bodies of sumi.h's: they take a runtime and an error instead of a
  * context, and whole config structs.
@@ -116,25 +116,6 @@ sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t 
 sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error *err);
 /* SUMI_OK where every file is as the manifest says. */
 sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
-
-/* ---- Runs (run.c and its helpers; docs: run directory) --------------------------------------- */
-
-/* The whole of `sumi train`; see sumi_train. */
-sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
-                           const sumi_train_config *config, sumi_error *err);
-/* True where path is a folder that a run wrote, or one checkpoint of it. */
-bool sumi_is_run(const char *path);
-/* The model that a run directory stands for: its latest checkpoint's averaged weights where there
- * are some, else its weights; a checkpoint folder is taken as it is. A damaged checkpoint is passed
- * over for the one before; notice (may be NULL) then says so, else its text is "". */
-sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
-
-/* ---- Sampling with a network (sample.c) ------------------------------------------------------ */
-
-/* The body of sumi_sample. */
-sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
-                            const sumi_sample_config *config, float *out, size_t out_floats,
-                            sumi_error *err);
 
 /* ---- Measuring (profile.c) ------------------------------------------------------------------- */
 

@@ -352,8 +352,7 @@ static void test_model_of_a_checkpoint(void **state)
         open_fixture(&f, 1, 1, i ? .9f : 0);
         train(&f, 2);
         assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
-        assert_true(sumi_is_run(dir));
-        assert_ok(sumi_run_load(dir, &model, NULL, NULL));
+        assert_ok(sumi_checkpoint_model(dir, &model, NULL));
         assert_same_model(model, i ? f.trainer->ema : f.model);
         assert_int_equal(model->info.steps, 2);
         assert_int_equal(model->info.width, SIDE);

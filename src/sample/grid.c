@@ -1,23 +1,13 @@
 /*
  * Sample grids: the same noise after each epoch, so that one can watch the pictures form.
  */
-#include "train/run.h"
+#include "sample/sample.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { GRID_MAX = 4096, SIDE_SEED = 28, SIDE_GRID = 32, SIDE_MAX = 4096 };
-
-bool sumi_grid_due(int64_t epoch)
-{
-    if (epoch <= 9)
-        return epoch == 0 || epoch == 1 || epoch == 5 || epoch == 7 || epoch == 9;
-    int64_t done = epoch + 1;
-    while (done % 10 == 0)
-        done /= 10;
-    return done == 1 || done == 2 || done == 5;
-}
 
 sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err)
 {
@@ -38,16 +28,17 @@ sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_
 }
 
 /* Every timestep by ddpm as in the tutorial; where fewer are asked for, ddim. */
-static sumi_sample_config sampling_of(const sumi_trainer *trainer, const sumi_train_config *config,
+static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_config *config,
                                       const sumi_grid *grid)
 {
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
-    int steps = config->grid_steps, timesteps = trainer->schedule.timesteps;
+    int steps = config->grid_steps, timesteps = model->info.timesteps;
+    int h = grid->set_height, w = grid->set_width;
     sample.count = grid->count;
     /* The size that is trained on; the tutorial trains on 28x28 and draws 32x32. */
-    bool seed = trainer->h == SIDE_SEED && trainer->w == SIDE_SEED;
-    sample.height = config->grid_height ? config->grid_height : seed ? SIDE_GRID : trainer->h;
-    sample.width = config->grid_width ? config->grid_width : seed ? SIDE_GRID : trainer->w;
+    bool seed = h == SIDE_SEED && w == SIDE_SEED;
+    sample.height = config->grid_height ? config->grid_height : seed ? SIDE_GRID : h;
+    sample.width = config->grid_width ? config->grid_width : seed ? SIDE_GRID : w;
     sample.steps = steps < timesteps ? steps : timesteps;
     sample.solver = steps ? "ddim" : "ddpm";
     sample.seed = config->seed;
@@ -57,24 +48,16 @@ static sumi_sample_config sampling_of(const sumi_trainer *trainer, const sumi_tr
     return sample;
 }
 
-static sumi_status write_picture(const sumi_run_dir *dir, const sumi_sample_config *sample,
-                                 const sumi_grid *grid, const uint8_t *pixels, int channels,
-                                 char path[PATH_MAX], sumi_error *err)
+static sumi_status write_picture(const sumi_sample_config *sample, const char *title,
+                                 const uint8_t *pixels, int channels, const char *path,
+                                 sumi_error *err)
 {
-    char name[64], text[160];
+    char text[160];
     sumi_image image;
-    snprintf(name, sizeof name, "samples/%.48s.png", grid->name);
-    snprintf(text, sizeof text, "sumi, %.60s, %dx%d, %s, seed %" PRIu64, grid->title,
-             sample->height, sample->width, sample->solver, sample->seed);
-    sumi_status status = sumi_run_file(dir, "samples", path, err);
-    if (status == SUMI_OK)
-        status = sumi_make_dirs(path, err);
-    if (status == SUMI_OK)
-        status = sumi_run_file(dir, name, path, err);
-    if (status != SUMI_OK)
-        return status;
-    status = sumi_image_grid(pixels, sample->count, sample->height, sample->width, channels, &image,
-                             err);
+    snprintf(text, sizeof text, "sumi, %.60s, %dx%d, %s, seed %" PRIu64, title, sample->height,
+             sample->width, sample->solver, sample->seed);
+    sumi_status status = sumi_image_grid(pixels, sample->count, sample->height, sample->width,
+                                         channels, &image, err);
     if (status != SUMI_OK)
         return status;
     status = sumi_png_write(path, &image, text, err);
@@ -82,12 +65,11 @@ static sumi_status write_picture(const sumi_run_dir *dir, const sumi_sample_conf
     return status;
 }
 
-sumi_status sumi_run_grid(const sumi_run_dir *dir, const sumi_trainer *trainer,
-                          const sumi_train_config *config, const sumi_grid *grid,
-                          char path[PATH_MAX], sumi_error *err)
+sumi_status sumi_grid_draw(sumi_runtime *runtime, const sumi_model *model,
+                           const sumi_train_config *config, const sumi_grid *grid, const char *path,
+                           sumi_error *err)
 {
-    const sumi_model *model = trainer->ema ? trainer->ema : trainer->model;
-    sumi_sample_config sample = sampling_of(trainer, config, grid);
+    sumi_sample_config sample = sampling_of(model, config, grid);
     int64_t sizes[] = {sample.count, sample.height, sample.width, model->info.out_channels};
     size_t floats;
     if (!sumi_size_product(sizes, 4, &floats))
@@ -99,10 +81,10 @@ sumi_status sumi_run_grid(const sumi_run_dir *dir, const sumi_trainer *trainer,
     if (!images || !pixels)
         status = sumi_fail_memory(err, "a sample grid", floats * sizeof *images);
     if (status == SUMI_OK)
-        status = sumi_sample_run(trainer->runtime, model, &sample, images, floats, err);
+        status = sumi_sample_run(runtime, model, &sample, images, floats, err);
     if (status == SUMI_OK) {
         sumi_range_to_bytes(images, floats, model->info.range_lo, model->info.range_hi, pixels);
-        status = write_picture(dir, &sample, grid, pixels, model->info.out_channels, path, err);
+        status = write_picture(&sample, grid->title, pixels, model->info.out_channels, path, err);
     }
     free(pixels);
     free(images);

@@ -4,8 +4,8 @@
  * The linker sends malloc, calloc, realloc and sumi_pages_alloc of sumi's own objects through the
  * functions below, which count them and make one of them fail.
  */
-#include "train_test.h"
-#include "train/run.h"
+#include "train/train_test.h"
+#include "run/run.h"
 
 enum { N = 4, SIDE = 8, PIXELS = SIDE * SIDE };
 

@@ -5,7 +5,7 @@
  * there is one). `latest` and `best` hold names and are replaced atomically; the folder is always
  * there before its name is, and gone only after.
  */
-#include "train/run.h"
+#include "run/run.h"
 
 #include <dirent.h>
 #include <errno.h>

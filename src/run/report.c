@@ -4,7 +4,7 @@
  * The page links by relative names only and holds its own style; every text that comes from outside
  * is escaped.
  */
-#include "train/run.h"
+#include "run/run.h"
 
 #include <dirent.h>
 #include <errno.h>

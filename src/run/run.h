@@ -1,5 +1,8 @@
 /*
- * What the files of a run share: the open run directory, its settings and its report.
+ * run: a whole training in a folder of its own.
+ *
+ * Does: epochs over a data set with metrics, checkpoints, sample grids and a report; resuming.
+ * Does not: know what a training step is (train), or print.
  *
  *     config.json env.json train.log metrics.jsonl metrics.csv loss.svg index.html
  *     samples/epoch_000.png ...
@@ -8,12 +11,12 @@
  *     run.lock                      locked while a process trains here
  *     model.pth model.safetensors   when the run is finished
  */
-#ifndef SUMI_TRAIN_RUN_H
-#define SUMI_TRAIN_RUN_H
+#ifndef SUMI_RUN_H
+#define SUMI_RUN_H
 
 #include <limits.h>
 
-#include "train/train.h"
+#include "sample/sample.h"
 
 enum { SUMI_STEP_NAME_MAX = 32 }; /* "step_4294967295" */
 
@@ -22,6 +25,20 @@ typedef struct {
     double loss;         /* the mean of its batches' losses */
     double seconds;      /* that the run had trained for */
 } sumi_epoch_record;
+
+/* ---- Runs (run.c; docs: run directory) ------------------------------------------------------- */
+
+/* The whole of `sumi train`; see sumi_train. */
+sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
+                           const sumi_train_config *config, sumi_error *err);
+/* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
+bool sumi_grid_due(int64_t epoch);
+/* True where path is a folder that a run wrote, or one checkpoint of it. */
+bool sumi_is_run(const char *path);
+/* The model that a run directory stands for: its latest checkpoint's averaged weights where there
+ * are some, else its weights; a checkpoint folder is taken as it is. A damaged checkpoint is passed
+ * over for the one before; notice (may be NULL) then says so, else its text is "". */
+sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
 
 /* ---- The open directory (run_dir.c) ---------------------------------------------------------- */
 
@@ -100,27 +117,6 @@ sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_er
 /* Writes env.json: what machine, system and build the run is on. */
 sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_error *err);
-
-/* ---- Sample grids (grid.c) ------------------------------------------------------------------- */
-
-/* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
-bool sumi_grid_due(int64_t epoch);
-/* SUMI_EINVAL where the settings of the grid are out of their ranges; its pictures' height and
- * width must be multiples of the model's. */
-sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err);
-/* Draws count pictures with the trainer's averaged weights, else its weights, always from
- * the same noise, and writes samples/NAME.png; path receives where. progress is called with
- * SUMI_PHASE_SAMPLE. */
-typedef struct {
-    const char *name;  /* "epoch_000" */
-    const char *title; /* "Epoch 0": kept in the picture's text */
-    int count;         /* pictures */
-    sumi_progress_fn progress;
-    void *user;
-} sumi_grid;
-sumi_status sumi_run_grid(const sumi_run_dir *dir, const sumi_trainer *trainer,
-                          const sumi_train_config *config, const sumi_grid *grid,
-                          char path[PATH_MAX], sumi_error *err);
 
 /* ---- The report (report.c) ------------------------------------------------------------------- */
 

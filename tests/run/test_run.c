@@ -220,6 +220,23 @@ static void test_other_settings_are_refused(void **state)
     close_fixture(&f);
 }
 
+/* One checkpoint of a run stands for a model, too. */
+static void test_a_checkpoint_is_a_model(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_model *model;
+    char path[PATH_MAX];
+    open_fixture(&f, 1, .9f);
+    assert_ok(run(&f, NULL));
+    join(path, f.run, "checkpoints/step_6");
+    assert_true(sumi_is_run(path));
+    assert_ok(sumi_run_load(path, &model, NULL, NULL));
+    assert_int_equal(model->info.steps, 6);
+    sumi_model_release(model);
+    close_fixture(&f);
+}
+
 /* The seed of the weights and the seed of the training are two numbers, of any size. */
 static void test_both_seeds_are_told(void **state)
 {
@@ -448,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_a_locked_run_is_refused),
         cmocka_unit_test(test_other_settings_are_refused),
         cmocka_unit_test(test_both_seeds_are_told),
+        cmocka_unit_test(test_a_checkpoint_is_a_model),
         cmocka_unit_test(test_the_seed_of_a_file_is_not_made_up),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_a_plot_before_the_first_epoch),

@@ -4,8 +4,8 @@
 #ifndef SUMI_TEST_RUN_FIXTURE_H
 #define SUMI_TEST_RUN_FIXTURE_H
 
-#include "train_test.h"
-#include "train/run.h"
+#include "train/train_test.h"
+#include "run/run.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -2,7 +2,7 @@
  * Sampling with a model's network: checks what was asked for, cuts the images into batches that fit
  * into memory, and binds the sampler's `predict` to the network.
  */
-#include "train/train.h"
+#include "sample/sample.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* Sampling with a network: sizes, batches, noise, callbacks, and what is refused. */
-#include "train_test.h"
+#include "sample/sample.h"
+#include "train/train_test.h"
 
 #include <math.h>
 

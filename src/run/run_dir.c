@@ -5,7 +5,7 @@
  * goes on from a checkpoint first cuts off the lines that lie after it, so the files read as if
  * nothing had stopped.
  */
-#include "train/run.h"
+#include "run/run.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /*
  * What a run was asked to do (config.json) and on what machine (env.json).
  */
-#include "train/run.h"
+#include "run/run.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,7 +5,7 @@
  * of an epoch its loss, a checkpoint, a grid. Whatever ends the run, a checkpoint of the last good
  * step is written first.
  */
-#include "train/run.h"
+#include "run/run.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -144,12 +144,17 @@ static sumi_status draw(train_run *run, const char *name, const char *title, int
     char path[PATH_MAX], file[96];
     if (!run->dir || count == 0 || asked_to_stop(run))
         return SUMI_OK;
+    sumi_status status = sumi_run_file(run->dir, "samples", path, run->err);
+    if (status == SUMI_OK)
+        status = sumi_make_dirs(path, run->err);
     snprintf(file, sizeof file, "samples/%.64s.png", name);
-    sumi_status status = sumi_run_file(run->dir, file, path, run->err);
+    if (status == SUMI_OK)
+        status = sumi_run_file(run->dir, file, path, run->err);
     if (status != SUMI_OK || sumi_is_file(path))
         return status;
-    sumi_grid grid = {name, title, count, grid_progress, run};
-    status = sumi_run_grid(run->dir, run->trainer, run->config, &grid, path, run->err);
+    const sumi_model *model = run->trainer->ema ? run->trainer->ema : run->trainer->model;
+    sumi_grid grid = {title, count, run->set->height, run->set->width, grid_progress, run};
+    status = sumi_grid_draw(run->trainer->runtime, model, run->config, &grid, path, run->err);
     if (status == SUMI_OK)
         tell(run, SUMI_PHASE_GRID, epoch_now(run), 0, path);
     return status;
@@ -177,6 +182,16 @@ static sumi_status draw_final(train_run *run)
     snprintf(name, sizeof name, "final_%03" PRId64, epochs - 1);
     snprintf(title, sizeof title, "final, epoch %" PRId64, epochs - 1);
     return draw(run, name, title, 2 * run->config->grid);
+}
+
+bool sumi_grid_due(int64_t epoch)
+{
+    if (epoch <= 9)
+        return epoch == 0 || epoch == 1 || epoch == 5 || epoch == 7 || epoch == 9;
+    int64_t done = epoch + 1;
+    while (done % 10 == 0)
+        done /= 10;
+    return done == 1 || done == 2 || done == 5;
 }
 
 static sumi_status report(const train_run *run, const char *state, bool running)
