@@ -9,11 +9,12 @@
  * matrix product  M[tiles][out] = V[tiles][in] * U[in][out].
  *
  * A scheme is a pair of sizes, named by the big one: 6 goes with 4, and 4 with 3. It has big + 2
- * points in a dimension: 0, 1, -1, 2, infinity, -2, 1/2, -1/2 in scheme 6, and 0, a, -a, b, infinity,
- * -b in scheme 4, with a = 2/3 and b = 3/2, which has half the error of 1 and 2 there. The small size
- * drops the last of them (6: two, 4: one). With N(p) the product of p - q over the other finite
- * points q, G divides by N(p) of the big size; the small size's is less by the factors p - q of the
- * points q that it drops, p^2 - 1/4 or p + b, and its B^T takes them. So both sizes share one U.
+ * points in a dimension: 0, 1, -1, 2, infinity, -2, 1/2, -1/2 in scheme 6, and 0, a, -a, b,
+ * infinity, -b in scheme 4, with a = 2/3 and b = 3/2, which has half the error of 1 and 2 there.
+ * The small size drops the last of them (6: two, 4: one). With N(p) the product of p - q over the
+ * other finite points q, G divides by N(p) of the big size; the small size's is less by the factors
+ * p - q of the points q that it drops, p^2 - 1/4 or p + b, and its B^T takes them. So both sizes
+ * share one U.
  * Every even length from 4 up is 6a + 4b, and every length from 6 up (and 3 and 4) is 4a + 3b: no
  * tile sticks out of the image. The larger a tile, the fewer products: a pixel takes 64 / 36 in
  * 6x6, 36 / 16 in 4x4 and 25 / 9 in 3x3.
