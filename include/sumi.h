@@ -39,6 +39,9 @@
  *     and may be used from several contexts at once.
  *   - The library never prints, never exits, installs no signal handler and has no globals, but for
  *     the text that tells a thread why its last sumi_context_create failed.
+ *   - Names of files are any bytes. Where UTF-8 is needed (metadata, JSON, comments in pictures,
+ *     messages) a byte that is no part of it is written \xNN. Numbers in files and messages have
+ *     points, whatever the program's locale.
  *   - Same seed, same bits: results depend neither on the number of threads nor on the size of the
  *     batches in which images are sampled (per build and instruction set).
  */
@@ -247,7 +250,8 @@ SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_m
 SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path);
 SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info);
 /* Metadata is a set of key-value strings that travels in the model's files. Keys that begin with
- * "sumi." are sumi's own and refused by set. get returns NULL where there is none; borrowed. */
+ * "sumi." are sumi's own and refused by set, as keys are that are not UTF-8; of a value, bytes that
+ * are no part of UTF-8 become \xNN. get returns NULL where there is none; borrowed. */
 SUMI_API const char *sumi_model_get_metadata(const sumi_model *model, const char *key);
 SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
                                              const char *value);

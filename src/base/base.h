@@ -8,6 +8,10 @@
 #ifndef SUMI_BASE_H
 #define SUMI_BASE_H
 
+#include <locale.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,8 +28,8 @@ typedef struct {
     char text[512];
 } sumi_error;
 
-/* Formats the message (control characters and line breaks become '?') and returns status, so that
- * a function can say `return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));`. */
+/* Formats the message, cleaned as sumi_clean_text does, and returns status, so that a function can
+ * say `return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));`. */
 sumi_status sumi_fail(sumi_error *err, sumi_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Puts "prefix: " in front of a message that a lower layer left, and returns status. */
@@ -33,9 +37,43 @@ sumi_status sumi_fail_prefix(sumi_error *err, sumi_status status, const char *pr
 /* "path: No such file or directory" for an errno, with SUMI_EIO; a very long path is shortened. */
 sumi_status sumi_fail_errno(sumi_error *err, const char *path, int error);
 sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes);
-/* The same cleaning for text that goes to a terminal by another way: what a terminal would obey,
- * and line breaks, become '?', in place. */
-void sumi_make_printable(char *text);
+
+/* ---- Text (text.c) --------------------------------------------------------------------------- */
+
+/* printf and strtod as they are in the C locale, whatever the program's: 0.5, never 0,5. Every
+ * number of a file, a message or a page goes through these. */
+int sumi_format(char *out, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int sumi_vformat(char *out, size_t size, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
+double sumi_parse_real(const char *text, char **end);
+/* The calling thread in the C locale, for libraries that format and parse themselves; end takes
+ * what begin returned. */
+typedef struct {
+    locale_t plain, outer;
+} sumi_plain_locale;
+sumi_plain_locale sumi_plain_begin(void);
+void sumi_plain_end(sumi_plain_locale before);
+
+/* Bytes of the UTF-8 sequence that begins here (RFC 3629: no overlong forms, no surrogates, at most
+ * U+10FFFF); 0 where none does. */
+size_t sumi_utf8_sequence(const char *text, size_t size);
+bool sumi_utf8_valid(const char *text, size_t size);
+/* Of a text that was cut after length bytes: how many of them are whole characters. */
+size_t sumi_utf8_whole(const char *text, size_t length);
+/* As much of text as fits, cut between two characters; returns the length. size is at least 1. */
+size_t sumi_copy_text(char *out, size_t size, const char *text);
+/* Names of files are any bytes; JSON, metadata, comments and messages are UTF-8. There, a byte that
+ * is no part of a UTF-8 sequence is written \xNN with two upper-case digits; and where a text has
+ * such an escape itself, its backslash is \x5C, so that unescape gives every name back. escape
+ * returns a malloc'ed copy, NULL where memory is out; unescape works in place. */
+char *sumi_escape_text(const char *text);
+void sumi_unescape_text(char *text);
+/* Text for a terminal or a message: one line of UTF-8. Control characters and line breaks become
+ * '?', other bytes \xNN as above; backslashes stay, so that cleaning twice changes nothing. Cut
+ * between two characters; returns the length. _copy is malloc'ed, NULL where memory is out. */
+size_t sumi_clean_text(char *out, size_t size, const char *text);
+char *sumi_clean_copy(const char *text);
 
 /* ---- Sizes and memory (memory.c) ------------------------------------------------------------- */
 

@@ -8,6 +8,7 @@
 #ifndef SUMI_CLI_H
 #define SUMI_CLI_H
 
+#include "io/io.h"
 #include "options.h"
 #include "signals.h"
 
@@ -67,10 +68,8 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
 /* Prints an object as one line on standard output and releases it. NULL says that memory was out.
  */
 int sumi_cli_result(const sumi_cli *cli, json_t *object);
-/* A string for JSON. A path need not be UTF-8, as JSON must be: then bytes above ASCII are '?'. */
-json_t *sumi_json_text(const char *text);
-/* Prints a text that may come from a file, padded to width: what a terminal would obey is '?'. All
- * that is not JSON and has a file's bytes in it goes through here, or through sumi_fail. */
+/* Prints a text that may come from a file, padded to width, as sumi_clean_text gives it. All that
+ * is not JSON and has a file's bytes in it goes through here, or through sumi_fail. */
 void sumi_cli_put(FILE *out, int width, const char *text);
 /* Prints an object on standard output as lines of "key value", inner objects indented. */
 void sumi_cli_print(const json_t *object);

@@ -33,7 +33,7 @@ int sumi_cmd_convert(sumi_cli *cli)
     sumi_cli_note(cli, "note", "wrote %d tensors to %s", info.tensors, to);
     if (cli->json)
         return sumi_cli_result(cli,
-                               json_pack("{s:o, s:i, s:I}", "out", sumi_json_text(to), "tensors",
+                               json_pack("{s:o, s:i, s:I}", "out", sumi_json_name(to), "tensors",
                                          info.tensors, "parameters", (json_int_t)info.parameters));
     char *word = sumi_shell_line(1, &to);
     sumi_cli_note(cli, "next", "sumi sample %s --out x.png", word != NULL ? word : to);

@@ -35,7 +35,7 @@ int sumi_cmd_data_list(sumi_cli *cli)
             json_array_append_new(list,
                                   json_pack("{s:s, s:s, s:b, s:o}", "name", e->name, "description",
                                             e->description, "available", (int)e->available, "where",
-                                            sumi_json_text(e->where)));
+                                            sumi_json_name(e->where)));
         else
             print_entry(e);
     }
@@ -108,14 +108,14 @@ static int print_json(const sumi_cli *cli, const sumi_dataset *set, const measur
 {
     json_t *object =
         json_pack("{s:o, s:o, s:I, s:i, s:i, s:i, s:f, s:f, s:s}", "name",
-                  sumi_json_text(set->name), "path", sumi_json_text(set->path), "count",
+                  sumi_json_name(set->name), "path", sumi_json_name(set->path), "count",
                   (json_int_t)set->count, "height", set->height, "width", set->width, "channels",
                   set->channels, "mean", m->mean, "deviation", m->deviation, "hash", m->hash);
     json_t *classes = json_array();
     for (int i = 0; i < set->classes; i++) {
         char name[256];
         class_name(set, i, name, sizeof name);
-        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", sumi_json_text(name),
+        json_array_append_new(classes, json_pack("{s:o, s:I}", "name", sumi_json_name(name),
                                                  "count", (json_int_t)m->classes[i]));
     }
     json_object_set_new(object, "classes", classes);
@@ -204,7 +204,7 @@ int sumi_cmd_data_preview(sumi_cli *cli)
         code = sumi_cli_fail(cli, status, err.text);
     else if (cli->json)
         code = sumi_cli_result(
-            cli, json_pack("{s:o, s:i}", "out", sumi_json_text(path), "count", pictures.n));
+            cli, json_pack("{s:o, s:i}", "out", sumi_json_name(path), "count", pictures.n));
     else
         sumi_cli_note(cli, "note", "drew %d images of %s to %s", pictures.n, set->name, path);
     sumi_data_free(set);

@@ -20,7 +20,7 @@ static void put(json_t *object, const char *key, json_t *value)
 
 static void put_text(json_t *object, const char *key, const char *value)
 {
-    put(object, key, sumi_json_text(value));
+    put(object, key, sumi_json_any(value));
 }
 
 static json_t *tensor_list(const sumi_tensor_file *file)
@@ -237,7 +237,7 @@ int sumi_cmd_info(sumi_cli *cli)
         json_decref(about);
         return code;
     }
-    put_text(about, "path", path);
+    put(about, "path", sumi_json_name(path));
     sumi_status status = look(cli, path, about, &err);
     if (status != SUMI_OK)
         code = sumi_cli_fail(cli, status, err.text);

@@ -150,7 +150,7 @@ static int write_result(const sumi_cli *cli, const predict_job *job)
                   job->n == 1 ? "" : "s", path);
     if (!cli->json)
         return 0;
-    return sumi_cli_result(cli, json_pack("{s:o, s:[i, i, i, i]}", "out", sumi_json_text(path),
+    return sumi_cli_result(cli, json_pack("{s:o, s:[i, i, i, i]}", "out", sumi_json_name(path),
                                           "shape", job->n, job->h, job->w, job->out_c));
 }
 

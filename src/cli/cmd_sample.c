@@ -162,7 +162,7 @@ static int write_result(sumi_cli *cli, const sample_job *job, const float *value
     if (!cli->json)
         return 0;
     return sumi_cli_result(cli, json_pack("{s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:i, s:f}",
-                                          "out", sumi_json_text(job->path), "count", c->count,
+                                          "out", sumi_json_name(job->path), "count", c->count,
                                           "height", c->height, "width", c->width, "channels",
                                           job->channels, "first_index", (json_int_t)c->first_index,
                                           "seed", (json_int_t)c->seed, "solver", c->solver, "steps",

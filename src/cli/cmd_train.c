@@ -92,7 +92,7 @@ static json_t *result_of(const sumi_train_settings *s, const sumi_bar *bar, cons
     int64_t steps = bar->steps > 0 ? bar->steps : steps_of(s->run);
     int64_t epochs = steps / sumi_batches_per_epoch(set, s->train.batch);
     json_t *result =
-        json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_text(s->run), "steps", (json_int_t)steps,
+        json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_name(s->run), "steps", (json_int_t)steps,
                   "epochs", (json_int_t)epochs, "elapsed_s", bar->elapsed_s);
     if (result != NULL && bar->epochs > 0)
         json_object_set_new(result, "loss", json_real(bar->epoch_loss));

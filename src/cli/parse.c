@@ -100,7 +100,7 @@ static bool parse_real(const char *text, double *out)
     char *end = NULL;
     if (text[0] == '\0' || text[strspn(text, "0123456789.eE+-")] != '\0')
         return false;
-    double value = strtod(text, &end);
+    double value = sumi_parse_real(text, &end);
     if (end == text || *end != '\0' || !isfinite(value))
         return false;
     *out = value;
@@ -473,7 +473,7 @@ sumi_status sumi_options_config(sumi_options *options, const char *path, const j
         if (json_is_integer(json))
             snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
         else if (json_is_real(json))
-            snprintf(text, sizeof text, "%.17g", json_real_value(json));
+            sumi_format(text, sizeof text, "%.17g", json_real_value(json));
         snprintf(label, sizeof label, "%.240s: %s", path, option->key);
         const char *source = json_is_string(json) ? json_string_value(json) : text;
         if (parse_value(option, label, source, value, err) != SUMI_OK)

@@ -141,7 +141,7 @@ static void json_update(const sumi_progress *p)
         json_object_set_new(line, "learning_rate", json_real(p->learning_rate));
     }
     if (p->path != NULL)
-        json_object_set_new(line, "path", sumi_json_text(p->path));
+        json_object_set_new(line, "path", sumi_json_name(p->path));
     char *text = json_dumps(line, JSON_COMPACT);
     if (text != NULL)
         fprintf(stderr, "%s\n", text);

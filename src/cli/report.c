@@ -16,25 +16,9 @@ static void json_line(json_t *object)
     json_decref(object);
 }
 
-json_t *sumi_json_text(const char *text)
-{
-    json_t *string = json_string(text);
-    char *ascii = string == NULL ? sumi_strdup(text) : NULL;
-    if (ascii == NULL)
-        return string;
-    for (char *c = ascii; *c != '\0'; c++)
-        if ((*c & 0x80) != 0)
-            *c = '?';
-    string = json_string(ascii);
-    free(ascii);
-    return string;
-}
-
 void sumi_cli_put(FILE *out, int width, const char *text)
 {
-    char *clean = sumi_strdup(text);
-    if (clean != NULL)
-        sumi_make_printable(clean);
+    char *clean = sumi_clean_copy(text);
     fprintf(out, "%-*s", width, clean != NULL ? clean : "?");
     free(clean);
 }
@@ -43,7 +27,7 @@ void sumi_cli_put(FILE *out, int width, const char *text)
 static void print_error(const sumi_cli *cli, const char *message, const char *kind, int code)
 {
     if (cli->json)
-        json_line(json_pack("{s:o, s:s, s:i}", "error", sumi_json_text(message), "status", kind,
+        json_line(json_pack("{s:o, s:s, s:i}", "error", sumi_json_any(message), "status", kind,
                             "exit", code));
     else {
         fputs("sumi: ", stderr);
@@ -85,16 +69,16 @@ int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
 
 void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
 {
-    char text[2048];
+    char raw[2048], text[2048];
     if (cli->quiet)
         return;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    vsnprintf(raw, sizeof raw, format, arguments);
     va_end(arguments);
-    sumi_make_printable(text);
+    sumi_clean_text(text, sizeof text, raw);
     if (cli->json)
-        json_line(json_pack("{s:o}", kind, sumi_json_text(text)));
+        json_line(json_pack("{s:o}", kind, json_string(text)));
     else if (strcmp(kind, "note") == 0)
         fprintf(stderr, "%s\n", text);
     else
@@ -192,8 +176,8 @@ void sumi_format_duration(double seconds, char out[32])
 void sumi_format_shortest(double value, char out[32])
 {
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(out, 32, "%.*g", digits, value);
-        if (strtod(out, NULL) == value)
+        sumi_format(out, 32, "%.*g", digits, value);
+        if (sumi_parse_real(out, NULL) == value)
             return;
     }
 }
@@ -205,9 +189,30 @@ static bool needs_quotes(const char *word)
                              "-_./=:,+@%")] != '\0';
 }
 
+/* A word that is not UTF-8, as bash, zsh and ksh read it back. */
+static char *append_bytes(char *out, const char *word)
+{
+    out = stpcpy(out, "$'");
+    for (size_t left = strlen(word), length; left > 0; word += length, left -= length) {
+        length = sumi_utf8_sequence(word, left);
+        if (length == 0) {
+            length = 1;
+            out += sprintf(out, "\\x%02X", (unsigned char)*word);
+            continue;
+        }
+        if (*word == '\'' || *word == '\\')
+            *out++ = '\\';
+        memcpy(out, word, length);
+        out += length;
+    }
+    return stpcpy(out, "'");
+}
+
 /* Appends word to out as a shell reads it back; returns the new end. */
 static char *append_word(char *out, const char *word)
 {
+    if (!sumi_utf8_valid(word, strlen(word)))
+        return append_bytes(out, word);
     if (!needs_quotes(word))
         return stpcpy(out, word);
     *out++ = '\'';
@@ -224,7 +229,7 @@ char *sumi_shell_line(int argc, const char *const *argv)
 {
     size_t size = 1;
     for (int i = 0; i < argc; i++)
-        size += 4 * strlen(argv[i]) + 3;
+        size += 4 * strlen(argv[i]) + 4;
     char *line = sumi_calloc(size, 1), *end = line;
     if (line == NULL)
         return NULL;

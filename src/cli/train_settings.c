@@ -100,7 +100,10 @@ static void name_run(const char *data, char *out, size_t size)
     char stamp[32] = "run";
     if (localtime_r(&now, &local) != NULL)
         strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &local);
-    snprintf(out, size, "runs/%.200s-%s", last != NULL && last[1] != '\0' ? last + 1 : data, stamp);
+    /* A folder's name may have 255 bytes. */
+    char name[201];
+    sumi_copy_text(name, sizeof name, last != NULL && last[1] != '\0' ? last + 1 : data);
+    snprintf(out, size, "runs/%s-%s", name, stamp);
 }
 
 static int check_run(const sumi_cli *cli, const char *run)
@@ -166,8 +169,13 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
     dataset.height = (int)height;
     dataset.width = (int)width;
     out->dataset = dataset;
-    bool there = place[0] != '\0' && (sumi_is_dir(place) || sumi_is_file(place));
-    snprintf(out->data, sizeof out->data, "%s", there ? place : name);
+    char found[sizeof out->data];
+    snprintf(found, sizeof found, "%s", place);
+    sumi_unescape_text(found);
+    bool there = found[0] != '\0' && (sumi_is_dir(found) || sumi_is_file(found));
+    snprintf(out->data, sizeof out->data, "%s", there ? found : name);
+    if (!there)
+        sumi_unescape_text(out->data);
     return SUMI_OK;
 }
 

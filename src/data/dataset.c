@@ -232,11 +232,10 @@ static sumi_status open_path(const char *path, const sumi_dataset_config *config
 static void set_origin(sumi_dataset *set, const char *path)
 {
     char *absolute = realpath(path, NULL);
-    snprintf(set->path, sizeof set->path, "%.*s", (int)sizeof set->path - 1,
-             absolute ? absolute : path);
+    sumi_copy_text(set->path, sizeof set->path, absolute ? absolute : path);
     const char *slash = strrchr(set->path, '/');
     const char *base = slash && slash[1] ? slash + 1 : set->path;
-    snprintf(set->name, sizeof set->name, "%.*s", (int)sizeof set->name - 1, base);
+    sumi_copy_text(set->name, sizeof set->name, base);
     free(absolute);
 }
 

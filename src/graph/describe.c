@@ -19,7 +19,7 @@ __attribute__((format(printf, 2, 3))) static void say(text_buffer *out, const ch
     va_list args;
     va_start(args, format);
     char line[512];
-    int length = vsnprintf(line, sizeof line, format, args);
+    int length = sumi_vformat(line, sizeof line, format, args);
     va_end(args);
     if (length < 0 || out->failed)
         return;

@@ -307,18 +307,22 @@ sumi_status sumi_png_write(const char *path, const sumi_image *image, const char
         image->height > SIDE_MAX || image->width > SIDE_MAX)
         return sumi_fail(err, SUMI_EINVAL, "%s: a picture of %d x %d pixels and %d channels", path,
                          image->width, image->height, image->channels);
-    if (text && !sumi_utf8_valid(text, strlen(text)))
-        return sumi_fail(err, SUMI_EINVAL, "%s: its comment is not UTF-8", path);
+    /* It may tell a file's name. */
+    bool plain = !text || sumi_utf8_valid(text, strlen(text));
+    char *escaped = plain ? NULL : sumi_escape_text(text);
+    if (!plain && !escaped)
+        return sumi_fail_memory(err, path, strlen(text));
     sumi_status status = SUMI_OK;
     png_structp png =
         png_create_write_struct(PNG_LIBPNG_VER_STRING, &target, keep_write_reason, ignore_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info)
         status = sumi_fail_memory(err, path, sizeof target);
-    else if (!encode_png(png, info, &target, image, text))
+    else if (!encode_png(png, info, &target, image, plain ? text : escaped))
         status = sumi_fail(err, target.bytes.failed ? SUMI_ENOMEM : SUMI_EINVAL, "%s: PNG: %s",
                            path, target.reason);
     png_destroy_write_struct(&png, &info);
+    free(escaped);
     if (status == SUMI_OK)
         status = sumi_file_save(path, target.bytes.data, target.bytes.size, err);
     sumi_text_free(&target.bytes);

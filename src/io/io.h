@@ -67,8 +67,6 @@ bool sumi_file_tensor_to_i64(const sumi_file_tensor *tensor, int64_t *out);
 /* "safetensors", "pth", "npy", "png", "jpeg", "gzip", "idx", "json", or what else it plainly is:
  * "an HTML page", "a git-lfs pointer", "an empty file", "unknown". By content. */
 const char *sumi_sniff(const uint8_t *data, size_t size);
-/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
-bool sumi_utf8_valid(const char *text, size_t size);
 
 /* ---- safetensors (safetensors.c) ------------------------------------------------------------- */
 /* github.com/huggingface/safetensors, format: u64 header size, JSON header, data. Checked: header
@@ -124,8 +122,8 @@ typedef struct {
 sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
                              sumi_error *err);
 sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err);
-/* PNG; text (may be NULL) becomes a tEXt chunk "Comment", so that a picture says how it was made.
- */
+/* PNG; text (may be NULL, may have any bytes) becomes a chunk "Comment", tEXt or iTXt, so that a
+ * picture says how it was made. */
 sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
                            sumi_error *err);
 void sumi_image_free(sumi_image *image);
@@ -173,6 +171,14 @@ sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_
 sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
                             sumi_error *err);
 sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err);
+/* json_loadb in the C locale. */
+json_t *sumi_json_load(const void *data, size_t size, size_t flags, json_error_t *reason);
+/* A text of any bytes, such as a file's name, as sumi_escape_text writes it; NULL where memory is
+ * out. Who reads it back uses sumi_unescape_text. */
+json_t *sumi_json_name(const char *text);
+/* A text that is UTF-8 stays as it is; another is written as a name is. For what nobody turns back.
+ */
+json_t *sumi_json_any(const char *text);
 /* Atomic, indented by two spaces, keys in insertion order, numbers as short as they can be, a final
  * line break. */
 sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err);

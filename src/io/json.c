@@ -19,6 +19,29 @@ sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const ch
     return sumi_fail(err, SUMI_EFORMAT, "%s: %s: %s", path, where, reason->text);
 }
 
+/* jansson's own care for locales covers decimal points of one byte only, and a change of the locale
+ * in another thread meets it half-way. */
+json_t *sumi_json_load(const void *data, size_t size, size_t flags, json_error_t *reason)
+{
+    sumi_plain_locale plain = sumi_plain_begin();
+    json_t *json = json_loadb(data, size, flags, reason);
+    sumi_plain_end(plain);
+    return json;
+}
+
+json_t *sumi_json_any(const char *text)
+{
+    return sumi_utf8_valid(text, strlen(text)) ? json_string(text) : sumi_json_name(text);
+}
+
+json_t *sumi_json_name(const char *text)
+{
+    char *escaped = sumi_escape_text(text);
+    json_t *string = escaped ? json_string(escaped) : NULL;
+    free(escaped);
+    return string;
+}
+
 sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
                             sumi_error *err)
 {
@@ -26,7 +49,7 @@ sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, 
     if (size > JSON_BYTES_MAX)
         return sumi_fail(err, SUMI_EFORMAT, "%s: %zu bytes of JSON, at most %d are allowed", path,
                          size, JSON_BYTES_MAX);
-    json_t *json = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, &reason);
+    json_t *json = sumi_json_load(data, size, JSON_REJECT_DUPLICATES, &reason);
     if (!json) {
         char where[64];
         snprintf(where, sizeof where, "line %d, column %d", reason.line, reason.column);
@@ -56,13 +79,15 @@ static int add_text(const char *data, size_t size, void *text)
 
 void sumi_text_json(sumi_text *text, const json_t *json, size_t flags)
 {
+    sumi_plain_locale plain = sumi_plain_begin();
     text->failed |= json_dump_callback(json, add_text, text, flags) != 0;
+    sumi_plain_end(plain);
 }
 
 /* Whether the text reads back as the very same numbers. */
 static bool says_the_same(const sumi_text *text, const json_t *json)
 {
-    json_t *back = json_loadb(text->data, text->size, JSON_DECODE_ANY, NULL);
+    json_t *back = sumi_json_load(text->data, text->size, JSON_DECODE_ANY, NULL);
     bool same = json_equal(back, json);
     json_decref(back);
     return same;

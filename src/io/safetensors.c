@@ -168,7 +168,7 @@ static sumi_status parse_header(const context *c, const uint8_t *header, size_t 
     const char *name;
     json_t *entry;
     sumi_status status = SUMI_OK;
-    json_t *root = json_loadb((const char *)header, header_size, JSON_REJECT_DUPLICATES, &reason);
+    json_t *root = sumi_json_load(header, header_size, JSON_REJECT_DUPLICATES, &reason);
     if (!root) {
         char where[64];
         snprintf(where, sizeof where, "header, byte %d", reason.position);

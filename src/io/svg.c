@@ -52,12 +52,9 @@ static void put_pixel(sumi_text *out, double value)
 
 static void put_escaped(sumi_text *out, const char *text)
 {
-    size_t size = strlen(text);
-    if (!sumi_utf8_valid(text, size)) {
-        sumi_text_puts(out, "?");
-        return;
-    }
-    for (const char *c = text; *c; c++) {
+    char *clean = sumi_clean_copy(text);
+    out->failed |= !clean;
+    for (const char *c = clean; c && *c; c++) {
         if (*c == '&')
             sumi_text_puts(out, "&amp;");
         else if (*c == '<')
@@ -66,14 +63,13 @@ static void put_escaped(sumi_text *out, const char *text)
             sumi_text_puts(out, "&gt;");
         else if (*c == '"')
             sumi_text_puts(out, "&quot;");
-        else if ((uint8_t)*c < 0x20)
-            sumi_text_puts(out, " ");
         else if (memcmp(c, "\xEF\xBF\xBE", 3 < strlen(c) ? 3 : strlen(c)) == 0 ||
                  memcmp(c, "\xEF\xBF\xBF", 3 < strlen(c) ? 3 : strlen(c)) == 0)
             sumi_text_add(out, "?", 1), c += 2; /* U+FFFE and U+FFFF may not stand in XML */
         else
             sumi_text_add(out, c, 1);
     }
+    free(clean);
 }
 
 /* A tick's number for people: 0.05, 250, 20k, 1.5M, 1e-5. step tells how many decimals matter. */

@@ -94,11 +94,11 @@ sumi_status sumi_metadata_add(const char *path, const sumi_tensor_file *file, js
 {
     for (size_t i = 0; i < file->metadata_count; i++) {
         const char *key = file->metadata[i].key, *value = file->metadata[i].value;
-        if (!sumi_utf8_valid(key, strlen(key)) || !sumi_utf8_valid(value, strlen(value)))
+        if (!sumi_utf8_valid(key, strlen(key)))
             return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" is not UTF-8", path, key);
         if (json_object_get(object, key))
             return sumi_fail(err, SUMI_EINVAL, "%s: metadata \"%s\" occurs twice", path, key);
-        if (json_object_set_new(object, key, json_string(value)) != 0)
+        if (json_object_set_new(object, key, sumi_json_any(value)) != 0)
             return sumi_fail_memory(err, path, strlen(value));
     }
     return SUMI_OK;

@@ -18,9 +18,9 @@ static const char OBJECTIVE[] = "eps", SCHEDULE[] = "linear";
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
                                 sumi_error *err)
 {
-    if (!sumi_utf8_valid(key, strlen(key)) || !sumi_utf8_valid(value, strlen(value)))
-        return sumi_fail(err, SUMI_EINVAL, "metadata '%s' is not valid UTF-8", key);
-    if (json_object_set_new(model->metadata, key, json_string(value)) != 0)
+    if (!sumi_utf8_valid(key, strlen(key)))
+        return sumi_fail(err, SUMI_EINVAL, "metadata key '%s' is not valid UTF-8", key);
+    if (json_object_set_new(model->metadata, key, sumi_json_any(value)) != 0)
         return sumi_fail_memory(err, "metadata", strlen(value));
     return SUMI_OK;
 }
@@ -43,7 +43,7 @@ static bool add_int(sumi_tensor_file *out, const char *key, int64_t value)
 static bool add_real(sumi_tensor_file *out, const char *key, double value)
 {
     char text[32];
-    snprintf(text, sizeof text, "%.9g", value);
+    sumi_format(text, sizeof text, "%.9g", value);
     return add_pair(out, key, text);
 }
 
@@ -86,7 +86,7 @@ static sumi_status read_real(const char *path, const sumi_tensor_file *file, con
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' is missing", path, key);
     char *end;
     errno = 0;
-    double value = strtod(text, &end);
+    double value = sumi_parse_real(text, &end);
     if (end == text || *end != '\0' || errno == ERANGE || !(value >= low && value <= high))
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be %g to %g, found '%.40s'",
                          path, key, low, high, text);

@@ -156,6 +156,12 @@ static int is_grid(const struct dirent *entry)
     return length > 0 && strcmp(entry->d_name + length, ".png") == 0;
 }
 
+/* alphasort would ask the locale. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
 /* "epoch_007.png" is Epoch 7, "final_009.png" Final, epoch 9, "step_1000.png" Step 1000. */
 static void put_grid(FILE *page, const char *name)
 {
@@ -172,7 +178,7 @@ static void put_grid(FILE *page, const char *name)
 static void put_grids(FILE *page, const char *folder)
 {
     struct dirent **names = NULL;
-    int count = scandir(folder, &names, is_grid, alphasort);
+    int count = scandir(folder, &names, is_grid, by_name);
     if (count > 0)
         fputs("<h2>Samples</h2>\n<div class=\"grids\">\n", page);
     for (int i = 0; i < count; i++) {
@@ -209,7 +215,8 @@ static void put_epochs(FILE *page, const sumi_run_dir *dir)
 static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, bool running)
 {
     const char *slash = strrchr(dir->path, '/');
-    const char *name = slash && slash[1] ? slash + 1 : dir->path;
+    char name[4 * NAME_MAX];
+    sumi_clean_text(name, sizeof name, slash && slash[1] ? slash + 1 : dir->path);
     fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n",
           page);

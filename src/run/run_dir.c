@@ -126,16 +126,7 @@ void sumi_run_dir_close(sumi_run_dir *dir)
 
 const char *sumi_run_number(char out[SUMI_NUMBER_MAX], double value, int digits)
 {
-    char text[SUMI_NUMBER_MAX];
-    size_t used = 0;
-    snprintf(text, sizeof text, "%.*g", digits, value);
-    /* A decimal point may be several bytes in a locale; numbers are made of the others. */
-    for (const char *c = text; *c; c++) {
-        bool digit = strchr("0123456789+-einfa", *c) != NULL;
-        if (digit || (used > 0 && out[used - 1] != '.'))
-            out[used++] = digit ? *c : '.';
-    }
-    out[used] = '\0';
+    sumi_format(out, SUMI_NUMBER_MAX, "%.*g", digits, value);
     return out;
 }
 
@@ -143,7 +134,7 @@ const char *sumi_run_number(char out[SUMI_NUMBER_MAX], double value, int digits)
 static bool parse_number(const char **text, const char *ends, double *out)
 {
     size_t length = strcspn(*text, ends);
-    json_t *number = json_loadb(*text, length, JSON_DECODE_ANY, NULL);
+    json_t *number = sumi_json_load(*text, length, JSON_DECODE_ANY, NULL);
     bool good = json_is_number(number);
     *out = json_number_value(number);
     json_decref(number);
@@ -163,12 +154,12 @@ static sumi_status append(const sumi_run_dir *dir, const char *name, const char 
 
 sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *format, ...)
 {
-    char line[PATH_MAX + 512];
+    char text[PATH_MAX + 512], line[PATH_MAX + 512];
     va_list arguments;
     va_start(arguments, format);
-    int n = vsnprintf(line, sizeof line - 1, format, arguments);
+    int n = sumi_vformat(text, sizeof text, format, arguments);
     va_end(arguments);
-    size_t length = n < 0 ? 0 : (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
+    size_t length = n < 0 ? 0 : sumi_clean_text(line, sizeof line - 1, text);
     line[length++] = '\n';
     return append(dir, "train.log", line, length, err);
 }

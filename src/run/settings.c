@@ -10,22 +10,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-/* A text that may not be UTF-8 (a path): where it is not, bytes above ASCII become '?'. */
-static json_t *safe_string(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string)
-        return string;
-    char *ascii = sumi_strdup(text);
-    for (char *c = ascii; c && *c; c++) {
-        if (*c & 0x80)
-            *c = '?';
-    }
-    string = json_string(ascii ? ascii : "");
-    free(ascii);
-    return string;
-}
-
 /* Takes value over; *failed stays set where memory was out once. */
 static void put(json_t *object, const char *key, json_t *value, bool *failed)
 {
@@ -40,8 +24,8 @@ static json_t *data_settings(const sumi_dataset *set, const char *hash, bool *fa
     /* A relative path would mean something else from another folder. */
     char *absolute = set->path[0] ? realpath(set->path, NULL) : NULL;
     json_t *data = json_object();
-    put(data, "name", safe_string(set->name), failed);
-    put(data, "path", safe_string(absolute ? absolute : set->path), failed);
+    put(data, "name", sumi_json_name(set->name), failed);
+    put(data, "path", sumi_json_name(absolute ? absolute : set->path), failed);
     put(data, "split", json_string(set->split == SUMI_SPLIT_TEST ? "test" : "train"), failed);
     put(data, "channels", json_integer(set->channels), failed);
     put(data, "height", json_integer(set->height), failed);
@@ -105,7 +89,7 @@ static void keep_beginning(json_t *json, const json_t *old, const sumi_train_con
     put(entry, "epochs", json_integer(config->epochs), failed);
     put(entry, "steps", json_integer(config->steps), failed);
     put(entry, "minutes", json_real(config->minutes), failed);
-    put(entry, "command", safe_string(config->command ? config->command : ""), failed);
+    put(entry, "command", sumi_json_any(config->command ? config->command : ""), failed);
     put(entry, "version", json_string(SUMI_VERSION), failed);
     if (json_array_append_new(resumed, entry) != 0)
         *failed = true;
@@ -127,7 +111,7 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     put(json, "data", data_settings(set, hash, &failed), &failed);
     put(json, "model", model_settings(trainer->model, &failed), &failed);
     put(json, "train", train_settings(config, &failed), &failed);
-    put(json, "command", safe_string(config->command ? config->command : ""), &failed);
+    put(json, "command", sumi_json_any(config->command ? config->command : ""), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
     if (old)
         keep_beginning(json, old, config, trainer->steps, &failed);
@@ -203,11 +187,11 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
     sumi_time_stamp(stamp);
     bool failed = false;
     json_t *json = json_object();
-    put(json, "cpu", safe_string(cpu), &failed);
+    put(json, "cpu", sumi_json_any(cpu), &failed);
     put(json, "cores", json_integer(sumi_cpu_count()), &failed);
     put(json, "isa", json_string(runtime->kernels->name), &failed);
     put(json, "threads", json_integer(sumi_pool_threads(runtime->pool)), &failed);
-    put(json, "os", safe_string(os), &failed);
+    put(json, "os", sumi_json_any(os), &failed);
     put(json, "compiler", json_string(COMPILER), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
     put(json, "started", json_string(stamp), &failed);

@@ -41,11 +41,11 @@ json_t *sumi_short_real(float value)
 {
     char text[32];
     for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)value);
-        if ((float)strtod(text, NULL) == value)
+        sumi_format(text, sizeof text, "%.*g", digits, (double)value);
+        if ((float)sumi_parse_real(text, NULL) == value)
             break;
     }
-    return json_real(strtod(text, NULL));
+    return json_real(sumi_parse_real(text, NULL));
 }
 
 json_t *sumi_json_seed(uint64_t seed)
@@ -98,7 +98,7 @@ static void value_text(const json_t *value, char out[48])
     else if (json_is_integer(value))
         snprintf(out, 48, "%lld", (long long)json_integer_value(value));
     else
-        snprintf(out, 48, "%.9g", json_real_value(value));
+        sumi_format(out, 48, "%.9g", json_real_value(value));
 }
 
 /* Files of before 0.2 hold a seed above INT64_MAX as the negative number with its bits. */

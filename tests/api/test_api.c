@@ -391,7 +391,10 @@ static void test_metadata(void **state)
     api_fails(ctx, sumi_model_set_metadata(ctx, model, "a", NULL), SUMI_EINVAL, "value");
     api_fails(ctx, sumi_model_set_metadata(ctx, model, "sumi.steps", "9"), SUMI_EINVAL, "sumi.");
     api_fails(ctx, sumi_model_set_metadata(ctx, model, "", "9"), SUMI_EINVAL, "empty");
-    api_fails(ctx, sumi_model_set_metadata(ctx, model, "a", "\xff\xfe"), SUMI_EINVAL, "UTF-8");
+    api_fails(ctx, sumi_model_set_metadata(ctx, model, "\xff\xfe", "a"), SUMI_EINVAL, "UTF-8");
+    /* A value may be a file's name. */
+    api_ok(ctx, sumi_model_set_metadata(ctx, model, "latin", "caf\xe9.png"));
+    assert_string_equal(sumi_model_get_metadata(model, "latin"), "caf\\xE9.png");
     assert_null(sumi_model_get_metadata(model, "a"));
     assert_null(sumi_model_get_metadata(model, NULL));
     api_ok(ctx, sumi_model_set_metadata(ctx, model, "who", "first"));

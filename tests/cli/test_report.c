@@ -53,6 +53,10 @@ static void test_shell_lines(void **state)
     char *line = sumi_shell_line(6, words);
     assert_string_equal(line, "sumi 'a b' '' 'it'\\''s' x.npy '$HOME'");
     free(line);
+    static const char *const latin[] = {"--out", "it's caf\xE9 \\x\xE9"};
+    line = sumi_shell_line(2, latin);
+    assert_string_equal(line, "--out $'it\\'s caf\\xE9 \\\\x\\xE9'");
+    free(line);
     line = sumi_shell_line(0, NULL);
     assert_string_equal(line, "");
     free(line);

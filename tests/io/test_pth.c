@@ -483,9 +483,15 @@ static void test_write_metadata(void **state)
     pairs[1].key = size;
     expect_error("twice", sumi_pth_write("f", &file, &err), &err, SUMI_EINVAL,
                  "f: metadata \"sumi.height\" occurs twice");
-    pairs[0].value = latin;
+    pairs[1].key = latin;
     expect_error("UTF-8", sumi_pth_write("f", &file, &err), &err, SUMI_EINVAL,
-                 "f: metadata \"sumi.height\" is not UTF-8");
+                 "f: metadata \"\\xE9\" is not UTF-8");
+    /* A value may be a file's name. */
+    pairs[1] = (sumi_file_pair){who, latin};
+    assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
+    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_string_equal(sumi_tensor_file_meta(&back, who), "\\xE9");
+    sumi_tensor_file_free(&back);
     char *large = malloc((16 << 20) + 1);
     assert_non_null(large);
     memset(large, 'a', 16 << 20);

@@ -1,4 +1,4 @@
-/* Growing text and UTF-8. */
+/* Growing text, and UTF-8 as readers check it. */
 #include "io/io_test.h"
 
 static void test_text_grows(void **state)

@@ -38,3 +38,6 @@ fails style src/base/a.c "/* $(printf 'a%.0s' $(seq 95)) */\n"
 fails style src/base/a.c '/* a */\n/* TO''DO: b */\n'
 fails style src/base/a.h '/* a */\nint sumi_a(int a, int b, int c, int d, int e, int f,\n    int g, int h, int i);\n'
 fails style src/base/a.c '/* a */\nvoid a(void)\n{\n    exit(1);\n}\n'
+passes locale
+fails locale src/base/a.c '/* a */\nvoid a(char *b)\n{\n    snprintf(b, 9,\n             "%%.3g", 1.0);\n}\n'
+fails locale src/train/a.c '/* a */\ndouble a(const char *b)\n{\n    return strtod(b, NULL);\n}\n'
