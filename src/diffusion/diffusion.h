@@ -1,13 +1,13 @@
 /*
  * diffusion: what a denoising diffusion model is, apart from its network.
  *
- * Does: the noise schedule, the forward process q(x_t | x_0), single reverse steps, and the loop
- * that draws images with a solver (DDPM, DDIM) from noise that is a pure function of
- * (seed, image, step).
+ * Does: levels of noise and the schedules that order them, what a network predicts at a level (the
+ * objective), how training draws levels and weights them, and the loop that draws images with a
+ * solver from noise that is a pure function of (seed, image, step).
  * Does not: know a network (a sampler is given a `predict` function), train, or touch files.
  *
- * Notation: t in 1..T; beta_t, alpha_t = 1 - beta_t, alpha_bar_t = alpha_1 * ... * alpha_t, and
- * alpha_bar_0 = 1. x_0 is the image, x_t its noised form, eps the noise.
+ * Notation: x_0 is the image, eps standard normal noise, F what the network returns. A level is one
+ * amount of noise: x_t = alpha x_0 + sigma eps. Levels are ordered by t: 0 is least noise, T most.
  */
 #ifndef SUMI_DIFFUSION_H
 #define SUMI_DIFFUSION_H
@@ -16,81 +16,237 @@
 
 enum { SUMI_TIMESTEPS_MAX = 100000 };
 
-/* ---- Schedule (schedule.c) ------------------------------------------------------------------- */
+/* ---- What there is to choose from (choices.c) ------------------------------------------------ */
+
+/* Each is a table whose rows have a name; no name is written a second time. */
+typedef enum {
+    SUMI_CHOICE_OBJECTIVE,
+    SUMI_CHOICE_SCHEDULE,
+    SUMI_CHOICE_WEIGHTING,
+    SUMI_CHOICE_LAW,
+    SUMI_CHOICE_SPACING,
+    SUMI_CHOICE_SOLVER,
+} sumi_choice;
+
+/* Every row of every table begins with this. */
+typedef struct {
+    const char *name, *about;
+} sumi_row;
+
+/* NULL past the end. */
+const sumi_row *sumi_choice_at(sumi_choice choice, int index);
+/* SUMI_EINVAL lists the names that there are; name NULL is the first. */
+sumi_status sumi_choice_find(sumi_choice choice, const char *name, int *index, sumi_error *err);
+
+/* ---- The process (process.c) ----------------------------------------------------------------- */
+
+/* The order of the tables' rows. */
+enum {
+    SUMI_OBJECTIVE_EPS,
+    SUMI_OBJECTIVE_X0,
+    SUMI_OBJECTIVE_V,
+    SUMI_OBJECTIVE_FLOW,
+    SUMI_OBJECTIVE_EDM
+};
+enum {
+    SUMI_SCHEDULE_LINEAR,
+    SUMI_SCHEDULE_COSINE,
+    SUMI_SCHEDULE_SIGMOID,
+    SUMI_SCHEDULE_EDM,
+    SUMI_SCHEDULE_FLOW
+};
+enum {
+    SUMI_WEIGHTING_UNIFORM,
+    SUMI_WEIGHTING_SNR,
+    SUMI_WEIGHTING_MIN_SNR,
+    SUMI_WEIGHTING_SOFT_MIN_SNR,
+    SUMI_WEIGHTING_EDM
+};
+enum { SUMI_LAW_UNIFORM, SUMI_LAW_LOG_NORMAL, SUMI_LAW_LOGIT_NORMAL };
+
+/* What a model's file keeps of its process. Begins as SUMI_PROCESS_CONFIG_INIT: the tutorial's. */
+typedef struct {
+    int objective, schedule, weighting, law; /* rows of the tables */
+    bool stratified;                         /* a batch's levels are spread evenly over the law */
+    int timesteps;                           /* T, 1..100000 */
+    float beta_start, beta_end;              /* of the linear schedule: both in (0, 1) */
+    float sigma_min, sigma_max;              /* of the edm schedule */
+    float sigma_data; /* standard deviation of the data, for the edm objective and weighting */
+    float gamma;      /* where (soft) min-SNR stops to grow */
+    float law_mean, law_std; /* of the normal inside log-normal and logit-normal */
+} sumi_process_config;
+#define SUMI_PROCESS_CONFIG_INIT                                                                   \
+    {                                                                                              \
+        SUMI_OBJECTIVE_EPS, SUMI_SCHEDULE_LINEAR, SUMI_WEIGHTING_UNIFORM, SUMI_LAW_UNIFORM, false, \
+            1000, .001f, .01f, .002f, 80, .5f, 5, 0, 1                                             \
+    }
+
+/* A config ready for use. */
+typedef struct {
+    sumi_process_config config;
+    /* The tables of a schedule that has betas, of t = index + 1, float32; else NULL. alpha_t is
+     * 1 - beta_t, alpha_bar_t the product of alpha_1 to alpha_t. */
+    float *alpha, *alpha_bar;
+} sumi_process;
+
+/* SUMI_EINVAL names the field that is out of range, and why two choices cannot be together. */
+sumi_status sumi_process_check(const sumi_process_config *config, sumi_error *err);
+/* Checks, then fills in the tables; released by sumi_process_free. */
+sumi_status sumi_process_init(sumi_process *process, const sumi_process_config *config,
+                              sumi_error *err);
+void sumi_process_free(sumi_process *process); /* what it holds; a process of zeros is fine */
+
+/* ---- Levels (schedule.c) --------------------------------------------------------------------- */
 
 typedef struct {
-    int timesteps; /* T */
-    /* [T], of t = index + 1, all float32 */
-    float *beta;
-    float *alpha;
-    float *alpha_bar;
+    double alpha, sigma; /* x_t = alpha x_0 + sigma eps */
+    double time;         /* t, and what the network is told */
+    /* Their squares. Those of a table are exact, while alpha and sigma are rounded there to the
+     * float32 that PyTorch's square roots give. */
+    double alpha2, sigma2;
+    int row; /* of a table: t in 1..T; 0 between rows, and where there is no table */
+} sumi_level;
+
+typedef struct {
+    sumi_row is;
+    void (*betas)(const sumi_process_config *config, float *beta); /* [T]; NULL: a closed form */
+    /* The closed form: the level of t, and its inverse from ln(sigma / alpha). */
+    sumi_level (*level)(const sumi_process_config *config, double time);
+    double (*time)(const sumi_process_config *config, double log_ratio);
+    double first; /* the least t that a network is asked about */
 } sumi_schedule;
 
-/* beta from beta_start to beta_end in equal steps: the same bits as PyTorch's
- * linspace(beta_start, beta_end, T), 1 - beta and cumprod. SUMI_EINVAL where T is not in 1..100000,
- * a beta not in (0, 1), or alpha_bar_T so small that float32 makes it 0. */
-sumi_status sumi_schedule_linear(int timesteps, float beta_start, float beta_end,
-                                 sumi_schedule *out, sumi_error *err);
-void sumi_schedule_free(sumi_schedule *schedule); /* what it holds */
-/* alpha_bar of t in 0..T. */
-float sumi_alpha_bar(const sumi_schedule *schedule, int t);
+const sumi_schedule *sumi_schedule_at(int index); /* NULL past the end */
+/* t in 0..T, any real number. Between two rows of a table ln(sigma / alpha) goes straight. */
+sumi_level sumi_level_at(const sumi_process *process, double time);
+/* The level of the image itself: alpha 1, sigma 0, t 0. */
+sumi_level sumi_level_image(void);
+/* The t of ln(sigma / alpha), within what the schedule has: the inverse of the above. */
+double sumi_level_time(const sumi_process *process, double log_ratio);
+double sumi_level_log_ratio(const sumi_level *level); /* ln(sigma / alpha) */
 
-/* The timesteps of a sampling run of `steps` network evaluations, largest first:
- * out[i] = round((steps - i) * T / steps), halves upwards. So the first is T, the last is T / steps
- * (from where the solver jumps to the image), and steps = T gives T, T-1, ..., 1. */
-void sumi_timesteps(int timesteps, int steps, int32_t *out);
+/* ---- Objectives (objectives.c) --------------------------------------------------------------- */
 
-/* x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps: a draw from q(x_t | x_0), count floats.
- */
-void sumi_diffuse(const sumi_schedule *schedule, int t, const float *x_0, const float *eps,
-                  float *x_t, size_t count);
-/* The x_0 that a predicted eps implies at x_t: (x_t - sqrt(1 - alpha_bar_t) eps) /
- * sqrt(alpha_bar_t).
- */
-void sumi_implied_image(const sumi_schedule *schedule, int t, const float *x_t, const float *eps,
-                        float *x_0, size_t count);
+/* (x * x_t + f * F) / divisor */
+typedef struct {
+    double x, f, divisor;
+} sumi_map;
+
+/* What a level makes of an objective. */
+typedef struct {
+    double c_in;          /* the network is given c_in x_t */
+    sumi_map image;       /* x_0 from x_t and F */
+    sumi_map noise;       /* eps from them; of no meaning where sigma is 0 */
+    double x_0, eps;      /* the target of F is x_0 * image + eps * noise */
+    bool target_is_noise; /* those are exactly 0 and 1 */
+} sumi_terms;
+
+typedef struct {
+    sumi_row is;
+    bool needs_image; /* has no x_0 where alpha is 0 */
+    sumi_terms (*terms)(const sumi_level *level, double sigma_data);
+} sumi_objective;
+
+const sumi_objective *sumi_objective_at(int index); /* NULL past the end */
+sumi_terms sumi_process_terms(const sumi_process *process, const sumi_level *level);
+/* out = the map of x_t and F, count floats; out may be f. */
+void sumi_map_apply(const sumi_map *map, const float *x_t, const float *f, float *out,
+                    size_t count);
+
+/* ---- Training (training.c) ------------------------------------------------------------------- */
+
+typedef struct {
+    sumi_row is;
+    /* On the squared error of x_0, of the level's signal-to-noise ratio (alpha / sigma)^2; NULL: 1
+     * on that of F. */
+    double (*of_snr)(double snr, const sumi_process_config *config);
+} sumi_weighting;
+
+typedef struct {
+    sumi_row is;
+    /* The t below which a share u of the draws lies, u in (0, 1). */
+    double (*time)(const sumi_process *process, double u);
+} sumi_law;
+
+const sumi_weighting *sumi_weighting_at(int index); /* NULL past the end */
+const sumi_law *sumi_law_at(int index);
+
+/* Whose level it is: image number `image` of the batch of `batch` images of a step. */
+typedef struct {
+    uint64_t seed;
+    uint32_t step;
+    uint64_t image;
+    uint64_t batch; /* of the whole step; only stratified draws look at it */
+} sumi_draw;
+
+/* A pure function of its arguments. Of a schedule with a table, one of its rows. */
+sumi_level sumi_process_draw(const sumi_process *process, const sumi_draw *draw);
+/* Of the mean of (F - target)^2 at the level. */
+double sumi_process_weight(const sumi_process *process, const sumi_level *level);
+/* One image of count floats: input = c_in x_t for the network, and eps becomes the target of F. */
+void sumi_process_noise(const sumi_process *process, const sumi_level *level, const float *x_0,
+                        float *eps, float *input, size_t count);
+
+/* ---- Paths (paths.c) ------------------------------------------------------------------------- */
+
+typedef struct {
+    sumi_row is;
+    /* out[steps]: falling t, from `first` of the schedule to T. */
+    void (*times)(const sumi_process *process, int steps, double *out);
+    bool rows; /* of a table: t is rounded to whole numbers, halves upwards */
+} sumi_spacing;
+
+typedef struct sumi_solver sumi_solver;
+
+/* A sampling run's levels and settings. */
+typedef struct {
+    const sumi_process *process;
+    const sumi_solver *solver;
+    int steps;
+    float eta;
+    /* [steps + 1], falling: where step i starts from; the last is the image. */
+    sumi_level *levels;
+    /* History holds predictions of eps (F itself) and not of x_0: the objective eps, by a solver
+     * that knows how. */
+    bool of_noise;
+} sumi_path;
+
+const sumi_spacing *sumi_spacing_at(int index); /* NULL past the end */
+/* SUMI_EINVAL where steps is not in 1..T. solver may be NULL where only levels are wanted. */
+sumi_status sumi_path_init(sumi_path *path, const sumi_process *process, const sumi_solver *solver,
+                           const sumi_spacing *spacing, int steps, float eta, sumi_error *err);
+void sumi_path_free(sumi_path *path); /* what it holds; a path of zeros is fine */
 
 /* ---- Solvers (solvers.c) --------------------------------------------------------------------- */
 
-/* A step from x_t to x_s, s < t. */
-typedef struct {
-    int t, s;
-    float alpha;       /* alpha_bar_t / alpha_bar_s; alpha_t itself where s = t - 1 */
-    float alpha_bar;   /* of t */
-    float alpha_bar_s; /* of s; 1 where s = 0 */
-    float sigma;       /* standard deviation of the noise that the step adds */
-} sumi_transition;
+enum { SUMI_HISTORY_MAX = 4 };
 
+/* x = (x * x + h[0] h_0 + h[1] h_1 + ...) / divisor + z * normal noise. h_0 is the prediction at
+ * the level that the step starts from, h_1 the one before, and so on. */
 typedef struct {
-    const char *name, *about;
-    bool has_eta;
-    float (*sigma)(const sumi_transition *at, float eta);
-    /* x [count] holds x_t and becomes x_s. z is standard normal, or NULL where sigma is 0. */
-    void (*step)(const sumi_transition *at, const float *eps, const float *z, float *x,
-                 size_t count);
-} sumi_solver;
+    float x, h[SUMI_HISTORY_MAX], divisor, z;
+} sumi_mix;
 
-/* NULL name: the first, ddpm. SUMI_EINVAL lists the names that there are. */
-sumi_status sumi_solver_find(const char *name, const sumi_solver **out, sumi_error *err);
-const sumi_solver *sumi_solver_at(int index); /* NULL past the end */
-sumi_transition sumi_transition_make(const sumi_schedule *schedule, const sumi_solver *solver,
-                                     int t, int s, float eta);
-/* The tutorial's denoise without the network: x [n][count] at times t[n], each its own, goes one
- * step back by DDPM. */
-void sumi_denoise(const sumi_schedule *schedule, const int32_t *t, int n, const float *eps,
-                  const float *z, float *x, size_t count);
+struct sumi_solver {
+    sumi_row is;
+    int history;   /* predictions that a step looks at, 1..SUMI_HISTORY_MAX */
+    bool has_eta;  /* adds noise as the option eta says */
+    bool on_noise; /* plans with predictions of eps too, where path->of_noise */
+    /* Step i, from levels[i] to levels[i + 1]. mix is {1, {0}, 1, 0} before. */
+    void (*plan)(const sumi_path *path, int i, sumi_mix *mix);
+};
+
+const sumi_solver *sumi_solver_row(int index); /* NULL past the end */
 
 /* ---- Sampling (sampler.c) -------------------------------------------------------------------- */
 
-/* Predicts eps of n images. Anything but SUMI_OK ends the sampling with that status. */
-typedef sumi_status (*sumi_predict_fn)(void *user, const float *x, const int32_t *t, int n,
-                                       float *eps);
+/* The network: F of n images, x being c_in x_t and time [n] their t. Anything but SUMI_OK ends the
+ * sampling with that status. */
+typedef sumi_status (*sumi_predict_fn)(void *user, const float *x, const float *time, int n,
+                                       float *f);
 
 typedef struct {
-    const sumi_schedule *schedule;
-    const sumi_solver *solver;
-    int steps; /* network evaluations, 1..T */
-    float eta;
+    const sumi_path *path;
     int n;        /* images, evaluated together */
     size_t count; /* floats of an image */
     /* Noise: drawn for (seed, first_image + i, t); or, where noise is not NULL, read: x_T of image

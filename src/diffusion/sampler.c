@@ -1,5 +1,5 @@
 /*
- * The sampling loop: noise, then for each timestep predict, look, step.
+ * The sampling loop: noise, then for each level predict, look, mix.
  *
  * The elementwise work is cut into pieces of an image that depend on nothing but its size, and
  * every number is computed from its own image alone: that is why the batch and the threads do not
@@ -8,21 +8,25 @@
 #include "diffusion/diffusion.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PIECE ((size_t)16384) /* floats of an image that one task handles */
-#define BLOCK ((size_t)1024)  /* floats of noise that are made at a time */
+#define BLOCK ((size_t)1024)  /* floats that are computed at a time */
+#define NOT_A_ROW 0x80000000u /* numbers noise of steps that begin between the rows of a table */
 
-/* One pass over all images, as the tasks see it. */
+/* One run, as the tasks of each pass over all images see it. */
 typedef struct {
     const sumi_sampling *sampling;
     int64_t pieces; /* of an image */
-    int step;       /* 0: x_T; else the step's number from 1 */
-    sumi_transition at;
-    float *x;         /* [n][count] */
-    const float *eps; /* likewise */
-    float *x_0;
+    int step;       /* that is being taken: 0 draws x_T, then from 1 */
+    sumi_terms terms;
+    sumi_mix mix;
+    float *x;                   /* [n][count] */
+    float *h[SUMI_HISTORY_MAX]; /* likewise: the last predictions, newest first */
+    float *input;               /* c_in x, where it is not x */
+    float *x_0;                 /* for on_step, where it is not a prediction */
 } pass;
 
 typedef struct {
@@ -50,21 +54,47 @@ static const float *noise_at(const pass *run, const piece *part, size_t begin, s
         return sampling->noise + (size_t)run->step * sampling->noise_stride + part->offset + begin;
     sumi_random at = {.seed = sampling->seed,
                       .stream = run->step ? SUMI_STREAM_SAMPLE_Z : SUMI_STREAM_SAMPLE_X,
-                      .step = run->step ? (uint32_t)run->at.t : 0,
                       .image = (uint64_t)(sampling->first_image + part->image)};
+    if (run->step) {
+        int row = sampling->path->levels[run->step - 1].row;
+        at.step = row ? (uint32_t)row : NOT_A_ROW + (uint32_t)run->step;
+    }
     sumi_random_normals(&at, part->begin + begin, buffer, count);
     return buffer;
 }
 
+/* As normal as x_T of data of mean 0 and deviation 1. */
 static void start_piece(void *arg, int64_t chunk, int thread)
 {
     (void)thread;
     const pass *run = arg;
+    const sumi_level *level = &run->sampling->path->levels[0];
     piece part = piece_of(run, chunk);
-    float *x = run->x + part.offset;
+    float *x = run->x + part.offset, scale = (float)sqrt(level->alpha2 + level->sigma2);
     const float *noise = noise_at(run, &part, 0, part.count, x);
-    if (noise != x)
-        memcpy(x, noise, part.count * sizeof *x);
+    for (size_t i = 0; i < part.count; i++)
+        x[i] = scale * noise[i];
+}
+
+static void input_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    const pass *run = arg;
+    piece part = piece_of(run, chunk);
+    const float *x = run->x + part.offset;
+    float *input = run->input + part.offset, c_in = (float)run->terms.c_in;
+    for (size_t i = 0; i < part.count; i++)
+        input[i] = c_in * x[i];
+}
+
+/* F becomes x_0, in its place. */
+static void image_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    const pass *run = arg;
+    piece part = piece_of(run, chunk);
+    float *h = run->h[0] + part.offset;
+    sumi_map_apply(&run->terms.image, run->x + part.offset, h, h, part.count);
 }
 
 static void look_piece(void *arg, int64_t chunk, int thread)
@@ -72,11 +102,29 @@ static void look_piece(void *arg, int64_t chunk, int thread)
     (void)thread;
     const pass *run = arg;
     piece part = piece_of(run, chunk);
-    sumi_implied_image(run->sampling->schedule, run->at.t, run->x + part.offset,
-                       run->eps + part.offset, run->x_0 + part.offset, part.count);
+    sumi_map_apply(&run->terms.image, run->x + part.offset, run->h[0] + part.offset,
+                   run->x_0 + part.offset, part.count);
 }
 
-static void step_piece(void *arg, int64_t chunk, int thread)
+static void mix_block(const pass *run, size_t offset, const float *z, size_t count)
+{
+    const sumi_mix mix = run->mix;
+    float *x = run->x + offset;
+    const float *newest = run->h[0] + offset;
+    for (size_t i = 0; i < count; i++)
+        x[i] = mix.x * x[i] + mix.h[0] * newest[i];
+    for (int k = 1; k < run->sampling->path->solver->history; k++) {
+        const float *older = run->h[k] + offset;
+        for (size_t i = 0; i < count; i++)
+            x[i] += mix.h[k] * older[i];
+    }
+    for (size_t i = 0; mix.divisor != 1 && i < count; i++)
+        x[i] /= mix.divisor;
+    for (size_t i = 0; z && i < count; i++)
+        x[i] += z[i] * mix.z;
+}
+
+static void mix_piece(void *arg, int64_t chunk, int thread)
 {
     (void)thread;
     const pass *run = arg;
@@ -85,61 +133,105 @@ static void step_piece(void *arg, int64_t chunk, int thread)
     for (size_t begin = 0; begin < part.count; begin += BLOCK) {
         size_t count = part.count - begin < BLOCK ? part.count - begin : BLOCK;
         size_t offset = part.offset + begin;
-        const float *z = run->at.sigma > 0 ? noise_at(run, &part, begin, count, buffer) : NULL;
-        run->sampling->solver->step(&run->at, run->eps + offset, z, run->x + offset, count);
+        const float *z = run->mix.z > 0 ? noise_at(run, &part, begin, count, buffer) : NULL;
+        mix_block(run, offset, z, count);
     }
 }
 
-static sumi_status take_step(pass *run, const int32_t *times, float *eps)
+/* The network's prediction becomes the newest of the history. */
+static sumi_status predict(pass *run, const float *times)
 {
     const sumi_sampling *sampling = run->sampling;
+    const sumi_path *path = sampling->path;
     int64_t chunks = run->pieces * sampling->n;
-    sumi_status status = sampling->predict(sampling->user, run->x, times, sampling->n, eps);
+    int last = path->solver->history - 1;
+    float *oldest = run->h[last];
+    for (int k = last; k > 0; k--)
+        run->h[k] = run->h[k - 1];
+    run->h[0] = oldest;
+    if (run->input)
+        sumi_parallel_for(sampling->pool, chunks, input_piece, run);
+    sumi_status status = sampling->predict(sampling->user, run->input ? run->input : run->x, times,
+                                           sampling->n, run->h[0]);
+    if (status == SUMI_OK && !path->of_noise)
+        sumi_parallel_for(sampling->pool, chunks, image_piece, run);
+    return status;
+}
+
+static sumi_status take_step(pass *run, float *times)
+{
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_path *path = sampling->path;
+    int64_t chunks = run->pieces * sampling->n;
+    const sumi_level *level = &path->levels[run->step - 1];
+    run->terms = sumi_process_terms(path->process, level);
+    run->mix = (sumi_mix){.x = 1, .divisor = 1};
+    path->solver->plan(path, run->step - 1, &run->mix);
+    for (int k = 0; k < sampling->n; k++)
+        times[k] = (float)level->time;
+    sumi_status status = predict(run, times);
     if (status != SUMI_OK)
         return status;
     if (sampling->on_step) {
-        sumi_parallel_for(sampling->pool, chunks, look_piece, run);
-        if (sampling->on_step(sampling->user, run->at.t, run->x, run->x_0, sampling->n))
+        if (run->x_0)
+            sumi_parallel_for(sampling->pool, chunks, look_piece, run);
+        const float *x_0 = run->x_0 ? run->x_0 : run->h[0];
+        if (sampling->on_step(sampling->user, (int)lround(level->time), run->x, x_0, sampling->n))
             return SUMI_CANCELLED;
     }
-    sumi_parallel_for(sampling->pool, chunks, step_piece, run);
+    sumi_parallel_for(sampling->pool, chunks, mix_piece, run);
     bool stop = sampling->step_done && sampling->step_done(sampling->user, run->step);
     return stop ? SUMI_CANCELLED : SUMI_OK;
 }
 
+/* Does the network see something else than x at any level? */
+static bool scales_input(const sumi_path *path)
+{
+    for (int i = 0; i < path->steps; i++) {
+        if (sumi_process_terms(path->process, &path->levels[i]).c_in != 1)
+            return true;
+    }
+    return false;
+}
+
+static bool add_tensor(float **tensor, size_t floats)
+{
+    *tensor = sumi_calloc(floats, sizeof **tensor);
+    return *tensor != NULL;
+}
+
+static bool add_tensors(pass *run, size_t floats)
+{
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_path *path = sampling->path;
+    bool ok = true;
+    for (int k = 0; k < path->solver->history && ok; k++)
+        ok = add_tensor(&run->h[k], floats);
+    if (ok && scales_input(path))
+        ok = add_tensor(&run->input, floats);
+    if (ok && sampling->on_step && path->of_noise)
+        ok = add_tensor(&run->x_0, floats);
+    return ok;
+}
+
 sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_error *err)
 {
-    const sumi_schedule *schedule = sampling->schedule;
-    size_t floats = (size_t)sampling->n * sampling->count;
     assert(sampling->n >= 1 && sampling->count >= 1);
-    float *eps = sumi_calloc(floats, sizeof *eps);
-    float *x_0 = sampling->on_step ? sumi_calloc(floats, sizeof *x_0) : NULL;
-    int32_t *timesteps = sumi_calloc((size_t)sampling->steps, sizeof *timesteps);
-    int32_t *times = sumi_calloc((size_t)sampling->n, sizeof *times);
+    size_t floats = (size_t)sampling->n * sampling->count;
+    pass run = {
+        .sampling = sampling, .pieces = (int64_t)((sampling->count + PIECE - 1) / PIECE), .x = out};
+    float *times = sumi_calloc((size_t)sampling->n, sizeof *times);
     sumi_status status = SUMI_OK;
-    if (!eps || !timesteps || !times || (sampling->on_step && !x_0)) {
-        status = sumi_fail_memory(err, "the sampler's buffers", floats * sizeof *eps);
-        goto done;
-    }
-    sumi_timesteps(schedule->timesteps, sampling->steps, timesteps);
-    pass run = {.sampling = sampling,
-                .pieces = (int64_t)((sampling->count + PIECE - 1) / PIECE),
-                .x = out,
-                .eps = eps,
-                .x_0 = x_0};
-    sumi_parallel_for(sampling->pool, run.pieces * sampling->n, start_piece, &run);
-    for (int i = 0; i < sampling->steps && status == SUMI_OK; i++) {
-        int s = i + 1 < sampling->steps ? timesteps[i + 1] : 0;
-        run.step = i + 1;
-        run.at = sumi_transition_make(schedule, sampling->solver, timesteps[i], s, sampling->eta);
-        for (int k = 0; k < sampling->n; k++)
-            times[k] = timesteps[i];
-        status = take_step(&run, times, eps);
-    }
-done:
+    if (!times || !add_tensors(&run, floats))
+        status = sumi_fail_memory(err, "the sampler's buffers", floats * sizeof *out);
+    else
+        sumi_parallel_for(sampling->pool, run.pieces * sampling->n, start_piece, &run);
+    for (run.step = 1; run.step <= sampling->path->steps && status == SUMI_OK; run.step++)
+        status = take_step(&run, times);
+    for (int k = 0; k < SUMI_HISTORY_MAX; k++)
+        free(run.h[k]);
+    free(run.input);
+    free(run.x_0);
     free(times);
-    free(timesteps);
-    free(x_0);
-    free(eps);
     return status;
 }

@@ -1,5 +1,5 @@
 /*
- * Solvers: how a predicted eps takes x_t one step back.
+ * Solvers: how predictions take x_t one step back, as a mix of x_t, predictions and noise.
  *
  *   ddpm  Ho et al. 2020, algorithm 2, with the smaller of its two variances,
  *         sigma^2 = (1 - alpha)(1 - alpha_bar_s) / (1 - alpha_bar_t). When steps are skipped, alpha
@@ -8,103 +8,105 @@
  *   ddim  Song, Meng, Ermon 2021, "Denoising diffusion implicit models", equations 12 and 16: a
  *         straight way to x_s for eta = 0, as noisy as ddpm for eta = 1.
  *
- * The predicted image is never clipped: the seed's recipe does not either.
+ * Between any two levels t and s, x_t = a x_s + b eps with a = alpha_t / alpha_s and
+ * b^2 = sigma_t^2 - a^2 sigma_s^2: the papers' alpha is a^2, their 1 - alpha is b^2. A table's own
+ * alpha and its float32 are kept where there is one, since they make PyTorch's bits.
  */
 #include "diffusion/diffusion.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
-static float ddpm_sigma(const sumi_transition *at, float eta)
+/* ---- The step from one level to the next ----------------------------------------------------- */
+
+/* The alpha of a step between rows of a table, where the image is row 0. */
+static float table_alpha(const sumi_path *path, int i)
 {
-    (void)eta;
-    return sqrtf((1 - at->alpha) * (1 - at->alpha_bar_s) / (1 - at->alpha_bar));
+    const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
+    return to->row == at->row - 1 ? path->process->alpha[at->row - 1]
+                                  : (float)at->alpha2 / (float)to->alpha2;
 }
+
+static bool between_rows(const sumi_path *path, int i)
+{
+    const sumi_level *to = &path->levels[i + 1];
+    return path->levels[i].row > 0 && (to->row > 0 || i + 1 == path->steps);
+}
+
+/* a^2 and b^2 of above. */
+typedef struct {
+    double kept, added;
+} transition;
+
+static transition transition_of(const sumi_path *path, int i)
+{
+    const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
+    if (between_rows(path, i)) {
+        double alpha = (double)table_alpha(path, i);
+        return (transition){alpha, 1 - alpha};
+    }
+    double kept = at->alpha2 / to->alpha2;
+    return (transition){kept, fmax(0, at->sigma2 - kept * to->sigma2)};
+}
+
+/* ---- ddpm ------------------------------------------------------------------------------------ */
 
 /* mu = (x - (1 - alpha) / sqrt(1 - alpha_bar) eps) / sqrt(alpha); x_s = mu + sigma z. */
-static void ddpm_step(const sumi_transition *at, const float *eps, const float *z, float *x,
-                      size_t count)
+static void tutorial_step(const sumi_path *path, int i, sumi_mix *mix)
 {
-    float noise = (1 - at->alpha) / sqrtf(1 - at->alpha_bar), root = sqrtf(at->alpha);
-    for (size_t i = 0; i < count; i++)
-        x[i] = (x[i] - noise * eps[i]) / root;
-    if (!z)
-        return;
-    for (size_t i = 0; i < count; i++)
-        x[i] += z[i] * at->sigma;
+    float alpha = table_alpha(path, i);
+    float alpha_bar = (float)path->levels[i].alpha2,
+          alpha_bar_s = (float)path->levels[i + 1].alpha2;
+    mix->h[0] = -((1 - alpha) / sqrtf(1 - alpha_bar));
+    mix->divisor = sqrtf(alpha);
+    mix->z = sqrtf((1 - alpha) * (1 - alpha_bar_s) / (1 - alpha_bar));
 }
 
-/* Equation 16. */
-static float ddim_sigma(const sumi_transition *at, float eta)
+static void ddpm_plan(const sumi_path *path, int i, sumi_mix *mix)
 {
-    double variance =
-        (1 - (double)at->alpha_bar_s) / (1 - (double)at->alpha_bar) * (1 - (double)at->alpha);
-    return (float)((double)eta * sqrt(variance));
+    const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
+    if (path->of_noise && between_rows(path, i)) {
+        tutorial_step(path, i, mix);
+        return;
+    }
+    transition step = transition_of(path, i);
+    if (path->of_noise) {
+        mix->h[0] = (float)-(step.added / sqrt(at->sigma2));
+        mix->divisor = (float)sqrt(step.kept);
+    } else {
+        mix->x = (float)(sqrt(step.kept) * to->sigma2 / at->sigma2);
+        mix->h[0] = (float)(sqrt(to->alpha2) * step.added / at->sigma2);
+    }
+    mix->z = (float)sqrt(step.added * to->sigma2 / at->sigma2);
 }
 
-/* Equation 12: x_s = sqrt(alpha_bar_s) x_0 + sqrt(1 - alpha_bar_s - sigma^2) eps + sigma z. */
-static void ddim_step(const sumi_transition *at, const float *eps, const float *z, float *x,
-                      size_t count)
+/* ---- ddim ------------------------------------------------------------------------------------ */
+
+/* x_s = alpha_s x_0 + sqrt(sigma_s^2 - z^2) eps + z noise, with x_0 or eps put in. */
+static void ddim_plan(const sumi_path *path, int i, sumi_mix *mix)
 {
-    double alpha_bar = at->alpha_bar, alpha_bar_s = at->alpha_bar_s, sigma = at->sigma;
-    double direction = sqrt(fmax(0, 1 - alpha_bar_s - sigma * sigma));
-    /* x_0 put in: both of its terms are multiples of x and eps. */
-    double image = sqrt(alpha_bar_s / alpha_bar);
-    float keep = (float)image, add = (float)(direction - image * sqrt(1 - alpha_bar));
-    for (size_t i = 0; i < count; i++)
-        x[i] = keep * x[i] + add * eps[i];
-    if (!z)
-        return;
-    for (size_t i = 0; i < count; i++)
-        x[i] += z[i] * at->sigma;
+    const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
+    double variance = to->sigma2 / at->sigma2 * transition_of(path, i).added;
+    mix->z = (float)((double)path->eta * sqrt(variance));
+    double z = (double)mix->z, direction = sqrt(fmax(0, to->sigma2 - z * z));
+    if (path->of_noise) {
+        double image = sqrt(to->alpha2 / at->alpha2);
+        mix->x = (float)image;
+        mix->h[0] = (float)(direction - image * sqrt(at->sigma2));
+    } else {
+        double noise = direction / sqrt(at->sigma2);
+        mix->x = (float)noise;
+        mix->h[0] = (float)(sqrt(to->alpha2) - noise * sqrt(at->alpha2));
+    }
 }
 
 static const sumi_solver solvers[] = {
-    {"ddpm", "the ancestral steps of the tutorial", false, ddpm_sigma, ddpm_step},
-    {"ddim", "good pictures in few steps; --eta adds noise", true, ddim_sigma, ddim_step},
+    {{"ddpm", "the ancestral steps of the tutorial"}, 1, false, true, ddpm_plan},
+    {{"ddim", "good pictures in few steps; --eta adds noise"}, 1, true, true, ddim_plan},
 };
 
 enum { SOLVERS = sizeof solvers / sizeof *solvers };
 
-const sumi_solver *sumi_solver_at(int index)
+const sumi_solver *sumi_solver_row(int index)
 {
     return index >= 0 && index < SOLVERS ? &solvers[index] : NULL;
-}
-
-sumi_status sumi_solver_find(const char *name, const sumi_solver **out, sumi_error *err)
-{
-    char known[256] = "";
-    size_t used = 0;
-    for (int i = 0; i < SOLVERS; i++) {
-        if (!name || strcmp(name, solvers[i].name) == 0) {
-            *out = &solvers[i];
-            return SUMI_OK;
-        }
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "",
-                                 solvers[i].name);
-    }
-    return sumi_fail(err, SUMI_EINVAL, "unknown solver \"%s\", expected one of: %s", name, known);
-}
-
-sumi_transition sumi_transition_make(const sumi_schedule *schedule, const sumi_solver *solver,
-                                     int t, int s, float eta)
-{
-    sumi_transition at = {.t = t, .s = s};
-    at.alpha_bar = sumi_alpha_bar(schedule, t);
-    at.alpha_bar_s = sumi_alpha_bar(schedule, s);
-    at.alpha = s == t - 1 ? schedule->alpha[t - 1] : at.alpha_bar / at.alpha_bar_s;
-    at.sigma = solver->sigma(&at, eta);
-    return at;
-}
-
-void sumi_denoise(const sumi_schedule *schedule, const int32_t *t, int n, const float *eps,
-                  const float *z, float *x, size_t count)
-{
-    const sumi_solver *ddpm = &solvers[0];
-    for (int i = 0; i < n; i++) {
-        size_t at = (size_t)i * count;
-        sumi_transition step = sumi_transition_make(schedule, ddpm, t[i], t[i] - 1, 0);
-        ddpm->step(&step, eps + at, step.sigma > 0 ? z + at : NULL, x + at, count);
-    }
 }

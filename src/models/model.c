@@ -89,6 +89,10 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
                                       .parameters = (int64_t)model->graph.params.value_count,
                                       .tensors = model->graph.params.count,
                                       .range_hi = 1};
+    model->process = (sumi_process_config)SUMI_PROCESS_CONFIG_INIT;
+    model->process.timesteps = config->timesteps;
+    model->process.beta_start = config->beta_start;
+    model->process.beta_end = config->beta_end;
     snprintf(model->info.preset, sizeof model->info.preset, "%s", config->preset);
     *out = model;
     return SUMI_OK;

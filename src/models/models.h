@@ -8,17 +8,19 @@
 #ifndef SUMI_MODELS_H
 #define SUMI_MODELS_H
 
+#include "diffusion/diffusion.h"
 #include "graph/graph.h"
 #include "io/io.h"
 
 struct sumi_model {
     sumi_model_info_t info;
-    sumi_graph graph;    /* graph.params holds the weights */
-    json_t *metadata;    /* string values; "sumi.*" keys are sumi's own */
-    uint64_t id;         /* differs between all models of a process */
-    uint64_t generation; /* counts changes of the weights */
-    uint64_t seed;       /* that the initial weights were drawn from */
-    bool seed_known;     /* false where a file did not say so */
+    sumi_process_config process; /* what the network predicts, and at which levels */
+    sumi_graph graph;            /* graph.params holds the weights */
+    json_t *metadata;            /* string values; "sumi.*" keys are sumi's own */
+    uint64_t id;                 /* differs between all models of a process */
+    uint64_t generation;         /* counts changes of the weights */
+    uint64_t seed;               /* that the initial weights were drawn from */
+    bool seed_known;             /* false where a file did not say so */
 };
 
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */

@@ -5,6 +5,8 @@
 #include "sample/sample.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SIDE_MAX 16384
@@ -27,21 +29,24 @@ typedef struct {
     int64_t images_x_steps; /* evaluations so far */
     int n;                  /* images of the present batch */
     double started;
+    int32_t *t; /* [batch] */
     sumi_error *err;
 } sampling_call;
 
-static sumi_status predict(void *user, const float *x, const int32_t *t, int n, float *eps)
+static sumi_status predict(void *user, const float *x, const float *time, int n, float *f)
 {
     sampling_call *call = user;
     if (sumi_runtime_cancelled(call->runtime))
         return SUMI_CANCELLED;
-    sumi_network_predict(call->network, x, t, n, eps);
-    if (call->runtime->kernels->all_finite(eps, (size_t)n * call->image_floats))
+    for (int i = 0; i < n; i++)
+        call->t[i] = (int32_t)lroundf(time[i]);
+    sumi_network_predict(call->network, x, call->t, n, f);
+    if (call->runtime->kernels->all_finite(f, (size_t)n * call->image_floats))
         return SUMI_OK;
     return sumi_fail(call->err, SUMI_EFORMAT,
-                     "the network produced a value that is not finite at t = %d: these weights "
+                     "the network produced a value that is not finite at t = %g: these weights "
                      "cannot be sampled from",
-                     (int)t[0]);
+                     (double)time[0]);
 }
 
 static int on_step(void *user, int step, const float *x_t, const float *x_0, int n)
@@ -116,13 +121,15 @@ static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_
 static sumi_status find_solver(const sumi_sample_config *config, const sumi_solver **out,
                                sumi_error *err)
 {
-    sumi_status status = sumi_solver_find(config->solver, out, err);
+    int index;
+    sumi_status status = sumi_choice_find(SUMI_CHOICE_SOLVER, config->solver, &index, err);
     if (status != SUMI_OK)
         return status;
+    *out = sumi_solver_row(index);
     if (!(config->eta >= 0 && config->eta <= 1))
         return sumi_fail(err, SUMI_EINVAL, "eta is %g, expected 0..1", (double)config->eta);
     if (config->eta > 0 && !(*out)->has_eta)
-        return sumi_fail(err, SUMI_EINVAL, "%s has no eta; ddim has", (*out)->name);
+        return sumi_fail(err, SUMI_EINVAL, "%s has no eta; ddim has", (*out)->is.name);
     return SUMI_OK;
 }
 
@@ -157,45 +164,65 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
     return status;
 }
 
+/* The network for the call's batches, and what its `predict` needs. */
+static sumi_status bind_network(sampling_call *call, const sumi_model *model)
+{
+    const sumi_sample_config *config = call->config;
+    const sumi_predictor want = {call->batch, config->height, config->width, config->precision};
+    call->t = sumi_calloc((size_t)call->batch, sizeof *call->t);
+    if (!call->t)
+        return sumi_fail_memory(call->err, "timesteps", (size_t)call->batch * sizeof *call->t);
+    return sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
+}
+
+static sumi_status sample_path(sampling_call *call, const sumi_model *model, const sumi_path *path,
+                               float *out)
+{
+    const sumi_sample_config *config = call->config;
+    sumi_status status = bind_network(call, model);
+    sumi_sampling sampling = {.path = path,
+                              .count = call->image_floats,
+                              .seed = config->seed,
+                              .noise_stride = (size_t)config->count * call->image_floats,
+                              .pool = call->runtime->pool,
+                              .predict = predict,
+                              .on_step = config->on_step ? on_step : NULL,
+                              .step_done = step_done,
+                              .user = call};
+    if (status == SUMI_OK)
+        status = draw_batches(call, &sampling, out);
+    free(call->t);
+    return status;
+}
+
 sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
                             const sumi_sample_config *config, float *out, size_t out_floats,
                             sumi_error *err)
 {
     const sumi_model_info_t *info = &model->info;
-    const sumi_solver *solver;
-    sumi_schedule schedule = {0};
+    const sumi_solver *solver = NULL;
+    sumi_process process = {0};
+    sumi_path path = {0};
+    sampling_call call = {.runtime = runtime,
+                          .config = config,
+                          .steps = config->steps > 0 ? config->steps : info->timesteps,
+                          .started = sumi_time_now(),
+                          .err = err};
     sumi_status status = check_sizes(info, config, out_floats, err);
     if (status == SUMI_OK)
         status = find_solver(config, &solver, err);
     if (status == SUMI_OK)
-        status =
-            sumi_schedule_linear(info->timesteps, info->beta_start, info->beta_end, &schedule, err);
-    if (status != SUMI_OK)
-        return status;
-    sampling_call call = {.runtime = runtime,
-                          .config = config,
-                          .image_floats = (size_t)config->height * (size_t)config->width *
-                                          (size_t)info->out_channels,
-                          .steps = config->steps > 0 ? config->steps : info->timesteps,
-                          .batch = choose_batch(config),
-                          .started = sumi_time_now(),
-                          .err = err};
-    const sumi_predictor want = {call.batch, config->height, config->width, config->precision};
-    status = sumi_runtime_predictor(runtime, model, &want, &call.network, err);
-    sumi_sampling sampling = {.schedule = &schedule,
-                              .solver = solver,
-                              .steps = call.steps,
-                              .eta = config->eta,
-                              .count = call.image_floats,
-                              .seed = config->seed,
-                              .noise_stride = (size_t)config->count * call.image_floats,
-                              .pool = runtime->pool,
-                              .predict = predict,
-                              .on_step = config->on_step ? on_step : NULL,
-                              .step_done = step_done,
-                              .user = &call};
+        status = sumi_process_init(&process, &model->process, err);
     if (status == SUMI_OK)
-        status = draw_batches(&call, &sampling, out);
-    sumi_schedule_free(&schedule);
+        status = sumi_path_init(&path, &process, solver, sumi_spacing_at(0), call.steps,
+                                config->eta, err);
+    if (status == SUMI_OK) {
+        call.image_floats =
+            (size_t)config->height * (size_t)config->width * (size_t)info->out_channels;
+        call.batch = choose_batch(config);
+        status = sample_path(&call, model, &path, out);
+    }
+    sumi_path_free(&path);
+    sumi_process_free(&process);
     return status;
 }

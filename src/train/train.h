@@ -41,7 +41,7 @@ struct sumi_trainer {
     sumi_runtime *runtime;
     sumi_model *model; /* trained in place */
     sumi_model *ema;   /* averaged weights, a model of its own; NULL where there are none */
-    sumi_schedule schedule;
+    sumi_process process;
     sumi_train_config config; /* of which batch, the largest n of a step, learning_rate, seed, ema
                                  and precision matter */
     int64_t steps;            /* that are done */
@@ -52,7 +52,8 @@ struct sumi_trainer {
     sumi_network *network;
     int h, w;
     size_t image_floats; /* of one image: h * w * c */
-    float *x_t, *eps;    /* [batch][h][w][c] */
+    float *input;        /* [batch][h][w][c]: what the network sees, c_in x_t */
+    float *target;       /* likewise: what it shall return */
     int32_t *t;          /* [batch] */
 };
 

@@ -1,6 +1,6 @@
 /*
- * The training step of the tutorial: t uniform in 1..T, eps normal, x_t = diffuse(x_0, t, eps),
- * loss = mean((eps - network(x_t, t))^2), one step of Adam.
+ * The training step: levels and eps drawn, images noised, the loss mean((target - F)^2), one step
+ * of Adam. In the tutorial's process t is uniform in 1..T, and the target is eps.
  *
  * t and eps of the image at position i of a batch are pure functions of (seed, step, i); loops are
  * cut into pieces of a fixed size. So neither threads nor a resume change a bit.
@@ -18,7 +18,7 @@
 static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *batch,
                                sumi_error *err)
 {
-    int timesteps = trainer->schedule.timesteps;
+    int timesteps = trainer->process.config.timesteps;
     if (batch->n < 1 || batch->n > trainer->config.batch)
         return sumi_fail(err, SUMI_EINVAL, "the batch has %d images, expected 1..%d", batch->n,
                          trainer->config.batch);
@@ -44,29 +44,29 @@ typedef struct {
     const sumi_batch *batch;
 } drawing;
 
-/* t, eps and x_t of one image. */
+/* t, input and target of one image. */
 static void draw_image(void *arg, int64_t chunk, int thread)
 {
     (void)thread;
     const drawing *run = arg;
     sumi_trainer *trainer = run->trainer;
     size_t count = trainer->image_floats, at = (size_t)chunk * count;
-    sumi_random random = {.seed = trainer->config.seed,
-                          .stream = SUMI_STREAM_TIMESTEP,
-                          .step = (uint32_t)trainer->steps,
-                          .image = (uint64_t)chunk};
-    int timesteps = trainer->schedule.timesteps;
-    int32_t t = run->batch->t ? run->batch->t[chunk]
-                              : 1 + (int32_t)sumi_random_below(&random, 0, (uint32_t)timesteps);
-    trainer->t[chunk] = t;
+    const sumi_process *process = &trainer->process;
+    const sumi_draw draw = {.seed = trainer->config.seed,
+                            .step = (uint32_t)trainer->steps,
+                            .image = (uint64_t)chunk,
+                            .batch = (uint64_t)run->batch->n};
+    sumi_level level = run->batch->t ? sumi_level_at(process, run->batch->t[chunk])
+                                     : sumi_process_draw(process, &draw);
+    trainer->t[chunk] = (int32_t)lround(level.time);
+    float *eps = trainer->target + at;
     if (run->batch->noise) {
-        memcpy(trainer->eps + at, run->batch->noise + at, count * sizeof(float));
+        memcpy(eps, run->batch->noise + at, count * sizeof *eps);
     } else {
-        random.stream = SUMI_STREAM_NOISE;
-        sumi_random_normals(&random, 0, trainer->eps + at, count);
+        const sumi_random random = {draw.seed, SUMI_STREAM_NOISE, draw.step, draw.image};
+        sumi_random_normals(&random, 0, eps, count);
     }
-    sumi_diffuse(&trainer->schedule, t, run->batch->x + at, trainer->eps + at, trainer->x_t + at,
-                 count);
+    sumi_process_noise(process, &level, run->batch->x + at, eps, trainer->input + at, count);
 }
 
 typedef struct {
@@ -93,7 +93,7 @@ static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch
     for (int i = 0; i < batch->n; i++) {
         size_t at = (size_t)i * trainer->image_floats;
         const char *what = !kernels->all_finite(batch->x + at, trainer->image_floats) ? "image"
-                           : !kernels->all_finite(trainer->eps + at, trainer->image_floats)
+                           : !kernels->all_finite(trainer->target + at, trainer->image_floats)
                                ? "the noise of image"
                                : NULL;
         if (what)
@@ -190,9 +190,9 @@ sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, 
         return status;
     drawing draw = {trainer, batch};
     sumi_parallel_for(trainer->runtime->pool, batch->n, draw_image, &draw);
-    sumi_backward backward = {.x = trainer->x_t,
+    sumi_backward backward = {.x = trainer->input,
                               .t = trainer->t,
-                              .target = trainer->eps,
+                              .target = trainer->target,
                               .n = batch->n,
                               .gradients = trainer->gradients};
     *loss = sumi_network_backward(trainer->network, &backward);
@@ -266,6 +266,7 @@ static sumi_status copy_model(const sumi_model *model, sumi_model **out, sumi_er
     sumi_status status = sumi_model_new(&config, out, err);
     if (status != SUMI_OK)
         return status;
+    (*out)->process = model->process;
     sumi_train_copy_weights(*out, model);
     json_object_update((*out)->metadata, model->metadata);
     return SUMI_OK;
@@ -308,8 +309,7 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
             status = sumi_fail_memory(err, "gradients and Adam's state", 3 * bytes);
     }
     if (status == SUMI_OK)
-        status = sumi_schedule_linear(model->info.timesteps, model->info.beta_start,
-                                      model->info.beta_end, &trainer->schedule, err);
+        status = sumi_process_init(&trainer->process, &model->process, err);
     if (status == SUMI_OK && config->ema > 0)
         status = copy_model(model, &trainer->ema, err);
     if (status != SUMI_OK) {
@@ -325,11 +325,11 @@ static void release_images(sumi_trainer *trainer)
 {
     sumi_network_free(trainer->network);
     size_t floats = (size_t)trainer->config.batch * trainer->image_floats;
-    sumi_pages_free(trainer->x_t, floats * sizeof(float));
-    sumi_pages_free(trainer->eps, floats * sizeof(float));
+    sumi_pages_free(trainer->input, floats * sizeof(float));
+    sumi_pages_free(trainer->target, floats * sizeof(float));
     free(trainer->t);
     trainer->network = NULL;
-    trainer->x_t = trainer->eps = NULL;
+    trainer->input = trainer->target = NULL;
     trainer->t = NULL;
     trainer->h = trainer->w = 0;
 }
@@ -356,10 +356,10 @@ sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *
     if (status != SUMI_OK)
         return status;
     trainer->image_floats = floats / (size_t)trainer->config.batch;
-    trainer->x_t = sumi_pages_alloc(bytes);
-    trainer->eps = sumi_pages_alloc(bytes);
+    trainer->input = sumi_pages_alloc(bytes);
+    trainer->target = sumi_pages_alloc(bytes);
     trainer->t = sumi_calloc((size_t)trainer->config.batch, sizeof *trainer->t);
-    if (!trainer->x_t || !trainer->eps || !trainer->t) {
+    if (!trainer->input || !trainer->target || !trainer->t) {
         release_images(trainer);
         return sumi_fail_memory(err, "a batch of noised images", 2 * bytes);
     }
@@ -380,6 +380,6 @@ void sumi_train_release(sumi_trainer *trainer)
     sumi_pages_free(trainer->gradients, bytes);
     sumi_pages_free(trainer->m, bytes);
     sumi_pages_free(trainer->v, bytes);
-    sumi_schedule_free(&trainer->schedule);
+    sumi_process_free(&trainer->process);
     free(trainer);
 }

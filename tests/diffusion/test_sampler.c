@@ -22,7 +22,7 @@
 #define SD 0.2
 
 typedef struct {
-    sumi_schedule schedule;
+    sumi_process process;
     size_t count;
     int calls, looks, done, stop_look, stop_done;
     int32_t last_t;
@@ -40,9 +40,28 @@ static sumi_pool *pool_of(int threads)
 
 static const sumi_solver *solver_of(const char *name)
 {
-    const sumi_solver *solver;
-    assert_int_equal(sumi_solver_find(name, &solver, NULL), SUMI_OK);
-    return solver;
+    int index;
+    assert_int_equal(sumi_choice_find(SUMI_CHOICE_SOLVER, name, &index, NULL), SUMI_OK);
+    return sumi_solver_row(index);
+}
+
+static void make_process(sumi_process *process, int timesteps, float start, float end)
+{
+    sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+    config.timesteps = timesteps;
+    config.beta_start = start;
+    config.beta_end = end;
+    assert_int_equal(sumi_process_init(process, &config, NULL), SUMI_OK);
+}
+
+/* Takes `steps` evaluations, spaced as the tutorial's. */
+static sumi_path path_of(const sumi_process *process, const char *solver, int steps, float eta)
+{
+    sumi_path path;
+    assert_int_equal(
+        sumi_path_init(&path, process, solver_of(solver), sumi_spacing_at(0), steps, eta, NULL),
+        SUMI_OK);
+    return path;
 }
 
 /* E[eps | x] = slope * x + offset. */
@@ -52,13 +71,13 @@ static void best_prediction(double a, double *slope, double *offset)
     *offset = -*slope * sqrt(a) * MEAN;
 }
 
-static sumi_status predict_normal(void *user, const float *x, const int32_t *t, int n, float *eps)
+static sumi_status predict_normal(void *user, const float *x, const float *time, int n, float *eps)
 {
     fixture *f = user;
     f->calls++;
     for (int i = 0; i < n; i++) {
         double slope, offset;
-        best_prediction(sumi_alpha_bar(&f->schedule, t[i]), &slope, &offset);
+        best_prediction(sumi_level_at(&f->process, (double)time[i]).alpha2, &slope, &offset);
         for (size_t k = (size_t)i * f->count; k < (size_t)(i + 1) * f->count; k++)
             eps[k] = (float)(slope * (double)x[k] + offset);
     }
@@ -66,12 +85,12 @@ static sumi_status predict_normal(void *user, const float *x, const int32_t *t, 
 }
 
 /* The function that make_golden.py calls `model`. */
-static sumi_status predict_golden(void *user, const float *x, const int32_t *t, int n, float *eps)
+static sumi_status predict_golden(void *user, const float *x, const float *time, int n, float *eps)
 {
     (void)user;
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < 5; k++)
-            eps[5 * i + k] = x[5 * i + k] * 0.5f + (float)t[i] / 64;
+            eps[5 * i + k] = x[5 * i + k] * 0.5f + time[i] / 64;
     }
     return SUMI_OK;
 }
@@ -79,12 +98,11 @@ static sumi_status predict_golden(void *user, const float *x, const int32_t *t, 
 static void test_same_bits_as_torch(void **state)
 {
     (void)state;
-    sumi_schedule schedule;
-    assert_int_equal(sumi_schedule_linear(8, .05f, .3f, &schedule, NULL), SUMI_OK);
+    sumi_process process;
+    make_process(&process, 8, .05f, .3f);
+    sumi_path path = path_of(&process, "ddpm", 8, 0);
     sumi_pool *pool = pool_of(1);
-    sumi_sampling sampling = {.schedule = &schedule,
-                              .solver = solver_of("ddpm"),
-                              .steps = 8,
+    sumi_sampling sampling = {.path = &path,
                               .n = 3,
                               .count = 5,
                               .noise = golden_noise,
@@ -95,47 +113,68 @@ static void test_same_bits_as_torch(void **state)
     assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
     assert_memory_equal(x, golden_sample, sizeof x);
     sumi_pool_free(pool);
-    sumi_schedule_free(&schedule);
+    sumi_path_free(&path);
+    sumi_process_free(&process);
 }
 
-static void test_denoise_with_a_time_for_each_image(void **state)
+static float noise_of_step(const sumi_path *path, int i)
+{
+    sumi_mix mix = {.x = 1, .divisor = 1};
+    path->solver->plan(path, i, &mix);
+    return mix.z;
+}
+
+/* One step of the tutorial's from t = 1, 8 and 5. */
+static void test_single_steps_are_torch_s(void **state)
 {
     (void)state;
-    sumi_schedule schedule;
-    assert_int_equal(sumi_schedule_linear(8, .05f, .3f, &schedule, NULL), SUMI_OK);
-    const int32_t t[] = {1, 8, 5};
-    float x[15], eps[15];
-    memcpy(x, golden_diffused, sizeof x);
-    assert_int_equal(predict_golden(NULL, x, t, 3, eps), SUMI_OK);
-    sumi_denoise(&schedule, t, 3, eps, golden_noise + 45, x, 5);
-    assert_memory_equal(x, golden_denoised, sizeof x);
-    sumi_schedule_free(&schedule);
+    sumi_process process;
+    make_process(&process, 8, .05f, .3f);
+    sumi_path path = path_of(&process, "ddpm", 8, 0);
+    const float times[] = {1, 8, 5};
+    float eps[15];
+    assert_int_equal(predict_golden(NULL, golden_diffused, times, 3, eps), SUMI_OK);
+    for (int i = 0; i < 15; i++) {
+        sumi_mix mix = {.x = 1, .divisor = 1};
+        path.solver->plan(&path, 8 - (int)times[i / 5], &mix);
+        float x = (mix.x * golden_diffused[i] + mix.h[0] * eps[i]) / mix.divisor;
+        x += golden_noise[45 + i] * mix.z;
+        assert_true(x == golden_denoised[i]);
+    }
+    sumi_path_free(&path);
+    sumi_process_free(&process);
 }
 
 static void test_last_step_adds_no_noise(void **state)
 {
     (void)state;
-    sumi_schedule schedule;
-    assert_int_equal(sumi_schedule_linear(1000, .001f, .01f, &schedule, NULL), SUMI_OK);
-    assert_true(sumi_transition_make(&schedule, solver_of("ddpm"), 1, 0, 0).sigma == 0);
-    assert_true(sumi_transition_make(&schedule, solver_of("ddpm"), 20, 0, 0).sigma == 0);
-    assert_true(sumi_transition_make(&schedule, solver_of("ddim"), 20, 0, 1).sigma == 0);
-    assert_true(sumi_transition_make(&schedule, solver_of("ddim"), 20, 10, 0).sigma == 0);
-    assert_true(sumi_transition_make(&schedule, solver_of("ddpm"), 2, 1, 0).sigma > 0);
-    sumi_schedule_free(&schedule);
+    static const struct {
+        const char *solver;
+        int steps;
+        float eta;
+        bool before; /* does the step before the last add any? */
+    } cases[] = {
+        {"ddpm", 1000, 0, true}, {"ddpm", 50, 0, true},  {"ddim", 50, 1, true},
+        {"ddim", 50, .5f, true}, {"ddim", 50, 0, false},
+    };
+    sumi_process process;
+    make_process(&process, 1000, .001f, .01f);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_path path = path_of(&process, cases[i].solver, cases[i].steps, cases[i].eta);
+        assert_true(noise_of_step(&path, cases[i].steps - 1) == 0);
+        assert_true((noise_of_step(&path, cases[i].steps - 2) > 0) == cases[i].before);
+        sumi_path_free(&path);
+    }
+    sumi_process_free(&process);
 }
 
 /* Mean and variance of what `steps` steps make of x_T ~ N(0, 1), from the papers' formulas. */
-static void expected_moments(const sumi_schedule *schedule, int steps, double eta, double *mean,
-                             double *variance)
+static void expected_moments(const sumi_path *path, double eta, double *mean, double *variance)
 {
-    int32_t *t = malloc((size_t)steps * sizeof *t);
-    sumi_timesteps(schedule->timesteps, steps, t);
     *mean = 0;
     *variance = 1;
-    for (int i = 0; i < steps; i++) {
-        double a = sumi_alpha_bar(schedule, t[i]);
-        double a_s = sumi_alpha_bar(schedule, i + 1 < steps ? t[i + 1] : 0);
+    for (int i = 0; i < path->steps; i++) {
+        double a = path->levels[i].alpha2, a_s = path->levels[i + 1].alpha2;
         double sigma2 = eta * eta * (1 - a_s) / (1 - a) * (1 - a / a_s);
         double slope, offset;
         best_prediction(a, &slope, &offset);
@@ -144,19 +183,16 @@ static void expected_moments(const sumi_schedule *schedule, int steps, double et
         *mean = factor * *mean + add * offset;
         *variance = factor * factor * *variance + sigma2;
     }
-    free(t);
 }
 
 static void check_moments(const char *solver, int steps, float eta, double expected_eta)
 {
     fixture f = {.count = 1024};
     enum { N = 64 };
-    assert_int_equal(sumi_schedule_linear(200, .001f, .1f, &f.schedule, NULL), SUMI_OK);
+    make_process(&f.process, 200, .001f, .1f);
+    sumi_path path = path_of(&f.process, solver, steps, eta);
     sumi_pool *pool = pool_of(2);
-    sumi_sampling sampling = {.schedule = &f.schedule,
-                              .solver = solver_of(solver),
-                              .steps = steps,
-                              .eta = eta,
+    sumi_sampling sampling = {.path = &path,
                               .n = N,
                               .count = f.count,
                               .seed = 7,
@@ -172,7 +208,7 @@ static void check_moments(const char *solver, int steps, float eta, double expec
         sum += (double)x[i];
     for (size_t i = 0; i < all; i++)
         squares += ((double)x[i] - sum / (double)all) * ((double)x[i] - sum / (double)all);
-    expected_moments(&f.schedule, steps, expected_eta, &mean, &variance);
+    expected_moments(&path, expected_eta, &mean, &variance);
     /* 65,536 draws: their mean is off by SD / 256, their variance by a share of 1 / 181. */
     assert_true(fabs(sum / (double)all - mean) < 4 * SD / 256);
     assert_true(fabs(squares / (double)all / variance - 1) < 4. / 181);
@@ -183,7 +219,8 @@ static void check_moments(const char *solver, int steps, float eta, double expec
     }
     free(x);
     sumi_pool_free(pool);
-    sumi_schedule_free(&f.schedule);
+    sumi_path_free(&path);
+    sumi_process_free(&f.process);
 }
 
 static void test_moments_of_normal_data(void **state)
@@ -201,11 +238,10 @@ static void test_ddim_with_eta_1_is_ddpm(void **state)
 {
     (void)state;
     fixture f = {.count = 300};
-    assert_int_equal(sumi_schedule_linear(1000, .001f, .01f, &f.schedule, NULL), SUMI_OK);
+    make_process(&f.process, 1000, .001f, .01f);
+    sumi_path path = path_of(&f.process, "ddpm", 40, 0);
     sumi_pool *pool = pool_of(1);
-    sumi_sampling sampling = {.schedule = &f.schedule,
-                              .solver = solver_of("ddpm"),
-                              .steps = 40,
+    sumi_sampling sampling = {.path = &path,
                               .n = 2,
                               .count = f.count,
                               .seed = 3,
@@ -214,26 +250,25 @@ static void test_ddim_with_eta_1_is_ddpm(void **state)
                               .user = &f};
     float ddpm[600], ddim[600];
     assert_int_equal(sumi_sampling_run(&sampling, ddpm, NULL), SUMI_OK);
-    sampling.solver = solver_of("ddim");
-    sampling.eta = 1;
+    sumi_path_free(&path);
+    path = path_of(&f.process, "ddim", 40, 1);
     assert_int_equal(sumi_sampling_run(&sampling, ddim, NULL), SUMI_OK);
     for (int i = 0; i < 600; i++)
         assert_true(fabsf(ddpm[i] - ddim[i]) < 2e-5f);
     sumi_pool_free(pool);
-    sumi_schedule_free(&f.schedule);
+    sumi_path_free(&path);
+    sumi_process_free(&f.process);
 }
 
 /* Images 40..46 of seed 5, in one batch or in several, on one thread or three. */
 static void draw(const char *solver, int threads, int batch, float *x)
 {
     fixture f = {.count = 20000}; /* more than one piece of an image */
-    assert_int_equal(sumi_schedule_linear(50, .01f, .1f, &f.schedule, NULL), SUMI_OK);
+    make_process(&f.process, 50, .01f, .1f);
+    sumi_path path = path_of(&f.process, solver, 5, .7f);
     sumi_pool *pool = pool_of(threads);
     for (int i = 0; i < 7; i += batch) {
-        sumi_sampling sampling = {.schedule = &f.schedule,
-                                  .solver = solver_of(solver),
-                                  .steps = 5,
-                                  .eta = .7f,
+        sumi_sampling sampling = {.path = &path,
                                   .n = 7 - i < batch ? 7 - i : batch,
                                   .count = f.count,
                                   .seed = 5,
@@ -244,7 +279,8 @@ static void draw(const char *solver, int threads, int batch, float *x)
         assert_int_equal(sumi_sampling_run(&sampling, x + (size_t)i * f.count, NULL), SUMI_OK);
     }
     sumi_pool_free(pool);
-    sumi_schedule_free(&f.schedule);
+    sumi_path_free(&path);
+    sumi_process_free(&f.process);
 }
 
 static void test_batch_and_threads_change_no_bit(void **state)
@@ -252,8 +288,8 @@ static void test_batch_and_threads_change_no_bit(void **state)
     (void)state;
     size_t floats = 7 * 20000, bytes = floats * sizeof(float);
     float *whole = malloc(bytes), *cut = malloc(bytes);
-    for (int i = 0; i < 2; i++) {
-        const char *solver = sumi_solver_at(i)->name;
+    for (int i = 0; sumi_solver_row(i); i++) {
+        const char *solver = sumi_solver_row(i)->is.name;
         draw(solver, 1, 7, whole);
         draw(solver, 3, 2, cut);
         assert_memory_equal(whole, cut, bytes);
@@ -272,7 +308,7 @@ static int look(void *user, int step, const float *x_t, const float *x_0, int n)
     assert_true(step < f->last_t);
     f->last_t = step;
     for (size_t i = 0; i < (size_t)n * f->count; i++) {
-        double a = sumi_alpha_bar(&f->schedule, step), slope, offset;
+        double a = sumi_level_at(&f->process, step).alpha2, slope, offset;
         best_prediction(a, &slope, &offset);
         double eps = slope * (double)x_t[i] + offset;
         double implied = ((double)x_t[i] - sqrt(1 - a) * eps) / sqrt(a);
@@ -292,11 +328,10 @@ static void test_callbacks(void **state)
 {
     (void)state;
     fixture f = {.count = 50, .last_t = 1001};
-    assert_int_equal(sumi_schedule_linear(1000, .001f, .01f, &f.schedule, NULL), SUMI_OK);
+    make_process(&f.process, 1000, .001f, .01f);
+    sumi_path path = path_of(&f.process, "ddim", 10, 0);
     sumi_pool *pool = pool_of(1);
-    sumi_sampling sampling = {.schedule = &f.schedule,
-                              .solver = solver_of("ddim"),
-                              .steps = 10,
+    sumi_sampling sampling = {.path = &path,
                               .n = 3,
                               .count = f.count,
                               .pool = pool,
@@ -330,34 +365,20 @@ static void test_callbacks(void **state)
     assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_EFORMAT);
     assert_int_equal(f.calls, 1);
     sumi_pool_free(pool);
-    sumi_schedule_free(&f.schedule);
-}
-
-static void test_solver_names(void **state)
-{
-    (void)state;
-    assert_ptr_equal(solver_of(NULL), solver_of("ddpm"));
-    assert_ptr_equal(sumi_solver_at(1), solver_of("ddim"));
-    assert_null(sumi_solver_at(2));
-    assert_null(sumi_solver_at(-1));
-    const sumi_solver *solver = NULL;
-    sumi_error err;
-    assert_int_equal(sumi_solver_find("euler", &solver, &err), SUMI_EINVAL);
-    assert_null(solver);
-    assert_string_equal(err.text, "unknown solver \"euler\", expected one of: ddpm, ddim");
+    sumi_path_free(&path);
+    sumi_process_free(&f.process);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_as_torch),
-        cmocka_unit_test(test_denoise_with_a_time_for_each_image),
+        cmocka_unit_test(test_single_steps_are_torch_s),
         cmocka_unit_test(test_last_step_adds_no_noise),
         cmocka_unit_test(test_moments_of_normal_data),
         cmocka_unit_test(test_ddim_with_eta_1_is_ddpm),
         cmocka_unit_test(test_batch_and_threads_change_no_bit),
         cmocka_unit_test(test_callbacks),
-        cmocka_unit_test(test_solver_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

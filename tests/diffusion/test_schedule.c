@@ -1,4 +1,4 @@
-/* The schedule, the forward process and the spacing of timesteps. */
+/* Schedules, the forward process and the spacing of levels. */
 #include "diffusion/diffusion.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "golden.h"
+#include "levels.h"
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -22,22 +23,50 @@ static void assert_sha(const float *values, int count, const char *expected)
     assert_string_equal(hex, expected);
 }
 
+static sumi_process process_of(int schedule)
+{
+    sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+    sumi_process process;
+    config.schedule = schedule;
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+    return process;
+}
+
+/* As above, with an objective that goes with every schedule. */
+static sumi_process named_process(const char *schedule)
+{
+    sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+    sumi_process process;
+    config.objective = SUMI_OBJECTIVE_V;
+    assert_int_equal(sumi_choice_find(SUMI_CHOICE_SCHEDULE, schedule, &config.schedule, NULL),
+                     SUMI_OK);
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+    return process;
+}
+
+static bool near(double value, double expected, double relative)
+{
+    return fabs(value - expected) <= relative * fabs(expected);
+}
+
 static void test_same_bits_as_torch(void **state)
 {
     (void)state;
     for (int i = 0; i < COUNT(golden_schedules); i++) {
         const golden_schedule *golden = &golden_schedules[i];
-        sumi_schedule schedule;
-        assert_int_equal(sumi_schedule_linear(golden->timesteps, golden->beta_start,
-                                              golden->beta_end, &schedule, NULL),
-                         SUMI_OK);
-        assert_int_equal(schedule.timesteps, golden->timesteps);
-        assert_sha(schedule.beta, schedule.timesteps, golden->beta);
-        assert_sha(schedule.alpha, schedule.timesteps, golden->alpha);
-        assert_sha(schedule.alpha_bar, schedule.timesteps, golden->alpha_bar);
-        assert_true(sumi_alpha_bar(&schedule, 0) == 1);
-        assert_true(sumi_alpha_bar(&schedule, 1) == 1 - golden->beta_start);
-        sumi_schedule_free(&schedule);
+        sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+        sumi_process process;
+        config.timesteps = golden->timesteps;
+        config.beta_start = golden->beta_start;
+        config.beta_end = golden->beta_end;
+        assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+        assert_sha(process.alpha, config.timesteps, golden->alpha);
+        assert_sha(process.alpha_bar, config.timesteps, golden->alpha_bar);
+        assert_true(sumi_level_at(&process, 0).alpha2 == 1);
+        sumi_level first = sumi_level_at(&process, 1);
+        assert_true(first.alpha2 == (double)(1 - golden->beta_start) && first.row == 1);
+        assert_true(first.alpha == (double)sqrtf(1 - golden->beta_start));
+        sumi_process_free(&process);
     }
 }
 
@@ -55,57 +84,217 @@ static void test_bad_settings(void **state)
         {1000, .001f, INFINITY, "between 0 and 1"}, {100000, .001f, .01f, "alpha_bar is 0"},
     };
     for (int i = 0; i < COUNT(bad); i++) {
-        sumi_schedule schedule;
+        sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+        sumi_process process;
         sumi_error err = {""};
-        assert_int_equal(
-            sumi_schedule_linear(bad[i].timesteps, bad[i].start, bad[i].end, &schedule, &err),
-            SUMI_EINVAL);
+        config.timesteps = bad[i].timesteps;
+        config.beta_start = bad[i].start;
+        config.beta_end = bad[i].end;
+        assert_int_equal(sumi_process_init(&process, &config, &err), SUMI_EINVAL);
         assert_non_null(strstr(err.text, bad[i].says));
+        sumi_process_free(&process);
     }
 }
 
-static void test_timesteps(void **state)
+static void test_levels_are_the_formulas(void **state)
 {
     (void)state;
-    int32_t t[1000];
-    sumi_timesteps(1000, 1000, t);
-    for (int i = 0; i < 1000; i++)
-        assert_int_equal(t[i], 1000 - i);
-    sumi_timesteps(1000, 1, t);
-    assert_int_equal(t[0], 1000);
-    sumi_timesteps(1000, 50, t);
-    for (int i = 0; i < 50; i++)
-        assert_int_equal(t[i], 20 * (50 - i));
-    sumi_timesteps(10, 4, t); /* 2.5, 5, 7.5, 10: halves go up */
-    assert_int_equal(t[0], 10);
-    assert_int_equal(t[1], 8);
-    assert_int_equal(t[2], 5);
-    assert_int_equal(t[3], 3);
-    for (int steps = 1; steps <= 777; steps++) {
-        sumi_timesteps(777, steps, t);
-        assert_int_equal(t[0], 777);
-        for (int i = 1; i < steps; i++)
-            assert_true(t[i] < t[i - 1]);
-        assert_true(t[steps - 1] >= 1);
+    for (int i = 0; i < COUNT(golden_levels); i++) {
+        sumi_process process = named_process(golden_levels[i].schedule);
+        sumi_level level = sumi_level_at(&process, golden_levels[i].time);
+        /* A table keeps alpha^2 as float32, and sigma^2 is the rest to 1. */
+        double alpha2 = golden_levels[i].alpha * golden_levels[i].alpha;
+        double sigma2 = golden_levels[i].sigma * golden_levels[i].sigma;
+        if (fabs(level.alpha2 - alpha2) > 1.2e-7 ||
+            fabs(level.sigma2 - sigma2) > 1.2e-7 * (1 + sigma2))
+            fail_msg("%s at %g: alpha %.9g and sigma %.9g, expected %.9g and %.9g",
+                     golden_levels[i].schedule, golden_levels[i].time, level.alpha, level.sigma,
+                     golden_levels[i].alpha, golden_levels[i].sigma);
+        assert_true(near(level.alpha2, level.alpha * level.alpha, 3e-7));
+        assert_true(near(level.sigma2, level.sigma * level.sigma, 3e-7));
+        assert_true(level.time == golden_levels[i].time);
+        bool whole = process.alpha_bar && level.time == floor(level.time);
+        assert_int_equal(level.row, whole ? (int)level.time : 0);
+        sumi_process_free(&process);
     }
 }
 
+/* Noise grows with t without jumps, from the image on, and t is found again from it. */
+static void test_levels_are_in_order(void **state)
+{
+    (void)state;
+    for (int s = 0; sumi_schedule_at(s); s++) {
+        sumi_process process = named_process(sumi_schedule_at(s)->is.name);
+        double first = sumi_schedule_at(s)->first, before = -1;
+        for (double t = 0; t <= 1000; t += .25) {
+            sumi_level level = sumi_level_at(&process, t);
+            double ratio = sqrt(level.sigma2 / level.alpha2);
+            assert_true(ratio > before);
+            before = ratio;
+            if (t < first || level.alpha == 0)
+                continue;
+            double log_ratio = sumi_level_log_ratio(&level);
+            assert_true(fabs(sumi_level_time(&process, log_ratio) - t) < 1e-6);
+        }
+        assert_true(sumi_level_time(&process, 1e3) == 1000);
+        assert_true(sumi_level_time(&process, -1e3) == first);
+        sumi_process_free(&process);
+    }
+    sumi_level image = sumi_level_image();
+    assert_true(image.alpha == 1 && image.sigma == 0 && image.time == 0);
+}
+
+/* What one setting does not change in general, others do. */
+static void test_levels_follow_the_settings(void **state)
+{
+    (void)state;
+    sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+    sumi_process process;
+    config.schedule = SUMI_SCHEDULE_EDM;
+    config.sigma_min = .01f;
+    config.sigma_max = 10;
+    config.timesteps = 300;
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+    assert_true(near(sumi_level_at(&process, 0).sigma, .01, 1e-6));
+    assert_true(near(sumi_level_at(&process, 100).sigma, .1, 1e-6));
+    assert_true(near(sumi_level_at(&process, 300).sigma, 10, 1e-6));
+    sumi_process_free(&process);
+    config.schedule = SUMI_SCHEDULE_COSINE;
+    config.timesteps = 1;
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+    assert_true(near(sumi_level_at(&process, 1).alpha2, .001, 1e-4)); /* 1 - the largest beta */
+    assert_true(sumi_level_time(&process, 0) == 1);
+    sumi_process_free(&process);
+}
+
+/* x_t and the target of F are PyTorch's numbers, and x_0 comes back. */
 static void test_diffuse(void **state)
 {
     (void)state;
-    sumi_schedule schedule;
-    assert_int_equal(sumi_schedule_linear(8, .05f, .3f, &schedule, NULL), SUMI_OK);
+    sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+    sumi_process process;
+    config.timesteps = 8;
+    config.beta_start = .05f;
+    config.beta_end = .3f;
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
     const int t[] = {1, 8, 5};
     for (int i = 0; i < 3; i++) {
         const float *x_0 = golden_noise + 15 + 5 * i, *eps = golden_noise + 30 + 5 * i;
-        float x_t[5], back[5];
-        sumi_diffuse(&schedule, t[i], x_0, eps, x_t, 5);
+        float x_t[5], back[5], target[5];
+        sumi_level level = sumi_level_at(&process, t[i]);
+        memcpy(target, eps, sizeof target);
+        sumi_process_noise(&process, &level, x_0, target, x_t, 5);
         assert_memory_equal(x_t, golden_diffused + 5 * i, sizeof x_t);
-        sumi_implied_image(&schedule, t[i], x_t, eps, back, 5);
+        assert_memory_equal(target, eps, sizeof target);
+        sumi_terms terms = sumi_process_terms(&process, &level);
+        sumi_map_apply(&terms.image, x_t, eps, back, 5);
         for (int k = 0; k < 5; k++)
             assert_true(fabsf(back[k] - x_0[k]) < 1e-5f);
     }
-    sumi_schedule_free(&schedule);
+    sumi_process_free(&process);
+}
+
+/* ---- Paths ----------------------------------------------------------------------------------- */
+
+static sumi_path spaced(const sumi_process *process, const char *spacing, int steps)
+{
+    sumi_path path;
+    int index;
+    assert_int_equal(sumi_choice_find(SUMI_CHOICE_SPACING, spacing, &index, NULL), SUMI_OK);
+    assert_int_equal(sumi_path_init(&path, process, NULL, sumi_spacing_at(index), steps, 0, NULL),
+                     SUMI_OK);
+    return path;
+}
+
+static void test_spacings_are_the_formulas(void **state)
+{
+    (void)state;
+    for (int i = 0; i < COUNT(golden_spacings); i++) {
+        sumi_process process = named_process(golden_spacings[i].schedule);
+        int steps = golden_spacings[i].steps;
+        sumi_path path = spaced(&process, golden_spacings[i].spacing, steps);
+        for (int k = 0; k < steps; k++) {
+            double t = path.levels[k].time, expected = golden_spacings[i].times[k];
+            if (fabs(t - expected) > 1e-3)
+                fail_msg("%s of %s, %d steps: level %d is at %.9g, expected %.9g",
+                         golden_spacings[i].spacing, golden_spacings[i].schedule, steps, k, t,
+                         expected);
+        }
+        assert_true(path.levels[steps].sigma == 0 && path.levels[steps].alpha == 1);
+        sumi_path_free(&path);
+        sumi_process_free(&process);
+    }
+}
+
+/* Times fall from T to no less than the schedule's first; whole numbers where they are rounded. */
+static void check_order(const sumi_process *process, const sumi_spacing *spacing, int steps)
+{
+    sumi_path path = spaced(process, spacing->is.name, steps);
+    double first = sumi_schedule_at(process->config.schedule)->first;
+    for (int i = 0; i < steps; i++) {
+        double t = path.levels[i].time;
+        if (!(t >= first && (i == 0 || t < path.levels[i - 1].time)))
+            fail_msg("%s, %d steps: level %d is at %.9g", spacing->is.name, steps, i, t);
+        if (process->alpha_bar && spacing->rows)
+            assert_true(path.levels[i].row == t);
+    }
+    assert_true(path.levels[0].time <= process->config.timesteps);
+    sumi_path_free(&path);
+}
+
+static void test_any_number_of_steps(void **state)
+{
+    (void)state;
+    for (int s = 0; sumi_schedule_at(s); s++) {
+        sumi_process process = named_process(sumi_schedule_at(s)->is.name);
+        for (int p = 0; sumi_spacing_at(p); p++) {
+            for (int steps = 1; steps <= 1000; steps += steps < 20 ? 1 : 49)
+                check_order(&process, sumi_spacing_at(p), steps);
+            check_order(&process, sumi_spacing_at(p), 1000);
+        }
+        sumi_path path;
+        sumi_error err;
+        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_at(0), 1001, 0, &err),
+                         SUMI_EINVAL);
+        assert_string_equal(err.text, "steps is 1001, expected 1..1000");
+        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_at(0), 0, 0, NULL),
+                         SUMI_EINVAL);
+        sumi_process_free(&process);
+    }
+}
+
+/* The spacing that a run has if it names none. */
+static void test_trailing_times(void **state)
+{
+    (void)state;
+    sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+    sumi_process process = process_of(SUMI_SCHEDULE_LINEAR);
+    assert_string_equal(sumi_spacing_at(0)->is.name, "trailing");
+    sumi_path path = spaced(&process, "trailing", 1000);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(path.levels[i].row, 1000 - i);
+    sumi_path_free(&path);
+    sumi_process_free(&process);
+    config.timesteps = 10;
+    config.beta_end = .1f;
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+    path = spaced(&process, "trailing", 4); /* 10, 7.5, 5, 2.5: halves go up */
+    const int expected[] = {10, 8, 5, 3};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(path.levels[i].row, expected[i]);
+    sumi_path_free(&path);
+    sumi_process_free(&process);
+    config.timesteps = 777;
+    assert_int_equal(sumi_process_init(&process, &config, NULL), SUMI_OK);
+    for (int steps = 1; steps <= 777; steps++) {
+        path = spaced(&process, "trailing", steps);
+        for (int i = 0; i < steps; i++) { /* in integers: round((steps - i) 777 / steps) */
+            int64_t t = (2 * (int64_t)(steps - i) * 777 + steps) / (2 * (int64_t)steps);
+            assert_int_equal(path.levels[i].row, t);
+        }
+        sumi_path_free(&path);
+    }
+    sumi_process_free(&process);
 }
 
 int main(void)
@@ -113,8 +302,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_as_torch),
         cmocka_unit_test(test_bad_settings),
-        cmocka_unit_test(test_timesteps),
+        cmocka_unit_test(test_levels_are_the_formulas),
+        cmocka_unit_test(test_levels_are_in_order),
+        cmocka_unit_test(test_levels_follow_the_settings),
         cmocka_unit_test(test_diffuse),
+        cmocka_unit_test(test_spacings_are_the_formulas),
+        cmocka_unit_test(test_any_number_of_steps),
+        cmocka_unit_test(test_trailing_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@ cd "$1"
 forbidden() {
     grep -rn '^ *# *include *"' --include='*.[ch]' src examples | awk -F: '
     BEGIN {
-        count = split("base kernels graph io models diffusion data train sample eval run", names, " ")
+        count = split("base kernels graph io diffusion models data train sample eval run", names, " ")
         for (i = 1; i <= count; i++)
             rank[names[i]] = i
         split("base io data eval cli", words, " ")

@@ -111,22 +111,29 @@ static void test_given_noise_is_the_plain_loop(void **state)
     f.config.batch = 2;
     sample(&f, out);
 
-    sumi_schedule schedule;
+    sumi_process process;
     sumi_network *network;
-    assert_ok(sumi_schedule_linear(100, .001f, .1f, &schedule, NULL));
+    assert_ok(sumi_process_init(&process, &f.model->process, NULL));
     assert_ok(sumi_runtime_predictor(&f.runtime, f.model,
                                      &(sumi_predictor){.n_max = COUNT, .h = SIDE, .w = SIDE},
                                      &network, NULL));
     memcpy(x, noise, sizeof x);
     for (int k = 1; k <= STEPS; k++) {
-        int32_t t[COUNT];
+        int32_t t[COUNT], now = STEPS + 1 - k;
         for (int i = 0; i < COUNT; i++)
-            t[i] = 101 - k;
+            t[i] = now;
         sumi_network_predict(network, x, t, COUNT, eps);
-        sumi_denoise(&schedule, t, COUNT, eps, noise + (size_t)k * ALL, x, PIXELS);
+        float alpha = process.alpha[now - 1], bar = process.alpha_bar[now - 1];
+        float before = now > 1 ? process.alpha_bar[now - 2] : 1;
+        float factor = (1 - alpha) / sqrtf(1 - bar), root = sqrtf(alpha);
+        float sigma = sqrtf((1 - alpha) * (1 - before) / (1 - bar));
+        for (int i = 0; i < ALL; i++) {
+            x[i] = (x[i] - factor * eps[i]) / root;
+            x[i] += noise[(size_t)k * ALL + (size_t)i] * sigma;
+        }
     }
     assert_memory_equal(x, out, sizeof x);
-    sumi_schedule_free(&schedule);
+    sumi_process_free(&process);
     free(noise);
     close_fixture(&f);
 }
