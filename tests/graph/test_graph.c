@@ -144,31 +144,100 @@ static void test_plan_refuses(void **state)
     whole_refused(&d, "twice");
 }
 
-/* The time embedding has no gradient: as a shift it is only added. */
+/* Plain 3x3 convolution of 4 channels in double: y = bias + weights [3][3][4][4] over x. */
+static void plain_conv(const double *x, const double *weights, int h, int w, double *y)
+{
+    const double *bias = weights + 3 * 3 * 4 * 4;
+    for (int i = 0; i < h * w * 4; i++) {
+        int k = i % 4, col = i / 4 % w, row = i / 4 / w;
+        y[i] = bias[k];
+        for (int tap = 0; tap < 9; tap++) {
+            int from = row + tap / 3 - 1, at = col + tap % 3 - 1;
+            if (from < 0 || from >= h || at < 0 || at >= w)
+                continue;
+            for (int c = 0; c < 4; c++)
+                y[i] += x[(from * w + at) * 4 + c] * weights[(tap * 4 + c) * 4 + k];
+        }
+    }
+}
+
+enum { SHIFT_N = 2, SHIFT_H = 8, SHIFT_W = 6, SHIFT_FLOATS = SHIFT_H * SHIFT_W * 4 };
+enum { SHIFT_WEIGHTS = 3 * 3 * 4 * 4 + 4 }; /* of one layer, then its bias */
+
+/* The loss of conv b(conv a(image) + embedding of t), with the weights of a, then those of b. */
+static double plain_shift_loss(const double *weights, const float *image, const float *target,
+                               const int32_t *t)
+{
+    double sum = 0;
+    for (int n = 0; n < SHIFT_N; n++) {
+        double x[SHIFT_FLOATS], y[SHIFT_FLOATS];
+        for (int i = 0; i < SHIFT_FLOATS; i++)
+            x[i] = (double)image[n * SHIFT_FLOATS + i];
+        plain_conv(x, weights, SHIFT_H, SHIFT_W, y);
+        for (int i = 0; i < SHIFT_FLOATS; i++) {
+            int k = i % 4;
+            double angle = t[n] / pow(10000, k / 8.0);
+            y[i] += k % 2 == 0 ? sin(angle) : cos(angle);
+        }
+        plain_conv(y, weights + SHIFT_WEIGHTS, SHIFT_H, SHIFT_W, x);
+        for (int i = 0; i < SHIFT_FLOATS; i++) {
+            double d = x[i] - (double)target[n * SHIFT_FLOATS + i];
+            sum += d * d;
+        }
+    }
+    return sum / (SHIFT_N * SHIFT_FLOATS);
+}
+
+/* The time embedding has no gradient: as a shift it is only added, inside the image. */
 static void test_embedding_as_shift(void **state)
 {
     (void)state;
     sumi_runtime runtime = runtime_open();
-    sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
+    sumi_plan_config config = {
+        .mode = SUMI_MODE_TRAIN, .n_max = SHIFT_N, .h = SHIFT_H, .w = SHIFT_W, .force = -1};
     sumi_network *net = NULL;
     sumi_error err = {""};
     draft d = draft_open();
     sumi_edge x = sumi_graph_shift(&d.graph, d.x, sumi_graph_time(&d.graph));
     sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, x, d.b));
-    assert_int_equal(sumi_params_allocate(&d.graph.params, &err), SUMI_OK);
-    sumi_params_init(&d.graph.params, 5);
+    sumi_params *params = &d.graph.params;
+    assert_int_equal(sumi_params_allocate(params, &err), SUMI_OK);
+    sumi_params_init(params, 5);
     assert_int_equal(
         sumi_network_create(&d.graph, runtime.kernels, runtime.pool, &config, &net, &err), SUMI_OK);
-    enum { FLOATS = 2 * 8 * 8 * 4 };
-    static float image[FLOATS], target[FLOATS];
-    float *gradients = calloc(d.graph.params.value_count, sizeof *gradients);
+    static float image[SHIFT_N * SHIFT_FLOATS], target[SHIFT_N * SHIFT_FLOATS];
+    const int32_t t[SHIFT_N] = {3, 700};
+    float *gradients = calloc(params->value_count, sizeof *gradients);
     assert_non_null(gradients);
-    for (int i = 0; i < FLOATS; i++) {
-        image[i] = (float)(i % 7);
+    for (int i = 0; i < SHIFT_N * SHIFT_FLOATS; i++) {
+        image[i] = (float)(i % 7) - 2;
         target[i] = (float)(i % 5);
     }
-    sumi_backward run = {image, (const int32_t[]){3, 700}, target, 2, gradients};
-    assert_true(sumi_network_backward(net, &run) > 0);
+    sumi_backward run = {image, t, target, SHIFT_N, gradients};
+    double loss = sumi_network_backward(net, &run);
+    double weights[2 * SHIFT_WEIGHTS];
+    int count = 0;
+    for (int i = 0; i < params->count; i++) /* a.weight, a.bias, b.weight, b.bias, and others */
+        for (size_t j = 0; j < params->items[i].count && count < 2 * SHIFT_WEIGHTS; j++)
+            weights[count++] = (double)params->values[params->items[i].offset + j];
+    assert_string_equal(params->items[3].name, "b.bias");
+    double expected = plain_shift_loss(weights, image, target, t);
+    assert_true(fabs(loss - expected) < 1e-5 * expected);
+    count = 0;
+    for (int i = 0; i < 4; i++)
+        for (size_t j = 0; j < params->items[i].count; j++, count++) {
+            double saved = weights[count], side[2];
+            for (int k = 0; k < 2; k++) {
+                weights[count] = saved + (k ? 1e-4 : -1e-4);
+                side[k] = plain_shift_loss(weights, image, target, t);
+            }
+            weights[count] = saved;
+            double slope = (side[1] - side[0]) / 2e-4;
+            double found = (double)gradients[params->items[i].offset + j];
+            if (!(fabs(found - slope) <= 1e-4 * fabs(slope) + 1e-4))
+                fail_msg("%s[%zu]: %g, expected %g", params->items[i].name, j, found, slope);
+        }
+    assert_int_equal(count, 2 * SHIFT_WEIGHTS);
     free(gradients);
     sumi_network_free(net);
     sumi_runtime_close(&runtime);
