@@ -75,7 +75,7 @@ int sumi_context_threads(const sumi_context *ctx)
 
 const char *sumi_context_isa(const sumi_context *ctx)
 {
-    return ctx ? ctx->runtime.kernels->name : "";
+    return ctx ? ctx->runtime.backend->isa(ctx->runtime.device) : "";
 }
 
 /* ---- What every body does -------------------------------------------------------------------- */
@@ -330,13 +330,18 @@ static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sum
     if (status != SUMI_OK)
         return status;
     size_t pixels = (size_t)full.h * (size_t)full.w;
+    float time[PREDICT_BATCH];
     for (int first = 0; first < full.n; first += most) {
         if (sumi_runtime_cancelled(&ctx->runtime))
             return cancelled(ctx, "the prediction");
         int n = full.n - first < most ? full.n - first : most;
-        sumi_network_predict(
-            network, full.x + (size_t)first * pixels * (size_t)model->info.in_channels,
-            full.t + first, n, out + (size_t)first * pixels * (size_t)model->info.out_channels);
+        for (int i = 0; i < n; i++)
+            time[i] = (float)full.t[first + i];
+        const sumi_inputs in = {.image = full.x +
+                                         (size_t)first * pixels * (size_t)model->info.in_channels,
+                                .time = time};
+        ctx->runtime.backend->predict(
+            network, &in, n, out + (size_t)first * pixels * (size_t)model->info.out_channels);
     }
     return SUMI_OK;
 }

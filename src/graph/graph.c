@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "graph/ops.h"
-
 /* ---- Growing arrays -------------------------------------------------------------------------- */
 
 static bool grow(sumi_graph *graph, void **items, int count, int *capacity, size_t size)
@@ -73,7 +71,7 @@ void sumi_graph_init(sumi_graph *graph, int in_channels, int time_dim)
 {
     *graph = (sumi_graph){.in_channels = in_channels, .time_dim = time_dim};
     add_value(graph, in_channels, 0, false, -1);
-    sumi_node time = {.op = &sumi_op_time, .layer = -1};
+    sumi_node time = {.kind = SUMI_KIND_SINUSOID, .layer = -1};
     add_output(graph, time, time_dim, 0, true);
 }
 
@@ -123,14 +121,14 @@ static int add_layer(sumi_graph *graph, sumi_layer layer)
     return graph->layer_count++;
 }
 
-static sumi_layer empty_layer(const sumi_op *op, int in, int out, int ksize)
+static sumi_layer empty_layer(sumi_kind kind, int in, int out, int ksize)
 {
-    return (sumi_layer){op, -1, -1, -1, -1, -1, in, out, ksize};
+    return (sumi_layer){kind, -1, -1, -1, -1, -1, in, out, ksize};
 }
 
 int sumi_graph_conv_layer(sumi_graph *graph, const char *name, int in, int out, int ksize)
 {
-    sumi_layer layer = empty_layer(&sumi_op_conv, in, out, ksize);
+    sumi_layer layer = empty_layer(SUMI_KIND_CONV, in, out, ksize);
     int fan_in = in * ksize * ksize;
     if (ksize != 1 && ksize != 3)
         fail(graph, SUMI_EUNSUPPORTED, "kernels are 1x1 or 3x3");
@@ -147,7 +145,7 @@ int sumi_graph_conv_layer(sumi_graph *graph, const char *name, int in, int out, 
 
 int sumi_graph_linear_layer(sumi_graph *graph, const char *name, int in, int out)
 {
-    sumi_layer layer = empty_layer(&sumi_op_linear, in, out, 1);
+    sumi_layer layer = empty_layer(SUMI_KIND_LINEAR, in, out, 1);
     layer.weight = declare(
         graph, name, "weight",
         (sumi_param){.kind = SUMI_PARAM_LINEAR, .rank = 2, .shape = {out, in}, .fan_in = in});
@@ -159,7 +157,7 @@ int sumi_graph_linear_layer(sumi_graph *graph, const char *name, int in, int out
 
 int sumi_graph_batch_norm_layer(sumi_graph *graph, const char *name, int channels)
 {
-    sumi_layer layer = empty_layer(&sumi_op_norm, channels, channels, 1);
+    sumi_layer layer = empty_layer(SUMI_KIND_NORM, channels, channels, 1);
     sumi_param param = {.rank = 1, .shape = {channels}};
     param.kind = SUMI_PARAM_GAMMA;
     layer.weight = declare(graph, name, "weight", param);
@@ -195,11 +193,11 @@ int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge)
 }
 
 /* True where the layer is there, and of that kind; a mistake of another kind is kept. */
-static bool is_layer(sumi_graph *graph, int layer, const sumi_op *op)
+static bool is_layer(sumi_graph *graph, int layer, sumi_kind kind)
 {
     if (layer < 0)
         return false;
-    if (graph->layers[layer].op == op)
+    if (graph->layers[layer].kind == kind)
         return true;
     fail(graph, SUMI_EINVAL, "a layer is used as another kind than it was declared");
     return false;
@@ -216,43 +214,43 @@ static bool usable(const sumi_graph *graph, const sumi_edge *edge)
     return graph->status == SUMI_OK && edge->count > 0;
 }
 
-static sumi_edge add_matrix(sumi_graph *graph, const sumi_op *op, sumi_edge in, int index)
+static sumi_edge add_matrix(sumi_graph *graph, sumi_kind kind, sumi_edge in, int index)
 {
-    if (!usable(graph, &in) || !is_layer(graph, index, op))
+    if (!usable(graph, &in) || !is_layer(graph, index, kind))
         return (sumi_edge){.count = 0};
     const sumi_layer *layer = &graph->layers[index];
     if (sumi_edge_channels(graph, &in) != layer->in_channels)
         return fail(graph, SUMI_ESHAPE, "a layer's input has not the declared channels");
     const sumi_value *value = first_value(graph, &in);
-    if (value->vector != (op == &sumi_op_linear))
+    if (value->vector != sumi_kind_facts(kind)->vector)
         return fail(graph, SUMI_ESHAPE, "linear layers take vectors, convolutions take images");
-    sumi_node node = {.op = op, .in = in, .layer = index, .ksize = layer->ksize};
+    sumi_node node = {.kind = kind, .in = in, .layer = index};
     return add_output(graph, node, layer->out_channels, value->level, value->vector);
 }
 
 sumi_edge sumi_graph_conv(sumi_graph *graph, sumi_edge in, int layer)
 {
-    return add_matrix(graph, &sumi_op_conv, in, layer);
+    return add_matrix(graph, SUMI_KIND_CONV, in, layer);
 }
 
 sumi_edge sumi_graph_linear(sumi_graph *graph, sumi_edge in, int layer)
 {
-    return add_matrix(graph, &sumi_op_linear, in, layer);
+    return add_matrix(graph, SUMI_KIND_LINEAR, in, layer);
 }
 
 sumi_edge sumi_graph_norm(sumi_graph *graph, sumi_edge in, int layer)
 {
-    if (!usable(graph, &in) || !is_layer(graph, layer, &sumi_op_norm))
+    if (!usable(graph, &in) || !is_layer(graph, layer, SUMI_KIND_NORM))
         return (sumi_edge){.count = 0};
     sumi_view *view = &in.views[0];
     if (in.count != 1 || view->norm >= 0 || view->act != SUMI_ACT_NONE || view->post >= 0)
         return fail(graph, SUMI_EUNSUPPORTED, "a norm takes one tensor with nothing pending on it");
     int producer = first_value(graph, &in)->producer;
-    if (producer < 0 || graph->nodes[producer].op != &sumi_op_conv)
+    if (producer < 0 || !sumi_kind_facts(graph->nodes[producer].kind)->stores_views)
         return fail(graph, SUMI_EUNSUPPORTED, "a norm follows a convolution");
     if (sumi_edge_channels(graph, &in) != graph->layers[layer].in_channels)
         return fail(graph, SUMI_ESHAPE, "a norm's input has not the declared channels");
-    sumi_node node = {.op = &sumi_op_norm, .in = in, .out = -1, .layer = layer};
+    sumi_node node = {.kind = SUMI_KIND_NORM, .in = in, .out = -1, .layer = layer};
     view->norm = add_node(graph, node);
     return view->norm < 0 ? (sumi_edge){.count = 0} : in;
 }
@@ -306,32 +304,31 @@ sumi_edge sumi_graph_concat(sumi_graph *graph, sumi_edge a, sumi_edge b)
     return a;
 }
 
-/* Pool and upsample: one view in, a tensor of another size out. */
-static sumi_edge add_resampling(sumi_graph *graph, const sumi_op *op, sumi_edge in,
-                                int level_change)
+/* One view in, a tensor of another size out. */
+static sumi_edge add_resampling(sumi_graph *graph, sumi_kind kind, sumi_edge in)
 {
     if (!usable(graph, &in))
         return (sumi_edge){.count = 0};
     if (in.count != 1)
         return fail(graph, SUMI_EUNSUPPORTED, "resampling takes one tensor, not a concatenation");
     const sumi_value *value = first_value(graph, &in);
-    int level = value->level + level_change;
+    int level = value->level + sumi_kind_facts(kind)->level_change;
     if (level < 0 || value->vector)
         return fail(graph, SUMI_EUNSUPPORTED, "upsampling beyond the input's size");
     if (level > graph->levels)
         graph->levels = level;
-    sumi_node node = {.op = op, .in = in, .layer = -1};
+    sumi_node node = {.kind = kind, .in = in, .layer = -1};
     return add_output(graph, node, value->channels, level, false);
 }
 
 sumi_edge sumi_graph_max_pool(sumi_graph *graph, sumi_edge in)
 {
-    return add_resampling(graph, &sumi_op_max_pool, in, 1);
+    return add_resampling(graph, SUMI_KIND_MAX_POOL, in);
 }
 
 sumi_edge sumi_graph_upsample(sumi_graph *graph, sumi_edge in)
 {
-    return add_resampling(graph, &sumi_op_upsample, in, -1);
+    return add_resampling(graph, SUMI_KIND_UPSAMPLE, in);
 }
 
 void sumi_graph_output(sumi_graph *graph, sumi_edge out)
@@ -357,8 +354,8 @@ bool sumi_edge_reads(const sumi_edge *edge, int value)
 
 static bool reads_value(const sumi_node *reader, int value)
 {
-    /* A norm is pending, and computes only with what reads it. */
-    return reader->op != &sumi_op_norm && sumi_edge_reads(&reader->in, value);
+    /* What is pending computes only with what reads it. */
+    return !sumi_kind_facts(reader->kind)->pending && sumi_edge_reads(&reader->in, value);
 }
 
 static bool reads_norm(const sumi_node *reader, int norm)

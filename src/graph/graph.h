@@ -1,10 +1,10 @@
 /*
- * graph: networks as data, and their execution.
+ * graph: networks as data.
  *
- * Does: the parameter registry; the builder (nodes over views); the plan (shapes, fusion, buffers
- * by lifetime, gradient bookkeeping); the executor, which runs forward, loss and backward and
- * threads over the kernels. Nothing is allocated once a network exists. Does not: know a particular
- * architecture (models), a noise schedule (diffusion), an optimiser or a file.
+ * Does: the parameter registry; the kinds of operations and what is known of each; the builder
+ * (nodes over views); and what a backend has to offer (backend.h). Does not: compute, which is a
+ * backend's (cpu), or know a particular architecture (models), a noise schedule (diffusion), an
+ * optimiser or a file.
  *
  * An edge of the graph is a list of views. A view is a raw tensor and what is pending on it,
  *     act(scale[n,c] * r + shift[n,c]) + post[n,c],
@@ -63,9 +63,44 @@ void sumi_params_free(sumi_params *params);
 void sumi_param_export(const sumi_param *param, const float *flat, float *torch_order);
 void sumi_param_import(const sumi_param *param, const float *torch_order, float *flat);
 
-/* ---- Building (graph.c) ---------------------------------------------------------------------- */
+/* ---- Kinds of operations (kinds.c) ----------------------------------------------------------- */
 
-typedef struct sumi_op sumi_op;
+typedef enum {
+    SUMI_KIND_SINUSOID, /* the time embedding */
+    SUMI_KIND_CONV,
+    SUMI_KIND_LINEAR,
+    SUMI_KIND_NORM,
+    SUMI_KIND_MAX_POOL,
+    SUMI_KIND_UPSAMPLE, /* bilinear x2, align_corners */
+    SUMI_KINDS          /* how many there are */
+} sumi_kind;
+
+/* Where a kind stands in the sets below. */
+static inline unsigned sumi_kind_bit(sumi_kind kind)
+{
+    return 1u << kind;
+}
+
+typedef struct sumi_graph sumi_graph;
+typedef struct sumi_node sumi_node;
+
+/* What the builder, a plan and its description need to know of a kind, whoever computes it. */
+typedef struct {
+    const char *name;
+    bool vector;       /* reads and gives vectors [n][c], not images */
+    bool pending;      /* gives no tensor: what it computes is pending on its input */
+    int level_change;  /* 1: its output has half the height and width; -1: twice */
+    bool no_gradient;  /* nothing flows back through it */
+    bool reads_again;  /* its backward reads its input, not its gradient alone */
+    unsigned absorbs;  /* kinds that may be left to it: of what its input is made by */
+    bool stores_views; /* what is pending on its output can be applied while it is stored */
+    /* Multiply-adds of one image's forward pass into an output of h x w; NULL: none. */
+    double (*macs)(const sumi_graph *graph, const sumi_node *node, int h, int w);
+} sumi_facts;
+
+const sumi_facts *sumi_kind_facts(sumi_kind kind);
+
+/* ---- Building (graph.c) ---------------------------------------------------------------------- */
 
 typedef struct {
     int value; /* index of the raw tensor */
@@ -90,23 +125,22 @@ typedef struct {
 
 typedef enum { SUMI_IN_IMAGE = 0, SUMI_IN_TIME = 1 } sumi_input; /* the graph's first two values */
 
-typedef struct {
-    const sumi_op *op;
+struct sumi_node {
+    sumi_kind kind;
     sumi_edge in;
-    int out;   /* value, or -1 (norm) */
-    int layer; /* of conv, linear, norm; or -1 */
-    int ksize; /* conv */
-} sumi_node;
+    int out;   /* value, or -1 where the kind gives none */
+    int layer; /* or -1 */
+};
 
 /* A layer's parameters, as indices into the registry (-1: none). */
 typedef struct {
-    const sumi_op *op;           /* which kind of layer: conv, linear or norm */
+    sumi_kind kind;              /* conv, linear or norm */
     int weight, bias;            /* conv and linear; norm: gamma and beta */
     int mean, variance, counter; /* norm */
     int in_channels, out_channels, ksize;
 } sumi_layer;
 
-typedef struct {
+struct sumi_graph {
     sumi_params params;
     sumi_layer *layers;
     sumi_node *nodes;
@@ -118,10 +152,10 @@ typedef struct {
     sumi_edge output;
     sumi_status status; /* of the first builder call that failed; later ones do nothing */
     sumi_error error;
-} sumi_graph;
+};
 
 /* The two inputs exist from the start: the image [n][h][w][in_channels], and the sinusoidal
- * embedding [n][time_dim] of t (op_time.c). */
+ * embedding [n][time_dim] of the time. */
 void sumi_graph_init(sumi_graph *graph, int in_channels, int time_dim);
 void sumi_graph_free(sumi_graph *graph);
 
@@ -150,75 +184,5 @@ bool sumi_edge_reads(const sumi_edge *edge, int value);
 /* What cannot be told before all is built: SUMI_EUNSUPPORTED where a layer's output is read by
  * nobody, or the graph's output by a layer. */
 sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err);
-
-/* ---- Networks: a plan and its memory (plan.c, exec.c) ---------------------------------------- */
-
-typedef enum { SUMI_MODE_PREDICT, SUMI_MODE_TRAIN } sumi_mode;
-
-/* SUMI_EINVAL where a caller's number is no precision. */
-sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err);
-
-typedef struct {
-    sumi_mode mode;
-    int n_max, h, w;
-    /* The tests' oracle: every op, or those whose bit (1 << node) is set in unfused_nodes, applies
-     * what is pending on its input in a separate pass, computes into a plain buffer, and stores
-     * from there in another pass. */
-    bool unfused;
-    uint64_t unfused_nodes;
-    int force; /* sumi_conv_algorithm for every convolution that it can do, or -1 */
-    /* Predict: what depends on t alone is computed once for each t, which is then 1 to this. 0: it
-     * is computed for every image, and t may be any number. */
-    int timesteps;
-    /* bf16: raw tensors of images and their gradients are kept as bfloat16 (but the input, the
-     * output and its gradient), and layers compute with weights rounded to it. */
-    sumi_precision precision;
-} sumi_plan_config;
-
-typedef struct sumi_network sumi_network;
-
-/* SUMI_ESHAPE where h or w is no multiple of 2^levels. graph must outlive the network; its
- * parameters are read at each run. */
-sumi_status sumi_network_create(const sumi_graph *graph, const sumi_kernels *kernels,
-                                sumi_pool *pool, const sumi_plan_config *config, sumi_network **out,
-                                sumi_error *err);
-void sumi_network_free(sumi_network *network);
-/* Says that parameters changed since the last predict, so that packed weights are made anew. */
-void sumi_network_weights_changed(sumi_network *network);
-
-/* Eval mode: running statistics. x [n][h][w][c], t [n], out as the graph's output; n <= n_max. */
-void sumi_network_predict(sumi_network *network, const float *x, const int32_t *t, int n,
-                          float *out);
-
-typedef struct {
-    const float *x;      /* [n][h][w][c]: x_t */
-    const int32_t *t;    /* [n] */
-    const float *target; /* as the output */
-    int n;
-    float *gradients; /* as params.values; overwritten */
-} sumi_backward;
-
-/* Train mode: batch statistics; returns the mean squared error and its gradients. Running
- * statistics are not touched: sumi_network_update_statistics does that from this run's batch
- * statistics. */
-double sumi_network_backward(sumi_network *network, const sumi_backward *run);
-void sumi_network_update_statistics(sumi_network *network, sumi_params *params);
-/* False where this run's batch statistics overflowed: updating from them would spoil the model. */
-bool sumi_network_statistics_finite(const sumi_network *network);
-/* The output of the last backward's forward pass: [n][h][w][c]. */
-const float *sumi_network_output(const sumi_network *network);
-
-/* Adds the time that each node takes from now on to seconds[node] (forward) and
- * seconds[node_count + node] (backward), in seconds, and in training that of the loss to
- * seconds[2 * node_count]; NULL stops it. */
-void sumi_network_profile(sumi_network *network, double *seconds);
-size_t sumi_network_bytes(const sumi_network *network);
-/* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of memory. */
-char *sumi_network_describe(const sumi_network *network);
-/* Multiply-adds of one image's forward pass through one node; 0 where a table of time has them. */
-double sumi_node_macs(const sumi_network *network, int node);
-/* What one node has to move to and from memory at least, in bytes (traffic.c). */
-double sumi_node_bytes(const sumi_network *network, int node, int n, bool backward);
-const char *sumi_node_name(const sumi_graph *graph, int node); /* of its operation */
 
 #endif

@@ -9,8 +9,9 @@
 #define SUMI_MODELS_H
 
 #include "diffusion/diffusion.h"
-#include "graph/graph.h"
+#include "graph/backend.h"
 #include "io/io.h"
+#include "kernels/kernels.h"
 
 struct sumi_model {
     sumi_model_info_t info;
@@ -67,8 +68,10 @@ typedef struct {
 } sumi_cached_network;
 
 typedef struct {
-    sumi_pool *pool;
-    const sumi_kernels *kernels;
+    const sumi_backend *backend; /* what computes; tensors are reached through it */
+    sumi_device *device;
+    sumi_pool *pool;             /* of the device */
+    const sumi_kernels *kernels; /* likewise */
     atomic_int cancel; /* set by sumi_cancel; a long call tests it and returns SUMI_CANCELLED */
     uint64_t clock;
     sumi_cached_network cache[SUMI_CACHED_NETWORKS];
@@ -76,6 +79,9 @@ typedef struct {
 
 /* isa: a table's name or NULL for the best. */
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err);
+/* The same on a backend whose devices are the CPU backend's. */
+sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *backend, int threads,
+                                 const char *isa, sumi_error *err);
 void sumi_runtime_close(sumi_runtime *runtime);
 typedef struct {
     int n_max, h, w;

@@ -4,31 +4,40 @@
  */
 #include "models/models.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "cpu/cpu.h"
+
+sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *backend, int threads,
+                                 const char *isa, sumi_error *err)
+{
+    *runtime = (sumi_runtime){.backend = backend};
+    atomic_init(&runtime->cancel, 0);
+    sumi_status status = backend->open(threads, isa, &runtime->device, err);
+    if (status != SUMI_OK)
+        return status;
+    runtime->pool = sumi_cpu_pool(runtime->device);
+    runtime->kernels = sumi_cpu_kernels(runtime->device);
+    return SUMI_OK;
+}
 
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err)
 {
-    *runtime = (sumi_runtime){0};
-    atomic_init(&runtime->cancel, 0);
-    runtime->kernels = sumi_kernels_pick(isa);
-    if (!runtime->kernels)
-        return sumi_fail(err, SUMI_EUNSUPPORTED,
-                         "instruction set '%s' is unknown or this CPU lacks it; try generic", isa);
-    return sumi_pool_create(threads > 0 ? threads : sumi_cpu_count(), &runtime->pool, err);
+    return sumi_runtime_init_on(runtime, sumi_cpu_backend(), threads, isa, err);
 }
 
-static void drop(sumi_cached_network *cached)
+static void drop(const sumi_runtime *runtime, sumi_cached_network *cached)
 {
-    sumi_network_free(cached->network);
+    runtime->backend->network_free(cached->network);
     *cached = (sumi_cached_network){0};
 }
 
 void sumi_runtime_close(sumi_runtime *runtime)
 {
+    if (!runtime->device)
+        return;
     for (int i = 0; i < SUMI_CACHED_NETWORKS; i++)
-        drop(&runtime->cache[i]);
-    sumi_pool_free(runtime->pool);
+        drop(runtime, &runtime->cache[i]);
+    runtime->backend->close(runtime->device);
+    runtime->device = NULL;
     runtime->pool = NULL;
 }
 
@@ -36,7 +45,7 @@ void sumi_runtime_forget(sumi_runtime *runtime, uint64_t model_id)
 {
     for (int i = 0; i < SUMI_CACHED_NETWORKS; i++)
         if (runtime->cache[i].model_id == model_id)
-            drop(&runtime->cache[i]);
+            drop(runtime, &runtime->cache[i]);
 }
 
 bool sumi_runtime_cancelled(const sumi_runtime *runtime)
@@ -74,18 +83,18 @@ sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *mode
                                    .timesteps = model->info.timesteps,
                                    .precision = want->precision};
         sumi_network *network;
-        sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool,
-                                                 &config, &network, err);
+        sumi_status status = runtime->backend->network_create(runtime->device, &model->graph,
+                                                              &config, &network, err);
         if (status != SUMI_OK)
             return status;
-        drop(slot);
+        drop(runtime, slot);
         *slot = (sumi_cached_network){.network = network,
                                       .model_id = model->id,
                                       .generation = model->generation,
                                       .config = config};
     }
     if (slot->generation != model->generation) {
-        sumi_network_weights_changed(slot->network);
+        runtime->backend->weights_changed(slot->network);
         slot->generation = model->generation;
     }
     slot->used = ++runtime->clock;

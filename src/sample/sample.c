@@ -21,6 +21,7 @@ typedef struct {
     sumi_runtime *runtime;
     const sumi_sample_config *config;
     sumi_network *network;
+    float *time; /* [batch] */
     size_t image_floats;
     int steps;              /* network evaluations of an image */
     int batch;              /* images evaluated together */
@@ -29,7 +30,6 @@ typedef struct {
     int64_t images_x_steps; /* evaluations so far */
     int n;                  /* images of the present batch */
     double started;
-    int32_t *t; /* [batch] */
     sumi_error *err;
 } sampling_call;
 
@@ -39,8 +39,9 @@ static sumi_status predict(void *user, const float *x, const float *time, int n,
     if (sumi_runtime_cancelled(call->runtime))
         return SUMI_CANCELLED;
     for (int i = 0; i < n; i++)
-        call->t[i] = (int32_t)lroundf(time[i]);
-    sumi_network_predict(call->network, x, call->t, n, f);
+        call->time[i] = roundf(time[i]);
+    const sumi_inputs in = {.image = x, .time = call->time};
+    call->runtime->backend->predict(call->network, &in, n, f);
     if (call->runtime->kernels->all_finite(f, (size_t)n * call->image_floats))
         return SUMI_OK;
     return sumi_fail(call->err, SUMI_EFORMAT,
@@ -169,9 +170,10 @@ static sumi_status bind_network(sampling_call *call, const sumi_model *model)
 {
     const sumi_sample_config *config = call->config;
     const sumi_predictor want = {call->batch, config->height, config->width, config->precision};
-    call->t = sumi_calloc((size_t)call->batch, sizeof *call->t);
-    if (!call->t)
-        return sumi_fail_memory(call->err, "timesteps", (size_t)call->batch * sizeof *call->t);
+    size_t bytes = (size_t)call->batch * sizeof *call->time;
+    call->time = call->runtime->backend->alloc(call->runtime->device, bytes);
+    if (!call->time)
+        return sumi_fail_memory(call->err, "a batch of times", bytes);
     return sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
 }
 
@@ -191,7 +193,8 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                               .user = call};
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
-    free(call->t);
+    call->runtime->backend->free(call->runtime->device, call->time,
+                                 (size_t)call->batch * sizeof *call->time);
     return status;
 }
 

@@ -29,40 +29,53 @@ typedef struct {
     sumi_network *network;
     /* Timed passes: forward of each node; in training then backward of each, the loss, Adam. */
     int slots;
-    float *images, *target, *gradients, *out;
-    float *weights, *m, *v; /* training: copies for Adam, pages */
-    size_t weight_count;
-    int32_t *t;
+    /* Memory of the device. */
+    float *images, *time, *target, *gradients, *out;
+    float *weights, *m, *v; /* training: copies for Adam */
+    size_t in_count, out_count, time_count, weight_count;
     double *seconds; /* [slots], of one run */
     double *times;   /* [slots][runs] */
 } bench;
 
-static void bench_free(bench *b)
+enum { TENSORS = 8 };
+
+typedef struct {
+    float **memory;
+    size_t bytes;
+} bench_tensor;
+
+/* The tensors that a profile asks the device for; the last three in training only. */
+static void bench_tensors(bench *b, bench_tensor out[TENSORS])
 {
-    sumi_network_free(b->network);
-    sumi_pages_free(b->weights, b->weight_count * sizeof(float));
-    sumi_pages_free(b->m, b->weight_count * sizeof(float));
-    sumi_pages_free(b->v, b->weight_count * sizeof(float));
-    free(b->images);
-    free(b->target);
-    free(b->gradients);
-    free(b->out);
-    free(b->t);
+    const bench_tensor all[TENSORS] = {{&b->images, b->in_count},  {&b->time, b->time_count},
+                                       {&b->target, b->out_count}, {&b->gradients, b->weight_count},
+                                       {&b->out, b->out_count},    {&b->weights, b->weight_count},
+                                       {&b->m, b->weight_count},   {&b->v, b->weight_count}};
+    for (int i = 0; i < TENSORS; i++)
+        out[i] = (bench_tensor){all[i].memory, all[i].bytes * sizeof(float)};
+}
+
+static void bench_free(const sumi_runtime *runtime, bench *b)
+{
+    bench_tensor tensors[TENSORS];
+    bench_tensors(b, tensors);
+    runtime->backend->network_free(b->network);
+    for (int i = 0; i < TENSORS; i++)
+        runtime->backend->free(runtime->device, *tensors[i].memory, tensors[i].bytes);
     free(b->seconds);
     free(b->times);
 }
 
-static sumi_status adam_make(const sumi_params *params, bench *b, sumi_error *err)
+static sumi_status bench_alloc(const sumi_runtime *runtime, bench *b, bool training,
+                               sumi_error *err)
 {
-    float **buffers[] = {&b->weights, &b->m, &b->v};
-    size_t bytes = params->value_count * sizeof(float);
-    b->weight_count = params->value_count;
-    for (int i = 0; i < 3; i++) {
-        *buffers[i] = sumi_pages_alloc(bytes);
-        if (!*buffers[i])
-            return sumi_fail_memory(err, "Adam's state", 3 * bytes);
+    bench_tensor tensors[TENSORS];
+    bench_tensors(b, tensors);
+    for (int i = 0; i < (training ? TENSORS : TENSORS - 3); i++) {
+        *tensors[i].memory = runtime->backend->alloc(runtime->device, tensors[i].bytes);
+        if (!*tensors[i].memory)
+            return sumi_fail_memory(err, "a profile", tensors[i].bytes);
     }
-    memcpy(b->weights, params->values, bytes);
     return SUMI_OK;
 }
 
@@ -76,32 +89,35 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                              .force = -1,
                              .timesteps = model->info.timesteps,
                              .precision = config->precision};
-    sumi_status status = sumi_network_create(&model->graph, runtime->kernels, runtime->pool, &plan,
-                                             &b->network, err);
+    sumi_status status =
+        runtime->backend->network_create(runtime->device, &model->graph, &plan, &b->network, err);
     if (status != SUMI_OK)
         return status;
     size_t pixels = (size_t)config->n * (size_t)config->height * (size_t)config->width;
-    size_t in = pixels * (size_t)model->info.in_channels;
-    size_t out = pixels * (size_t)model->info.out_channels;
     size_t slots = (size_t)model->graph.node_count;
     if (config->training)
         slots = 2 * slots + 2;
     b->slots = (int)slots;
-    b->images = sumi_calloc(in, sizeof(float));
-    b->target = sumi_calloc(out, sizeof(float));
-    b->out = sumi_calloc(out, sizeof(float));
-    b->gradients = sumi_calloc(model->graph.params.value_count, sizeof(float));
-    b->t = sumi_calloc((size_t)config->n, sizeof(int32_t));
+    b->in_count = pixels * (size_t)model->info.in_channels;
+    b->out_count = pixels * (size_t)model->info.out_channels;
+    b->time_count = (size_t)config->n;
+    b->weight_count = model->graph.params.value_count;
     b->seconds = sumi_calloc(slots, sizeof(double));
     b->times = sumi_calloc(slots * (size_t)config->runs, sizeof(double));
-    if (!b->images || !b->target || !b->out || !b->gradients || !b->t || !b->seconds || !b->times)
-        return sumi_fail_memory(err, "a profile", (in + 2 * out) * sizeof(float));
+    if (!b->seconds || !b->times)
+        return sumi_fail_memory(err, "a profile", slots * (size_t)config->runs * sizeof(double));
+    status = bench_alloc(runtime, b, config->training, err);
+    if (status != SUMI_OK)
+        return status;
     sumi_random at = {0, SUMI_STREAM_USER, 0, 0};
-    sumi_random_normals(&at, 0, b->images, in);
-    sumi_random_normals(&at, 0, b->target, out);
+    sumi_random_normals(&at, 0, b->images, b->in_count);
+    sumi_random_normals(&at, 0, b->target, b->out_count);
     for (int i = 0; i < config->n; i++)
-        b->t[i] = 1 + i % model->info.timesteps;
-    return config->training ? adam_make(&model->graph.params, b, err) : SUMI_OK;
+        b->time[i] = (float)(1 + i % model->info.timesteps);
+    if (config->training)
+        runtime->backend->upload(runtime->device, b->weights, model->graph.params.values,
+                                 b->weight_count * sizeof(float));
+    return SUMI_OK;
 }
 
 typedef struct {
@@ -131,12 +147,12 @@ static double run_adam(const bench *b, sumi_runtime *runtime)
 
 static void run_once(const bench *b, sumi_runtime *runtime, const sumi_profile_config *config)
 {
+    const sumi_inputs in = {.image = b->images, .time = b->time, .target = b->target};
     if (config->training) {
-        sumi_backward run = {b->images, b->t, b->target, config->n, b->gradients};
-        sumi_network_backward(b->network, &run);
+        runtime->backend->gradients(b->network, &in, config->n, b->gradients);
         b->seconds[b->slots - 1] = run_adam(b, runtime);
     } else {
-        sumi_network_predict(b->network, b->images, b->t, config->n, b->out);
+        runtime->backend->predict(b->network, &in, config->n, b->out);
     }
 }
 
@@ -162,9 +178,10 @@ static void fill_rest(const bench *b, const sumi_model *model, const sumi_profil
     entry->bytes = (double)sizeof(float) * (loss ? 3 * output : 7 * (double)b->weight_count);
 }
 
-static void fill_entry(const bench *b, const sumi_model *model, const sumi_profile_config *config,
-                       int slot, sumi_profile_entry *entry)
+static void fill_entry(const sumi_runtime *runtime, const bench *b, const sumi_model *model,
+                       const sumi_profile_config *config, int slot, sumi_profile_entry *entry)
 {
+    const sumi_backend *backend = runtime->backend;
     const sumi_graph *graph = &model->graph;
     *entry = (sumi_profile_entry){.backward = slot >= graph->node_count};
     entry->time_ms = median_ms(b->times + (size_t)slot * (size_t)config->runs, config->runs);
@@ -173,10 +190,11 @@ static void fill_entry(const bench *b, const sumi_model *model, const sumi_profi
         return;
     }
     int node = slot % graph->node_count;
-    snprintf(entry->op, sizeof entry->op, "%s", sumi_node_name(graph, node));
+    snprintf(entry->op, sizeof entry->op, "%s", sumi_kind_facts(graph->nodes[node].kind)->name);
     layer_name(graph, &graph->nodes[node], entry->layer, sizeof entry->layer);
-    entry->gflop = 2e-9 * sumi_node_macs(b->network, node) * config->n * (entry->backward ? 2 : 1);
-    entry->bytes = sumi_node_bytes(b->network, node, config->n, entry->backward);
+    entry->gflop =
+        2e-9 * backend->node_macs(b->network, node) * config->n * (entry->backward ? 2 : 1);
+    entry->bytes = backend->node_bytes(b->network, node, config->n, entry->backward);
 }
 
 /* Entry i of the caller's array, whose entries may be an older, shorter struct or a newer one. */
@@ -219,7 +237,7 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                            b.slots, capacity);
     for (int run = -WARM_UP; run < config->runs && status == SUMI_OK; run++) {
         memset(b.seconds, 0, (size_t)b.slots * sizeof *b.seconds);
-        sumi_network_profile(b.network, run < 0 ? NULL : b.seconds);
+        runtime->backend->profile(b.network, run < 0 ? NULL : b.seconds);
         run_once(&b, runtime, config);
         for (int slot = 0; slot < b.slots && run >= 0; slot++)
             b.times[(size_t)slot * (size_t)config->runs + (size_t)run] = b.seconds[slot];
@@ -230,10 +248,10 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
         *count = b.slots;
     for (int i = 0; i < b.slots && status == SUMI_OK; i++) {
         sumi_profile_entry entry;
-        fill_entry(&b, model, config, slot_at(model->graph.node_count, i), &entry);
+        fill_entry(runtime, &b, model, config, slot_at(model->graph.node_count, i), &entry);
         give_entry(&entry, config->entry_size, entries, i);
     }
-    bench_free(&b);
+    bench_free(runtime, &b);
     return status;
 }
 

@@ -54,7 +54,7 @@ struct sumi_trainer {
     size_t image_floats; /* of one image: h * w * c */
     float *input;        /* [batch][h][w][c]: what the network sees, c_in x_t */
     float *target;       /* likewise: what it shall return */
-    int32_t *t;          /* [batch] */
+    float *time;         /* [batch] */
 };
 
 /* Of config only batch, learning_rate, seed, ema and precision matter. model must outlive the

@@ -58,7 +58,7 @@ static void draw_image(void *arg, int64_t chunk, int thread)
                             .batch = (uint64_t)run->batch->n};
     sumi_level level = run->batch->t ? sumi_level_at(process, run->batch->t[chunk])
                                      : sumi_process_draw(process, &draw);
-    trainer->t[chunk] = (int32_t)lround(level.time);
+    trainer->time[chunk] = (float)lround(level.time);
     float *eps = trainer->target + at;
     if (run->batch->noise) {
         memcpy(eps, run->batch->noise + at, count * sizeof *eps);
@@ -126,7 +126,7 @@ static sumi_status check_finite(const sumi_trainer *trainer, const sumi_batch *b
                       sumi_piece_count(trainer->model->graph.params.value_count), check_piece,
                       &run);
     if (isfinite(loss) && atomic_load(&run.finite) &&
-        sumi_network_statistics_finite(trainer->network))
+        trainer->runtime->backend->statistics_finite(trainer->network))
         return SUMI_OK;
     return fail_not_finite(trainer, batch, loss, err);
 }
@@ -170,7 +170,7 @@ static void update(sumi_trainer *trainer)
                         (float)fmin((double)trainer->config.ema, (1 + step) / (10 + step))};
     sumi_parallel_for(trainer->runtime->pool, sumi_piece_count(params->value_count), update_piece,
                       &run);
-    sumi_network_update_statistics(trainer->network, &trainer->model->graph.params);
+    trainer->runtime->backend->update_statistics(trainer->network, &trainer->model->graph.params);
     if (!trainer->ema)
         return;
     const sumi_params *average = &trainer->ema->graph.params;
@@ -190,12 +190,10 @@ sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, 
         return status;
     drawing draw = {trainer, batch};
     sumi_parallel_for(trainer->runtime->pool, batch->n, draw_image, &draw);
-    sumi_backward backward = {.x = trainer->input,
-                              .t = trainer->t,
-                              .target = trainer->target,
-                              .n = batch->n,
-                              .gradients = trainer->gradients};
-    *loss = sumi_network_backward(trainer->network, &backward);
+    const sumi_inputs in = {
+        .image = trainer->input, .time = trainer->time, .target = trainer->target};
+    *loss =
+        trainer->runtime->backend->gradients(trainer->network, &in, batch->n, trainer->gradients);
     return SUMI_OK;
 }
 
@@ -304,7 +302,7 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
     size_t bytes = model->graph.params.value_count * sizeof(float);
     float **buffers[] = {&trainer->gradients, &trainer->m, &trainer->v};
     for (int i = 0; i < 3 && status == SUMI_OK; i++) {
-        *buffers[i] = sumi_pages_alloc(bytes);
+        *buffers[i] = runtime->backend->alloc(runtime->device, bytes);
         if (!*buffers[i])
             status = sumi_fail_memory(err, "gradients and Adam's state", 3 * bytes);
     }
@@ -323,14 +321,15 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
 /* What sumi_train_prepare made. */
 static void release_images(sumi_trainer *trainer)
 {
-    sumi_network_free(trainer->network);
-    size_t floats = (size_t)trainer->config.batch * trainer->image_floats;
-    sumi_pages_free(trainer->input, floats * sizeof(float));
-    sumi_pages_free(trainer->target, floats * sizeof(float));
-    free(trainer->t);
+    const sumi_backend *backend = trainer->runtime->backend;
+    sumi_device *device = trainer->runtime->device;
+    size_t bytes = (size_t)trainer->config.batch * trainer->image_floats * sizeof(float);
+    backend->network_free(trainer->network);
+    backend->free(device, trainer->input, bytes);
+    backend->free(device, trainer->target, bytes);
+    backend->free(device, trainer->time, (size_t)trainer->config.batch * sizeof(float));
     trainer->network = NULL;
-    trainer->input = trainer->target = NULL;
-    trainer->t = NULL;
+    trainer->input = trainer->target = trainer->time = NULL;
     trainer->h = trainer->w = 0;
 }
 
@@ -351,15 +350,17 @@ sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *
                              .w = w,
                              .force = -1,
                              .precision = trainer->config.precision};
-    sumi_status status = sumi_network_create(&trainer->model->graph, trainer->runtime->kernels,
-                                             trainer->runtime->pool, &plan, &trainer->network, err);
+    const sumi_backend *backend = trainer->runtime->backend;
+    sumi_device *device = trainer->runtime->device;
+    sumi_status status =
+        backend->network_create(device, &trainer->model->graph, &plan, &trainer->network, err);
     if (status != SUMI_OK)
         return status;
     trainer->image_floats = floats / (size_t)trainer->config.batch;
-    trainer->input = sumi_pages_alloc(bytes);
-    trainer->target = sumi_pages_alloc(bytes);
-    trainer->t = sumi_calloc((size_t)trainer->config.batch, sizeof *trainer->t);
-    if (!trainer->input || !trainer->target || !trainer->t) {
+    trainer->input = backend->alloc(device, bytes);
+    trainer->target = backend->alloc(device, bytes);
+    trainer->time = backend->alloc(device, (size_t)trainer->config.batch * sizeof(float));
+    if (!trainer->input || !trainer->target || !trainer->time) {
         release_images(trainer);
         return sumi_fail_memory(err, "a batch of noised images", 2 * bytes);
     }
@@ -377,9 +378,9 @@ void sumi_train_release(sumi_trainer *trainer)
         sumi_runtime_forget(trainer->runtime, trainer->ema->id);
     sumi_model_release(trainer->ema);
     size_t bytes = trainer->model->graph.params.value_count * sizeof(float);
-    sumi_pages_free(trainer->gradients, bytes);
-    sumi_pages_free(trainer->m, bytes);
-    sumi_pages_free(trainer->v, bytes);
+    float *buffers[] = {trainer->gradients, trainer->m, trainer->v};
+    for (int i = 0; i < 3; i++)
+        trainer->runtime->backend->free(trainer->runtime->device, buffers[i], bytes);
     sumi_process_free(&trainer->process);
     free(trainer);
 }

@@ -6,6 +6,7 @@
  * of a batch norm has no gradient but rounding, so only its size is checked.
  */
 #include "api/golden.h"
+#include "cpu/cpu_test.h"
 
 #include <stdio.h>
 
@@ -61,7 +62,7 @@ static void check_prediction(const sumi_kernels *kernels, int batch, int h, int 
                                                            .w = w,
                                                            .unfused = unfused,
                                                            .force = -1});
-    sumi_network_predict(network, x, t, 3, out);
+    cpu_predict(network, x, t, 3, out);
     char name[64];
     snprintf(name, sizeof name, "predict.%dx%d", h, w);
     double distance = golden_distance(&golden.file, name, out, count);
@@ -220,7 +221,7 @@ static void run_gradient_case(const gradient_case *c)
                                                            .unfused = c->unfused,
                                                            .force = -1});
 
-    double loss = sumi_network_backward(network, &(sumi_backward){x, t, target, c->n, gradients});
+    double loss = cpu_gradients(network, &(cpu_training){x, t, target, c->n, gradients});
     char name[32];
     size_t one;
     snprintf(name, sizeof name, "loss.%d", c->n);

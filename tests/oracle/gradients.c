@@ -4,6 +4,7 @@
  * that instruction set.
  */
 #include "api/golden.h"
+#include "cpu/cpu_test.h"
 
 #include <stdio.h>
 
@@ -59,7 +60,7 @@ int main(int argc, char **argv)
     if (sumi_pool_create(0, &pool, NULL) != SUMI_OK ||
         sumi_network_create(&model->graph, kernels, pool, &config, &network, NULL) != SUMI_OK)
         return 1;
-    sumi_network_backward(network, &(sumi_backward){x, t, target, n, gradients});
+    cpu_gradients(network, &(cpu_training){x, t, target, n, gradients});
     write_gradients(&model->graph.params, gradients, argv[4]);
     sumi_network_free(network);
     sumi_pool_free(pool);

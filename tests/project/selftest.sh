@@ -28,6 +28,7 @@ fails() {
 passes layers
 fails layers src/base/a.c '/* a */\n#include "graph/graph.h"\n'
 fails layers src/graph/a.c '/* a */\n#include "train/train.h"\n'
+fails layers src/train/a.c '/* a */\n#include "cpu/cpu.h"\n'
 fails layers src/cli/a.c '/* a */\n#include "graph/graph.h"\n'
 fails layers examples/a.c '/* a */\n#include "base/base.h"\n'
 passes style

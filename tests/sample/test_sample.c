@@ -1,4 +1,5 @@
 /* Sampling with a network: sizes, batches, noise, callbacks, and what is refused. */
+#include "cpu/cpu_test.h"
 #include "sample/sample.h"
 #include "train/train_test.h"
 
@@ -122,7 +123,7 @@ static void test_given_noise_is_the_plain_loop(void **state)
         int32_t t[COUNT], now = STEPS + 1 - k;
         for (int i = 0; i < COUNT; i++)
             t[i] = now;
-        sumi_network_predict(network, x, t, COUNT, eps);
+        cpu_predict(network, x, t, COUNT, eps);
         float alpha = process.alpha[now - 1], bar = process.alpha_bar[now - 1];
         float before = now > 1 ? process.alpha_bar[now - 2] : 1;
         float factor = (1 - alpha) / sqrtf(1 - bar), root = sqrtf(alpha);

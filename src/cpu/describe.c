@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "graph/ops.h"
+#include "cpu/ops.h"
 
 typedef struct {
     char *text;
@@ -54,41 +54,41 @@ static void say_view(text_buffer *out, const sumi_network *net, const sumi_view 
 
 static void say_node(text_buffer *out, const sumi_network *net, int i)
 {
-    static const char *const algorithms[] = {"gemm", "winograd", "narrow", "upsampled", "tiles"};
-    _Static_assert(sizeof algorithms / sizeof *algorithms == SUMI_CONV_ALGORITHMS, "one for each");
     const sumi_node *node = &net->graph->nodes[i];
     const sumi_node_plan *plan = &net->nodes[i];
-    say(out, "%3d %-9s", i, node->op->name);
+    const sumi_op *op = sumi_node_op(net, i);
+    const sumi_facts *facts = sumi_kind_facts(node->kind);
+    say(out, "%3d %-9s", i, facts->name);
     if (plan->skipped) {
         say(out, " left to the convolution that reads it\n");
         return;
     }
     for (int s = 0; s < plan->in.count; s++) {
         say_view(out, net, &plan->in.views[s]);
-        if (plan->up[s])
+        if (plan->sources[s].up)
             say(out, " x2");
     }
     if (node->out >= 0)
         say(out, " -> v%d[%d] %dx%d%s", node->out, net->graph->values[node->out].channels,
             net->values[node->out].h, net->values[node->out].w,
             net->values[node->out].bf16 ? " bf16" : "");
-    for (int p = 0; p < plan->part_count; p++) {
-        const sumi_conv_spec *spec = &plan->parts[p].forward;
-        say(out, "%s %s, %d image(s) x %d band(s) of %d row(s)", p > 0 ? " +" : " ",
-            algorithms[spec->algorithm], spec->images, spec->bands, spec->rows);
+    if (op->describe) {
+        char text[256] = "";
+        op->describe(net, i, text, sizeof text);
+        say(out, " %s", text);
     }
     if (plan->unfused)
         say(out, ", unfused");
     if (sumi_time_only(net, i))
         say(out, ", once for each t");
     say(out, "\n");
-    if (!sumi_training(net) || !plan->wants_dgrad || node->op == &sumi_op_norm)
+    if (!sumi_training(net) || !plan->wants_dgrad || facts->pending)
         return;
     for (int s = 0; s < plan->in.count; s++) {
         const sumi_value_plan *value = &net->values[plan->in.views[s].value];
-        const char *verb = value->grad == SUMI_NOWHERE ? "sums only"
-                           : plan->accumulate[s]       ? "adds"
-                                                       : "writes";
+        const char *verb = value->grad == SUMI_NOWHERE   ? "sums only"
+                           : plan->sources[s].accumulate ? "adds"
+                                                         : "writes";
         say(out, "      gradient of v%d: %s%s%s\n", plan->in.views[s].value, verb,
             plan->in.views[s].post >= 0 ? ", sums for the shift" : "",
             value->norm >= 0 && value->final_reader == i && value->final_source == s
@@ -108,10 +108,10 @@ char *sumi_network_describe(const sumi_network *net)
     if (net->time_table.row_floats > 0)
         say(&out, "time table: %d rows of %zu floats\n", net->config.timesteps,
             net->time_table.row_floats);
-    say(&out, "buffers, in floats: place size first..last\n");
+    say(&out, "buffers, in bytes: place size first..last\n");
     for (int i = 0; i < net->buffer_count; i++) {
         const sumi_buffer *buffer = &net->buffers[i];
-        say(&out, "%12zu %10zu %3d..%-3d %s %d\n", *buffer->place, buffer->floats, buffer->first,
+        say(&out, "%12zu %10zu %3d..%-3d %s %d\n", *buffer->place, buffer->bytes, buffer->first,
             buffer->last, buffer->what, buffer->index);
     }
     if (out.failed) {

@@ -2,18 +2,19 @@
  * Which convolutions up-sample their sources by themselves (SUMI_CONV_UPSAMPLED): then the large
  * tensor is never made, and the up-sampling that would have made it is skipped.
  */
-#include "graph/ops.h"
+#include "cpu/network.h"
 
-/* The up-sampling that makes source i of a convolution, if the convolution alone reads its result
- * and nothing is pending that would have to come between the two; or -1. */
-static int own_upsampling(const sumi_network *net, int conv, int i)
+/* The node that makes source i of a node and may be left to it: where it alone reads the result and
+ * nothing is pending that would have to come between the two; or -1. */
+static int own_upsampling(const sumi_network *net, int node, int i)
 {
     const sumi_graph *graph = net->graph;
-    const sumi_view *view = &graph->nodes[conv].in.views[i];
+    const sumi_view *view = &graph->nodes[node].in.views[i];
+    const sumi_facts *facts = sumi_kind_facts(graph->nodes[node].kind);
     int up = graph->values[view->value].producer;
-    if (up < 0 || graph->nodes[up].op != &sumi_op_upsample || net->nodes[up].unfused ||
-        view->norm >= 0 || view->act != SUMI_ACT_NONE || graph->nodes[up].in.views[0].post >= 0 ||
-        graph->output.views[0].value == view->value)
+    if (up < 0 || !(facts->absorbs & sumi_kind_bit(graph->nodes[up].kind)) ||
+        net->nodes[up].unfused || view->norm >= 0 || view->act != SUMI_ACT_NONE ||
+        graph->nodes[up].in.views[0].post >= 0 || graph->output.views[0].value == view->value)
         return -1;
     int readers = 0;
     for (int n = 0; n < graph->node_count; n++)
@@ -26,7 +27,7 @@ void sumi_plan_upsampling(sumi_network *net, int node)
 {
     const sumi_node *conv = &net->graph->nodes[node];
     sumi_node_plan *plan = &net->nodes[node];
-    if (conv->op != &sumi_op_conv || plan->unfused || net->config.force >= 0)
+    if (!sumi_kind_facts(conv->kind)->absorbs || plan->unfused || net->config.force >= 0)
         return;
     int up[SUMI_SOURCES_MAX], changes = 0, channels = 0;
     for (int i = 0; i < conv->in.count; i++) {
@@ -38,7 +39,7 @@ void sumi_plan_upsampling(sumi_network *net, int node)
                            .w = sumi_value_w(net, conv->out),
                            .cin = channels,
                            .cout = net->graph->values[conv->out].channels,
-                           .ksize = conv->ksize,
+                           .ksize = sumi_node_layer(net, node)->ksize,
                            .up = true,
                            .bf16 = net->config.precision == SUMI_PRECISION_BF16};
     if (channels == 0 || changes > 1)
@@ -51,7 +52,7 @@ void sumi_plan_upsampling(sumi_network *net, int node)
         small.post = conv->in.views[i].post; /* it commutes: the weights of a pixel add up to 1 */
         small.post_offset = conv->in.views[i].post_offset;
         plan->in.views[i] = small;
-        plan->up[i] = true;
+        plan->sources[i].up = true;
         net->nodes[up[i]].skipped = true;
         net->nodes[up[i]].in.count = 0;
     }

@@ -1,6 +1,6 @@
 /*
- * A network: the plan of one graph at one size and mode, and the memory it runs in. Private to the
- * graph layer.
+ * A network: the plan of one graph at one size and mode, and the memory it runs in. Private to this
+ * layer.
  *
  * Time: forward node i runs at time i, the loss at time F (the number of nodes), the backward of
  * node i at 2F - i. A buffer lives from its first to its last use in this order; buffers that never
@@ -10,14 +10,14 @@
 #ifndef SUMI_NETWORK_H
 #define SUMI_NETWORK_H
 
-#include "graph/graph.h"
+#include "cpu/cpu.h"
 
-/* A place in the arena, in floats; SUMI_NOWHERE: none. */
+/* A place in the arena, in bytes; SUMI_NOWHERE: none. */
 typedef size_t sumi_place;
 #define SUMI_NOWHERE SIZE_MAX
 
 typedef struct {
-    size_t floats;
+    size_t bytes;
     int first, last; /* times */
     sumi_place *place;
     const char *what; /* for the printed plan */
@@ -32,54 +32,43 @@ typedef struct {
     sumi_act act;
     bool absorbed; /* predict: norm and act are applied by the producer's store */
     bool needs_gradient;
-    bool time_only;   /* predict: known from t, and computed before all others (time_table.c) */
+    bool time_only;   /* predict: known from the time, and computed before all others */
     size_t table_at;  /* where in a row of the time table, or SUMI_NOWHERE */
     bool bf16;        /* what raw and grad hold */
     int last_reader;  /* in forward order: the first to write the gradient */
     int final_reader; /* the last to add to it in backward order: it collects the norm's sums */
     int final_source; /* which of its sources */
     sumi_place raw, grad;
+    sumi_place moments; /* [n][bands][2][c], collected by whoever stores the value */
+    int rows, bands;    /* of the moments: rows of a band */
 } sumi_value_plan;
 
-/* A convolution's sources that go through one algorithm; a linear layer has one part too. Of two
- * parts, the second adds what the first has left in the output. */
+/* One source of a node. */
 typedef struct {
-    int first, count; /* of the node's sources */
-    int c0;           /* the first of the layer's input channels */
-    sumi_conv_spec forward, dgrad, wgrad;
-    int wgrad_groups; /* most partial gradients that are kept apart */
-    sumi_place packed, packed_dgrad, partials;
-} sumi_part;
-
-enum { SUMI_PARTS_MAX = 2 };
+    bool accumulate; /* the node adds to the source's gradient instead of writing it */
+    bool up;         /* the node up-samples the source on the way */
+    sumi_place sums; /* [n][sum_bands][3][c] */
+    int sum_bands;
+} sumi_source_plan;
 
 typedef struct {
-    /* As the graph's, but a convolution that up-samples by itself reads the small tensors, and the
-     * up-sampling that it does so has no inputs and does nothing. */
+    /* As the graph's, but a node that does another's work by itself reads what that one would, and
+     * that one is skipped. */
     sumi_edge in;
-    bool up[SUMI_SOURCES_MAX]; /* the convolution up-samples this source */
-    bool skipped;
+    bool skipped; /* another node does its work */
     bool unfused;
     bool wants_dgrad;
-    sumi_part parts[SUMI_PARTS_MAX];
-    int part_count;
-    int rows, bands;    /* of the moments; pool and upsample: rows of the small image a chunk */
-    sumi_place bias;    /* predict: bias with the norm folded in */
-    sumi_place moments; /* [n][bands][2][c] of the output */
-    sumi_place sums[SUMI_SOURCES_MAX]; /* [n][sum_bands][3][c] of each source */
-    int sum_bands[SUMI_SOURCES_MAX];
-    bool accumulate[SUMI_SOURCES_MAX]; /* adds to the source's gradient instead of writing it */
-    /* norm: rows of c floats each */
-    sumi_place scale, shift, mean, variance, ga, gb, gk;
+    sumi_source_plan sources[SUMI_SOURCES_MAX];
+    void *own; /* the operation's (op_*.c): one block of memory, or NULL */
 } sumi_node_plan;
 
-/* Predict: rows of what depends on t alone, for each t (time_table.c). */
+/* Predict: rows of what depends on the time alone, for each time (time_table.c). */
 typedef struct {
     size_t row_floats;  /* 0: there is no table */
     int batch;          /* most rows that are computed at once */
     sumi_place rows;    /* [timesteps][row_floats] */
-    sumi_place filled;  /* [timesteps]: not 0 where the row is there */
-    sumi_place missing; /* [batch]: the t (int32_t) of the rows that a run computes */
+    sumi_place filled;  /* [timesteps] bytes: not 0 where the row is there */
+    sumi_place missing; /* [batch]: the times of the rows that a run computes */
 } sumi_time_table;
 
 struct sumi_network {
@@ -92,86 +81,111 @@ struct sumi_network {
     sumi_buffer *buffers;
     int buffer_count, buffer_capacity;
     bool out_of_memory; /* while planning */
-    float *arena;
-    size_t arena_floats;
-    size_t scratch_floats; /* of one thread, largest user */
+    char *arena;
+    size_t arena_bytes;
+    size_t scratch_bytes; /* of one thread, largest user */
     sumi_place scratch;
-    size_t rounded_floats; /* the largest layer's weights, rounded to bfloat16 before packing */
+    size_t rounded_bytes; /* the largest layer's weights, rounded to bfloat16 before packing */
     sumi_place rounded;
-    size_t temp_floats[3]; /* unfused: inputs, output gradients, outputs */
+    size_t temp_bytes[3]; /* unfused: inputs, output gradients, outputs */
     sumi_place temp[3];
-    bool packed_valid;
     sumi_time_table time_table;
-    /* of the running call */
-    int n;
-    const float *x;
-    const int32_t *t;
-    float *out; /* predict: where the output value lives */
-    float *gradients;
-    double *seconds; /* sumi_network_profile */
+    bool packed_valid; /* what was packed is of the present weights */
+    double *seconds;   /* sumi_network_profile */
 };
+
+/* A call of a network, for as long as it takes. */
+typedef struct {
+    sumi_network *net;
+    int n;
+    sumi_inputs in;
+    float *out;       /* predict: where the output value lives */
+    float *gradients; /* training */
+} sumi_run;
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
-/* Asks for memory from time first to last; *place is set when the arena is laid out. */
-void sumi_reserve(sumi_network *net, size_t floats, int first, int last, sumi_place *place,
-                  const char *what, int index);
-void sumi_want_scratch(sumi_network *net, size_t floats);
-void sumi_loss_plan(sumi_network *net); /* the loss's scratch */
-/* Floats of the arena that hold a value or its gradient. */
-size_t sumi_value_floats(const sumi_network *net, int value);
 int sumi_time_forward(const sumi_network *net, int node);
 int sumi_time_backward(const sumi_network *net, int node);
 int sumi_time_end(const sumi_network *net);
 bool sumi_training(const sumi_network *net);
 int sumi_value_h(const sumi_network *net, int value);
 int sumi_value_w(const sumi_network *net, int value);
+/* Bytes of the arena that hold a value or its gradient. */
+size_t sumi_value_bytes(const sumi_network *net, int value);
 bool sumi_reads_value(const sumi_network *net, int node, int value);
 /* Images, or rows of the time table, that a value has room for. */
 int sumi_value_rows(const sumi_network *net, int value);
+const sumi_layer *sumi_node_layer(const sumi_network *net, int node);
+/* Room for the sums that a node's backward collects of its source i, in so many bands, where
+ * somebody wants them. */
+void sumi_plan_sums(sumi_network *net, int node, int i, int bands);
+/* An operation's own part of a node's plan: zeroed, and freed with the network. NULL, noted in the
+ * network: out of memory. */
+void *sumi_plan_own(sumi_network *net, int node, size_t size);
+
+/* ---- arena.c --------------------------------------------------------------------------------- */
+
+/* Asks for memory from time first to last; *place is set when the arena is laid out. */
+void sumi_reserve(sumi_network *net, size_t bytes, int first, int last, sumi_place *place,
+                  const char *what, int index);
+void sumi_want_scratch(sumi_network *net, size_t bytes);
+/* Gives every buffer its place. */
+void sumi_arena_lay_out(sumi_network *net);
+void *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
+void *sumi_scratch(const sumi_network *net, int thread);
 
 /* ---- upsampling.c ---------------------------------------------------------------------------- */
 
-/* Before values are planned. Lets convolution `node` up-sample its sources by itself, where the
- * kernels can and these sources are its first or its last. */
+/* Before values are planned. Lets node up-sample its sources by itself, where the kernels can and
+ * these sources are its first or its last. */
 void sumi_plan_upsampling(sumi_network *net, int node);
 
-/* ---- exec.c ---------------------------------------------------------------------------------- */
+/* ---- sources.c ------------------------------------------------------------------------------- */
 
-float *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
-void *sumi_value_data(const sumi_network *net, int value); /* bfloat16 where its plan says so */
-float *sumi_scratch(const sumi_network *net, int thread);
+void *sumi_value_data(const sumi_run *run, int value); /* bfloat16 where its plan says so */
 const float *sumi_param_data(const sumi_network *net, int param);
-float *sumi_gradient_data(const sumi_network *net, int param);
+float *sumi_gradient_data(const sumi_run *run, int param);
 /* A view as a source for a kernel. */
-void sumi_view_source(const sumi_network *net, const sumi_view *view, sumi_source *out);
-int sumi_edge_sources(const sumi_network *net, const sumi_edge *edge, sumi_source *out);
+void sumi_view_source(const sumi_run *run, const sumi_view *view, sumi_source *out);
+int sumi_edge_sources(const sumi_run *run, const sumi_edge *edge, sumi_source *out);
+/* The sink that writes a value. */
+void sumi_value_sink(const sumi_run *run, int value, sumi_sink *out);
 /* The gradient of a raw value, in gradient form. */
-void sumi_gradient_source(const sumi_network *net, int value, sumi_source *out);
+void sumi_gradient_source(const sumi_run *run, int value, sumi_source *out);
 /* The sink of the gradient that node sends to its source number i. stat must live as long. */
-void sumi_gradient_sink(const sumi_network *net, int node, int i, sumi_source *stat,
-                        sumi_sink *out);
+void sumi_gradient_sink(const sumi_run *run, int node, int i, sumi_source *stat, sumi_sink *out);
 /* After node's backward wrote its sums: the gradients of its posts. */
-void sumi_post_gradients(const sumi_network *net, int node);
+void sumi_post_gradients(const sumi_run *run, int node);
 /* Applies what is pending on sources in a pass of its own: dst [n][h][w][c], then *out is one plain
  * source. The unfused executor's. */
 void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,
                       int w, float *dst, sumi_source *out);
 
+/* ---- loss.c ---------------------------------------------------------------------------------- */
+
+void sumi_loss_plan(sumi_network *net); /* its scratch */
+/* Writes the output's gradient. */
+double sumi_loss_run(const sumi_run *run);
+
+/* ---- run.c ----------------------------------------------------------------------------------- */
+
 /* A node's forward, timed where somebody asked. */
-void sumi_run_forward_op(sumi_network *net, int node);
+void sumi_run_forward_op(const sumi_run *run, int node);
 
 /* ---- time_table.c ---------------------------------------------------------------------------- */
 
-/* Finds the values that depend on t alone and asks for the table's memory; after the values' plans,
- * before the nodes'. */
+/* Finds the values that depend on the time alone and asks for the table's memory; after the values'
+ * plans, before the nodes'. */
 void sumi_time_table_plan(sumi_network *net);
 /* True where a node is run by sumi_time_table_run alone. */
 bool sumi_time_only(const sumi_network *net, int node);
 /* Gives this run's images their rows. */
-void sumi_time_table_run(sumi_network *net);
+void sumi_time_table_run(const sumi_run *run);
 
 /* ---- conv_run.c: convolutions and linear layers over the thread pool ------------------------- */
+
+enum { SUMI_PARTS_MAX = 2 };
 
 /* Which third of the unfused executor's memory. */
 enum { SUMI_TEMP_INPUT, SUMI_TEMP_GRADIENT, SUMI_TEMP_OUTPUT };

@@ -9,7 +9,7 @@
  */
 #include <string.h>
 
-#include "graph/ops.h"
+#include "cpu/network.h"
 
 enum {
     TABLE_BYTES_MAX = 64 * 1024 * 1024, /* of untouched pages mostly; beyond it there is no table */
@@ -73,9 +73,11 @@ void sumi_time_table_plan(sumi_network *net)
     }
     table->batch = net->config.n_max > ROWS_AT_ONCE ? net->config.n_max : ROWS_AT_ONCE;
     int end = sumi_time_end(net);
-    sumi_reserve(net, rows * table->row_floats, 0, end, &table->rows, "time table", 0);
+    sumi_reserve(net, rows * table->row_floats * sizeof(float), 0, end, &table->rows, "time table",
+                 0);
     sumi_reserve(net, rows, 0, end, &table->filled, "rows filled", 0);
-    sumi_reserve(net, (size_t)table->batch, 0, end, &table->missing, "rows missing", 0);
+    sumi_reserve(net, (size_t)table->batch * sizeof(float), 0, end, &table->missing, "rows missing",
+                 0);
 }
 
 /* ---- A run ----------------------------------------------------------------------------------- */
@@ -86,65 +88,67 @@ static bool has_row(const sumi_value_plan *value)
 }
 
 /* Between a row of the table and row `image` of the values that its readers look at. */
-static void copy_row(const sumi_network *net, int32_t t, int image, bool into_table)
+static void copy_row(const sumi_run *run, int t, int image, bool into_table)
 {
+    const sumi_network *net = run->net;
     const sumi_time_table *table = &net->time_table;
-    float *row = sumi_at(net, table->rows) + (size_t)(t - 1) * table->row_floats;
+    float *rows = sumi_at(net, table->rows);
+    float *row = rows + (size_t)(t - 1) * table->row_floats;
     for (int i = 0; i < net->graph->value_count; i++) {
         if (!has_row(&net->values[i]))
             continue;
         size_t floats = net->values[i].image_floats;
         float *kept = row + net->values[i].table_at;
-        float *value = (float *)sumi_value_data(net, i) + (size_t)image * floats;
+        float *value = (float *)sumi_value_data(run, i) + (size_t)image * floats;
         memcpy(into_table ? kept : value, into_table ? value : kept, floats * sizeof(float));
     }
 }
 
 /* Marks t's row as filled and notes it among the missing ones, if it is. */
-static int note_missing(const sumi_network *net, int32_t t, int count)
+static int note_missing(const sumi_network *net, int t, int count)
 {
-    float *filled = sumi_at(net, net->time_table.filled);
+    unsigned char *filled = sumi_at(net, net->time_table.filled);
+    float *missing = sumi_at(net, net->time_table.missing);
     if (filled[t - 1] != 0)
         return count;
     filled[t - 1] = 1;
-    ((int32_t *)(void *)sumi_at(net, net->time_table.missing))[count] = t;
+    missing[count] = (float)t;
     return count + 1;
 }
 
 /* Rows that this run lacks, and a few of those that sampling will ask for next. */
-static int find_missing(const sumi_network *net)
+static int find_missing(const sumi_run *run)
 {
     int count = 0;
-    for (int i = 0; i < net->n; i++)
-        count = note_missing(net, net->t[i], count);
-    for (int32_t t = net->t[0] - 1; count > 0 && count < ROWS_AT_ONCE && t >= 1; t--)
-        count = note_missing(net, t, count);
+    for (int i = 0; i < run->n; i++)
+        count = note_missing(run->net, (int)run->in.time[i], count);
+    for (int t = (int)run->in.time[0] - 1; count > 0 && count < ROWS_AT_ONCE && t >= 1; t--)
+        count = note_missing(run->net, t, count);
     return count;
 }
 
-static void fill_missing(sumi_network *net, int count)
+static void fill_missing(const sumi_run *run, int count)
 {
-    const int32_t *t = net->t, *missing = (const void *)sumi_at(net, net->time_table.missing);
-    int n = net->n;
-    net->t = missing;
-    net->n = count;
+    const sumi_network *net = run->net;
+    const float *missing = sumi_at(net, net->time_table.missing);
+    sumi_run rows = *run;
+    rows.in.time = missing;
+    rows.n = count;
     for (int node = 0; node < net->graph->node_count; node++)
         if (sumi_time_only(net, node))
-            sumi_run_forward_op(net, node);
+            sumi_run_forward_op(&rows, node);
     for (int i = 0; i < count; i++)
-        copy_row(net, missing[i], i, true);
-    net->t = t;
-    net->n = n;
+        copy_row(&rows, (int)missing[i], i, true);
 }
 
-void sumi_time_table_run(sumi_network *net)
+void sumi_time_table_run(const sumi_run *run)
 {
+    const sumi_network *net = run->net;
     if (!net->packed_valid)
-        memset(sumi_at(net, net->time_table.filled), 0,
-               (size_t)net->config.timesteps * sizeof(float));
-    int count = find_missing(net);
+        memset(sumi_at(net, net->time_table.filled), 0, (size_t)net->config.timesteps);
+    int count = find_missing(run);
     if (count > 0)
-        fill_missing(net, count);
-    for (int i = 0; i < net->n; i++)
-        copy_row(net, net->t[i], i, false);
+        fill_missing(run, count);
+    for (int i = 0; i < run->n; i++)
+        copy_row(run, (int)run->in.time[i], i, false);
 }

@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-#include "graph/network.h"
+#include "cpu/cpu_test.h"
+#include "cpu/network.h"
 #include "models/models.h"
 
 enum { N = 5, SIZE = 8, FLOATS = SIZE * SIZE, STEPS = 1000 };
@@ -67,8 +68,8 @@ static void check_run(fixture *f, sumi_network *direct, sumi_network *tabled, co
                       int n)
 {
     memset(f->tabled, 0, sizeof f->tabled);
-    sumi_network_predict(direct, f->x, t, n, f->direct);
-    sumi_network_predict(tabled, f->x, t, n, f->tabled);
+    cpu_predict(direct, f->x, t, n, f->direct);
+    cpu_predict(tabled, f->x, t, n, f->tabled);
     assert_memory_equal(f->tabled, f->direct, (size_t)n * FLOATS * sizeof(float));
 }
 
@@ -139,15 +140,15 @@ static void test_rows_last_until_weights_change(void **state)
     const sumi_graph *graph = &f->model->graph;
     sumi_network *tabled = network(f, graph, N, STEPS, false);
     static const int32_t t[N] = {7, 300, 7, 1000, 1}, other[N] = {8, 300, 7, 1000, 1};
-    sumi_network_predict(tabled, f->x, t, N, f->direct);
+    cpu_predict(tabled, f->x, t, N, f->direct);
     for (int i = 0; i < graph->params.count; i++) {
         const sumi_param *param = &graph->params.items[i];
         if (strstr(param->name, "linear") && param->kind == SUMI_PARAM_BIAS)
             graph->params.values[param->offset] += 1;
     }
-    sumi_network_predict(tabled, f->x, t, N, f->tabled);
+    cpu_predict(tabled, f->x, t, N, f->tabled);
     assert_memory_equal(f->tabled, f->direct, sizeof f->direct);
-    sumi_network_predict(tabled, f->x, other, N, f->tabled); /* a new row sees it, no other does */
+    cpu_predict(tabled, f->x, other, N, f->tabled); /* a new row sees it, no other does */
     assert_memory_not_equal(f->tabled, f->direct, FLOATS * sizeof(float));
     assert_memory_equal(f->tabled + FLOATS, f->direct + FLOATS, (N - 1) * FLOATS * sizeof(float));
 
@@ -165,8 +166,8 @@ static void test_few_rows_at_a_time(void **state)
     fixture *f = *state;
     sumi_network *tabled = network(f, &f->model->graph, N, STEPS, false);
     static const int32_t t[N] = {500, 500, 500, 500, 500};
-    sumi_network_predict(tabled, f->x, t, N, f->tabled);
-    const float *filled = sumi_at(tabled, tabled->time_table.filled);
+    cpu_predict(tabled, f->x, t, N, f->tabled);
+    const unsigned char *filled = sumi_at(tabled, tabled->time_table.filled);
     for (int row = 1; row <= STEPS; row++)
         assert_int_equal(filled[row - 1] != 0, row > 496 && row <= 500);
     sumi_network_free(tabled);
@@ -193,7 +194,7 @@ static void test_training_renews_it(void **state)
     assert_int_equal(sumi_model_predict(ctx, f->model, &batch, f->tabled), SUMI_OK);
     assert_memory_not_equal(f->tabled, f->direct, sizeof f->direct);
     sumi_network *direct = network(f, &f->model->graph, N, 0, false);
-    sumi_network_predict(direct, f->x, t, N, f->direct);
+    cpu_predict(direct, f->x, t, N, f->direct);
     assert_memory_equal(f->tabled, f->direct, sizeof f->direct);
     sumi_network *cached = NULL;
     sumi_predictor want = {.n_max = N, .h = SIZE, .w = SIZE};
@@ -217,7 +218,7 @@ static void test_memory_and_costs(void **state)
                 sumi_network_bytes(direct) + STEPS * (1 + 12 * 4) * sizeof(float));
     assert_int_equal(sumi_network_bytes(huge), sumi_network_bytes(direct));
     for (int node = 0; node < graph->node_count; node++) {
-        bool linear = strcmp(sumi_node_name(graph, node), "linear") == 0;
+        bool linear = strcmp(sumi_kind_facts(graph->nodes[node].kind)->name, "linear") == 0;
         assert_true(!linear || sumi_node_macs(direct, node) > 0);
         assert_true(sumi_node_macs(tabled, node) == (linear ? 0 : sumi_node_macs(direct, node)));
     }

@@ -5,7 +5,7 @@
  * would wait for the last large one. How work is cut depends on the plan and on n, never on the
  * number of threads, except where the cut cannot change a bit (packing, channels).
  */
-#include "graph/ops.h"
+#include "cpu/network.h"
 
 enum { PACK_PIECES = 16, FINISH_PIECES = 16 };
 
@@ -309,7 +309,7 @@ void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, i
                         float *db)
 {
     size_t c = (size_t)dy->c;
-    double *sum = (double *)sumi_scratch(net, 0);
+    double *sum = sumi_scratch(net, 0);
     float *row = (float *)(sum + c);
     for (size_t k = 0; k < c; k++)
         sum[k] = 0;

@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "graph/network.h"
+#include "cpu/cpu_test.h"
+#include "cpu/network.h"
 #include "models/models.h"
 
 enum { N = 3, SIZE = 8, PIXELS = SIZE * SIZE, C = 5, DIM = 6 };
@@ -70,7 +71,8 @@ static void test_by_hand(void **state)
     build(&graph);
     assert_int_equal(graph.node_count, NODES);
     sumi_network *net = network(&graph, &runtime, SUMI_MODE_TRAIN);
-    double bands = net->nodes[FIRST].bands, back = net->nodes[POOL].bands;
+    double bands = net->values[graph.nodes[FIRST].out].bands;
+    double back = net->nodes[POOL].sources[0].sum_bands;
     check(net, TIME, false, N * DIM);
     check(net, FIRST, false, image + full + first + C);
     check(net, NORM, false, C * (2 * N * bands + 4) + 2 * C);

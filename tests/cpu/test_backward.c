@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "graph/graph_test.h"
+#include "cpu/cpu_test.h"
 #include "models/models.h"
 
 enum { N = 3, H = 12, W = 8, WIDTH = 5, CHANNELS = 2, TIME_DIM = 7 };
@@ -84,8 +84,8 @@ static sumi_network *make_network(fixture *f, sumi_mode mode, bool unfused)
 
 static double run(fixture *f, sumi_network *net, float *gradients)
 {
-    sumi_backward backward = {f->x, f->t, f->target, N, gradients};
-    return sumi_network_backward(net, &backward);
+    cpu_training backward = {f->x, f->t, f->target, N, gradients};
+    return cpu_gradients(net, &backward);
 }
 
 /* A bias before a norm has no influence, so nothing to compare. */
@@ -259,8 +259,8 @@ static void test_fused_equals_unfused(void **state)
         float out_a[N * PIXELS], out_b[N * PIXELS];
         fused = make_network(&f, SUMI_MODE_PREDICT, false);
         plain = make_network(&f, SUMI_MODE_PREDICT, true);
-        sumi_network_predict(fused, f.x, f.t, N, out_a);
-        sumi_network_predict(plain, f.x, f.t, N, out_b);
+        cpu_predict(fused, f.x, f.t, N, out_a);
+        cpu_predict(plain, f.x, f.t, N, out_b);
         assert_true(test_relative(out_a, out_b, N * PIXELS) < 1e-5);
         sumi_network_free(fused);
         sumi_network_free(plain);

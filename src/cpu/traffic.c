@@ -4,7 +4,7 @@
  * (packed weights, strips that overlap) is not put on: with the multiply-adds it says which of the
  * two a node could at best be limited by.
  */
-#include "graph/ops.h"
+#include "cpu/ops.h"
 
 /* Of n images. */
 static double value_bytes(const sumi_network *net, int value, int n)
@@ -40,18 +40,17 @@ static double view_bytes(const sumi_network *net, const sumi_view *view, int n)
 
 /* A norm touches no tensor: forward it reads means and squared differences of each band and writes
  * four rows; backward it reads three sums of each band, writes three rows and two gradients. */
-static double norm_bytes(const sumi_network *net, const sumi_node *op, int n, bool backward)
+static double pending_bytes(const sumi_network *net, const sumi_node *op, int n, bool backward)
 {
     const sumi_view *view = &op->in.views[0];
     const sumi_value_plan *value = &net->values[view->value];
     double row = row_bytes(net->graph->values[view->value].channels);
     if (!sumi_training(net))
         return 0;
-    const sumi_node_plan *producer = &net->nodes[net->graph->values[view->value].producer];
     if (!backward)
-        return row * (2.0 * n * producer->bands + 4) + layer_bytes(net, op);
+        return row * (2.0 * n * value->bands + 4) + layer_bytes(net, op);
     const sumi_node_plan *reader = &net->nodes[value->final_reader];
-    return row * (3.0 * n * reader->sum_bands[value->final_source] + 5);
+    return row * (3.0 * n * reader->sources[value->final_source].sum_bands + 5);
 }
 
 static double forward_bytes(const sumi_network *net, int node, int n)
@@ -78,7 +77,7 @@ static double leaving_bytes(const sumi_network *net, int node, int i, int n)
     const sumi_view *view = &net->nodes[node].in.views[i];
     double bytes = 0;
     if (net->values[view->value].grad != SUMI_NOWHERE)
-        bytes = value_bytes(net, view->value, n) * (net->nodes[node].accumulate[i] ? 2 : 1);
+        bytes = value_bytes(net, view->value, n) * (net->nodes[node].sources[i].accumulate ? 2 : 1);
     if (view->post >= 0)
         bytes += 2 * n * row_bytes(net->graph->values[view->value].channels);
     return bytes;
@@ -88,9 +87,8 @@ static double leaving_bytes(const sumi_network *net, int node, int i, int n)
  * of the norm that is pending on it. */
 static bool backward_reads(const sumi_network *net, int node, int i)
 {
-    const sumi_node *op = &net->graph->nodes[node];
     const sumi_value_plan *value = &net->values[net->nodes[node].in.views[i].value];
-    return op->op != &sumi_op_upsample ||
+    return sumi_kind_facts(net->graph->nodes[node].kind)->reads_again ||
            (value->norm >= 0 && value->final_reader == node && value->final_source == i);
 }
 
@@ -111,11 +109,19 @@ static double backward_bytes(const sumi_network *net, int node, int n)
 double sumi_node_bytes(const sumi_network *net, int node, int n, bool backward)
 {
     const sumi_node *op = &net->graph->nodes[node];
-    if (sumi_time_only(net, node) || net->nodes[node].skipped)
+    const sumi_facts *facts = sumi_kind_facts(op->kind);
+    if (sumi_time_only(net, node) || net->nodes[node].skipped || (backward && facts->no_gradient))
         return 0;
-    if (op->op == &sumi_op_norm)
-        return norm_bytes(net, op, n, backward);
-    if (op->op == &sumi_op_time)
-        return backward ? 0 : value_bytes(net, op->out, n);
+    if (facts->pending)
+        return pending_bytes(net, op, n, backward);
     return backward ? backward_bytes(net, node, n) : forward_bytes(net, node, n);
+}
+
+double sumi_node_macs(const sumi_network *net, int node)
+{
+    const sumi_node *op = &net->graph->nodes[node];
+    const sumi_facts *facts = sumi_kind_facts(op->kind);
+    if (!facts->macs || sumi_time_only(net, node))
+        return 0;
+    return facts->macs(net->graph, op, net->values[op->out].h, net->values[op->out].w);
 }

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "graph/graph_test.h"
+#include "cpu/cpu_test.h"
 #include "models/models.h"
 
 enum { N = 32, SIDE = 16, PIXELS = SIDE * SIDE };
@@ -74,8 +74,8 @@ static float *gradients_of(const fixture *f, sumi_precision precision, bool unfu
     sumi_network *net = make_network(f, SUMI_MODE_TRAIN, precision, unfused);
     float *gradients = calloc(f->model->graph.params.value_count, sizeof *gradients);
     assert_non_null(gradients);
-    sumi_backward run = {f->x, f->t, f->target, N, gradients};
-    *loss = sumi_network_backward(net, &run);
+    cpu_training run = {f->x, f->t, f->target, N, gradients};
+    *loss = cpu_gradients(net, &run);
     sumi_network_free(net);
     return gradients;
 }
@@ -83,7 +83,7 @@ static float *gradients_of(const fixture *f, sumi_precision precision, bool unfu
 static void predict(const fixture *f, sumi_precision precision, bool unfused, float *out)
 {
     sumi_network *net = make_network(f, SUMI_MODE_PREDICT, precision, unfused);
-    sumi_network_predict(net, f->x, f->t, N, out);
+    cpu_predict(net, f->x, f->t, N, out);
     sumi_network_free(net);
 }
 

@@ -1,0 +1,114 @@
+/*
+ * The backend's table: a device is a thread pool and a table of kernels, and its memory is pages of
+ * the host.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+
+struct sumi_device {
+    sumi_pool *pool;
+    const sumi_kernels *kernels;
+};
+
+static void device_close(sumi_device *device)
+{
+    if (!device)
+        return;
+    sumi_pool_free(device->pool);
+    free(device);
+}
+
+static sumi_status device_open(int threads, const char *isa, sumi_device **out, sumi_error *err)
+{
+    const sumi_kernels *kernels = sumi_kernels_pick(isa);
+    if (!kernels)
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
+                         "instruction set '%s' is unknown or this CPU lacks it; try generic", isa);
+    sumi_device *device = sumi_calloc(1, sizeof *device);
+    if (!device)
+        return sumi_fail_memory(err, "a device", sizeof *device);
+    device->kernels = kernels;
+    sumi_status status =
+        sumi_pool_create(threads > 0 ? threads : sumi_cpu_count(), &device->pool, err);
+    if (status != SUMI_OK) {
+        free(device);
+        return status;
+    }
+    *out = device;
+    return SUMI_OK;
+}
+
+sumi_pool *sumi_cpu_pool(const sumi_device *device)
+{
+    return device->pool;
+}
+
+const sumi_kernels *sumi_cpu_kernels(const sumi_device *device)
+{
+    return device->kernels;
+}
+
+static const char *device_isa(const sumi_device *device)
+{
+    return device->kernels->name;
+}
+
+static int device_threads(const sumi_device *device)
+{
+    return sumi_pool_threads(device->pool);
+}
+
+static void *memory_alloc(sumi_device *device, size_t bytes)
+{
+    (void)device;
+    return sumi_pages_alloc(bytes);
+}
+
+static void memory_free(sumi_device *device, void *memory, size_t bytes)
+{
+    (void)device;
+    sumi_pages_free(memory, bytes);
+}
+
+static void memory_copy(sumi_device *device, void *to, const void *from, size_t bytes)
+{
+    (void)device;
+    memcpy(to, from, bytes);
+}
+
+static sumi_status network_create(sumi_device *device, const sumi_graph *graph,
+                                  const sumi_plan_config *config, sumi_network **out,
+                                  sumi_error *err)
+{
+    return sumi_network_create(graph, device->kernels, device->pool, config, out, err);
+}
+
+const sumi_backend *sumi_cpu_backend(void)
+{
+    static const sumi_backend backend = {
+        .name = "cpu",
+        .open = device_open,
+        .close = device_close,
+        .isa = device_isa,
+        .threads = device_threads,
+        .alloc = memory_alloc,
+        .free = memory_free,
+        .upload = memory_copy,
+        .download = memory_copy,
+        .network_create = network_create,
+        .network_free = sumi_network_free,
+        .weights_changed = sumi_network_weights_changed,
+        .predict = sumi_network_predict,
+        .gradients = sumi_network_gradients,
+        .update_statistics = sumi_network_update_statistics,
+        .statistics_finite = sumi_network_statistics_finite,
+        .profile = sumi_network_profile,
+        .network_bytes = sumi_network_bytes,
+        .node_macs = sumi_node_macs,
+        .node_bytes = sumi_node_bytes,
+        .describe = sumi_network_describe,
+    };
+    return &backend;
+}

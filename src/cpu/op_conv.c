@@ -1,0 +1,347 @@
+/*
+ * 3x3 and 1x1 convolution with bias. Forward: one pass over sources that may still have norm,
+ * activation and shift pending. Backward: the input gradient is a convolution of the output
+ * gradient with the flipped, transposed weights, stored to each source; the weight gradient a sum
+ * of outer products. In predict mode a following batch norm is folded into weights and bias.
+ */
+#include <stdio.h>
+
+#include "cpu/ops.h"
+
+/* Partial weight gradients are kept apart for groups of images: as many threads can work on one
+ * without cutting its channels. Fewer where they are so large that they would leave the last level
+ * of cache while they are added to. */
+enum { WGRAD_GROUPS_MAX = 16, WGRAD_GROUPS_MIN = 2, WGRAD_FLOATS = 4 << 20 };
+
+/* ---- Plan ------------------------------------------------------------------------------------ */
+
+/* Sources that go through one algorithm. Of two parts, the second adds what the first has left in
+ * the output. */
+typedef struct {
+    int first, count; /* of the node's sources */
+    int c0;           /* the first of the layer's input channels */
+    sumi_conv_spec forward, dgrad, wgrad;
+    int wgrad_groups; /* most partial gradients that are kept apart */
+    sumi_place packed, packed_dgrad, partials;
+} conv_part;
+
+typedef struct {
+    conv_part parts[SUMI_PARTS_MAX];
+    int part_count;
+    sumi_place
+        bias; /* predict: bias with the norm folded in, then what the weights are scaled by */
+} conv_plan;
+
+static conv_plan *plan_of(const sumi_network *net, int node)
+{
+    return net->nodes[node].own;
+}
+
+static int part_channels(const sumi_network *net, int node, const conv_part *part)
+{
+    int channels = 0;
+    for (int i = part->first; i < part->first + part->count; i++)
+        channels += net->graph->values[net->nodes[node].in.views[i].value].channels;
+    return channels;
+}
+
+/* Sources that are up-sampled on the way go first, so that the other part's store, which adds to
+ * theirs, is the one that collects moments. */
+static void plan_parts(sumi_network *net, int node)
+{
+    conv_plan *plan = plan_of(net, node);
+    const sumi_source_plan *sources = net->nodes[node].sources;
+    int count = net->nodes[node].in.count, cut = 1;
+    while (cut < count && sources[cut].up == sources[0].up)
+        cut++;
+    plan->parts[0].count = cut;
+    plan->part_count = 1;
+    if (cut == count)
+        return;
+    conv_part first = plan->parts[0], second = plan->parts[1];
+    second.first = cut;
+    second.count = count - cut;
+    second.c0 = part_channels(net, node, &first);
+    plan->parts[0] = sources[0].up ? first : second;
+    plan->parts[1] = sources[0].up ? second : first;
+    plan->part_count = 2;
+}
+
+static void plan_spec(sumi_network *net, int node, const conv_part *part,
+                      sumi_conv_direction direction, sumi_conv_spec *spec)
+{
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    bool dgrad = direction == SUMI_CONV_DGRAD;
+    int channels = part_channels(net, node, part);
+    *spec =
+        (sumi_conv_spec){.h = out->h,
+                         .w = out->w,
+                         .cin = dgrad ? layer->out_channels : channels,
+                         .cout = dgrad ? channels : layer->out_channels,
+                         .ksize = layer->ksize,
+                         .up = net->nodes[node].sources[part->first].up,
+                         .bf16 = net->config.precision == SUMI_PRECISION_BF16,
+                         .direction = direction,
+                         .tap_floats = (size_t)layer->in_channels * (size_t)layer->out_channels};
+    net->kernels->conv_plan(spec, net->config.force);
+    sumi_want_scratch(net, spec->scratch_floats * sizeof(float));
+}
+
+static void reserve_temp(sumi_network *net, int which, size_t image_floats)
+{
+    size_t bytes = image_floats * (size_t)net->config.n_max * sizeof(float);
+    if (bytes > net->temp_bytes[which])
+        net->temp_bytes[which] = bytes;
+}
+
+static void plan_dgrad(sumi_network *net, int node, conv_part *part)
+{
+    int back = sumi_time_backward(net, node);
+    plan_spec(net, node, part, SUMI_CONV_DGRAD, &part->dgrad);
+    sumi_reserve(net, part->dgrad.packed_floats * sizeof(float), back, back, &part->packed_dgrad,
+                 "weights", node);
+    for (int i = part->first; i < part->first + part->count; i++)
+        sumi_plan_sums(net, node, i, part->dgrad.bands);
+}
+
+static int wgrad_groups(const sumi_conv_spec *spec, int n_max)
+{
+    int groups = WGRAD_GROUPS_MAX;
+    while (groups > WGRAD_GROUPS_MIN && spec->partial_floats * (size_t)groups > WGRAD_FLOATS)
+        groups /= 2;
+    return n_max < groups ? n_max : groups;
+}
+
+static void plan_training(sumi_network *net, int node)
+{
+    conv_plan *plan = plan_of(net, node);
+    int now = sumi_time_forward(net, node), back = sumi_time_backward(net, node);
+    sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    size_t channels = (size_t)sumi_node_layer(net, node)->out_channels;
+    for (int p = 0; p < plan->part_count; p++) {
+        conv_part *part = &plan->parts[p];
+        sumi_reserve(net, part->forward.packed_floats * sizeof(float), now, now, &part->packed,
+                     "weights", node);
+        if (net->nodes[node].wants_dgrad)
+            plan_dgrad(net, node, part);
+        plan_spec(net, node, part, SUMI_CONV_WGRAD, &part->wgrad);
+        part->wgrad_groups = wgrad_groups(&part->wgrad, net->config.n_max);
+        sumi_reserve(net, part->wgrad.partial_floats * (size_t)part->wgrad_groups * sizeof(float),
+                     back, back, &part->partials, "partials", node);
+    }
+    if (out->norm >= 0)
+        sumi_reserve(net,
+                     (size_t)net->config.n_max * (size_t)out->bands * 2 * channels * sizeof(float),
+                     now, sumi_time_forward(net, out->norm), &out->moments, "moments", node);
+    /* sumi_bias_gradient: a row of doubles and one of floats. */
+    sumi_want_scratch(net, (size_t)(out->w + 2) * channels * sizeof(float));
+    if (net->nodes[node].unfused)
+        reserve_temp(net, SUMI_TEMP_GRADIENT, out->image_floats);
+}
+
+static void plan_predicting(sumi_network *net, int node)
+{
+    conv_plan *plan = plan_of(net, node);
+    int end = sumi_time_end(net);
+    for (int p = 0; p < plan->part_count; p++)
+        sumi_reserve(net, plan->parts[p].forward.packed_floats * sizeof(float), 0, end,
+                     &plan->parts[p].packed, "weights", node);
+    sumi_reserve(net, 2 * (size_t)sumi_node_layer(net, node)->out_channels * sizeof(float), 0, end,
+                 &plan->bias, "bias", node);
+}
+
+static void clear_places(conv_plan *plan)
+{
+    plan->bias = SUMI_NOWHERE;
+    for (int p = 0; p < SUMI_PARTS_MAX; p++) {
+        conv_part *part = &plan->parts[p];
+        part->packed = part->packed_dgrad = part->partials = SUMI_NOWHERE;
+    }
+}
+
+static void conv_make_plan(sumi_network *net, int node)
+{
+    conv_plan *plan = sumi_plan_own(net, node, sizeof *plan);
+    sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    if (!plan)
+        return;
+    clear_places(plan);
+    plan_parts(net, node);
+    for (int p = 0; p < plan->part_count; p++)
+        plan_spec(net, node, &plan->parts[p], SUMI_CONV_FORWARD, &plan->parts[p].forward);
+    out->bands = plan->parts[plan->part_count - 1].forward.bands;
+    out->rows = plan->parts[plan->part_count - 1].forward.rows;
+    if (sumi_training(net))
+        plan_training(net, node);
+    else
+        plan_predicting(net, node);
+    if (net->nodes[node].unfused) {
+        size_t in =
+            (size_t)out->h * (size_t)out->w * (size_t)sumi_node_layer(net, node)->in_channels;
+        /* dgrad reads what forward writes and the other way round */
+        reserve_temp(net, SUMI_TEMP_INPUT, in > out->image_floats ? in : out->image_floats);
+        reserve_temp(net, SUMI_TEMP_OUTPUT, in > out->image_floats ? in : out->image_floats);
+    }
+}
+
+/* ---- Forward --------------------------------------------------------------------------------- */
+
+/* w * s and (b - mean) * s + beta with s = gamma / sqrt(var + eps): the convolution followed by the
+ * batch norm in eval mode. */
+static void fold_norm(const sumi_network *net, int node, const sumi_layer *conv, float *bias,
+                      float *scale)
+{
+    const sumi_layer *norm = sumi_node_layer(net, net->values[net->graph->nodes[node].out].norm);
+    const float *b = sumi_param_data(net, conv->bias);
+    const float *gamma = sumi_param_data(net, norm->weight),
+                *beta = sumi_param_data(net, norm->bias);
+    const float *mean = sumi_param_data(net, norm->mean);
+    const float *variance = sumi_param_data(net, norm->variance);
+    for (int k = 0; k < conv->out_channels; k++) {
+        double s = sumi_norm_scale((double)gamma[k], (double)variance[k]);
+        scale[k] = (float)s;
+        bias[k] = (float)(((double)b[k] - (double)mean[k]) * s + (double)beta[k]);
+    }
+}
+
+static const float *part_weights(const sumi_network *net, const sumi_layer *layer,
+                                 const conv_part *part)
+{
+    return sumi_param_data(net, layer->weight) + (size_t)part->c0 * (size_t)layer->out_channels;
+}
+
+/* What the forward weights are multiplied with, or NULL. Predict: also what the bias becomes. */
+static const float *forward_scale(sumi_network *net, int node)
+{
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    if (sumi_training(net))
+        return NULL;
+    float *bias = sumi_at(net, plan_of(net, node)->bias), *scale = bias + layer->out_channels;
+    if (out->absorbed && out->norm >= 0) {
+        fold_norm(net, node, layer, bias, scale);
+        return scale;
+    }
+    for (int k = 0; k < layer->out_channels; k++)
+        bias[k] = sumi_param_data(net, layer->bias)[k];
+    return NULL;
+}
+
+static void conv_forward(const sumi_run *run, int node)
+{
+    sumi_network *net = run->net;
+    const conv_plan *plan = plan_of(net, node);
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    int value = net->graph->nodes[node].out;
+    const sumi_value_plan *out = &net->values[value];
+    bool pack = sumi_training(net) || !net->packed_valid;
+    const float *scale = pack ? forward_scale(net, node) : NULL;
+    sumi_source sources[SUMI_SOURCES_MAX];
+    sumi_sink sinks[SUMI_PARTS_MAX];
+    sumi_conv_pass passes[SUMI_PARTS_MAX];
+    sumi_edge_sources(run, &net->nodes[node].in, sources);
+    for (int p = 0; p < plan->part_count; p++) {
+        const conv_part *part = &plan->parts[p];
+        bool last = p == plan->part_count - 1;
+        sumi_sink *sink = &sinks[p];
+        sumi_value_sink(run, value, sink);
+        if (p > 0)
+            sink->residual = sink->dst;
+        if (!last)
+            sink->moments = NULL;
+        if (last) {
+            sink->bias =
+                sumi_training(net) ? sumi_param_data(net, layer->bias) : sumi_at(net, plan->bias);
+            sink->act = out->absorbed ? out->act : SUMI_ACT_NONE;
+        }
+        float *packed = sumi_at(net, part->packed);
+        passes[p] =
+            (sumi_conv_pass){{&part->forward, sources + part->first, part->count, sink, 1, packed},
+                             pack ? part_weights(net, layer, part) : NULL,
+                             scale,
+                             packed};
+    }
+    sumi_conv_run(net, passes, plan->part_count, run->n, net->nodes[node].unfused);
+}
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+/* What the sources and sinks of a layer's parts are, for as long as they are used. */
+typedef struct {
+    sumi_source dy, sources[SUMI_SOURCES_MAX], stats[SUMI_SOURCES_MAX];
+    sumi_sink sinks[SUMI_SOURCES_MAX];
+} conv_ends;
+
+static sumi_conv_pass dgrad_of(const sumi_run *run, int node, const conv_part *part,
+                               conv_ends *ends)
+{
+    const sumi_network *net = run->net;
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    float *packed = sumi_at(net, part->packed_dgrad);
+    if (!net->nodes[node].wants_dgrad)
+        return (sumi_conv_pass){.weights = NULL};
+    for (int i = part->first; i < part->first + part->count; i++)
+        sumi_gradient_sink(run, node, i, &ends->stats[i], &ends->sinks[i]);
+    return (sumi_conv_pass){
+        {&part->dgrad, &ends->dy, 1, ends->sinks + part->first, part->count, packed},
+        part_weights(net, layer, part),
+        NULL,
+        packed};
+}
+
+static sumi_wgrad_pass wgrad_of(const sumi_run *run, int node, const conv_part *part,
+                                const conv_ends *ends)
+{
+    const sumi_network *net = run->net;
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    float *dw = sumi_gradient_data(run, layer->weight);
+    return (sumi_wgrad_pass){
+        .wgrad = {&part->wgrad, ends->sources + part->first, part->count, &ends->dy},
+        .groups = part->wgrad_groups,
+        .partials = sumi_at(net, part->partials),
+        .dw = dw + (size_t)part->c0 * (size_t)layer->out_channels};
+}
+
+static void conv_backward(const sumi_run *run, int node)
+{
+    const sumi_network *net = run->net;
+    const sumi_node_plan *node_plan = &net->nodes[node];
+    const conv_plan *plan = plan_of(net, node);
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    int value = net->graph->nodes[node].out;
+    const sumi_value_plan *out = &net->values[value];
+    conv_ends ends;
+    sumi_conv_gradients parts[SUMI_PARTS_MAX];
+    sumi_gradient_source(run, value, &ends.dy);
+    sumi_edge_sources(run, &node_plan->in, ends.sources);
+    for (int p = 0; p < plan->part_count; p++)
+        parts[p] = (sumi_conv_gradients){dgrad_of(run, node, &plan->parts[p], &ends),
+                                         wgrad_of(run, node, &plan->parts[p], &ends)};
+    sumi_conv_backward(net, parts, plan->part_count, run->n, node_plan->unfused);
+    if (node_plan->wants_dgrad)
+        sumi_post_gradients(run, node);
+    float *db = sumi_gradient_data(run, layer->bias);
+    if (out->norm >= 0) /* the norm subtracts any bias again: the gradient is exactly zero */
+        for (int k = 0; k < layer->out_channels; k++)
+            db[k] = 0;
+    else
+        sumi_bias_gradient(net, &ends.dy, run->n, out->h, out->w, db);
+}
+
+static void conv_describe(const sumi_network *net, int node, char *out, size_t size)
+{
+    static const char *const algorithms[] = {"gemm", "winograd", "narrow", "upsampled", "tiles"};
+    _Static_assert(sizeof algorithms / sizeof *algorithms == SUMI_CONV_ALGORITHMS, "one for each");
+    const conv_plan *plan = plan_of(net, node);
+    size_t length = 0;
+    for (int p = 0; p < plan->part_count && length < size; p++) {
+        const sumi_conv_spec *spec = &plan->parts[p].forward;
+        int more = snprintf(out + length, size - length,
+                            "%s %s, %d image(s) x %d band(s) of %d row(s)", p > 0 ? " +" : "",
+                            algorithms[spec->algorithm], spec->images, spec->bands, spec->rows);
+        length += more > 0 ? (size_t)more : 0;
+    }
+}
+
+const sumi_op sumi_op_conv = {conv_make_plan, conv_forward, conv_backward, conv_describe};

@@ -1,0 +1,175 @@
+/*
+ * Turns views and gradients into the kernels' sources and sinks.
+ */
+#include "cpu/ops.h"
+
+/* ---- Tensors --------------------------------------------------------------------------------- */
+
+void *sumi_value_data(const sumi_run *run, int value)
+{
+    sumi_place raw = run->net->values[value].raw;
+    return raw == SUMI_NOWHERE ? run->out : sumi_at(run->net, raw);
+}
+
+const float *sumi_param_data(const sumi_network *net, int param)
+{
+    const sumi_params *params = &net->graph->params;
+    const sumi_param *item = &params->items[param];
+    return (sumi_param_trainable(item) ? params->values : params->statistics) + item->offset;
+}
+
+float *sumi_gradient_data(const sumi_run *run, int param)
+{
+    return run->gradients + run->net->graph->params.items[param].offset;
+}
+
+/* ---- Sources and sinks ----------------------------------------------------------------------- */
+
+/* The pending norm and activation of a value, forward form. Batch norm has one row for all images.
+ */
+static void pending_source(const sumi_run *run, int value, sumi_source *out)
+{
+    const sumi_network *net = run->net;
+    const sumi_value_plan *plan = &net->values[value];
+    *out = (sumi_source){.c = net->graph->values[value].channels, .bf16 = plan->bf16};
+    out->r = value == SUMI_IN_IMAGE ? run->in.image : sumi_value_data(run, value);
+    if (plan->absorbed)
+        return;
+    out->act = plan->act;
+    if (plan->norm >= 0) {
+        sumi_norm_rows rows = sumi_norm_rows_of(net, plan->norm);
+        out->scale = rows.scale;
+        out->shift = rows.shift;
+    }
+}
+
+void sumi_view_source(const sumi_run *run, const sumi_view *view, sumi_source *out)
+{
+    pending_source(run, view->value, out);
+    if (view->post >= 0) {
+        out->post = (const float *)sumi_value_data(run, view->post) + view->post_offset;
+        out->post_stride = (size_t)run->net->graph->values[view->post].channels;
+    }
+}
+
+int sumi_edge_sources(const sumi_run *run, const sumi_edge *edge, sumi_source *out)
+{
+    for (int i = 0; i < edge->count; i++)
+        sumi_view_source(run, &edge->views[i], &out[i]);
+    return edge->count;
+}
+
+void sumi_value_sink(const sumi_run *run, int value, sumi_sink *out)
+{
+    const sumi_value_plan *plan = &run->net->values[value];
+    *out = (sumi_sink){.dst = sumi_value_data(run, value),
+                       .bf16 = plan->bf16,
+                       .c = run->net->graph->values[value].channels,
+                       .moments = sumi_at(run->net, plan->moments)};
+}
+
+void sumi_gradient_source(const sumi_run *run, int value, sumi_source *out)
+{
+    const sumi_network *net = run->net;
+    const sumi_value_plan *plan = &net->values[value];
+    pending_source(run, value, out);
+    out->g = sumi_at(net, plan->grad);
+    if (plan->norm >= 0) {
+        sumi_norm_rows rows = sumi_norm_rows_of(net, plan->norm);
+        out->ga = rows.ga;
+        out->gb = rows.gb;
+        out->gk = rows.gk;
+    }
+}
+
+void sumi_gradient_sink(const sumi_run *run, int node, int i, sumi_source *stat, sumi_sink *out)
+{
+    const sumi_network *net = run->net;
+    const sumi_view *view = &net->nodes[node].in.views[i];
+    const sumi_value_plan *plan = &net->values[view->value];
+    *out = (sumi_sink){.c = net->graph->values[view->value].channels, .bf16 = plan->bf16};
+    out->dst = sumi_at(net, plan->grad);
+    out->accumulate = net->nodes[node].sources[i].accumulate;
+    out->sums = sumi_at(net, net->nodes[node].sources[i].sums);
+    if (plan->norm >= 0 && plan->final_reader == node && plan->final_source == i) {
+        pending_source(run, view->value, stat);
+        out->stat = stat;
+        out->mean = sumi_norm_rows_of(net, plan->norm).mean;
+    }
+}
+
+/* Adds the first row of a source's sums, over its bands, to the gradient of the vector that shifts
+ * it. Every (image, channel) belongs to one reader, so images may run in any order. */
+typedef struct {
+    const float *sums;
+    float *gradient;
+    int bands, c;
+    size_t stride;
+} post_job;
+
+static void post_task(void *arg, int64_t image, int thread)
+{
+    const post_job *job = arg;
+    (void)thread;
+    size_t c = (size_t)job->c;
+    const float *sums = job->sums + (size_t)image * (size_t)job->bands * 3 * c;
+    float *gradient = job->gradient + (size_t)image * job->stride;
+    for (size_t k = 0; k < c; k++) {
+        double sum = 0;
+        for (int band = 0; band < job->bands; band++)
+            sum += (double)sums[(size_t)band * 3 * c + k];
+        gradient[k] += (float)sum;
+    }
+}
+
+void sumi_post_gradients(const sumi_run *run, int node)
+{
+    const sumi_network *net = run->net;
+    const sumi_edge *in = &net->nodes[node].in;
+    for (int i = 0; i < in->count; i++) {
+        const sumi_view *view = &in->views[i];
+        if (view->post < 0 || !net->values[view->post].needs_gradient)
+            continue;
+        float *gradient = sumi_at(net, net->values[view->post].grad);
+        post_job job = {sumi_at(net, net->nodes[node].sources[i].sums),
+                        gradient + view->post_offset, net->nodes[node].sources[i].sum_bands,
+                        net->graph->values[view->value].channels,
+                        (size_t)net->graph->values[view->post].channels};
+        sumi_parallel_for(net->pool, run->n, post_task, &job);
+    }
+}
+
+/* ---- The unfused executor's separate pass ---------------------------------------------------- */
+
+typedef struct {
+    const sumi_network *net;
+    const sumi_source *sources;
+    int count, h, w, c;
+    float *dst;
+} materialise_job;
+
+static void materialise_task(void *arg, int64_t image, int thread)
+{
+    const materialise_job *job = arg;
+    (void)thread;
+    size_t c = (size_t)job->c, row = (size_t)job->w * c;
+    sumi_strip strip = {.n = (int)image,
+                        .rows = job->h,
+                        .cols = job->w,
+                        .cn = job->c,
+                        .dst = job->dst + (size_t)image * (size_t)job->h * row,
+                        .row_stride = row,
+                        .pixel_stride = c};
+    job->net->kernels->fill(job->sources, job->count, job->h, job->w, &strip);
+}
+
+void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,
+                      int w, float *dst, sumi_source *out)
+{
+    int c = 0;
+    for (int i = 0; i < count; i++)
+        c += sources[i].c;
+    materialise_job job = {net, sources, count, h, w, c, dst};
+    sumi_parallel_for(net->pool, n, materialise_task, &job);
+    *out = (sumi_source){.r = dst, .c = c};
+}

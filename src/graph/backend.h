@@ -1,0 +1,100 @@
+/*
+ * What a backend has to offer: memory, and networks that run a graph. Whoever trains or samples
+ * reaches tensors through this table alone, so that a second backend is a folder of its own.
+ *
+ * A device is a backend that was opened: threads and an instruction set, or a card. Pointers to
+ * tensors that a network is given are memory of its device's `alloc`, which the host may read and
+ * write through `upload` and `download` only.
+ */
+#ifndef SUMI_BACKEND_H
+#define SUMI_BACKEND_H
+
+#include "graph/graph.h"
+
+typedef struct sumi_device sumi_device;
+typedef struct sumi_network sumi_network;
+
+typedef enum { SUMI_MODE_PREDICT, SUMI_MODE_TRAIN } sumi_mode;
+
+/* SUMI_EINVAL where a caller's number is no precision. */
+sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err);
+
+typedef struct {
+    sumi_mode mode;
+    int n_max, h, w;
+    /* The tests' oracle: every op, or those whose bit (1 << node) is set in unfused_nodes, applies
+     * what is pending on its input in a separate pass, computes into a plain buffer, and stores
+     * from there in another pass. */
+    bool unfused;
+    uint64_t unfused_nodes;
+    int force; /* sumi_conv_algorithm for every convolution that it can do, or -1 */
+    /* Predict: what depends on the time alone is computed once for each time, which is then a whole
+     * number from 1 to this. 0: it is computed for every image, and the time may be any number. */
+    int timesteps;
+    /* bf16: raw tensors of images and their gradients are kept as bfloat16 (but the input, the
+     * output and its gradient), and layers compute with weights rounded to it. */
+    sumi_precision precision;
+} sumi_plan_config;
+
+/* What any backend asks of a graph and a plan: SUMI_EINVAL, SUMI_ENOMEM (too large to count),
+ * SUMI_ESHAPE, SUMI_EUNSUPPORTED, or the status of a builder's call that failed. */
+sumi_status sumi_plan_check(const sumi_graph *graph, const sumi_plan_config *config,
+                            sumi_error *err);
+
+/* What a run of n images reads, by the names of the graph's inputs. */
+typedef struct {
+    const float *image;  /* [n][h][w][c] */
+    const float *time;   /* [n] */
+    const float *target; /* training: as the output */
+} sumi_inputs;
+
+typedef struct {
+    const char *name; /* "cpu" */
+
+    /* threads 0: one for each core. isa: an instruction set's name, or NULL for the best. */
+    sumi_status (*open)(int threads, const char *isa, sumi_device **out, sumi_error *err);
+    void (*close)(sumi_device *device);            /* NULL is fine */
+    const char *(*isa)(const sumi_device *device); /* "avx2" */
+    int (*threads)(const sumi_device *device);
+
+    /* Memory, zeroed; NULL where there is none left. free takes the size that was asked for. */
+    void *(*alloc)(sumi_device *device, size_t bytes);
+    void (*free)(sumi_device *device, void *memory, size_t bytes); /* NULL is fine */
+    void (*upload)(sumi_device *device, void *to, const void *from, size_t bytes);
+    void (*download)(sumi_device *device, void *to, const void *from, size_t bytes);
+
+    /* A plan of graph at one size and its memory. SUMI_ESHAPE where h or w is no multiple of
+     * 2^levels. graph must outlive the network; its parameters, in the host's memory, are read at
+     * each run. No run allocates. */
+    sumi_status (*network_create)(sumi_device *device, const sumi_graph *graph,
+                                  const sumi_plan_config *config, sumi_network **out,
+                                  sumi_error *err);
+    void (*network_free)(sumi_network *network); /* NULL is fine */
+    /* Says that parameters changed since the last predict. */
+    void (*weights_changed)(sumi_network *network);
+    /* Eval mode: running statistics. out as the graph's output; n <= n_max. */
+    void (*predict)(sumi_network *network, const sumi_inputs *in, int n, float *out);
+    /* Train mode: batch statistics; returns the loss, and its gradients (as params.values;
+     * overwritten). Running statistics are not touched. */
+    double (*gradients)(sumi_network *network, const sumi_inputs *in, int n, float *gradients);
+    /* Moves running statistics by those of the last run of gradients. */
+    void (*update_statistics)(sumi_network *network, sumi_params *params);
+    /* False where that run's batch statistics overflowed: updating would spoil the model. */
+    bool (*statistics_finite)(const sumi_network *network);
+
+    /* Adds the time that each node takes from now on to seconds[node] (forward) and
+     * seconds[node_count + node] (backward), in seconds, and in training that of the loss to
+     * seconds[2 * node_count]; NULL stops it. */
+    void (*profile)(sumi_network *network, double *seconds);
+    size_t (*network_bytes)(const sumi_network *network);
+    /* Multiply-adds of one image's forward pass through one node; 0 where a table of time has
+     * them. */
+    double (*node_macs)(const sumi_network *network, int node);
+    /* What one node has to move to and from memory at least for n images, in bytes. */
+    double (*node_bytes)(const sumi_network *network, int node, int n, bool backward);
+    /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of
+     * memory. */
+    char *(*describe)(const sumi_network *network);
+} sumi_backend;
+
+#endif

@@ -1,0 +1,230 @@
+/*
+ * Training, sampling and measuring reach networks and memory through the backend's table alone: on
+ * a table that counts its calls and then forwards them, they do what they do on the CPU's, all
+ * calls are seen, and what a network is given lies in memory that the table gave out.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cpu/cpu.h"
+#include "sample/sample.h"
+#include "train/train.h"
+
+enum { N = 4, SIDE = 8, PIXELS = SIDE * SIDE, BLOCKS = 64 };
+
+static struct {
+    int opened, created, predicted, trained, updated, checked, renewed;
+    struct {
+        char *memory;
+        size_t bytes;
+    } blocks[BLOCKS];
+    int block_count;
+    size_t bytes; /* that are out */
+} seen;
+
+static sumi_status record_open(int threads, const char *isa, sumi_device **out, sumi_error *err)
+{
+    seen.opened++;
+    return sumi_cpu_backend()->open(threads, isa, out, err);
+}
+
+static void record_close(sumi_device *device)
+{
+    seen.opened--;
+    sumi_cpu_backend()->close(device);
+}
+
+static void *record_alloc(sumi_device *device, size_t bytes)
+{
+    char *memory = sumi_cpu_backend()->alloc(device, bytes);
+    assert_true(seen.block_count < BLOCKS);
+    seen.blocks[seen.block_count].memory = memory;
+    seen.blocks[seen.block_count++].bytes = bytes;
+    seen.bytes += bytes;
+    return memory;
+}
+
+static void record_free(sumi_device *device, void *memory, size_t bytes)
+{
+    for (int i = 0; memory && i < seen.block_count; i++)
+        if (seen.blocks[i].memory == memory) {
+            assert_int_equal(seen.blocks[i].bytes, bytes);
+            seen.blocks[i] = seen.blocks[--seen.block_count];
+            seen.bytes -= bytes;
+            sumi_cpu_backend()->free(device, memory, bytes);
+            return;
+        }
+    assert_null(memory);
+}
+
+static void assert_given_out(const void *tensor, size_t bytes)
+{
+    const char *begin = tensor;
+    for (int i = 0; i < seen.block_count; i++)
+        if (begin >= seen.blocks[i].memory &&
+            begin + bytes <= seen.blocks[i].memory + seen.blocks[i].bytes)
+            return;
+    fail_msg("a network is given memory that its backend did not give out");
+}
+
+static sumi_status record_create(sumi_device *device, const sumi_graph *graph,
+                                 const sumi_plan_config *config, sumi_network **out,
+                                 sumi_error *err)
+{
+    seen.created++;
+    return sumi_cpu_backend()->network_create(device, graph, config, out, err);
+}
+
+static void record_network_free(sumi_network *network)
+{
+    seen.created -= network != NULL;
+    sumi_cpu_backend()->network_free(network);
+}
+
+static void record_weights_changed(sumi_network *network)
+{
+    seen.renewed++;
+    sumi_cpu_backend()->weights_changed(network);
+}
+
+static void record_predict(sumi_network *network, const sumi_inputs *in, int n, float *out)
+{
+    seen.predicted++;
+    assert_given_out(in->time, (size_t)n * sizeof(float));
+    sumi_cpu_backend()->predict(network, in, n, out);
+}
+
+static double record_gradients(sumi_network *network, const sumi_inputs *in, int n,
+                               float *gradients)
+{
+    seen.trained++;
+    assert_given_out(in->image, (size_t)n * PIXELS * sizeof(float));
+    assert_given_out(in->target, (size_t)n * PIXELS * sizeof(float));
+    assert_given_out(in->time, (size_t)n * sizeof(float));
+    assert_given_out(gradients, sizeof(float));
+    return sumi_cpu_backend()->gradients(network, in, n, gradients);
+}
+
+static void record_update(sumi_network *network, sumi_params *params)
+{
+    seen.updated++;
+    sumi_cpu_backend()->update_statistics(network, params);
+}
+
+static bool record_finite(const sumi_network *network)
+{
+    seen.checked++;
+    return sumi_cpu_backend()->statistics_finite(network);
+}
+
+static sumi_backend recorder(void)
+{
+    sumi_backend backend = *sumi_cpu_backend();
+    backend.name = "recorder";
+    backend.open = record_open;
+    backend.close = record_close;
+    backend.alloc = record_alloc;
+    backend.free = record_free;
+    backend.network_create = record_create;
+    backend.network_free = record_network_free;
+    backend.weights_changed = record_weights_changed;
+    backend.predict = record_predict;
+    backend.gradients = record_gradients;
+    backend.update_statistics = record_update;
+    backend.statistics_finite = record_finite;
+    return backend;
+}
+
+static sumi_model *make_model(void)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    sumi_model *model = NULL;
+    config.base_channels = 8;
+    config.time_dim = 6;
+    config.timesteps = 20;
+    assert_int_equal(sumi_model_new(&config, &model, NULL), SUMI_OK);
+    return model;
+}
+
+/* Two steps, then two images by four evaluations; out: the images. */
+static void train_and_sample(sumi_runtime *runtime, float out[2 * PIXELS])
+{
+    sumi_model *model = make_model();
+    sumi_trainer *trainer = NULL;
+    float images[N * PIXELS];
+    sumi_random at = {3, SUMI_STREAM_USER, 0, 0};
+    sumi_random_normals(&at, 0, images, N * PIXELS);
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    config.batch = N;
+    assert_int_equal(sumi_train_new(runtime, model, &config, &trainer, NULL), SUMI_OK);
+    sumi_batch batch = SUMI_BATCH_INIT;
+    batch.n = N;
+    batch.h = batch.w = SIDE;
+    batch.x = images;
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    sample.count = 2;
+    sample.height = sample.width = SIDE;
+    sample.solver = "ddim";
+    sample.steps = 4;
+    for (int step = 0; step < 2; step++) {
+        assert_int_equal(sumi_train_step(trainer, &batch, NULL, NULL), SUMI_OK);
+        assert_int_equal(sumi_sample_run(runtime, model, &sample, out, 2 * PIXELS, NULL), SUMI_OK);
+    }
+    sumi_train_release(trainer);
+    sumi_runtime_forget(runtime, model->id);
+    sumi_model_release(model);
+}
+
+static void test_nothing_goes_around_it(void **state)
+{
+    (void)state;
+    float expected[2 * PIXELS], found[2 * PIXELS];
+    sumi_runtime runtime;
+    assert_int_equal(sumi_runtime_init(&runtime, 2, NULL, NULL), SUMI_OK);
+    train_and_sample(&runtime, expected);
+    sumi_runtime_close(&runtime);
+    assert_int_equal(seen.opened, 0);
+
+    sumi_backend backend = recorder();
+    assert_int_equal(sumi_runtime_init_on(&runtime, &backend, 2, NULL, NULL), SUMI_OK);
+    assert_int_equal(seen.opened, 1);
+    train_and_sample(&runtime, found);
+    assert_memory_equal(found, expected, sizeof found);
+    assert_int_equal(seen.trained, 2);
+    assert_int_equal(seen.checked, 2);
+    assert_int_equal(seen.updated, 2);
+    assert_int_equal(seen.predicted, 8);
+    assert_int_equal(seen.renewed, 1); /* the second sampling finds new weights */
+
+    sumi_model *model = make_model();
+    sumi_profile_config config = SUMI_PROFILE_CONFIG_INIT;
+    config.n = N;
+    config.height = config.width = SIDE;
+    config.runs = 1;
+    sumi_profile_entry entries[128];
+    int count = 0;
+    for (int training = 0; training < 2; training++) {
+        config.training = training;
+        assert_int_equal(sumi_profile_run(&runtime, model, &config, entries, 128, &count, NULL),
+                         SUMI_OK);
+    }
+    assert_int_equal(seen.trained, 2 + 3); /* two runs to warm up */
+    assert_int_equal(seen.predicted, 8 + 3);
+    sumi_model_release(model);
+
+    sumi_runtime_close(&runtime);
+    assert_int_equal(seen.opened, 0);
+    assert_int_equal(seen.created, 0); /* every network was freed */
+    assert_int_equal(seen.bytes, 0);   /* and all memory */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_nothing_goes_around_it)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+/*
+ * What the builder refuses, what only a whole graph shows, and sizes that nothing can compute.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "graph/backend.h"
+
+static void test_builder_refuses(void **state)
+{
+    (void)state;
+    sumi_graph graph;
+    sumi_graph_init(&graph, 3, 8);
+    int layer = sumi_graph_conv_layer(&graph, "a", 4, 4, 3);
+    sumi_edge edge = sumi_graph_conv(&graph, sumi_graph_image(&graph), layer);
+    assert_int_equal(edge.count, 0);
+    assert_int_equal(graph.status, SUMI_ESHAPE);
+    assert_non_null(strstr(graph.error.text, "channels"));
+    /* Everything after the first mistake does nothing and keeps its message. */
+    edge = sumi_graph_act(&graph, sumi_graph_upsample(&graph, edge), SUMI_ACT_RELU);
+    assert_int_equal(edge.count, 0);
+    assert_int_equal(graph.status, SUMI_ESHAPE);
+    sumi_graph_free(&graph);
+
+    sumi_graph_init(&graph, 3, 8);
+    sumi_graph_upsample(&graph, sumi_graph_image(&graph));
+    assert_int_equal(graph.status, SUMI_EUNSUPPORTED);
+    sumi_graph_free(&graph);
+
+    sumi_graph_init(&graph, 3, 8);
+    int norm = sumi_graph_batch_norm_layer(&graph, "n", 3);
+    edge = sumi_graph_act(&graph, sumi_graph_image(&graph), SUMI_ACT_RELU);
+    sumi_graph_norm(&graph, edge, norm);
+    assert_int_equal(graph.status, SUMI_EUNSUPPORTED);
+    sumi_graph_free(&graph);
+}
+
+/* A graph of two layers "a" and "b" of 4 channels on an image of 4, whose status is looked at. */
+typedef struct {
+    sumi_graph graph;
+    int a, b, norm, time; /* layers */
+    sumi_edge x;          /* what a makes of the image */
+} draft;
+
+static draft draft_open(void)
+{
+    draft d;
+    sumi_graph_init(&d.graph, 4, 4);
+    d.a = sumi_graph_conv_layer(&d.graph, "a", 4, 4, 3);
+    d.b = sumi_graph_conv_layer(&d.graph, "b", 4, 4, 3);
+    d.norm = sumi_graph_batch_norm_layer(&d.graph, "n", 4);
+    d.time = sumi_graph_linear_layer(&d.graph, "t", 4, 4);
+    d.x = sumi_graph_conv(&d.graph, sumi_graph_image(&d.graph), d.a);
+    assert_int_equal(d.graph.status, SUMI_OK);
+    return d;
+}
+
+static void draft_refused(draft *d, sumi_status status, const char *word)
+{
+    assert_int_equal(d->graph.status, status);
+    assert_non_null(strstr(d->graph.error.text, word));
+    sumi_graph_free(&d->graph);
+}
+
+static void test_builder_refuses_what_it_cannot_run(void **state)
+{
+    (void)state;
+    draft d = draft_open();
+    sumi_graph_conv_layer(&d.graph, "c", 4, 4, 5);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "3x3");
+    d = draft_open();
+    sumi_graph_conv(&d.graph, d.x, d.norm);
+    draft_refused(&d, SUMI_EINVAL, "kind");
+    d = draft_open();
+    sumi_graph_norm(&d.graph, d.x, d.b);
+    draft_refused(&d, SUMI_EINVAL, "kind");
+    d = draft_open();
+    sumi_graph_norm(&d.graph, sumi_graph_image(&d.graph), d.norm);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "follows a convolution");
+    d = draft_open();
+    sumi_graph_norm(&d.graph, sumi_graph_max_pool(&d.graph, d.x), d.norm);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "follows a convolution");
+    d = draft_open();
+    sumi_graph_concat(&d.graph, d.x, sumi_graph_time(&d.graph));
+    draft_refused(&d, SUMI_ESHAPE, "concatenation");
+    d = draft_open();
+    sumi_edge t = sumi_graph_linear(&d.graph, sumi_graph_time(&d.graph), d.time);
+    sumi_graph_shift(&d.graph, t, t);
+    draft_refused(&d, SUMI_EUNSUPPORTED, "images");
+}
+
+/* What only the whole graph shows: it is refused, with one line. */
+static void whole_refused(draft *d, const char *word)
+{
+    sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
+    sumi_error err = {""};
+    assert_int_equal(d->graph.status, SUMI_OK);
+    assert_int_equal(sumi_plan_check(&d->graph, &config, &err), SUMI_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, word));
+    sumi_graph_free(&d->graph);
+}
+
+static void test_whole_graphs_are_refused(void **state)
+{
+    (void)state;
+    draft d = draft_open(); /* a tensor that nobody reads */
+    sumi_graph_conv(&d.graph, d.x, d.b);
+    sumi_graph_output(&d.graph, d.x);
+    whole_refused(&d, "is read by a layer");
+    d = draft_open();
+    sumi_graph_conv(&d.graph, sumi_graph_image(&d.graph), d.b);
+    sumi_graph_output(&d.graph, d.x);
+    whole_refused(&d, "nothing reads");
+    d = draft_open(); /* a norm that nobody reads */
+    sumi_graph_norm(&d.graph, d.x, d.norm);
+    sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, d.x, d.b));
+    whole_refused(&d, "nothing reads");
+}
+
+/* Sizes that no kernel can count, and those that memory cannot hold. */
+static void test_sizes_are_refused(void **state)
+{
+    (void)state;
+    draft d = draft_open();
+    sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, d.x, d.b));
+    const int sizes[][3] = {{1, 131072, 131072},
+                            {1, INT32_MAX, INT32_MAX - 1},
+                            {1, 4, INT32_MAX},
+                            {INT32_MAX, 4096, 4096}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        sumi_plan_config config = {.mode = SUMI_MODE_TRAIN,
+                                   .n_max = sizes[i][0],
+                                   .h = sizes[i][1],
+                                   .w = sizes[i][2],
+                                   .force = -1};
+        sumi_error err = {""};
+        assert_int_equal(sumi_plan_check(&d.graph, &config, &err), SUMI_ENOMEM);
+        assert_non_null(strstr(err.text, "too large"));
+    }
+    sumi_graph_free(&d.graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_builder_refuses),
+        cmocka_unit_test(test_builder_refuses_what_it_cannot_run),
+        cmocka_unit_test(test_whole_graphs_are_refused),
+        cmocka_unit_test(test_sizes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
