@@ -1,5 +1,6 @@
 /*
- * Pictures: PNG by libpng, JPEG by libjpeg-turbo, always as bytes in [h][w][c] with c = 1 or 3.
+ * Pictures: PNG by libpng, JPEG by libjpeg (jpeg.c), always as bytes in [h][w][c] with c = 1 or 3,
+ * turned as Exif says that they are to be seen.
  *
  * Sizes are checked before pixels get memory: at most 64 million pixels, and no more than the
  * file's bytes can stand for (deflate reaches 1,032 : 1; a JPEG spends at least a bit on a block).
@@ -9,7 +10,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <turbojpeg.h>
+#include <zlib.h>
 
 #include "io/internal.h"
 
@@ -18,11 +19,11 @@ enum {
     SIDE_MAX = 1 << 20,
     FILE_MAX = 256 << 20,
     CHUNK_MAX = 8 << 20,
-    DEFLATE_RATIO_MAX = 1040,
-    JPEG_PIXELS_PER_BYTE_MAX = 2048
+    DEFLATE_RATIO_MAX = 1040
 };
 
-static sumi_status check_size(const char *path, uint32_t height, uint32_t width, sumi_error *err)
+sumi_status sumi_image_check_size(const char *path, uint32_t height, uint32_t width,
+                                  sumi_error *err)
 {
     if (height == 0 || width == 0 || height > SIDE_MAX || width > SIDE_MAX ||
         (uint64_t)height * width > PIXELS_MAX)
@@ -91,7 +92,7 @@ static bool decode_png(png_structp png, png_infop info, png_source *source, sumi
     png_read_info(png, info);
     out->height = (int)png_get_image_height(png, info);
     out->width = (int)png_get_image_width(png, info);
-    *status = check_size(path, (uint32_t)out->height, (uint32_t)out->width, err);
+    *status = sumi_image_check_size(path, (uint32_t)out->height, (uint32_t)out->width, err);
     if (*status != SUMI_OK)
         return true;
     if (png_get_rowbytes(png, info) * (size_t)out->height / DEFLATE_RATIO_MAX > file_size)
@@ -153,52 +154,21 @@ static sumi_status parse_png(const char *path, const uint8_t *data, size_t size,
     return SUMI_OK;
 }
 
-/* ---- JPEG ------------------------------------------------------------------------------------ */
-
-static sumi_status decode_jpeg(tjhandle jpeg, const char *path, const uint8_t *data, size_t size,
-                               sumi_image *out, sumi_error *err)
+/* The chunk may lie before the picture or behind it, where libpng is not asked any more. */
+static int png_orientation(const uint8_t *data, size_t size)
 {
-    int subsampling, colours;
-    if (tjDecompressHeader3(jpeg, data, (unsigned long)size, &out->width, &out->height,
-                            &subsampling, &colours) != 0)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: %s", path, tjGetErrorStr2(jpeg));
-    if (out->height < 1 || out->width < 1)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: there is no picture in it", path);
-    if (colours == TJCS_CMYK || colours == TJCS_YCCK)
-        return sumi_fail(err, SUMI_EUNSUPPORTED,
-                         "%s: a CMYK picture (for print); convert it to RGB first", path);
-    sumi_status status = check_size(path, (uint32_t)out->height, (uint32_t)out->width, err);
-    if (status != SUMI_OK)
-        return status;
-    out->channels = colours == TJCS_GRAY ? 1 : 3;
-    size_t pixels = (size_t)out->height * (size_t)out->width;
-    if (pixels / JPEG_PIXELS_PER_BYTE_MAX > size)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: too few bytes for a picture of its size",
-                         path);
-    out->pixels = malloc(pixels * (size_t)out->channels);
-    if (!out->pixels)
-        return sumi_fail_memory(err, path, pixels * (size_t)out->channels);
-    if (tjDecompress2(jpeg, data, (unsigned long)size, out->pixels, out->width, 0, out->height,
-                      out->channels == 1 ? TJPF_GRAY : TJPF_RGB,
-                      TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS | TJFLAG_ACCURATEDCT) != 0)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: JPEG: %s", path, tjGetErrorStr2(jpeg));
-    return SUMI_OK;
-}
-
-static sumi_status parse_jpeg(const char *path, const uint8_t *data, size_t size, sumi_image *out,
-                              sumi_error *err)
-{
-    sumi_image image = {0};
-    tjhandle jpeg = tjInitDecompress();
-    if (!jpeg)
-        return sumi_fail_memory(err, path, size);
-    sumi_status status = decode_jpeg(jpeg, path, data, size, &image, err);
-    tjDestroy(jpeg);
-    if (status == SUMI_OK)
-        *out = image;
-    else
-        sumi_image_free(&image);
-    return status;
+    for (size_t at = 8, length; at < size && size - at >= 12; at += 12 + length) {
+        const uint8_t *chunk = data + at;
+        length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
+        if (length > size - at - 12)
+            break;
+        const uint8_t *sum = chunk + 8 + length;
+        if (memcmp(chunk + 4, "eXIf", 4) == 0 &&
+            crc32(0, chunk + 4, (uInt)length + 4) ==
+                ((uLong)sum[0] << 24 | (uLong)sum[1] << 16 | (uLong)sum[2] << 8 | sum[3]))
+            return sumi_exif_orientation(chunk + 8, length);
+    }
+    return 0;
 }
 
 /* ---- Both ------------------------------------------------------------------------------------ */
@@ -207,13 +177,25 @@ sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size,
                              sumi_error *err)
 {
     const char *kind = sumi_sniff(data, size);
-    if (strcmp(kind, "png") == 0)
-        return parse_png(path, data, size, out, err);
-    if (strcmp(kind, "jpeg") == 0)
-        return parse_jpeg(path, data, size, out, err);
-    sumi_status status = sumi_expect_content(path, data, size, "a PNG or JPEG picture", err);
+    bool png = strcmp(kind, "png") == 0;
+    sumi_image image = {0};
+    int orientation = 0;
+    sumi_status status;
+    if (png || strcmp(kind, "jpeg") == 0) {
+        status = png ? parse_png(path, data, size, &image, err)
+                     : sumi_jpeg_parse(path, data, size, &image, &orientation, err);
+    } else {
+        status = sumi_expect_content(path, data, size, "a PNG or JPEG picture", err);
+        if (status == SUMI_OK)
+            status = sumi_fail(err, SUMI_EFORMAT, "%s: neither PNG nor JPEG", path);
+    }
     if (status == SUMI_OK)
-        status = sumi_fail(err, SUMI_EFORMAT, "%s: neither PNG nor JPEG", path);
+        status =
+            sumi_image_orient(path, &image, png ? png_orientation(data, size) : orientation, err);
+    if (status == SUMI_OK)
+        *out = image;
+    else
+        sumi_image_free(&image);
     return status;
 }
 

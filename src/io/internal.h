@@ -55,6 +55,20 @@ static inline void sumi_put(uint8_t *p, uint64_t value, int bytes)
         p[i] = (uint8_t)(value >> 8 * i);
 }
 
+/* ---- Pictures (image.c, jpeg.c, exif.c) ------------------------------------------------------ */
+
+/* Where a picture has no or too many pixels. */
+sumi_status sumi_image_check_size(const char *path, uint32_t height, uint32_t width,
+                                  sumi_error *err);
+/* As stored; *orientation is 0 where nothing tells it. */
+sumi_status sumi_jpeg_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
+                            int *orientation, sumi_error *err);
+/* 1 to 8 as Exif numbers them; 0 where the data, which may begin with "Exif\0\0", do not say. */
+int sumi_exif_orientation(const uint8_t *data, size_t size);
+/* Turns a picture as it is to be seen; orientation is 0 to 8. */
+sumi_status sumi_image_orient(const char *path, sumi_image *image, int orientation,
+                              sumi_error *err);
+
 /* ---- Tensors (tensor_file.c) ----------------------------------------------------------------- */
 
 /* Files this large and larger are not read; it is a limit on mistakes, not on models. */

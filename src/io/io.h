@@ -110,7 +110,7 @@ sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
 sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
 void sumi_npy_free(sumi_npy *array);
 
-/* ---- Pictures (image.c: PNG by libpng, JPEG by libjpeg-turbo) -------------------------------- */
+/* ---- Pictures (image.c: PNG by libpng; jpeg.c: JPEG by libjpeg) ------------------------------ */
 
 typedef struct {
     int height, width,
@@ -118,7 +118,7 @@ typedef struct {
     uint8_t *pixels; /* [h][w][c], owned */
 } sumi_image;
 
-/* By content; at most 64 Mpixel. */
+/* By content; at most 64 Mpixel. Turned as Exif's orientation says. */
 sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
                              sumi_error *err);
 sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err);

@@ -1,4 +1,4 @@
-/* PNG and JPEG: sumi's use of libpng and libjpeg-turbo. */
+/* PNG and JPEG: sumi's use of libpng and libjpeg. */
 #include "fuzz.h"
 #include "io/io.h"
 

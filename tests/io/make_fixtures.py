@@ -168,6 +168,46 @@ def make_pictures(at):
     Image.fromarray(colour, "RGB").convert("CMYK").save(at("cmyk.jpg"))
 
 
+def as_seen(image):
+    from PIL import ImageOps
+    return np.asarray(ImageOps.exif_transpose(image)).ravel()
+
+
+def make_turned(at):
+    """A picture for each of Exif's orientations, and the pixels that Pillow shows for it."""
+    from PIL import Image
+    small = Image.fromarray((np.arange(6, dtype="u1") * 40).reshape(2, 3), "L")
+    soft = np.outer(np.linspace(20, 230, 16), np.linspace(0.5, 1, 24)).astype("u1")
+    photo = Image.fromarray(soft, "L")
+    seen = {".png": [], ".jpg": []}
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x010F] = "a camera"
+        exif[0x0112] = orientation
+        exif.endian = ">" if orientation % 2 else "<"
+        for ending, image in ((".png", small), (".jpg", photo)):
+            path = at("turned_%d%s" % (orientation, ending))
+            image.save(path, exif=exif.tobytes())
+            seen[ending].append(as_seen(Image.open(path)))
+    np.save(at("turned_png.npy"), np.stack(seen[".png"]))
+    np.save(at("turned_jpg.npy"), np.stack(seen[".jpg"]))
+
+
+def make_ink(at):
+    """CMYK and YCCK, with and without Adobe's marker, and the colours that Pillow makes of them."""
+    from PIL import Image
+    with open(at("cmyk.jpg"), "rb") as file:
+        cmyk = file.read()
+    adobe = cmyk.index(b"\xff\xee\x00\x0eAdobe")
+    with open(at("ycck.jpg"), "wb") as file:
+        file.write(cmyk[:adobe + 15] + b"\2" + cmyk[adobe + 16:])
+    with open(at("cmyk_bare.jpg"), "wb") as file:
+        file.write(cmyk[:adobe] + cmyk[adobe + 16:])
+    names = ("cmyk", "ycck", "cmyk_bare")
+    np.save(at("ink.npy"), np.stack([np.asarray(Image.open(at(name + ".jpg")).convert("RGB"))
+                                     for name in names]))
+
+
 def verify(path, strict):
     if path.endswith(".safetensors"):
         from safetensors.torch import load_file
@@ -195,6 +235,8 @@ def main():
     make_npy(at)
     make_safetensors(at)
     make_pictures(at)
+    make_turned(at)
+    make_ink(at)
 
 
 main()

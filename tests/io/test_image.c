@@ -254,11 +254,7 @@ static void test_broken_jpeg(void **state)
     (void)state;
     sumi_image image;
     sumi_error err = {""};
-    blob b = fixture("cmyk.jpg");
-    expect_error("CMYK", sumi_image_parse("f", b.data, b.size, &image, &err), &err,
-                 SUMI_EUNSUPPORTED, "f: a CMYK picture (for print); convert it to RGB first");
-    blob_free(&b);
-    b = fixture("rgb.jpg");
+    blob b = fixture("rgb.jpg");
     for (size_t size = 0; size < b.size; size++) {
         blob cut = blob_copy(b.data, size);
         sumi_status status = sumi_image_parse("f", cut.data, cut.size, &image, &err);

@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$source"
 $cc -std=gnu17 -O1 -Iinclude -Isrc src/*.c src/*/*.c \
-    -lz -lpng -lturbojpeg -ljansson -lm -lpthread -o "$work/sumi"
+    -lz -lpng -ljpeg -ljansson -lm -lpthread -o "$work/sumi"
 cd "$work"
 unset SUMI_ISA
 [ "$(./sumi version)" = "sumi $version" ]
