@@ -171,8 +171,8 @@ void sumi_pool_barrier(sumi_pool *pool);
 /* ---- Files (file.c, tree.c) ----------------------------------------------------------------- */
 
 /* Reads a whole file that has at most max_bytes; *data is malloc'ed (one extra zero byte follows)
- * and the caller's. Directories and FIFOs are refused. SUMI_EIO names path and reason; SUMI_EFORMAT
- * with both sizes where it is larger than max_bytes. */
+ * and the caller's. Directories and FIFOs are refused. SUMI_EIO names path and reason;
+ * SUMI_EUNSUPPORTED has both sizes where it is larger than max_bytes. */
 sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, size_t *size,
                            sumi_error *err);
 

@@ -96,8 +96,8 @@ static sumi_status read_to_end(int fd, const char *path, size_t max_bytes, size_
             free(bytes);
             if (larger > room)
                 return sumi_fail_memory(err, path, larger);
-            return sumi_fail(err, SUMI_EFORMAT, "%s: has more than %zu bytes, the most expected",
-                             path, max_bytes);
+            return sumi_fail(err, SUMI_EUNSUPPORTED,
+                             "%s: has more than %zu bytes, the most expected", path, max_bytes);
         }
         bytes = moved;
         room = larger;
@@ -124,7 +124,7 @@ sumi_status sumi_file_read(const char *path, size_t max_bytes, uint8_t **data, s
     else if (!S_ISREG(st.st_mode))
         status = fail_kind(err, path, st.st_mode);
     else if ((uintmax_t)st.st_size > max_bytes)
-        status = sumi_fail(err, SUMI_EFORMAT, "%s: has %jd bytes, expected at most %zu", path,
+        status = sumi_fail(err, SUMI_EUNSUPPORTED, "%s: has %jd bytes, expected at most %zu", path,
                            (intmax_t)st.st_size, max_bytes);
     else
         status = read_to_end(fd, path, max_bytes, (size_t)st.st_size, data, size, err);

@@ -24,7 +24,7 @@ sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, 
                 w <= SUMI_SIDE_MAX && (c == 1 || c == 3) && sumi_size_product(factors, 4, &bytes) &&
                 bytes <= SUMI_PIXELS_MAX;
     if (!fits)
-        return sumi_fail(err, SUMI_EFORMAT,
+        return sumi_fail(err, count < 1 || h < 1 || w < 1 ? SUMI_EFORMAT : SUMI_EUNSUPPORTED,
                          "%s: %" PRId64 " images of %dx%dx%d are more than sumi takes (%zu GiB of "
                          "pixels, sides 1 to %d)",
                          path, count, h, w, c, SUMI_PIXELS_MAX >> 30, SUMI_SIDE_MAX);
@@ -80,7 +80,7 @@ sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_datase
     sumi_status status =
         sumi_data_alloc(&fitted, path, set->count, fitter.h, fitter.w, fitter.c, err);
     /* The file is fine: it is the size that config asks for that is too large. */
-    status = status == SUMI_EFORMAT ? SUMI_EINVAL : status;
+    status = status == SUMI_EFORMAT || status == SUMI_EUNSUPPORTED ? SUMI_EINVAL : status;
     for (int64_t i = 0; status == SUMI_OK && i < set->count; i++)
         status = sumi_fitter_run(&fitter, set->pixels + (size_t)i * from, set->height, set->width,
                                  set->channels, fitted.pixels + (size_t)i * to, err);

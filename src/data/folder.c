@@ -124,7 +124,7 @@ static sumi_status list_class(listing *list, const char *path, const char *name)
     if (status != SUMI_OK || list->count == before)
         return status;
     if (list->class_count == SUMI_CLASSES_MAX)
-        return sumi_fail(list->err, SUMI_EFORMAT,
+        return sumi_fail(list->err, SUMI_EUNSUPPORTED,
                          "%s: expected at most %d sub-folders with pictures (classes), found more",
                          path, SUMI_CLASSES_MAX);
     char **classes =
@@ -169,8 +169,8 @@ static sumi_status list_entry(listing *list, const char *folder, const char *nam
 static sumi_status list_folder(listing *list, const char *folder, int class, int depth)
 {
     if (depth > DEPTH_MAX)
-        return sumi_fail(list->err, SUMI_EFORMAT, "%s: folders are nested deeper than %d", folder,
-                         DEPTH_MAX);
+        return sumi_fail(list->err, SUMI_EUNSUPPORTED, "%s: folders are nested deeper than %d",
+                         folder, DEPTH_MAX);
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, not_hidden, by_name);
     if (count < 0)
@@ -204,8 +204,9 @@ static sumi_status list_all(listing *list, const char *path)
                          "%s: no .png, .jpg or .jpeg pictures are in this folder (%zu other files)",
                          path, list->other_files);
     if (list->count > SUMI_IMAGES_MAX)
-        return sumi_fail(list->err, SUMI_EFORMAT, "%s: expected at most %d pictures, found %zu",
-                         path, SUMI_IMAGES_MAX, list->count);
+        return sumi_fail(list->err, SUMI_EUNSUPPORTED,
+                         "%s: expected at most %d pictures, found %zu", path, SUMI_IMAGES_MAX,
+                         list->count);
     return SUMI_OK;
 }
 

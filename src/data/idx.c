@@ -225,18 +225,18 @@ static sumi_status parse_images(reader *r, sumi_dataset *out, sumi_error *err)
         return status;
     char what[96];
     snprintf(what, sizeof what, "%" PRIu32 " images of %" PRIu32 "x%" PRIu32, n[0], n[1], n[2]);
-    if (n[0] == 0)
+    if (n[0] == 0 || n[1] == 0 || n[2] == 0)
         return sumi_fail(err, SUMI_EFORMAT, "%s: holds no images (the header says %s)", r->path,
                          what);
-    if (n[0] > SUMI_IMAGES_MAX || n[1] < 1 || n[1] > SUMI_SIDE_MAX || n[2] < 1 ||
-        n[2] > SUMI_SIDE_MAX)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: %s are out of range (sides 1 to %d)", r->path,
-                         what, SUMI_SIDE_MAX);
     size_t bytes = 0;
     int64_t factors[] = {n[0], n[1], n[2]};
     if (!sumi_size_product(factors, 3, &bytes))
         bytes = SIZE_MAX;
     status = check_limit(r, bytes, what, err);
+    if (status == SUMI_OK &&
+        (n[0] > SUMI_IMAGES_MAX || n[1] > SUMI_SIDE_MAX || n[2] > SUMI_SIDE_MAX))
+        status = sumi_fail(err, SUMI_EUNSUPPORTED, "%s: %s are out of range (sides 1 to %d)",
+                           r->path, what, SUMI_SIDE_MAX);
     if (status == SUMI_OK)
         status = sumi_data_alloc(out, r->path, n[0], (int)n[1], (int)n[2], 1, err);
     if (status == SUMI_OK)

@@ -47,7 +47,7 @@ static sumi_status from_array(const char *path, const sumi_npy *array, sumi_data
     if (array->count == 0)
         return sumi_fail(err, SUMI_EFORMAT, "%s: holds no images", path);
     if (shape[1] > SUMI_SIDE_MAX || shape[2] > SUMI_SIDE_MAX)
-        return sumi_fail(err, SUMI_EFORMAT,
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: images of %" PRId64 "x%" PRId64 " are out of range (sides 1 to %d)",
                          path, shape[1], shape[2], SUMI_SIDE_MAX);
     sumi_status status =
@@ -79,7 +79,7 @@ static sumi_status labels_from_array(const char *path, const sumi_npy *array, su
                         : array->dtype == SUMI_NPY_I32 ? ((const int32_t *)array->data)[i]
                                                        : ((const int64_t *)array->data)[i];
         if (value < 0 || value >= SUMI_CLASSES_MAX)
-            return sumi_fail(err, SUMI_EFORMAT,
+            return sumi_fail(err, value < 0 ? SUMI_EFORMAT : SUMI_EUNSUPPORTED,
                              "%s: expected labels from 0 to %d, found %" PRId64 " at %zu", path,
                              SUMI_CLASSES_MAX - 1, value, i);
         out->labels[i] = (int32_t)value;

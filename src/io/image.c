@@ -14,13 +14,7 @@
 
 #include "io/internal.h"
 
-enum {
-    PIXELS_MAX = 64 << 20,
-    SIDE_MAX = 1 << 20,
-    FILE_MAX = 256 << 20,
-    CHUNK_MAX = 8 << 20,
-    DEFLATE_RATIO_MAX = 1040
-};
+enum { PIXELS_MAX = 64 << 20, SIDE_MAX = 1 << 20, FILE_MAX = 256 << 20, DEFLATE_RATIO_MAX = 1040 };
 
 sumi_status sumi_image_check_size(const char *path, uint32_t height, uint32_t width,
                                   sumi_error *err)
@@ -87,7 +81,7 @@ static bool decode_png(png_structp png, png_infop info, png_source *source, sumi
     /* Texts, profiles and the like are skipped: libpng makes room for as much as such a chunk says,
      * not for as much as the file has. */
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_chunk_malloc_max(png, CHUNK_MAX);
+    png_set_chunk_malloc_max(png, file_size);
     png_set_read_fn(png, source, read_bytes);
     png_read_info(png, info);
     out->height = (int)png_get_image_height(png, info);
@@ -128,12 +122,31 @@ static void drop_alpha(sumi_image *image)
     image->channels = channels;
 }
 
+/* libpng has no kind of error of its own for a picture that is too large. */
+static sumi_status check_png_size(const char *path, const uint8_t *data, size_t size,
+                                  sumi_error *err)
+{
+    if (size < 24 || memcmp(data + 12, "IHDR", 4) != 0)
+        return SUMI_OK;
+    uint32_t sides[2];
+    for (int i = 0; i < 2; i++) {
+        const uint8_t *side = data + 16 + 4 * i;
+        sides[i] =
+            (uint32_t)side[0] << 24 | (uint32_t)side[1] << 16 | (uint32_t)side[2] << 8 | side[3];
+        if (sides[i] == 0 || sides[i] > PNG_UINT_31_MAX)
+            return SUMI_OK;
+    }
+    return sumi_image_check_size(path, sides[1], sides[0], err);
+}
+
 static sumi_status parse_png(const char *path, const uint8_t *data, size_t size, sumi_image *out,
                              sumi_error *err)
 {
     png_source source = {.at = data, .left = size};
     sumi_image image = {0};
-    sumi_status status = SUMI_OK;
+    sumi_status status = check_png_size(path, data, size, err);
+    if (status != SUMI_OK)
+        return status;
     png_structp png =
         png_create_read_struct(PNG_LIBPNG_VER_STRING, &source, keep_reason, ignore_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;

@@ -16,7 +16,11 @@ sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const ch
     /* jansson says nothing at all on some of its ways out of memory. */
     if (json_error_code(reason) == json_error_out_of_memory || !reason->text[0])
         return sumi_fail_memory(err, path, size);
-    return sumi_fail(err, SUMI_EFORMAT, "%s: %s: %s", path, where, reason->text);
+    /* JSON has no such limits; jansson has. */
+    enum json_error_code code = json_error_code(reason);
+    bool beyond = code == json_error_stack_overflow || code == json_error_numeric_overflow;
+    return sumi_fail(err, beyond ? SUMI_EUNSUPPORTED : SUMI_EFORMAT, "%s: %s: %s", path, where,
+                     reason->text);
 }
 
 /* jansson's own care for locales covers decimal points of one byte only, and a change of the locale
@@ -47,8 +51,8 @@ sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, 
 {
     json_error_t reason;
     if (size > JSON_BYTES_MAX)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: %zu bytes of JSON, at most %d are allowed", path,
-                         size, JSON_BYTES_MAX);
+        return sumi_fail(err, SUMI_EUNSUPPORTED, "%s: %zu bytes of JSON, at most %d are allowed",
+                         path, size, JSON_BYTES_MAX);
     json_t *json = sumi_json_load(data, size, JSON_REJECT_DUPLICATES, &reason);
     if (!json) {
         char where[64];

@@ -173,7 +173,7 @@ sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, s
     if (begin > size || header > size - begin)
         return sumi_fail(err, SUMI_EFORMAT, "%s: the .npy header is cut off", path);
     if (header > HEADER_MAX)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: an .npy header of %zu bytes", path, header);
+        return sumi_fail(err, SUMI_EUNSUPPORTED, "%s: an .npy header of %zu bytes", path, header);
     const char *text = (const char *)data + begin;
     scanner s = {path, text, text + header, err};
     sumi_status status = scan_header(&s, &array);

@@ -47,7 +47,8 @@ static sumi_status find_root(reader *r)
             return sumi_fail(r->err, SUMI_EFORMAT, "%s: more than one data.pkl", r->path);
         size_t size = (size_t)(slash - name);
         if (size >= ROOT_MAX)
-            return sumi_fail(r->err, SUMI_EFORMAT, "%s: a folder name of %zu bytes", r->path, size);
+            return sumi_fail(r->err, SUMI_EUNSUPPORTED, "%s: a folder name of %zu bytes", r->path,
+                             size);
         memcpy(r->root, name, size);
         r->root[size] = 0;
         found = true;

@@ -172,7 +172,9 @@ static sumi_status parse_header(const context *c, const uint8_t *header, size_t 
     if (!root) {
         char where[64];
         snprintf(where, sizeof where, "header, byte %d", reason.position);
-        return sumi_fail_json(c->err, &reason, c->path, where, header_size);
+        /* Numbers and nesting that jansson does not take are in no header either. */
+        status = sumi_fail_json(c->err, &reason, c->path, where, header_size);
+        return status == SUMI_ENOMEM ? status : SUMI_EFORMAT;
     }
     size_t count = json_object_size(root);
     out->tensors = sumi_calloc(count ? count : 1, sizeof *out->tensors);

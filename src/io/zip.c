@@ -110,8 +110,9 @@ static sumi_status read_end(const archive *a, directory *out)
     }
     if (out->offset > end_at || out->size != end_at - out->offset)
         return bad_end(a, "its directory does not end where the end record begins");
-    if (out->count > ENTRIES_MAX || out->count > out->size / DIRECTORY_SIZE)
-        return sumi_fail(a->err, SUMI_EFORMAT,
+    bool holds = out->count <= out->size / DIRECTORY_SIZE;
+    if (!holds || out->count > ENTRIES_MAX)
+        return sumi_fail(a->err, holds ? SUMI_EUNSUPPORTED : SUMI_EFORMAT,
                          "%s: %" PRIu64 " entries in a directory of %" PRIu64 " bytes", a->path,
                          out->count, out->size);
     return SUMI_OK;
@@ -154,13 +155,14 @@ static sumi_status bad_entry(const archive *a, const record *r, sumi_status stat
                      (const char *)r->name, what);
 }
 
-/* UTF-8 without control characters: what can be printed, and compared as a C string. */
+/* Without control characters: compared as a C string. Its bytes are as its maker's file system had
+ * them. */
 static bool is_plain_name(const uint8_t *name, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (name[i] < 0x20 || name[i] == 0x7F)
             return false;
-    return sumi_utf8_valid((const char *)name, size);
+    return true;
 }
 
 /* Reads one directory record at *at and moves *at past it. */
@@ -182,10 +184,13 @@ static sumi_status read_record(const archive *a, const uint8_t **at, const uint8
                     .packed = sumi_get32(p + 20),
                     .size = sumi_get32(p + 24),
                     .offset = sumi_get32(p + 42)};
-    if (name_size == 0 || name_size > NAME_MAX_BYTES)
-        return bad_end(a, "an entry's name has no or too many bytes");
+    if (name_size == 0)
+        return bad_end(a, "an entry has no name");
+    if (name_size > NAME_MAX_BYTES)
+        return sumi_fail(a->err, SUMI_EUNSUPPORTED, "%s: an entry's name of %zu bytes", a->path,
+                         name_size);
     if (!is_plain_name(out->name, name_size))
-        return bad_end(a, "an entry's name is not UTF-8, or has control characters");
+        return bad_end(a, "an entry's name has control characters");
     const bool wanted[3] = {out->size == 0xFFFFFFFF, out->packed == 0xFFFFFFFF,
                             out->offset == 0xFFFFFFFF};
     uint64_t *const values[3] = {&out->size, &out->packed, &out->offset};

@@ -206,7 +206,7 @@ static void deep_nesting_is_refused(void **state)
     write_png(state, name, 4, 4, 1, 1);
     sumi_dataset *set = NULL;
     sumi_error err = {{0}};
-    check_failed(sumi_data_open(*state, NULL, &set, &err), SUMI_EFORMAT, &err, "nested deeper",
+    check_failed(sumi_data_open(*state, NULL, &set, &err), SUMI_EUNSUPPORTED, &err, "nested deeper",
                  NULL);
 }
 

@@ -123,6 +123,21 @@ static void stops_a_gzip_bomb(void **state)
 }
 
 /* Headers that announce gigabytes: refused by the file's size, before memory is taken. */
+/* Whole files, with more than is taken. */
+static void refuses_what_is_too_large(void **state)
+{
+    (void)state;
+    for (int gz = 0; gz < 2; gz++) {
+        blob b = idx_images(1, 1, 16385);
+        b = gz ? gzipped(b) : b;
+        sumi_dataset set;
+        sumi_error err;
+        check_failed(parse(b, &set, &err), SUMI_EUNSUPPORTED, &err, "dir/x", "1x16385",
+                     "out of range", NULL);
+        free(b.data);
+    }
+}
+
 static void refuses_large_claims(void **state)
 {
     (void)state;
@@ -132,11 +147,11 @@ static void refuses_large_claims(void **state)
     } cases[] = {
         {1000000, 100, 100, "truncated"},
         {0x7fffffff, 16384, 16384, "truncated"},
-        {0xffffffff, 28, 28, "out of range"},
-        {0xffffffff, 0xffffffff, 0xffffffff, "out of range"},
-        {5, 0, 7, "out of range"},
-        {5, 7, 0, "out of range"},
-        {5, 7, 16385, "out of range"},
+        {0xffffffff, 28, 28, "truncated"},
+        {0xffffffff, 0xffffffff, 0xffffffff, "truncated"},
+        {5, 0, 7, "no images"},
+        {5, 7, 0, "no images"},
+        {5, 7, 16385, "truncated"},
         {0, 28, 28, "no images"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -316,6 +331,7 @@ int main(void)
         cmocka_unit_test(names_expected_and_found_sizes),
         cmocka_unit_test(stops_a_gzip_bomb),
         cmocka_unit_test(refuses_large_claims),
+        cmocka_unit_test(refuses_what_is_too_large),
         cmocka_unit_test(says_what_it_is_instead),
         cmocka_unit_test(refuses_broken_gzip),
         cmocka_unit_test(labels_are_checked_against_images),

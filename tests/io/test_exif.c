@@ -1,4 +1,4 @@
-/* Exif's orientation: all eight in PNG and JPEG, as Pillow shows them, and tags that say nothing. */
+/* Exif's orientation: all eight in PNG and JPEG, as Pillow shows them; tags that say nothing. */
 #include "io/io_test.h"
 
 static void expect_turned(const char *ending, const char *array, int rows, int columns)

@@ -159,9 +159,11 @@ static void test_broken_png(void **state)
         {4, 4, 8, 5, 20, SUMI_EFORMAT, "f: PNG: Invalid IHDR data"},
         {4, 4, 8, 3, 20, SUMI_EFORMAT, "f: PNG: IDAT: Missing PLTE before IDAT"},
         {4, 4, 8, 0, 19, SUMI_EFORMAT, "f: PNG: Not enough image data"},
-        {0x7FFFFFFF, 0x7FFFFFFF, 8, 6, 20, SUMI_EFORMAT, "f: PNG: Invalid IHDR data"},
+        {0x7FFFFFFF, 0x7FFFFFFF, 8, 6, 20, SUMI_EUNSUPPORTED,
+         "f: 2147483647 x 2147483647 pixels, at most 67108864 are supported"},
         {0xFFFFFFFF, 1, 8, 0, 20, SUMI_EFORMAT, "f: PNG: PNG unsigned integer out of range"},
-        {1048577, 1, 8, 0, 20, SUMI_EFORMAT, "f: PNG: Invalid IHDR data"},
+        {1048577, 1, 8, 0, 20, SUMI_EUNSUPPORTED,
+         "f: 1048577 x 1 pixels, at most 67108864 are supported"},
         {8193, 8192, 8, 0, 20, SUMI_EUNSUPPORTED,
          "f: 8193 x 8192 pixels, at most 67108864 are supported"},
         {1048576, 1048576, 1, 0, 20, SUMI_EUNSUPPORTED,
@@ -221,6 +223,26 @@ static void test_png_chunk_length(void **state)
     assert_int_equal(sumi_image_parse("f", b.data, b.size, &image, NULL), SUMI_EFORMAT);
     assert_int_equal(getrusage(RUSAGE_SELF, &after), 0);
     assert_true(after.ru_maxrss - before.ru_maxrss < 65536); /* KiB; on macOS bytes */
+    blob_free(&b);
+}
+
+/* Programs keep all that they did in a picture's texts. */
+static void test_png_long_texts(void **state)
+{
+    (void)state;
+    enum { LONG = 9 << 20 };
+    sumi_image image;
+    blob b = make_png(4, 4, 8, 0, 20), chunk = {0};
+    uint8_t *text = malloc(LONG);
+    assert_non_null(text);
+    memset(text, 'a', LONG);
+    memcpy(text, "Comment", 8);
+    put_chunk(&chunk, "tEXt", text, LONG);
+    blob_splice(&b, 33, 0, chunk.data, chunk.size);
+    assert_int_equal(sumi_image_parse("f", b.data, b.size, &image, NULL), SUMI_OK);
+    sumi_image_free(&image);
+    free(text);
+    blob_free(&chunk);
     blob_free(&b);
 }
 
@@ -474,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_broken_png),
         cmocka_unit_test(test_png_text_bomb),
         cmocka_unit_test(test_png_chunk_length),
+        cmocka_unit_test(test_png_long_texts),
         cmocka_unit_test(test_damaged_png),
         cmocka_unit_test(test_broken_jpeg),
         cmocka_unit_test(test_other_content),
