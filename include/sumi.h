@@ -147,13 +147,18 @@ typedef struct sumi_dataset sumi_dataset;
 
 typedef struct {
     size_t size;
-    const char *split; /* "train" (default), "test": for sets that have them */
-    int channels;      /* 0: as stored; 1 or 3: converted */
-    int height, width; /* 0: as stored (folders: the first image's); else resized, centre-cropped */
+    const char *split; /* "train" (default), "test": for sets that have them; "all": folders of
+                          pictures, where sub-folders called train or test are classes, too */
+    int channels;      /* 0: as stored, in folders 3 where any image has 3; 1 or 3: converted */
+    int height, width; /* 0: as stored; else resized, centre-cropped. Where the images of a folder
+                          differ: the size of more than half of them, else the medians of heights
+                          and of widths, as the nearest multiples of 4 */
+    int reserved;      /* 0: what follows must not lie where an older struct had padding */
+    bool skip_bad;     /* folders: leave out images that cannot be read; else they are an error */
 } sumi_dataset_config;
 #define SUMI_DATASET_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_dataset_config), "train", 0, 0, 0                                              \
+        sizeof(sumi_dataset_config), "train", 0, 0, 0, 0, false                                    \
     }
 
 typedef struct {
@@ -174,10 +179,16 @@ typedef struct {
 
 /* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a
  * folder of PNG/JPEG images (classes as sub-folders), or an .npy file [n][h][w][c]. config may be
- * NULL. SUMI_EIO when nothing is there: the message says where it was looked for. */
+ * NULL. SUMI_EIO when nothing is there: the message says where it was looked for. Where there is
+ * something to know about what was read (files left out, sizes that differ, ...), the status is
+ * SUMI_OK and sumi_last_error has the notices of the set, one after the other as far as they fit.
+ */
 SUMI_API sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,
                                        const sumi_dataset_config *config, sumi_dataset **out);
 SUMI_API sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info);
+/* What is to be known about how the set was read, one line each: index 0, 1, ...; NULL past the
+ * last one. Borrowed from the set. */
+SUMI_API const char *sumi_dataset_notice(const sumi_dataset *set, int index);
 /* Writes image number index as [h][w][c] floats; label may be NULL (-1 where there are none). */
 SUMI_API sumi_status sumi_dataset_read(const sumi_dataset *set, int64_t index, float *image,
                                        int32_t *label);

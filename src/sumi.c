@@ -148,7 +148,21 @@ sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,
     sumi_status status = take_config(ctx, "sumi_dataset_config", config, &full, sizeof full);
     if (status != SUMI_OK)
         return status;
-    return sumi_data_open(name_or_path, &full, out, &ctx->error);
+    sumi_dataset *set = NULL;
+    status = sumi_data_open(name_or_path, &full, &set, &ctx->error);
+    if (status != SUMI_OK)
+        return status;
+    ctx->error.text[0] = '\0';
+    for (int i = 0; i < set->notice_count; i++)
+        sumi_fail(&ctx->error, SUMI_OK, "%s%s%s", ctx->error.text, i > 0 ? "; " : "",
+                  set->notices[i].text);
+    *out = set;
+    return SUMI_OK;
+}
+
+const char *sumi_dataset_notice(const sumi_dataset *set, int index)
+{
+    return set && index >= 0 && index < set->notice_count ? set->notices[index].text : NULL;
 }
 
 sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info)

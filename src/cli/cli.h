@@ -65,6 +65,8 @@ int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
  * "warning", "next"; as text a note stands alone and the others have their name in front. */
 void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* What is to be known about how the set was read. */
+void sumi_cli_notices(const sumi_cli *cli, const sumi_dataset *set);
 /* Prints an object as one line on standard output and releases it. NULL says that memory was out.
  */
 int sumi_cli_result(const sumi_cli *cli, json_t *object);

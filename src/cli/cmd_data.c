@@ -55,8 +55,12 @@ static int open_set(sumi_cli *cli, sumi_dataset **out)
     if (sumi_option_given(options, "channels"))
         config.channels = atoi(sumi_option_text(options, "channels"));
     sumi_option_size(options, "size", &config.height, &config.width);
+    config.skip_bad = sumi_option_flag(options, "skip-bad");
     sumi_status status = sumi_data_open(options->operands[0], &config, out, &err);
-    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
+    sumi_cli_notices(cli, *out);
+    return 0;
 }
 
 typedef struct {
@@ -119,6 +123,13 @@ static int print_json(const sumi_cli *cli, const sumi_dataset *set, const measur
                                                  "count", (json_int_t)m->classes[i]));
     }
     json_object_set_new(object, "classes", classes);
+    json_t *notices = json_array(), *skipped = json_array();
+    for (int i = 0; i < set->notice_count; i++)
+        json_array_append_new(notices, sumi_json_any(set->notices[i].text));
+    for (int64_t i = 0; i < set->skipped_count; i++)
+        json_array_append_new(skipped, sumi_json_any(set->skipped[i]));
+    json_object_set_new(object, "notices", notices);
+    json_object_set_new(object, "skipped", skipped);
     return sumi_cli_result(cli, object);
 }
 

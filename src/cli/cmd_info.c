@@ -163,6 +163,12 @@ static sumi_status about_data(const char *path, json_t *about, sumi_error *err)
     put(about, "width", json_integer(set->width));
     put(about, "channels", json_integer(set->channels));
     put(about, "classes", json_integer(set->classes));
+    json_t *notices = json_array();
+    for (int i = 0; i < set->notice_count; i++)
+        json_array_append_new(notices, sumi_json_any(set->notices[i].text));
+    if (set->notice_count > 0)
+        put(about, "notices", json_incref(notices));
+    json_decref(notices);
     sumi_data_free(set);
     return SUMI_OK;
 }

@@ -25,6 +25,7 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
         status = sumi_dataset_info(*set, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
+    sumi_cli_notices(cli, *set);
     config.in_channels = config.out_channels = info.channels;
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);

@@ -80,24 +80,35 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
     /* The data. */
     {.name = "split",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "train|test",
+     .choices = "train|test|all",
      .initial = "train",
      .metavar = "SPLIT",
-     .commands = DATA_SET,
-     .help = "Which part of the set, for sets that have two."},
+     .key = "data.split",
+     .commands = DATA_SET | BIT(TRAIN),
+     .help = "Which part of the set, for sets that have two; all is for folders of pictures whose "
+             "sub-folders called train or test are classes like the others."},
     {.name = "size",
      .kind = SUMI_ARG_SIZE,
      .low = 1,
      .high = SUMI_SIDE_MAX,
      .metavar = "HxW",
      .commands = DATA_SET | BIT(TRAIN),
-     .help = "Resize and centre-crop the images to this height and width; as stored if not given."},
+     .help =
+         "Resize and centre-crop the images to this height and width; as stored if not given. "
+         "Where a folder's pictures differ in size, that is the size of more than half of them, "
+         "else about the medians of heights and of widths."},
     {.name = "channels",
      .kind = SUMI_ARG_CHOICE,
      .choices = "1|3",
      .metavar = "C",
      .commands = DATA_SET | BIT(TRAIN),
-     .help = "Convert the images to grey (1) or colour (3); as stored if not given."},
+     .help =
+         "Convert the images to grey (1) or colour (3); as stored if not given, which is colour "
+         "where any picture of a folder is in colour."},
+    {.name = "skip-bad",
+     .kind = SUMI_ARG_FLAG,
+     .commands = DATA_SET | BIT(TRAIN),
+     .help = "Leave out the pictures of a folder that cannot be read, and say which."},
     {.name = "count",
      .letter = 'n',
      .kind = SUMI_ARG_INT,

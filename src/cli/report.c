@@ -3,6 +3,8 @@
  */
 #include "cli.h"
 
+#include "data/data.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +87,13 @@ void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ..
         fprintf(stderr, "%s: %s\n", kind, text);
 }
 
+void sumi_cli_notices(const sumi_cli *cli, const sumi_dataset *set)
+{
+    for (int i = 0; i < set->notice_count; i++)
+        sumi_cli_note(cli, set->notices[i].warning ? "warning" : "note", "%s",
+                      set->notices[i].text);
+}
+
 int sumi_cli_result(const sumi_cli *cli, json_t *object)
 {
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
@@ -124,7 +133,13 @@ static void print_list(const json_t *list, int indent)
         const char *dtype = json_string_value(json_object_get(entry, "dtype"));
         const json_t *shape = json_object_get(entry, "shape");
         if (name == NULL || dtype == NULL || shape == NULL) {
-            print_object(entry, indent);
+            if (json_is_object(entry)) {
+                print_object(entry, indent);
+                continue;
+            }
+            printf("%*s", indent, "");
+            print_scalar(entry);
+            putchar('\n');
             continue;
         }
         fputs("    ", stdout);

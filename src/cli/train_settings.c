@@ -128,6 +128,8 @@ static int read_new(sumi_cli *cli, sumi_train_settings *out)
     sumi_option_size(options, "size", &dataset.height, &dataset.width);
     if (sumi_option_given(options, "channels"))
         dataset.channels = atoi(sumi_option_text(options, "channels"));
+    dataset.split = sumi_option_text(options, "split");
+    dataset.skip_bad = sumi_option_flag(options, "skip-bad");
     out->dataset = dataset;
     out->init = sumi_option_text(options, "init");
     name_data(options->operands[0], out->data, sizeof out->data);
@@ -165,6 +167,7 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
     if (status != SUMI_OK)
         return status;
     dataset.split = split;
+    dataset.skip_bad = json_is_true(json_object_get(data, "skip_bad"));
     dataset.channels = (int)channels;
     dataset.height = (int)height;
     dataset.width = (int)width;

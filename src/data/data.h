@@ -21,17 +21,24 @@ enum {
     SUMI_IMAGES_MAX = 0x7fffffff, /* images in a set: an index fits in 31 bits */
     SUMI_SPLIT_TRAIN = 0,         /* values of sumi_dataset.split */
     SUMI_SPLIT_TEST = 1,
+    SUMI_SPLIT_ALL = 2, /* of a folder: names of splits are names like others */
 };
 /* Pixels of a set in bytes: anything larger is a broken header, or more than sumi is made for. */
 #define SUMI_PIXELS_MAX ((size_t)64 << 30)
 
 typedef struct sumi_hash_memo sumi_hash_memo;
 
+/* What is worth knowing about how a set was read, in one line. */
+typedef struct {
+    char *text;
+    bool warning; /* the set may be another than was meant */
+} sumi_data_notice;
+
 struct sumi_dataset {
     int64_t count;
     int height, width, channels;
     int classes;     /* 0: no labels */
-    int split;       /* SUMI_SPLIT_TRAIN or SUMI_SPLIT_TEST */
+    int split;       /* SUMI_SPLIT_TRAIN, _TEST or _ALL */
     uint8_t *pixels; /* [count][h][w][c]; NULL where images are drawn when they are read */
     /* Draws rows row .. row + rows - 1 of image number index as bytes [rows][w][c]: a pure function
      * of the set and the numbers. */
@@ -40,9 +47,16 @@ struct sumi_dataset {
     char **class_names; /* [classes], NULL without */
     char name[64];
     char path[1024];
+    sumi_data_notice *notices; /* [notice_count] */
+    int notice_count;
+    bool skip_bad;  /* pictures that cannot be read were to be left out ... */
+    char **skipped; /* ... [skipped_count]: "a/b.png: why" */
+    int64_t skipped_count;
     sumi_hash_memo *memo; /* NULL: the hash is computed whenever it is asked for */
 };
 
+/* "train", "test" or "all". */
+const char *sumi_split_name(int split);
 /* Looks name_or_path up and loads it; see sumi_dataset_open. The names "fashion-mnist" and
  * "shapes" win over files of that name ("./shapes" is the file). Any other name that is no path
  * here is looked for below $SUMI_DATA and the user cache. A single file is one split: asking for
@@ -75,9 +89,14 @@ sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, 
 /* Copies the names; the set's classes becomes count. */
 sumi_status sumi_data_set_classes(sumi_dataset *set, const char *const *names, int count,
                                   sumi_error *err);
+/* Adds a notice; err is for memory that is out. */
+sumi_status sumi_data_note(sumi_dataset *set, bool warning, sumi_error *err, const char *format,
+                           ...) __attribute__((format(printf, 4, 5)));
 /* Resizes and converts the whole set to config's size and channels, where they ask for others. */
 sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_dataset_config *config,
                           sumi_error *err);
+/* Prepares the set to remember its hash. */
+sumi_status sumi_data_memo(sumi_dataset *set, sumi_error *err);
 /* Releases what the set holds and zeroes it; not the struct itself. */
 void sumi_data_clear(sumi_dataset *set);
 
@@ -91,6 +110,11 @@ bool sumi_find_named(const char *name, char *found, size_t size);
 /* The folder of Fashion-MNIST that has the split: fashion-mnist in the places above, $SUMI_DATA
  * itself, or `system`. False: `looked` (of `size` bytes, as found) says where it was looked for. */
 bool sumi_find_fashion(int split, const char *system, char *found, char *looked, size_t size);
+/* A folder below this one, at most three levels down, that has IDX files, "" where there is none;
+ * SUMI_EINVAL names them where there are several. */
+sumi_status sumi_find_idx_below(const char *folder, char *found, size_t size, sumi_error *err);
+/* Whether name is the last part of the path. */
+bool sumi_has_last_part(const char *path, const char *name);
 /* Says what to install, and where it was looked for. */
 sumi_status sumi_fail_no_fashion(const char *looked, sumi_error *err);
 /* Says that nothing is at name_or_path, where it was looked for, and the name that may be meant. */
@@ -106,16 +130,20 @@ sumi_status sumi_idx_images_parse(const char *path, const uint8_t *data, size_t 
 /* Gives set its labels: as many as it has images; classes is the largest label plus one. */
 sumi_status sumi_idx_labels_parse(const char *path, const uint8_t *data, size_t size,
                                   sumi_dataset *set, sumi_error *err);
-/* The images file of a split in folder: {train,t10k,test}-images{-,.}idx3-ubyte[.gz]. */
+/* How many sets of IDX files folder has: files that agree in what stands before
+ * {train,t10k,test}-images{-,.}idx3-ubyte[.gz], as "emnist-letters-" does, are one. */
+int sumi_idx_count(const char *folder);
+/* The images file of a split in folder: the set without such a prefix, else the only one. */
 bool sumi_idx_find(const char *folder, int split, char *found, size_t size);
 /* path: an images file, or a folder with train-/t10k-images-idx3-ubyte[.gz]. Labels are read where
  * they lie beside the images, named labels and idx1 in place of images and idx3. */
 sumi_status sumi_idx_open(const char *path, const sumi_dataset_config *config, sumi_dataset *out,
                           sumi_error *err);
 /* folder.c: all PNG/JPEG below path, sorted by name; sub-folders that hold any are the classes,
- * unless pictures also lie in path itself: then there are none. Hidden files are skipped. Where
- * path holds nothing but sub-folders train, test (val, valid, validation), they are the splits.
- * channels 0: 3 where any picture has three, else 1. */
+ * unless pictures also lie in path itself: then there are none. What is hidden is skipped, and so
+ * are runs. splits.c says which sub-folders are splits. channels 0: 3 where any picture has three,
+ * else 1. Sizes that differ, where config has none: that of more than half of the pictures, else
+ * the medians of heights and widths, as the nearest multiples of 4. */
 sumi_status sumi_folder_open(const char *path, const sumi_dataset_config *config, sumi_dataset *out,
                              sumi_error *err);
 /* npy_set.c: uint8, or floats in [0, 1], of shape [n][h][w] or [n][h][w][c]. Labels are read from
@@ -141,7 +169,7 @@ void sumi_convert_channels(const uint8_t *src, int src_c, uint8_t *dst, int dst_
 typedef struct sumi_resizer sumi_resizer;
 typedef struct {
     int h, w, c;
-    sumi_resizer *resizer; /* for the last picture's size */
+    sumi_resizer *resizer; /* for the last picture's size, and h and w as they were then */
 } sumi_fitter;
 /* src [sh][sw][sc] is overwritten; dst: [h][w][c]. */
 sumi_status sumi_fitter_run(sumi_fitter *fitter, uint8_t *src, int sh, int sw, int sc, uint8_t *dst,

@@ -102,226 +102,13 @@ void sumi_data_clear(sumi_dataset *set)
     free(set->pixels);
     free(set->labels);
     free_names(set->class_names, set->classes);
+    for (int i = 0; i < set->notice_count; i++)
+        free(set->notices[i].text);
+    free(set->notices);
+    for (int64_t i = 0; i < set->skipped_count; i++)
+        free(set->skipped[i]);
+    free(set->skipped);
     *set = (sumi_dataset){0};
-}
-
-/* ---- Opening ----------------------------------------------------------------------------------
- */
-
-static const char *const fashion_classes[] = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
-                                              "Coat",        "Sandal",    "Shirt",    "Sneaker",
-                                              "Bag",         "Ankle boot"};
-
-/* Checks config, fills in what is missing, and says which split it asks for. */
-static sumi_status normalise(const sumi_dataset_config *config, sumi_dataset_config *out,
-                             int *split, sumi_error *err)
-{
-    sumi_dataset_config defaults = SUMI_DATASET_CONFIG_INIT;
-    *out = config ? *config : defaults;
-    if (!out->split)
-        out->split = defaults.split;
-    if (strcmp(out->split, "train") != 0 && strcmp(out->split, "test") != 0)
-        return sumi_fail(err, SUMI_EINVAL, "split: expected \"train\" or \"test\", found \"%s\"",
-                         out->split);
-    if (out->channels != 0 && out->channels != 1 && out->channels != 3)
-        return sumi_fail(err, SUMI_EINVAL, "channels: expected 1 or 3 (0: as stored), found %d",
-                         out->channels);
-    if (out->height < 0 || out->height > SUMI_SIDE_MAX || out->width < 0 ||
-        out->width > SUMI_SIDE_MAX)
-        return sumi_fail(err, SUMI_EINVAL,
-                         "image size: expected sides of 1 to %d (0: as stored), found %dx%d",
-                         SUMI_SIDE_MAX, out->height, out->width);
-    *split = strcmp(out->split, "test") == 0 ? SUMI_SPLIT_TEST : SUMI_SPLIT_TRAIN;
-    return SUMI_OK;
-}
-
-static sumi_status open_fashion(const sumi_dataset_config *config, sumi_dataset *set,
-                                sumi_error *err)
-{
-    char folder[1024], looked[1024];
-    if (!sumi_find_fashion(set->split, SUMI_SYSTEM_FASHION, folder, looked, sizeof folder))
-        return sumi_fail_no_fashion(looked, err);
-    sumi_status status = sumi_idx_open(folder, config, set, err);
-    if (status == SUMI_OK)
-        snprintf(set->path, sizeof set->path, "%s", folder);
-    return status;
-}
-
-/* The first bytes of a file, enough to tell its kind. */
-static sumi_status read_head(const char *path, uint8_t *head, size_t *size, sumi_error *err)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
-    *size = fread(head, 1, *size, file);
-    bool bad = ferror(file) != 0;
-    int code = errno;
-    fclose(file);
-    return bad ? sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(code)) : SUMI_OK;
-}
-
-/* A file holds one split; a name such as t10k-images-idx3-ubyte says that it is the test split. */
-static sumi_status check_file_split(const char *path, int split, sumi_error *err)
-{
-    const char *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
-    if (split == SUMI_SPLIT_TRAIN || strstr(base, "t10k") || strstr(base, "test"))
-        return SUMI_OK;
-    return sumi_fail(err, SUMI_EINVAL,
-                     "%s: one file has no test split; name the file that holds the test images",
-                     path);
-}
-
-/* A regular file: its content, not its name, says what it is. */
-static sumi_status open_file(const char *path, const sumi_dataset_config *config, sumi_dataset *set,
-                             sumi_error *err)
-{
-    uint8_t head[1024];
-    size_t size = sizeof head;
-    sumi_status status = read_head(path, head, &size, err);
-    if (status == SUMI_OK)
-        status = check_file_split(path, set->split, err);
-    if (status != SUMI_OK)
-        return status;
-    const char *kind = sumi_sniff(head, size);
-    if (strcmp(kind, "npy") == 0)
-        return sumi_npy_open(path, config, set, err);
-    if (strcmp(kind, "idx") == 0 || strcmp(kind, "gzip") == 0)
-        return sumi_idx_open(path, config, set, err);
-    if (strcmp(kind, "png") == 0 || strcmp(kind, "jpeg") == 0)
-        return sumi_fail(err, SUMI_EFORMAT,
-                         "%s: is one picture, not a data set; name the folder that holds the "
-                         "pictures",
-                         path);
-    if (strcmp(kind, "unknown") == 0)
-        kind = "of an unknown kind";
-    return sumi_fail(err, SUMI_EFORMAT,
-                     "%s: is %s, not a data set (an IDX file, plain or .gz, an .npy file, or a "
-                     "folder of PNG or JPEG pictures)",
-                     path, kind);
-}
-
-static bool has_idx(const char *folder)
-{
-    char file[4096];
-    return sumi_idx_find(folder, SUMI_SPLIT_TRAIN, file, sizeof file) ||
-           sumi_idx_find(folder, SUMI_SPLIT_TEST, file, sizeof file);
-}
-
-static sumi_status open_path(const char *path, const sumi_dataset_config *config, sumi_dataset *set,
-                             sumi_error *err)
-{
-    struct stat info;
-    if (stat(path, &info) != 0)
-        return errno == ENOENT ? sumi_fail_not_found(path, err)
-                               : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
-    if (S_ISREG(info.st_mode))
-        return open_file(path, config, set, err);
-    if (!S_ISDIR(info.st_mode))
-        return sumi_fail(err, SUMI_EIO, "%s: is neither a file nor a folder", path);
-    char raw[4096];
-    if (has_idx(path))
-        return sumi_idx_open(path, config, set, err);
-    /* torchvision keeps its downloads in a sub-folder: data/FashionMNIST/raw. */
-    if (sumi_path_join(raw, sizeof raw, path, "raw", NULL) == SUMI_OK && has_idx(raw))
-        return sumi_idx_open(raw, config, set, err);
-    return sumi_folder_open(path, config, set, err);
-}
-
-/* name: the last part of the path; path: absolute where it can be told. */
-static void set_origin(sumi_dataset *set, const char *path)
-{
-    char *absolute = realpath(path, NULL);
-    sumi_copy_text(set->path, sizeof set->path, absolute ? absolute : path);
-    const char *slash = strrchr(set->path, '/');
-    const char *base = slash && slash[1] ? slash + 1 : set->path;
-    sumi_copy_text(set->name, sizeof set->name, base);
-    free(absolute);
-}
-
-static sumi_status open_any(const char *name, const sumi_dataset_config *config, sumi_dataset *set,
-                            sumi_error *err)
-{
-    if (strcmp(name, "shapes") == 0 || strcmp(name, "fashion-mnist") == 0) {
-        sumi_status status =
-            *name == 's' ? sumi_shapes_open(config, set, err) : open_fashion(config, set, err);
-        snprintf(set->name, sizeof set->name, "%s", name);
-        return status;
-    }
-    char found[4096];
-    struct stat info;
-    if (stat(name, &info) != 0 && sumi_find_named(name, found, sizeof found))
-        name = found;
-    sumi_status status = open_path(name, config, set, err);
-    if (status == SUMI_OK)
-        set_origin(set, name);
-    return status;
-}
-
-/* Whether ten classes without names come from a place that is named after Fashion-MNIST, by Debian
- * or by torchvision. */
-static bool is_fashion(const sumi_dataset *set)
-{
-    return set->classes == 10 && !set->class_names &&
-           (strcmp(set->name, "fashion-mnist") == 0 || strstr(set->path, "/fashion-mnist") ||
-            strstr(set->path, "/FashionMNIST"));
-}
-
-/* The hash of a set, and whether it is known yet: any thread may ask first. */
-struct sumi_hash_memo {
-    pthread_mutex_t lock;
-    bool known;
-    char hex[65];
-};
-
-static sumi_status make_memo(sumi_dataset *set, sumi_error *err)
-{
-    set->memo = sumi_calloc(1, sizeof *set->memo);
-    if (!set->memo)
-        return sumi_fail_memory(err, "a data set", sizeof *set->memo);
-    if (pthread_mutex_init(&set->memo->lock, NULL) == 0)
-        return SUMI_OK;
-    free(set->memo);
-    set->memo = NULL;
-    return sumi_fail_memory(err, "a lock", sizeof(pthread_mutex_t));
-}
-
-sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *config,
-                           sumi_dataset **out, sumi_error *err)
-{
-    sumi_dataset_config full;
-    int split = SUMI_SPLIT_TRAIN;
-    if (!name_or_path || !*name_or_path)
-        return sumi_fail(err, SUMI_EINVAL, "the data set has no name");
-    sumi_status status = normalise(config, &full, &split, err);
-    if (status != SUMI_OK)
-        return status;
-    sumi_dataset *set = sumi_calloc(1, sizeof *set);
-    if (!set)
-        return sumi_fail_memory(err, "a data set", sizeof *set);
-    set->split = split;
-    status = open_any(name_or_path, &full, set, err);
-    if (status == SUMI_OK && is_fashion(set))
-        status = sumi_data_set_classes(set, fashion_classes, 10, err);
-    if (status == SUMI_OK)
-        status = make_memo(set, err);
-    if (status != SUMI_OK) {
-        sumi_data_free(set);
-        return status;
-    }
-    *out = set;
-    return SUMI_OK;
-}
-
-void sumi_data_free(sumi_dataset *set)
-{
-    if (!set)
-        return;
-    if (set->memo)
-        pthread_mutex_destroy(&set->memo->lock);
-    free(set->memo);
-    sumi_data_clear(set);
-    free(set);
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------
@@ -364,6 +151,25 @@ void sumi_data_read(const sumi_dataset *set, int64_t index, float *image, int32_
 
 /* ---- Hash -------------------------------------------------------------------------------------
  */
+
+/* The hash of a set, and whether it is known yet: any thread may ask first. */
+struct sumi_hash_memo {
+    pthread_mutex_t lock;
+    bool known;
+    char hex[65];
+};
+
+sumi_status sumi_data_memo(sumi_dataset *set, sumi_error *err)
+{
+    set->memo = sumi_calloc(1, sizeof *set->memo);
+    if (!set->memo)
+        return sumi_fail_memory(err, "a data set", sizeof *set->memo);
+    if (pthread_mutex_init(&set->memo->lock, NULL) == 0)
+        return SUMI_OK;
+    free(set->memo);
+    set->memo = NULL;
+    return sumi_fail_memory(err, "a lock", sizeof(pthread_mutex_t));
+}
 
 enum { HASHED_DRAWN = 1000 };
 
@@ -425,6 +231,17 @@ void sumi_data_hash(const sumi_dataset *set, char hex[65])
     memo->known = true;
     memcpy(hex, memo->hex, sizeof memo->hex);
     pthread_mutex_unlock(&memo->lock);
+}
+
+void sumi_data_free(sumi_dataset *set)
+{
+    if (!set)
+        return;
+    if (set->memo)
+        pthread_mutex_destroy(&set->memo->lock);
+    free(set->memo);
+    sumi_data_clear(set);
+    free(set);
 }
 
 /* ---- Listing ----------------------------------------------------------------------------------

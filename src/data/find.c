@@ -5,6 +5,7 @@
 #include "data/data.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,60 @@ bool sumi_find_fashion(int split, const char *system, char *found, char *looked,
         return true;
     snprintf(found, size, "%s", system);
     return try_folder(found, split, looked, size);
+}
+
+bool sumi_has_last_part(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash ? slash + 1 : path, name) == 0;
+}
+
+enum { LEVELS = 3 };
+
+typedef struct {
+    char *found; /* of `size` bytes */
+    char second[4096];
+    size_t size;
+} idx_search;
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* In order of name, so that a message is the same everywhere. */
+static void search_below(const char *folder, int level, idx_search *search)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, NULL, by_bytes);
+    for (int i = 0; i < count; i++) {
+        char path[4096];
+        if (entries[i]->d_name[0] != '.' && search->second[0] == '\0' &&
+            sumi_path_join(path, sizeof path, folder, entries[i]->d_name, NULL) == SUMI_OK &&
+            sumi_is_dir(path)) {
+            bool first = search->found[0] == '\0';
+            if (sumi_idx_count(path) > 0)
+                snprintf(first ? search->found : search->second,
+                         first ? search->size : sizeof search->second, "%s", path);
+            else if (level < LEVELS)
+                search_below(path, level + 1, search);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+sumi_status sumi_find_idx_below(const char *folder, char *found, size_t size, sumi_error *err)
+{
+    idx_search search = {.found = found, .size = size};
+    found[0] = '\0';
+    search_below(folder, 1, &search);
+    if (search.second[0] == '\0')
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL,
+                     "%s: there are IDX files in several folders below it: name one, such as %s or "
+                     "%s",
+                     folder, found, search.second);
 }
 
 sumi_status sumi_fail_no_fashion(const char *looked, sumi_error *err)

@@ -8,6 +8,7 @@
  */
 #include "data/data.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ enum {
     /* Deflate codes at best 258 bytes in two bits (zlib's technical notes: 1032 to 1). */
     DEFLATE_RATIO_MAX = 1032,
     FEED_MAX = 1 << 30, /* zlib counts in unsigned int */
+    PREFIX_MAX = 128,   /* of file names, and sets in one folder */
+    SETS_MAX = 32,
 };
 
 /* ---- Reading bytes in order, unpacked where they are gzip -------------------------------------
@@ -312,20 +315,106 @@ sumi_status sumi_idx_labels_parse(const char *path, const uint8_t *data, size_t 
 /* ---- Files ------------------------------------------------------------------------------------
  */
 
+/* Whether name is that of an images file of a set; *prefix receives how much of it stands before
+ * the name of the split. */
+static bool is_images_name(const char *name, size_t *prefix)
+{
+    static const char *const splits[] = {"train-images", "t10k-images", "test-images"};
+    static const char *const endings[] = {"-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz",
+                                          ".idx3-ubyte.gz"};
+    for (size_t s = 0; s < sizeof splits / sizeof *splits; s++) {
+        const char *at = strstr(name, splits[s]);
+        for (size_t e = 0; at && e < sizeof endings / sizeof *endings; e++) {
+            *prefix = (size_t)(at - name);
+            if (strcmp(at + strlen(splits[s]), endings[e]) == 0 && *prefix < PREFIX_MAX)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The sets of a folder, in order of their prefixes; *plain: one of them has none. */
+typedef struct {
+    char prefixes[SETS_MAX][PREFIX_MAX];
+    int count;
+    bool plain;
+} idx_sets;
+
+static void add_set(idx_sets *sets, const char *name, size_t length)
+{
+    int at = 0;
+    char prefix[PREFIX_MAX];
+    snprintf(prefix, sizeof prefix, "%.*s", (int)length, name);
+    while (at < sets->count && strcmp(sets->prefixes[at], prefix) < 0)
+        at++;
+    if ((at < sets->count && strcmp(sets->prefixes[at], prefix) == 0) || sets->count == SETS_MAX)
+        return;
+    memmove(sets->prefixes[at + 1], sets->prefixes[at],
+            (size_t)(sets->count - at) * sizeof *sets->prefixes);
+    memcpy(sets->prefixes[at], prefix, sizeof prefix);
+    sets->count++;
+    sets->plain |= length == 0;
+}
+
+static void find_sets(const char *folder, idx_sets *sets)
+{
+    DIR *dir = opendir(folder);
+    *sets = (idx_sets){.count = 0};
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        char path[4096];
+        size_t prefix;
+        if (entry->d_name[0] != '.' && is_images_name(entry->d_name, &prefix) &&
+            sumi_path_join(path, sizeof path, folder, entry->d_name, NULL) == SUMI_OK &&
+            sumi_is_file(path))
+            add_set(sets, entry->d_name, prefix);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+int sumi_idx_count(const char *folder)
+{
+    idx_sets sets;
+    find_sets(folder, &sets);
+    return sets.count;
+}
+
 bool sumi_idx_find(const char *folder, int split, char *found, size_t size)
 {
-    static const char *const prefixes[2][2] = {{"train", NULL}, {"t10k", "test"}};
+    static const char *const names[2][2] = {{"train", NULL}, {"t10k", "test"}};
     static const char *const endings[] = {"-images-idx3-ubyte.gz", "-images-idx3-ubyte",
                                           "-images.idx3-ubyte.gz", "-images.idx3-ubyte"};
-    for (size_t p = 0; p < 2 && prefixes[split][p]; p++) {
+    idx_sets sets;
+    find_sets(folder, &sets);
+    if (sets.count != 1 && !sets.plain)
+        return false;
+    for (size_t p = 0; p < 2 && names[split][p]; p++) {
         for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
-            char name[64];
-            snprintf(name, sizeof name, "%s%s", prefixes[split][p], endings[e]);
+            char name[PREFIX_MAX + 64];
+            snprintf(name, sizeof name, "%s%s%s", sets.prefixes[0], names[split][p], endings[e]);
             if (sumi_path_join(found, size, folder, name, NULL) == SUMI_OK && sumi_is_file(found))
                 return true;
         }
     }
     return false;
+}
+
+/* The folder has no images of the split, or those of several sets. */
+static sumi_status fail_not_here(const char *folder, int split, sumi_error *err)
+{
+    idx_sets sets;
+    find_sets(folder, &sets);
+    const char *name = split == SUMI_SPLIT_TEST ? "test" : "train";
+    if (sets.count > 1 && !sets.plain)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "%s: the IDX files of %d sets are in this folder, from %.*s to %.*s: name "
+                         "the images file of one, such as %s%s-images-idx3-ubyte",
+                         folder, sets.count, (int)strlen(sets.prefixes[0]) - 1, sets.prefixes[0],
+                         (int)strlen(sets.prefixes[sets.count - 1]) - 1,
+                         sets.prefixes[sets.count - 1], sets.prefixes[0], name);
+    return sumi_fail(err, SUMI_EIO,
+                     "%s: no %s%s-images-idx3-ubyte[.gz] (the %s split) is in this folder", folder,
+                     sets.prefixes[0], split == SUMI_SPLIT_TEST ? "t10k" : "train", name);
 }
 
 /* The labels file that belongs to an images file, packed in the same way or the other. */
@@ -371,10 +460,7 @@ sumi_status sumi_idx_open(const char *path, const sumi_dataset_config *config, s
     char found[4096];
     if (sumi_is_dir(path)) {
         if (!sumi_idx_find(path, out->split, found, sizeof found))
-            return sumi_fail(err, SUMI_EIO,
-                             "%s: no %s-images-idx3-ubyte[.gz] (the %s split) is in this folder",
-                             path, out->split == SUMI_SPLIT_TEST ? "t10k" : "train",
-                             out->split == SUMI_SPLIT_TEST ? "test" : "train");
+            return fail_not_here(path, out->split, err);
         path = found;
     }
     uint8_t *data = NULL;
@@ -387,6 +473,11 @@ sumi_status sumi_idx_open(const char *path, const sumi_dataset_config *config, s
         status = read_labels(path, out, err);
     if (status == SUMI_OK)
         status = sumi_data_fit(out, path, config, err);
+    const char *slash = strrchr(path, '/');
+    if (status == SUMI_OK && strncmp(slash ? slash + 1 : path, "emnist-", 7) == 0)
+        status = sumi_data_note(out, false, err,
+                                "EMNIST's files hold each picture with rows and columns exchanged; "
+                                "they are read as they are");
     if (status != SUMI_OK)
         sumi_data_clear(out);
     return status;

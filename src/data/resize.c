@@ -229,7 +229,8 @@ sumi_status sumi_fitter_run(sumi_fitter *fitter, uint8_t *src, int sh, int sw, i
         sc = 1;
     }
     const sumi_resizer *old = fitter->resizer;
-    if (!old || old->sh != sh || old->sw != sw || old->c != sc) {
+    if (!old || old->sh != sh || old->sw != sw || old->c != sc || old->h != fitter->h ||
+        old->w != fitter->w) {
         sumi_fitter_free(fitter);
         sumi_status status =
             resizer_create(sh, sw, sc, fitter->h, fitter->w, &fitter->resizer, err);

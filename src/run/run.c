@@ -519,6 +519,8 @@ static sumi_status open_dir(train_run *run)
         status = sumi_run_write_env(run->dir, run->trainer->runtime, run->err);
     if (status == SUMI_OK && !config->resume)
         status = describe_run(run, hash);
+    if (status == SUMI_OK)
+        status = sumi_run_note_data(run->dir, run->set, run->err);
     if (status == SUMI_OK && !config->resume)
         status = sumi_run_begin_metrics(run->dir, run->err);
     /* The first checkpoint holds the weights as they begin: from here on the run can be resumed,

@@ -4,7 +4,7 @@
  * Does: epochs over a data set with metrics, checkpoints, sample grids and a report; resuming.
  * Does not: know what a training step is (train), or print.
  *
- *     config.json env.json train.log metrics.jsonl metrics.csv loss.svg index.html
+ *     config.json env.json skipped.txt train.log metrics.jsonl metrics.csv loss.svg index.html
  *     samples/epoch_000.png ...
  *     checkpoints/step_469/ ...     the newest two, and the best
  *     latest best                   each holds the name of a folder in checkpoints
@@ -117,6 +117,10 @@ sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_er
 /* Writes env.json: what machine, system and build the run is on. */
 sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_error *err);
+
+/* data_notes.c: the set's notices go to train.log; skipped.txt lists what was skipped of it, and is
+ * there where anything was. */
+sumi_status sumi_run_note_data(const sumi_run_dir *dir, const sumi_dataset *set, sumi_error *err);
 
 /* ---- The report (report.c) ------------------------------------------------------------------- */
 

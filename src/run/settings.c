@@ -26,12 +26,14 @@ static json_t *data_settings(const sumi_dataset *set, const char *hash, bool *fa
     json_t *data = json_object();
     put(data, "name", sumi_json_name(set->name), failed);
     put(data, "path", sumi_json_name(absolute ? absolute : set->path), failed);
-    put(data, "split", json_string(set->split == SUMI_SPLIT_TEST ? "test" : "train"), failed);
+    put(data, "split", json_string(sumi_split_name(set->split)), failed);
     put(data, "channels", json_integer(set->channels), failed);
     put(data, "height", json_integer(set->height), failed);
     put(data, "width", json_integer(set->width), failed);
     put(data, "hash", json_string(hash), failed);
     put(data, "count", json_integer(set->count), failed);
+    put(data, "skip_bad", json_boolean(set->skip_bad), failed);
+    put(data, "skipped", json_integer(set->skipped_count), failed);
     free(absolute);
     return data;
 }

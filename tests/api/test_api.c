@@ -4,6 +4,7 @@
  */
 #include "api/api.h"
 #include "base/temp_folder.h"
+#include "io/io.h"
 
 #include <limits.h>
 #include <math.h>
@@ -125,13 +126,13 @@ static void test_dataset_arguments(void **state)
         sumi_dataset_config config;
         const char *text;
     } wrong[] = {
-        {{sizeof(sumi_dataset_config), "train", 2, 0, 0}, "2"},
-        {{sizeof(sumi_dataset_config), "train", -1, 0, 0}, "-1"},
-        {{sizeof(sumi_dataset_config), "train", 0, -3, 8}, "-3"},
-        {{sizeof(sumi_dataset_config), "train", 0, 8, INT_MAX}, "2147483647"},
-        {{sizeof(sumi_dataset_config), "sideways", 0, 0, 0}, "sideways"},
-        {{0, "train", 0, 0, 0}, "INIT"},
-        {{SIZE_MAX, "train", 0, 0, 0}, "INIT"},
+        {{sizeof(sumi_dataset_config), "train", 2, 0, 0, 0, false}, "2"},
+        {{sizeof(sumi_dataset_config), "train", -1, 0, 0, 0, false}, "-1"},
+        {{sizeof(sumi_dataset_config), "train", 0, -3, 8, 0, false}, "-3"},
+        {{sizeof(sumi_dataset_config), "train", 0, 8, INT_MAX, 0, false}, "2147483647"},
+        {{sizeof(sumi_dataset_config), "sideways", 0, 0, 0, 0, false}, "sideways"},
+        {{0, "train", 0, 0, 0, 0, false}, "INIT"},
+        {{SIZE_MAX, "train", 0, 0, 0, 0, false}, "INIT"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         api_fails(ctx, sumi_dataset_open(ctx, "shapes", &wrong[i].config, &set), SUMI_EINVAL,
@@ -179,6 +180,57 @@ static void test_dataset(void **state)
     assert_null(sumi_dataset_class_name(set, -1));
     assert_null(sumi_dataset_class_name(set, info.classes));
     sumi_dataset_free(set);
+    sumi_context_free(ctx);
+}
+
+static void put_text(temp_folder *temp, const char *name, const char *text)
+{
+    FILE *file = fopen(temp_path(temp, name), "wb");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* What is to be known about a set that was read: with the set, and as the message of the call. */
+static void test_dataset_notices(void **state)
+{
+    static const char gray[] = "1 1\n";
+    temp_folder *temp = *state;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_dataset *set = NULL;
+    sumi_image image = {6, 6, 1, (uint8_t[36]){200}};
+    sumi_error err = {""};
+    assert_int_equal(sumi_make_dirs(temp_path(temp, "pics"), &err), SUMI_OK);
+    assert_int_equal(sumi_png_write(temp_path(temp, "pics/a.png"), &image, NULL, &err), SUMI_OK);
+    api_ok(ctx, sumi_dataset_open(ctx, temp_path(temp, "pics"), NULL, &set));
+    assert_string_equal(sumi_last_error(ctx), "");
+    assert_null(sumi_dataset_notice(set, 0));
+    sumi_dataset_free(set);
+
+    put_text(temp, "pics/b.bmp", gray);
+    put_text(temp, "pics/c.png", "no picture");
+    set = NULL;
+    api_fails(ctx, sumi_dataset_open(ctx, temp_path(temp, "pics"), NULL, &set), SUMI_EFORMAT,
+              "c.png");
+    assert_null(set);
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.skip_bad = true;
+    assert_int_equal(sumi_dataset_open(ctx, temp_path(temp, "pics"), &config, &set), SUMI_OK);
+    assert_non_null(strstr(sumi_dataset_notice(set, 0), "1 .bmp (b.bmp)"));
+    assert_non_null(strstr(sumi_dataset_notice(set, 1), "left out 1 of 2 pictures"));
+    assert_null(sumi_dataset_notice(set, 2));
+    assert_null(sumi_dataset_notice(set, -1));
+    assert_null(sumi_dataset_notice(NULL, 0));
+    assert_non_null(strstr(sumi_last_error(ctx), "b.bmp); left out 1 of 2"));
+    sumi_dataset_free(set);
+
+    /* A program from before there was skip_bad has it off, whatever lies behind its struct. */
+    memset(&config, 0xff, sizeof config);
+    config.size = offsetof(sumi_dataset_config, reserved) + sizeof config.reserved;
+    config.split = "train";
+    config.channels = config.height = config.width = 0;
+    api_fails(ctx, sumi_dataset_open(ctx, temp_path(temp, "pics"), &config, &set), SUMI_EFORMAT,
+              "c.png");
     sumi_context_free(ctx);
 }
 
@@ -622,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_dataset_arguments),
         cmocka_unit_test(test_dataset),
+        cmocka_unit_test_setup_teardown(test_dataset_notices, temp_setup, temp_teardown),
         cmocka_unit_test(test_model_config),
         cmocka_unit_test(test_shorter_config),
         cmocka_unit_test(test_shorter_info_twice),

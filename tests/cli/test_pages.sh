@@ -39,8 +39,8 @@ completes()
 }
 completes 'train' tr
 completes 'list info preview' data ''
-completes '--split --size' data info --s
-completes 'train test' data info shapes --split ''
+completes '--split --size --skip-bad' data info --s
+completes 'train test all' data info shapes --split ''
 completes '--device' train --dev
 completes 'cpu cuda' train --device c
 completes 'model.pth' info mod

@@ -67,6 +67,15 @@ static void loaders_survive_failing_memory(void **state)
     write_png(state, "pictures/a/1.png", 4, 4, 1, 10);
     write_png(state, "pictures/a/2.png", 7, 4, 3, 20);
     write_png(state, "pictures/b/1.png", 4, 9, 1, 30);
+    write_png(state, "splits/train/a/1.png", 4, 4, 1, 10);
+    write_png(state, "splits/test/a/1.png", 4, 4, 1, 10);
+    put_file(state, "splits/train/x.webp", "x", 1);
+    put_file(state, "splits/runs/a/config.json", "{}", 2);
+    put_file(state, "splits/runs/a/train.log", "", 0);
+    write_png(state, "bad/1.png", 4, 4, 1, 10);
+    put_file(state, "bad/2.png", "x", 1);
+    sumi_dataset_config skipping = SUMI_DATASET_CONFIG_INIT;
+    skipping.skip_bad = true;
     uint8_t pixels[12] = {0};
     sumi_error err = {{0}};
     sumi_npy array = {SUMI_NPY_U8, 3, {3, 2, 2}, 12, pixels};
@@ -77,6 +86,8 @@ static void loaders_survive_failing_memory(void **state)
         open_with_failures("shapes", &config);
         open_with_failures(in_dir(state, "idx", path), &config);
         open_with_failures(in_dir(state, "pictures", path), &config);
+        open_with_failures(in_dir(state, "splits", path), &config);
+        open_with_failures(in_dir(state, "bad", path), &skipping);
         open_with_failures(in_dir(state, "npy/x.npy", path), &config);
         config.height = 12;
         config.width = 10;

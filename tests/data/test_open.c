@@ -73,6 +73,88 @@ static void fashion_is_known_by_its_folder(void **state)
     }
 }
 
+/* The folder above torchvision's download stands for it, unless there are two. */
+static void idx_files_are_found_below(void **state)
+{
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    put_fashion(state, "data/FashionMNIST/raw");
+    put_file(state, "data/FashionMNIST/processed/training.pt", "x", 1);
+    for (int i = 0; i < 2; i++) {
+        check_ok(sumi_data_open(in_dir(state, i ? "data" : ".", path), NULL, &set, &err), &err);
+        assert_int_equal(set->count, 20);
+        assert_string_equal(set->name, "FashionMNIST");
+        assert_string_equal(set->path, in_dir(state, "data/FashionMNIST", path));
+        assert_string_equal(set->class_names[8], "Bag");
+        sumi_data_free(set);
+    }
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.split = "test";
+    check_ok(sumi_data_open(in_dir(state, "data", path), &config, &set, &err), &err);
+    assert_int_equal(set->count, 10);
+    sumi_data_free(set);
+    put_fashion(state, "data/MNIST/raw");
+    check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EINVAL, &err, "data/FashionMNIST/raw",
+                 "data/MNIST/raw", NULL);
+    /* Where there are pictures, the folder is one of pictures. */
+    write_png(state, "data/a.png", 4, 4, 1, 200);
+    check_ok(sumi_data_open(path, NULL, &set, &err), &err);
+    assert_int_equal(set->count, 1);
+    sumi_data_free(set);
+}
+
+static void put_idx_pair(void **state, const char *folder, const char *prefix, bool gz)
+{
+    static const char *const splits[] = {"train", "test"};
+    for (uint32_t i = 0; i < 2; i++) {
+        char name[256];
+        blob images = idx_images(8 - i, 5, 5), labels = idx_labels(8 - i, 4);
+        snprintf(name, sizeof name, "%s/%s%s-images-idx3-ubyte%s", folder, prefix, splits[i],
+                 gz ? ".gz" : "");
+        put_bytes(state, name, gz ? gzipped(images) : images);
+        snprintf(name, sizeof name, "%s/%s%s-labels-idx1-ubyte%s", folder, prefix, splits[i],
+                 gz ? ".gz" : "");
+        put_bytes(state, name, gz ? gzipped(labels) : labels);
+    }
+}
+
+/* EMNIST's files have the part's name before the split's. */
+static void idx_files_may_have_a_prefix(void **state)
+{
+    char path[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    put_idx_pair(state, "EMNIST/raw", "emnist-letters-", true);
+    for (int i = 0; i < 2; i++) {
+        config.split = i ? "test" : "train";
+        check_ok(sumi_data_open(in_dir(state, "EMNIST", path), &config, &set, &err), &err);
+        assert_int_equal(set->count, 8 - i);
+        assert_int_equal(set->classes, 4);
+        assert_int_equal(set->notice_count, 1);
+        assert_non_null(strstr(set->notices[0].text, "rows and columns exchanged"));
+        sumi_data_free(set);
+    }
+    put_idx_pair(state, "EMNIST/raw", "emnist-digits-", false);
+    put_idx_pair(state, "EMNIST/raw", "emnist-balanced-", true);
+    check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EINVAL, &err, "EMNIST/raw", "3 sets",
+                 "emnist-balanced", "emnist-letters", "emnist-balanced-train-images-idx3-ubyte",
+                 NULL);
+    check_ok(sumi_data_open(in_dir(state, "EMNIST/raw/emnist-digits-train-images-idx3-ubyte", path),
+                            NULL, &set, &err),
+             &err);
+    assert_int_equal(set->classes, 4);
+    sumi_data_free(set);
+    put_idx_pair(state, "one", "qmnist-", false);
+    check_ok(sumi_data_open(in_dir(state, "one", path), NULL, &set, &err), &err);
+    assert_int_equal(set->notice_count, 0);
+    sumi_data_free(set);
+    assert_int_equal(unlink(in_dir(state, "one/qmnist-train-images-idx3-ubyte", path)), 0);
+    check_failed(sumi_data_open(in_dir(state, "one", path), NULL, &set, &err), SUMI_EIO, &err,
+                 "qmnist-train-images-idx3-ubyte", "train split", NULL);
+}
+
 static void missing_fashion_says_what_to_do(void **state)
 {
     char found[1024], looked[1024], path[1024];
@@ -275,6 +357,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(fashion_is_found_in_each_place, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(fashion_is_known_by_its_folder, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(idx_files_are_found_below, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(idx_files_may_have_a_prefix, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(missing_fashion_says_what_to_do, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(other_names_are_looked_up, place_setup, dir_teardown),
         cmocka_unit_test(settings_are_checked),
