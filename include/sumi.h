@@ -297,6 +297,38 @@ SUMI_API sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *mod
 
 typedef struct sumi_trainer sumi_trainer;
 
+enum { SUMI_AVERAGES_MAX = 4 };
+
+/* What a training step does. A sumi_train_config has the most used of these settings in fields of
+ * its own; where its `trainer` is set, that holds all of them, and those fields (batch,
+ * learning_rate, seed, ema and precision) are not looked at. */
+typedef struct {
+    size_t size;
+    int batch;     /* the largest number of images of a step; in a run, that of every step but an
+                      epoch's last */
+    uint64_t seed; /* of shuffling, timesteps and noise */
+    float learning_rate;
+    /* How the learning rate goes on. It first rises in a straight line over warmup_steps. Then
+     * "constant" leaves it as it is; "linear" and "cosine" lower it until step number
+     * schedule_steps to final_rate times learning_rate, where it stays. */
+    const char *rate_schedule;
+    int64_t warmup_steps, schedule_steps;
+    float final_rate;
+    const char *optimiser; /* "adam", or "adamw": with decoupled weight decay */
+    float weight_decay;    /* of adamw, 0 to 1; PyTorch's default is 0.01 */
+    /* Decays of averages of the weights, 0 for none; those that are wanted come first. The first
+     * is the one that a run draws its pictures with and writes as its model. */
+    float averages[SUMI_AVERAGES_MAX];
+    sumi_precision precision;
+    int height, width; /* of the images, so that all is planned when the trainer is made; 0: the
+                          first step plans. A run has its data's */
+} sumi_trainer_config;
+#define SUMI_TRAINER_CONFIG_INIT                                                                   \
+    {                                                                                              \
+        sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
+            SUMI_PRECISION_FP32, 0, 0                                                              \
+    }
+
 typedef struct {
     size_t size;
     /* Limits, each 0 for none; the first that is met ends the training. Who sets only steps or
@@ -317,16 +349,17 @@ typedef struct {
     int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
     const char *command;         /* kept in the run's files; NULL: none */
     sumi_precision precision;    /* a resumed run must have the one that it began with */
+    const sumi_trainer_config *trainer; /* NULL: the short form in the fields above */
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL, SUMI_PRECISION_FP32                                                           \
+            0, NULL, SUMI_PRECISION_FP32, NULL                                                     \
     }
 
 /* model is trained in place and must outlive the trainer; nobody else may use it meanwhile.
- * Of config only batch (the largest n of a step), learning_rate, seed, ema and precision matter
- * here. */
+ * Of config only the trainer's settings matter here: config->trainer, or else batch, learning_rate,
+ * seed, ema and precision. */
 SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
                                          const sumi_train_config *config, sumi_trainer **out);
 /* One optimisation step: batch->x is x_0; t and noise may be NULL: drawn from (seed, step). loss
@@ -335,11 +368,15 @@ SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
 SUMI_API sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss);
 /* Writes weights, EMA and optimiser state to dir (made if missing), atomically; resume reads them
  * back, after which further steps give the same bits as if nothing had stopped. So it refuses,
- * with SUMI_EINVAL and both values, a trainer with another learning rate, seed, ema or precision,
- * and with SUMI_ESHAPE one with another architecture. */
+ * with SUMI_EINVAL and both values, a trainer with another setting that changes bits (all of
+ * sumi_trainer_config but batch, height and width), and with SUMI_ESHAPE one with another
+ * architecture. */
 SUMI_API sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir);
 SUMI_API sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir);
 SUMI_API int64_t sumi_trainer_steps(const sumi_trainer *trainer);
+/* A new model with the trainer's present weights (which 0) or with one of its averages (1..4);
+ * SUMI_EINVAL where there is no such average. */
+SUMI_API sumi_status sumi_trainer_model(sumi_trainer *trainer, int which, sumi_model **out);
 SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
 
 /* The whole training run on a data set, with a run directory where config->out_dir is set. Stopped

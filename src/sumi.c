@@ -370,6 +370,18 @@ sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const
 
 /* ---- Training -------------------------------------------------------------------------------- */
 
+/* The trainer's settings, whole, wherever the caller has put them; config points to them after. */
+static sumi_status take_train_config(sumi_context *ctx, sumi_train_config *config,
+                                     sumi_trainer_config *settings)
+{
+    sumi_status status =
+        take_config(ctx, "sumi_trainer_config", config->trainer, settings, sizeof *settings);
+    if (!config->trainer)
+        *settings = sumi_trainer_settings(config);
+    config->trainer = settings;
+    return status;
+}
+
 sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
                                 const sumi_train_config *config, sumi_trainer **out)
 {
@@ -381,8 +393,12 @@ sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
     sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
     if (status != SUMI_OK)
         return status;
+    sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
+    status = take_train_config(ctx, &full, &settings);
+    if (status != SUMI_OK)
+        return status;
     sumi_trainer *trainer;
-    status = sumi_train_new(&ctx->runtime, model, &full, &trainer, &ctx->error);
+    status = sumi_train_new(&ctx->runtime, model, &settings, &trainer, &ctx->error);
     if (status != SUMI_OK)
         return status;
     trainer->context = ctx;
@@ -402,6 +418,10 @@ static sumi_status step(sumi_trainer *trainer, const sumi_batch *batch, float *l
     if (status != SUMI_OK)
         return status;
     double value;
+    if (full.n > 0 && full.x) /* else it is refused before anything is planned */
+        status = sumi_train_begin(trainer, full.h, full.w, &ctx->error);
+    if (status != SUMI_OK)
+        return status;
     status = sumi_train_step(trainer, &full, &value, &ctx->error);
     if (status == SUMI_OK && loss)
         *loss = (float)value;
@@ -438,6 +458,20 @@ int64_t sumi_trainer_steps(const sumi_trainer *trainer)
     return trainer ? trainer->steps : 0;
 }
 
+sumi_status sumi_trainer_model(sumi_trainer *trainer, int which, sumi_model **out)
+{
+    if (!trainer || !enter(trainer->context))
+        return SUMI_EINVAL;
+    sumi_context *ctx = trainer->context;
+    if (!out)
+        return missing(ctx, "sumi_trainer_model", "out");
+    if (which < 0 || which > trainer->averages.count)
+        return sumi_fail(&ctx->error, SUMI_EINVAL, "which is %d, expected 0 to %d", which,
+                         trainer->averages.count);
+    const sumi_model *model = which > 0 ? trainer->averages.model[which - 1] : trainer->model;
+    return sumi_model_copy(model, out, &ctx->error);
+}
+
 void sumi_trainer_free(sumi_trainer *trainer)
 {
     sumi_train_release(trainer);
@@ -452,6 +486,9 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
         return leave_long_call(ctx, missing(ctx, "sumi_train", model ? "set" : "model"));
     sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
     sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
+    sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
+    if (status == SUMI_OK)
+        status = take_train_config(ctx, &full, &settings);
     if (status == SUMI_OK)
         status = sumi_train_run(&ctx->runtime, model, set, &full, &ctx->error);
     return leave_long_call(ctx, status);

@@ -66,7 +66,8 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
                   (double)info.beta_end, s->init != NULL ? ", from " : "",
                   s->init != NULL ? s->init : "");
     sumi_cli_note(cli, "note", "train  %s, batch %d, learning rate %g, seed %llu, %s", limits,
-                  s->train.batch, (double)s->train.learning_rate, (unsigned long long)s->train.seed,
+                  s->trainer.batch, (double)s->trainer.learning_rate,
+                  (unsigned long long)s->trainer.seed,
                   sumi_option_text(&cli->options, "precision"));
     sumi_cli_note(cli, "note", "run    %s%s", s->run, s->train.resume ? " (resumed)" : "");
 }
@@ -91,7 +92,7 @@ static int64_t steps_of(const char *run)
 static json_t *result_of(const sumi_train_settings *s, const sumi_bar *bar, const sumi_dataset *set)
 {
     int64_t steps = bar->steps > 0 ? bar->steps : steps_of(s->run);
-    int64_t epochs = steps / sumi_batches_per_epoch(set, s->train.batch);
+    int64_t epochs = steps / sumi_batches_per_epoch(set, s->trainer.batch);
     json_t *result =
         json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_name(s->run), "steps", (json_int_t)steps,
                   "epochs", (json_int_t)epochs, "elapsed_s", bar->elapsed_s);

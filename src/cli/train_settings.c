@@ -21,6 +21,21 @@ static bool any_limit_given(const sumi_options *options)
            sumi_option_given(options, "minutes");
 }
 
+static int check_schedule(const sumi_cli *cli)
+{
+    const sumi_options *options = &cli->options;
+    const char *schedule = sumi_option_text(options, "lr-schedule");
+    bool ends = strcmp(schedule, "constant") != 0;
+    long long warm_up = sumi_option_int(options, "lr-warmup");
+    if (ends && sumi_option_int(options, "lr-steps") <= warm_up)
+        return sumi_cli_usage(cli, "--lr-schedule %s needs --lr-steps, above --lr-warmup, %lld",
+                              schedule, warm_up);
+    if (sumi_option_real(options, "weight-decay") > 0 &&
+        strcmp(sumi_option_text(options, "optimiser"), "adam") == 0)
+        return sumi_cli_usage(cli, "--weight-decay is for --optimiser adamw");
+    return 0;
+}
+
 static int check_usage(const sumi_cli *cli)
 {
     static const char *const of_model[] = {"time-dim", "base-channels", "timesteps", "beta-start",
@@ -46,13 +61,14 @@ static int check_usage(const sumi_cli *cli)
         return sumi_cli_usage(cli, "--beta-end: expected at least --beta-start, %g, found %g",
                               sumi_option_real(options, "beta-start"),
                               sumi_option_real(options, "beta-end"));
-    return 0;
+    return resume ? 0 : check_schedule(cli);
 }
 
 static void fill_configs(const sumi_options *options, sumi_train_settings *out)
 {
     sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
     sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     model.preset = sumi_option_text(options, "recipe");
     model.time_dim = (int)sumi_option_int(options, "time-dim");
     model.base_channels = (int)sumi_option_int(options, "base-channels");
@@ -63,17 +79,24 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     train.epochs = (int)sumi_option_int(options, "epochs");
     train.steps = sumi_option_int(options, "steps");
     train.minutes = sumi_option_real(options, "minutes");
-    train.batch = (int)sumi_option_int(options, "batch");
-    train.learning_rate = (float)sumi_option_real(options, "lr");
-    train.ema = (float)sumi_option_real(options, "ema");
-    train.seed = (uint64_t)sumi_option_int(options, "seed");
+    trainer.batch = (int)sumi_option_int(options, "batch");
+    trainer.seed = (uint64_t)sumi_option_int(options, "seed");
+    trainer.learning_rate = (float)sumi_option_real(options, "lr");
+    trainer.rate_schedule = sumi_option_text(options, "lr-schedule");
+    trainer.warmup_steps = sumi_option_int(options, "lr-warmup");
+    trainer.schedule_steps = sumi_option_int(options, "lr-steps");
+    trainer.final_rate = (float)sumi_option_real(options, "lr-final");
+    trainer.optimiser = sumi_option_text(options, "optimiser");
+    trainer.weight_decay = (float)sumi_option_real(options, "weight-decay");
+    trainer.averages[0] = (float)sumi_option_real(options, "ema");
+    trainer.precision = sumi_cli_precision(options);
     train.grid = (int)sumi_option_int(options, "grid");
     train.grid_steps = train.minutes > 0 ? QUICK_GRID_STEPS : 0;
-    train.precision = sumi_cli_precision(options);
     if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
         train.epochs = EPOCHS_DEFAULT;
     out->model = model;
     out->train = train;
+    out->trainer = trainer;
 }
 
 /* A set that has a name keeps it; a path is made absolute, so that the run can be resumed from
@@ -182,6 +205,25 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
     return SUMI_OK;
 }
 
+/* What has no option: more averages, of a run that another program began. */
+static sumi_status read_averages(const char *path, const json_t *config, sumi_trainer_config *out,
+                                 sumi_error *err)
+{
+    const json_t *train = json_object_get(config, "train");
+    for (int i = 1; i < SUMI_AVERAGES_MAX; i++) {
+        char key[16];
+        double decay = 0;
+        snprintf(key, sizeof key, "ema_%d", i + 1);
+        if (json_object_get(train, key) == NULL)
+            continue; /* of a version that had none */
+        sumi_status status = sumi_json_real(path, train, key, 0, 1, &decay, err);
+        if (status != SUMI_OK)
+            return status;
+        out->averages[i] = (float)decay;
+    }
+    return SUMI_OK;
+}
+
 /* What has no option: the grids of a run that another program began. */
 static sumi_status read_grid(const char *path, const json_t *config, sumi_train_config *out,
                              sumi_error *err)
@@ -234,6 +276,8 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
         return sumi_cli_fail(cli, status, err.text);
     fill_configs(options, out);
     status = read_grid(path, out->config, &out->train, &err);
+    if (status == SUMI_OK)
+        status = read_averages(path, out->config, &out->trainer, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     if (any_limit_given(options)) {
@@ -252,6 +296,7 @@ int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out)
         return code;
     code = sumi_option_given(&cli->options, "resume") ? read_resumed(cli, out) : read_new(cli, out);
     out->train.out_dir = out->run;
+    out->train.trainer = &out->trainer;
     return code;
 }
 

@@ -13,6 +13,7 @@ typedef struct {
     const char *init;
     sumi_dataset_config dataset;
     sumi_model_config model;
+    sumi_trainer_config trainer; /* train.trainer points here */
     sumi_train_config train;
     json_t *config; /* the file that a resumed run's texts point into */
 } sumi_train_settings;

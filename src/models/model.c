@@ -116,6 +116,48 @@ sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, su
     return SUMI_OK;
 }
 
+void sumi_model_take_weights(sumi_model *to, const sumi_model *from)
+{
+    sumi_params *dst = &to->graph.params;
+    const sumi_params *src = &from->graph.params;
+    memcpy(dst->values, src->values, src->value_count * sizeof(float));
+    memcpy(dst->statistics, src->statistics, src->statistic_count * sizeof(float));
+    memcpy(dst->counters, src->counters, src->counter_count * sizeof(int64_t));
+    to->info = from->info;
+    to->seed = from->seed;
+    to->seed_known = from->seed_known;
+    to->generation++;
+}
+
+sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err)
+{
+    const sumi_model_info_t *info = &model->info;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    config.preset = info->preset;
+    config.in_channels = info->in_channels;
+    config.out_channels = info->out_channels;
+    config.time_dim = info->time_dim;
+    config.base_channels = info->base_channels;
+    config.timesteps = info->timesteps;
+    config.beta_start = info->beta_start;
+    config.beta_end = info->beta_end;
+    sumi_model *copy;
+    sumi_status status = prepare(&config, &copy, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_params_allocate(&copy->graph.params, err);
+    if (status == SUMI_OK && json_object_update(copy->metadata, model->metadata) != 0)
+        status = sumi_fail_memory(err, "metadata", 0);
+    if (status != SUMI_OK) {
+        sumi_model_release(copy);
+        return status;
+    }
+    copy->process = model->process;
+    sumi_model_take_weights(copy, model);
+    *out = copy;
+    return SUMI_OK;
+}
+
 void sumi_model_release(sumi_model *model)
 {
     if (!model)

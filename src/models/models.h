@@ -41,6 +41,10 @@ sumi_edge sumi_seed_block_run(sumi_graph *graph, const sumi_seed_block *block, s
  * 0 < beta_start <= beta_end < 1. */
 sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error *err);
 sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, sumi_error *err);
+/* A second model with the same architecture, weights and metadata. */
+sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err);
+/* Weights, running statistics and info of a model of the same architecture. */
+void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 void sumi_model_release(sumi_model *model);
 
 /* A tensor file's view of the model: names, shapes and PyTorch's order. values may be another flat

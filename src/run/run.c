@@ -17,9 +17,23 @@
 #define SAVE_SECONDS_MIN 10.0
 #define SAVE_SECONDS_MAX 600.0
 
+/* What a clock or a caller has a say in, asked once before every step and nowhere else. Several
+ * processes that train together would ask one of them, and so take the same steps and write the
+ * same files. */
+typedef struct {
+    bool stop;          /* the caller wants to stop */
+    bool time_is_up;    /* the minutes are over */
+    bool save_at_epoch; /* an epoch that ends with the next step is worth a checkpoint */
+    bool save_within;   /* it is high time for one, wherever the epoch stands */
+} decisions;
+
 typedef struct {
     const sumi_train_config *config;
+    sumi_trainer_config settings; /* of its trainer */
     const sumi_dataset *set;
+    char hash[65]; /* of the set */
+    sumi_runtime *runtime;
+    sumi_model *model;
     sumi_trainer *trainer;
     sumi_run_dir *dir; /* NULL: the run leaves nothing on disk */
     sumi_batches *batches;
@@ -33,9 +47,22 @@ typedef struct {
     double saved_at, step_at;
     int64_t saved_step; /* -1: none yet */
     bool stop;          /* a callback asked for it */
-    sumi_error notice;  /* what is worth saying though all went well, or "" */
+    decisions decided;
+    sumi_error notice; /* what is worth saying though all went well, or "" */
     sumi_error *err;
 } train_run;
+
+/* A part of beginning, ending or going on. */
+typedef sumi_status (*stage)(train_run *run);
+
+/* Does one after another, up to the first that fails. */
+static sumi_status in_turn(train_run *run, const stage *stages, size_t count)
+{
+    sumi_status status = SUMI_OK;
+    for (size_t i = 0; i < count && status == SUMI_OK; i++)
+        status = stages[i](run);
+    return status;
+}
 
 static double run_seconds(const train_run *run)
 {
@@ -45,6 +72,13 @@ static double run_seconds(const train_run *run)
 static int64_t epoch_now(const train_run *run)
 {
     return run->trainer->steps / run->per_epoch;
+}
+
+/* The learning rate of the step that was done last, or of the first. */
+static double rate_now(const train_run *run)
+{
+    int64_t step = run->trainer->steps > 0 ? run->trainer->steps : 1;
+    return sumi_learning_rate(&run->settings, step);
 }
 
 /* ---- Telling the caller ---------------------------------------------------------------------- */
@@ -74,7 +108,7 @@ static void tell(train_run *run, sumi_phase phase, int64_t epoch, double loss, c
                               .epoch = epoch,
                               .epoch_count = run->config->epochs,
                               .loss = loss,
-                              .learning_rate = (double)run->trainer->config.learning_rate,
+                              .learning_rate = rate_now(run),
                               .images_per_s = elapsed > 0 ? (double)run->images / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = time_left(run, elapsed),
@@ -85,7 +119,7 @@ static void tell(train_run *run, sumi_phase phase, int64_t epoch, double loss, c
 
 static bool asked_to_stop(const train_run *run)
 {
-    return run->stop || sumi_runtime_cancelled(run->trainer->runtime);
+    return run->stop || sumi_runtime_cancelled(run->runtime);
 }
 
 /* ---- Leaving things on disk ------------------------------------------------------------------ */
@@ -104,7 +138,7 @@ static json_t *run_state(const train_run *run)
 /* Writes a checkpoint unless this step has one. best: it ends the epoch with the lowest loss. */
 static sumi_status save(train_run *run, bool best)
 {
-    char path[PATH_MAX], name[PATH_MAX];
+    char path[PATH_MAX], name[SUMI_STEP_NAME_MAX + 16];
     if (!run->dir || run->saved_step == run->trainer->steps)
         return SUMI_OK;
     sumi_status status = sumi_run_flush(run->dir, run->err);
@@ -152,9 +186,16 @@ static sumi_status draw(train_run *run, const char *name, const char *title, int
         status = sumi_run_file(run->dir, file, path, run->err);
     if (status != SUMI_OK || sumi_is_file(path))
         return status;
-    const sumi_model *model = run->trainer->ema ? run->trainer->ema : run->trainer->model;
-    sumi_grid grid = {title, count, run->set->height, run->set->width, grid_progress, run};
-    status = sumi_grid_draw(run->trainer->runtime, model, run->config, &grid, path, run->err);
+    sumi_grid grid = {.title = title,
+                      .count = count,
+                      .set_height = run->set->height,
+                      .set_width = run->set->width,
+                      .seed = run->settings.seed,
+                      .precision = run->settings.precision,
+                      .progress = grid_progress,
+                      .user = run};
+    status = sumi_grid_draw(run->runtime, sumi_train_best(run->trainer), run->config, &grid, path,
+                            run->err);
     if (status == SUMI_OK)
         tell(run, SUMI_PHASE_GRID, epoch_now(run), 0, path);
     return status;
@@ -213,8 +254,7 @@ static sumi_status write_metric(train_run *run, int64_t epoch, int n, double los
              "{\"step\": %" PRId64 ", \"epoch\": %" PRId64
              ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s}",
              run->trainer->steps, epoch, sumi_run_number(loss_number, loss, 9),
-             sumi_run_number(rate, (double)run->trainer->config.learning_rate, 6),
-             sumi_run_number(speed, n / step_seconds, 5),
+             sumi_run_number(rate, rate_now(run), 6), sumi_run_number(speed, n / step_seconds, 5),
              sumi_run_number(time, run_seconds(run), 9));
     return sumi_run_metric(run->dir, line, run->err);
 }
@@ -247,7 +287,7 @@ static sumi_status end_epoch(train_run *run, int64_t epoch)
     if (status == SUMI_OK)
         status = sumi_run_add_epoch(run->dir, &record, run->err);
     bool last = run->trainer->steps >= run->last_step;
-    bool due = sumi_time_now() - run->saved_at >= SAVE_SECONDS_MIN;
+    bool due = run->decided.save_at_epoch;
     bool best = run->dir->best[0] == '\0' || loss < run->dir->best_loss;
     if (status != SUMI_OK || !(last || due || sumi_grid_due(epoch)))
         return status;
@@ -283,7 +323,7 @@ static sumi_status one_step(train_run *run)
     tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
     if (run->trainer->steps % run->per_epoch == 0)
         status = end_epoch(run, epoch);
-    else if (sumi_time_now() - run->saved_at >= SAVE_SECONDS_MAX)
+    else if (run->decided.save_within)
         status = save(run, false);
     else
         return SUMI_OK;
@@ -292,44 +332,71 @@ static sumi_status one_step(train_run *run)
     return status;
 }
 
+static void decide(train_run *run)
+{
+    double now = sumi_time_now(), minutes = run->config->minutes;
+    bool began = run->trainer->steps > run->first_step;
+    run->decided = (decisions){
+        .stop = asked_to_stop(run),
+        .time_is_up = minutes > 0 && began && now - run->started >= minutes * 60,
+        .save_at_epoch = now - run->saved_at >= SAVE_SECONDS_MIN,
+        .save_within = now - run->saved_at >= SAVE_SECONDS_MAX,
+    };
+}
+
 static bool finished(const train_run *run)
 {
-    bool time_up = run->config->minutes > 0 && run->trainer->steps > run->first_step &&
-                   sumi_time_now() - run->started >= run->config->minutes * 60;
-    return run->trainer->steps >= run->last_step || time_up;
+    return run->trainer->steps >= run->last_step || run->decided.time_is_up;
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+static sumi_status last_checkpoint(train_run *run)
+{
+    return save(run, false);
+}
+
+static sumi_status last_grid(train_run *run)
+{
+    bool within = run->trainer->steps % run->per_epoch != 0;
+    return draw_grid(run, within ? -1 : run->trainer->steps / run->per_epoch - 1);
+}
+
+static sumi_status unless_stopped(train_run *run)
+{
+    return asked_to_stop(run) ? SUMI_CANCELLED : SUMI_OK;
 }
 
 static sumi_status write_model(const train_run *run, const char *name)
 {
     char path[PATH_MAX];
-    const sumi_model *model = run->trainer->ema ? run->trainer->ema : run->trainer->model;
     sumi_status status = sumi_run_file(run->dir, name, path, run->err);
-    return status == SUMI_OK ? sumi_model_write(path, model, NULL, run->err) : status;
+    if (status != SUMI_OK)
+        return status;
+    return sumi_model_write(path, sumi_train_best(run->trainer), NULL, run->err);
+}
+
+static sumi_status write_models(train_run *run)
+{
+    sumi_status status = write_model(run, "model.safetensors");
+    return status == SUMI_OK ? write_model(run, "model.pth") : status;
+}
+
+static sumi_status say_finished(train_run *run)
+{
+    char state[96];
+    snprintf(state, sizeof state, "finished: %" PRId64 " steps", run->trainer->steps);
+    sumi_status status =
+        sumi_run_log(run->dir, run->err, "finished at step %" PRId64, run->trainer->steps);
+    return status == SUMI_OK ? report(run, state, false) : status;
 }
 
 /* All that was asked for is done: a last checkpoint, a last grid, and the model for use. */
 static sumi_status complete(train_run *run)
 {
-    char state[96];
-    bool within = run->trainer->steps % run->per_epoch != 0;
-    sumi_status status = save(run, false);
-    if (status == SUMI_OK)
-        status = draw_grid(run, within ? -1 : run->trainer->steps / run->per_epoch - 1);
-    if (status == SUMI_OK && asked_to_stop(run))
-        status = SUMI_CANCELLED;
-    if (status != SUMI_OK || !run->dir)
-        return status;
-    status = write_model(run, "model.safetensors");
-    if (status == SUMI_OK)
-        status = write_model(run, "model.pth");
-    if (status == SUMI_OK)
-        status = draw_final(run);
-    if (status == SUMI_OK && asked_to_stop(run))
-        status = SUMI_CANCELLED;
-    if (status == SUMI_OK)
-        status = sumi_run_log(run->dir, run->err, "finished at step %" PRId64, run->trainer->steps);
-    snprintf(state, sizeof state, "finished: %" PRId64 " steps", run->trainer->steps);
-    return status == SUMI_OK ? report(run, state, false) : status;
+    static const stage stages[] = {last_checkpoint, last_grid,      unless_stopped, write_models,
+                                   draw_final,      unless_stopped, say_finished};
+    return run->dir ? in_turn(run, stages, sizeof stages / sizeof *stages) : unless_stopped(run);
 }
 
 /* Stopped early or failed: what is good is saved. The first message is the one that counts. */
@@ -356,72 +423,182 @@ static sumi_status interrupt(train_run *run, sumi_status status)
     return status;
 }
 
-static sumi_status train(train_run *run)
+/* A grid that a stop cut short is drawn when the run goes on. */
+static sumi_status missed_grid(train_run *run)
+{
+    int64_t epoch = epoch_now(run) - 1;
+    bool between = run->trainer->steps % run->per_epoch == 0;
+    return between && epoch >= 0 && sumi_grid_due(epoch) ? draw_grid(run, epoch) : SUMI_OK;
+}
+
+static sumi_status all_steps(train_run *run)
 {
     sumi_status status = SUMI_OK;
-    /* A grid that a stop cut short is drawn when the run goes on. */
-    int64_t epoch = epoch_now(run) - 1;
-    if (run->trainer->steps % run->per_epoch == 0 && epoch >= 0 && sumi_grid_due(epoch))
-        status = draw_grid(run, epoch);
-    while (status == SUMI_OK && !finished(run))
-        status = asked_to_stop(run) ? SUMI_CANCELLED : one_step(run);
-    if (status == SUMI_OK && asked_to_stop(run) && run->trainer->steps < run->last_step)
-        status = SUMI_CANCELLED;
-    if (status == SUMI_OK)
-        status = complete(run);
+    for (decide(run); status == SUMI_OK && !finished(run); decide(run))
+        status = run->decided.stop ? SUMI_CANCELLED : one_step(run);
+    bool short_of_it = run->decided.stop && run->trainer->steps < run->last_step;
+    return status == SUMI_OK && short_of_it ? SUMI_CANCELLED : status;
+}
+
+static sumi_status train(train_run *run)
+{
+    static const stage stages[] = {missed_grid, all_steps, complete};
+    run->first_step = run->trainer->steps;
+    run->step_at = sumi_time_now();
+    sumi_status status = in_turn(run, stages, sizeof stages / sizeof *stages);
     return status == SUMI_OK ? SUMI_OK : interrupt(run, status);
 }
 
-/* ---- Beginning and going on ------------------------------------------------------------------ */
+/* ---- Going on -------------------------------------------------------------------------------- */
 
-static sumi_status check_run(const sumi_model *model, const sumi_dataset *set,
-                             const sumi_train_config *config, sumi_error *err)
+static sumi_status check_settings(train_run *run)
 {
+    return sumi_run_check_config(run->dir, &run->settings, run->config, run->hash, run->err);
+}
+
+static sumi_status tidy(train_run *run)
+{
+    return sumi_run_tidy(run->dir, run->err);
+}
+
+static sumi_status read_run_state(train_run *run, const char *path, const json_t *state,
+                                  sumi_error *err)
+{
+    sumi_run_dir *dir = run->dir;
+    int64_t done = run->trainer->steps % run->per_epoch;
+    sumi_status status = sumi_json_real(path, state, "loss_sum", 0, HUGE_VAL, &run->loss_sum, err);
+    if (status == SUMI_OK)
+        status = sumi_json_int(path, state, "loss_count", done, done, &run->loss_count, err);
+    if (status == SUMI_OK)
+        status = sumi_json_real(path, state, "seconds", 0, 1e12, &run->seconds_before, err);
+    const char *best = json_string_value(json_object_get(state, "best"));
+    if (status == SUMI_OK && best && strlen(best) < sizeof dir->best) {
+        snprintf(dir->best, sizeof dir->best, "%s", best);
+        status = sumi_json_real(path, state, "best_loss", 0, HUGE_VAL, &dir->best_loss, err);
+    }
+    return status;
+}
+
+static sumi_status load_checkpoint(void *user, const char *folder, sumi_error *err)
+{
+    train_run *run = user;
+    const char *slash = strrchr(folder, '/');
+    json_t *state = NULL;
+    snprintf(run->dir->latest, sizeof run->dir->latest, "%s", slash ? slash + 1 : folder);
+    sumi_status status = sumi_checkpoint_load(run->trainer, folder, &state, err);
+    if (status == SUMI_OK)
+        status = read_run_state(run, run->dir->path, state, err);
+    json_decref(state);
+    return status;
+}
+
+/* That a checkpoint was lost is told, and matters more than anything else there is to tell. */
+static sumi_status load_newest(train_run *run)
+{
+    sumi_status status =
+        sumi_run_newest(run->dir->path, load_checkpoint, run, &run->notice, run->err);
+    run->saved_step = run->trainer->steps;
+    return status;
+}
+
+static sumi_status rewind_files(train_run *run)
+{
+    return sumi_run_rewind(run->dir, run->trainer->steps, epoch_now(run), run->err);
+}
+
+static sumi_status log_resumed(train_run *run)
+{
+    char stamp[32];
+    sumi_status status = SUMI_OK;
+    sumi_time_stamp(stamp);
+    if (run->notice.text[0])
+        status = sumi_run_log(run->dir, run->err, "%s", run->notice.text);
+    if (status != SUMI_OK)
+        return status;
+    return sumi_run_log(run->dir, run->err,
+                        "%s resumed at step %" PRId64 " by sumi %s, %s, %d threads", stamp,
+                        run->trainer->steps, SUMI_VERSION, run->runtime->kernels->name,
+                        sumi_pool_threads(run->runtime->pool));
+}
+
+static sumi_status check_isa(train_run *run)
+{
+    sumi_error notice = {""};
+    sumi_status status =
+        sumi_run_check_isa(run->dir, run->runtime->kernels->name, &notice, run->err);
+    if (!run->notice.text[0])
+        run->notice = notice;
+    return status;
+}
+
+static sumi_status resume(train_run *run)
+{
+    static const stage stages[] = {check_settings, tidy,        load_newest,
+                                   rewind_files,   log_resumed, check_isa};
+    return run->config->resume ? in_turn(run, stages, sizeof stages / sizeof *stages) : SUMI_OK;
+}
+
+/* ---- Beginning ------------------------------------------------------------------------------- */
+
+static sumi_status check_run(train_run *run)
+{
+    const sumi_train_config *config = run->config;
+    const sumi_dataset *set = run->set;
+    int channels = run->model->info.in_channels;
     if (config->epochs < 0 || config->steps < 0 || !(config->minutes >= 0))
-        return sumi_fail(err, SUMI_EINVAL,
+        return sumi_fail(run->err, SUMI_EINVAL,
                          "epochs is %d, steps %" PRId64 ", minutes %g: expected 0 or more",
                          config->epochs, config->steps, config->minutes);
     if (config->resume && !config->out_dir)
-        return sumi_fail(err, SUMI_EINVAL, "resume needs out_dir, the run directory");
+        return sumi_fail(run->err, SUMI_EINVAL, "resume needs out_dir, the run directory");
     if (set->count < 1)
-        return sumi_fail(err, SUMI_EINVAL, "the data set has no images");
-    if (set->channels != model->info.in_channels)
-        return sumi_fail(err, SUMI_ESHAPE,
+        return sumi_fail(run->err, SUMI_EINVAL, "the data set has no images");
+    if (set->channels != channels)
+        return sumi_fail(run->err, SUMI_ESHAPE,
                          "the images have %d channel%s, the model expects %d: open the data with "
                          "channels %d",
-                         set->channels, set->channels == 1 ? "" : "s", model->info.in_channels,
-                         model->info.in_channels);
-    return sumi_grid_check(config, 1 << model->graph.levels, err);
+                         set->channels, set->channels == 1 ? "" : "s", channels, channels);
+    return sumi_grid_check(config, 1 << run->model->graph.levels, run->err);
 }
 
-static sumi_status describe_run(const train_run *run, const char *hash)
+/* All that a step needs is planned and allocated here. */
+static sumi_status make_trainer(train_run *run)
 {
-    const sumi_model_info_t *info = &run->trainer->model->info;
-    char stamp[32];
-    sumi_time_stamp(stamp);
-    sumi_status status = sumi_run_log(run->dir, run->err, "%s sumi %s, %s, %d threads", stamp,
-                                      SUMI_VERSION, run->trainer->runtime->kernels->name,
-                                      sumi_pool_threads(run->trainer->runtime->pool));
+    run->settings.height = run->set->height;
+    run->settings.width = run->set->width;
+    sumi_status status =
+        sumi_train_new(run->runtime, run->model, &run->settings, &run->trainer, run->err);
+    if (status != SUMI_OK)
+        return status;
+    const sumi_train_config *config = run->config;
+    run->model->info.range_lo = 0;
+    run->model->info.range_hi = 1;
+    run->per_epoch = sumi_batches_per_epoch(run->set, run->settings.batch);
+    if (config->steps > 0)
+        run->last_step = config->steps;
+    if (config->epochs > 0 && config->epochs * run->per_epoch < run->last_step)
+        run->last_step = config->epochs * run->per_epoch;
+    run->started = run->saved_at = run->step_at = sumi_time_now();
+    return SUMI_OK;
+}
+
+static sumi_status open_dir(train_run *run)
+{
+    const sumi_train_config *config = run->config;
+    sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
+    run->dir->steps_per_epoch = run->per_epoch;
     if (status == SUMI_OK)
-        status =
-            sumi_run_log(run->dir, run->err, "data: %s, %" PRId64 " images of %dx%dx%d, SHA-256 %s",
-                         run->set->name, run->set->count, run->set->height, run->set->width,
-                         run->set->channels, hash);
-    if (status == SUMI_OK)
-        status = sumi_run_log(
-            run->dir, run->err,
-            "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch", info->preset,
-            info->parameters, run->trainer->config.batch, run->per_epoch);
+        sumi_data_hash(run->set, run->hash);
     return status;
 }
 
 /* Metadata that goes with the weights wherever they go; a resumed run's tells how it began. */
-static sumi_status mark_model(const train_run *run, sumi_model *model, const char *hash)
+static sumi_status mark_model(const train_run *run, sumi_model *model)
 {
     const struct {
         const char *key, *value;
     } pairs[] = {{"sumi.data", run->set->name},
-                 {"sumi.data_hash", hash},
+                 {"sumi.data_hash", run->hash},
                  {"sumi.command", run->config->command ? run->config->command : ""}};
     sumi_status status = SUMI_OK;
     for (int i = 0; i < 3 && status == SUMI_OK; i++) {
@@ -432,142 +609,112 @@ static sumi_status mark_model(const train_run *run, sumi_model *model, const cha
     return status;
 }
 
-typedef struct {
-    train_run *run;
-    json_t *state;
-} resuming;
-
-static sumi_status load_checkpoint(void *user, const char *folder, sumi_error *err)
+static sumi_status mark_models(train_run *run)
 {
-    resuming *in = user;
-    const char *slash = strrchr(folder, '/');
-    snprintf(in->run->dir->latest, sizeof in->run->dir->latest, "%s", slash ? slash + 1 : folder);
-    return sumi_checkpoint_load(in->run->trainer, folder, &in->state, err);
+    const sumi_averages *averages = &run->trainer->averages;
+    sumi_status status = mark_model(run, run->model);
+    for (int i = 0; i < averages->count && status == SUMI_OK; i++)
+        status = mark_model(run, averages->model[i]);
+    return status;
 }
 
-static sumi_status read_run_state(train_run *run, const char *path, const json_t *state)
+static sumi_status write_settings(train_run *run)
 {
-    sumi_run_dir *dir = run->dir;
-    int64_t done = run->trainer->steps % run->per_epoch;
     sumi_status status =
-        sumi_json_real(path, state, "loss_sum", 0, HUGE_VAL, &run->loss_sum, run->err);
-    if (status == SUMI_OK)
-        status = sumi_json_int(path, state, "loss_count", done, done, &run->loss_count, run->err);
-    if (status == SUMI_OK)
-        status = sumi_json_real(path, state, "seconds", 0, 1e12, &run->seconds_before, run->err);
-    const char *best = json_string_value(json_object_get(state, "best"));
-    if (status == SUMI_OK && best && strlen(best) < sizeof dir->best) {
-        snprintf(dir->best, sizeof dir->best, "%s", best);
-        status = sumi_json_real(path, state, "best_loss", 0, HUGE_VAL, &dir->best_loss, run->err);
-    }
-    return status;
+        sumi_run_write_config(run->dir, run->trainer, run->set, run->config, run->hash, run->err);
+    return status == SUMI_OK ? sumi_run_write_env(run->dir, run->runtime, run->err) : status;
 }
 
-static sumi_status resume(train_run *run, const char *hash)
+static sumi_status log_start(train_run *run)
 {
-    resuming in = {run, NULL};
-    const sumi_runtime *runtime = run->trainer->runtime;
-    sumi_error notice = {""};
     char stamp[32];
-    sumi_status status = sumi_run_check_config(run->dir, run->config, hash, run->err);
-    if (status == SUMI_OK)
-        status = sumi_run_tidy(run->dir, run->err);
-    if (status == SUMI_OK)
-        status = sumi_run_newest(run->dir->path, load_checkpoint, &in, &notice, run->err);
-    if (status == SUMI_OK)
-        status = read_run_state(run, run->dir->path, in.state);
-    json_decref(in.state);
-    run->saved_step = run->trainer->steps;
-    if (status == SUMI_OK)
-        status = sumi_run_rewind(run->dir, run->trainer->steps, epoch_now(run), run->err);
-    if (status == SUMI_OK && notice.text[0])
-        status = sumi_run_log(run->dir, run->err, "%s", notice.text);
     sumi_time_stamp(stamp);
-    if (status == SUMI_OK)
-        status = sumi_run_log(run->dir, run->err,
-                              "%s resumed at step %" PRId64 " by sumi %s, %s, %d threads", stamp,
-                              run->trainer->steps, SUMI_VERSION, runtime->kernels->name,
-                              sumi_pool_threads(runtime->pool));
-    if (status == SUMI_OK)
-        status = sumi_run_check_isa(run->dir, runtime->kernels->name, &run->notice, run->err);
-    if (notice.text[0]) /* of the two, that a checkpoint was lost matters more */
-        run->notice = notice;
-    return status;
+    return sumi_run_log(run->dir, run->err, "%s sumi %s, %s, %d threads", stamp, SUMI_VERSION,
+                        run->runtime->kernels->name, sumi_pool_threads(run->runtime->pool));
 }
 
-/* Opens the run directory and brings it and the trainer to where the run begins. */
-static sumi_status open_dir(train_run *run)
+static sumi_status log_data(train_run *run)
 {
-    char hash[65];
-    const sumi_train_config *config = run->config;
-    sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
-    if (status != SUMI_OK)
+    const sumi_dataset *set = run->set;
+    return sumi_run_log(run->dir, run->err, "data: %s, %" PRId64 " images of %dx%dx%d, SHA-256 %s",
+                        set->name, set->count, set->height, set->width, set->channels, run->hash);
+}
+
+static sumi_status log_model(train_run *run)
+{
+    const sumi_model_info_t *info = &run->model->info;
+    return sumi_run_log(run->dir, run->err,
+                        "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch",
+                        info->preset, info->parameters, run->settings.batch, run->per_epoch);
+}
+
+static sumi_status begin_metrics(train_run *run)
+{
+    return sumi_run_begin_metrics(run->dir, run->err);
+}
+
+static sumi_status log_beginning(train_run *run)
+{
+    static const stage stages[] = {log_start, log_data, log_model};
+    return run->config->resume ? SUMI_OK : in_turn(run, stages, sizeof stages / sizeof *stages);
+}
+
+static sumi_status note_data(train_run *run)
+{
+    return sumi_run_note_data(run->dir, run->set, run->err);
+}
+
+/* The first checkpoint holds the weights as they begin: from there on the run can be resumed, and
+ * a disk that is too small is found before the work. */
+static sumi_status first_files(train_run *run)
+{
+    static const stage stages[] = {begin_metrics, last_checkpoint};
+    return run->config->resume ? SUMI_OK : in_turn(run, stages, sizeof stages / sizeof *stages);
+}
+
+static sumi_status first_report(train_run *run)
+{
+    return report(run, "training", true);
+}
+
+/* Brings the run directory and the trainer to where the run begins. */
+static sumi_status begin_dir(train_run *run)
+{
+    static const stage before[] = {open_dir, resume, mark_models};
+    static const stage after[] = {write_settings, log_beginning, note_data, first_files,
+                                  first_report};
+    if (!run->dir)
+        return SUMI_OK;
+    sumi_status status = in_turn(run, before, sizeof before / sizeof *before);
+    /* Where there is nothing to do, what the run is stays as it is. */
+    if (status != SUMI_OK || run->trainer->steps >= run->last_step)
         return status;
-    run->dir->steps_per_epoch = run->per_epoch;
-    sumi_data_hash(run->set, hash);
-    if (config->resume)
-        status = resume(run, hash);
-    if (status == SUMI_OK)
-        status = mark_model(run, run->trainer->model, hash);
-    if (status == SUMI_OK && run->trainer->ema)
-        status = mark_model(run, run->trainer->ema, hash);
-    if (status == SUMI_OK && run->trainer->steps >= run->last_step)
-        return SUMI_OK; /* there is nothing to do: what the run is stays as it is */
-    if (status == SUMI_OK)
-        status = sumi_run_write_config(run->dir, run->trainer, run->set, config, hash, run->err);
-    if (status == SUMI_OK)
-        status = sumi_run_write_env(run->dir, run->trainer->runtime, run->err);
-    if (status == SUMI_OK && !config->resume)
-        status = describe_run(run, hash);
-    if (status == SUMI_OK)
-        status = sumi_run_note_data(run->dir, run->set, run->err);
-    if (status == SUMI_OK && !config->resume)
-        status = sumi_run_begin_metrics(run->dir, run->err);
-    /* The first checkpoint holds the weights as they begin: from here on the run can be resumed,
-     * and a disk that is too small is found before the work. */
-    if (status == SUMI_OK && !config->resume)
-        status = save(run, false);
-    return status == SUMI_OK ? report(run, "training", true) : status;
+    return in_turn(run, after, sizeof after / sizeof *after);
+}
+
+static sumi_status begin_batches(train_run *run)
+{
+    return sumi_batches_create(run->set, run->settings.batch, run->settings.seed,
+                               run->trainer->steps, &run->batches, run->err);
 }
 
 sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err)
 {
+    static const stage stages[] = {check_run, make_trainer, begin_dir, begin_batches, train};
     sumi_run_dir dir = {.lock = -1};
     train_run run = {.config = config,
+                     .settings = sumi_trainer_settings(config),
                      .set = set,
+                     .runtime = runtime,
+                     .model = model,
                      .dir = config->out_dir ? &dir : NULL,
                      .last_step = INT64_MAX,
                      .saved_step = -1,
                      .err = err};
-    sumi_status status = check_run(model, set, config, err);
-    if (status == SUMI_OK)
-        status = sumi_train_new(runtime, model, config, &run.trainer, err);
-    if (status == SUMI_OK)
-        status = sumi_train_prepare(run.trainer, set->height, set->width, err);
-    if (status != SUMI_OK)
-        goto done;
-    model->info.range_lo = 0;
-    model->info.range_hi = 1;
-    run.per_epoch = sumi_batches_per_epoch(set, config->batch);
-    if (config->steps > 0)
-        run.last_step = config->steps;
-    if (config->epochs > 0 && config->epochs * run.per_epoch < run.last_step)
-        run.last_step = config->epochs * run.per_epoch;
-    run.started = run.saved_at = run.step_at = sumi_time_now();
-    if (run.dir)
-        status = open_dir(&run);
-    if (status == SUMI_OK)
-        status = sumi_batches_create(set, config->batch, config->seed, run.trainer->steps,
-                                     &run.batches, err);
-    if (status == SUMI_OK) {
-        run.first_step = run.trainer->steps;
-        run.step_at = sumi_time_now();
-        status = train(&run);
-    }
+    sumi_status status = in_turn(&run, stages, sizeof stages / sizeof *stages);
     if (status == SUMI_OK && err)
         *err = run.notice;
-done:
     sumi_batches_free(run.batches);
     sumi_run_dir_close(&dir);
     sumi_train_release(run.trainer);

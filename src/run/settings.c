@@ -56,13 +56,31 @@ static json_t *model_settings(const sumi_model *of, bool *failed)
     return model;
 }
 
-static json_t *train_settings(const sumi_train_config *config, bool *failed)
+#define FIELD(field) offsetof(sumi_train_config, field)
+
+/* What only a run keeps: pictures, and how many images a step has. */
+static const sumi_kept kept_grids[] = {
+    {"grid", SUMI_KEPT_INT, FIELD(grid), NULL},
+    {"grid_height", SUMI_KEPT_INT, FIELD(grid_height), NULL},
+    {"grid_width", SUMI_KEPT_INT, FIELD(grid_width), NULL},
+    {"grid_steps", SUMI_KEPT_INT, FIELD(grid_steps), NULL},
+    {NULL, SUMI_KEPT_INT, 0, NULL},
+};
+static const sumi_kept kept_batch[] = {
+    {"batch", SUMI_KEPT_INT, offsetof(sumi_trainer_config, batch), NULL},
+    {NULL, SUMI_KEPT_INT, 0, NULL},
+};
+
+static json_t *train_settings(const sumi_trainer_config *trainer, const sumi_train_config *config,
+                              bool *failed)
 {
     json_t *train = json_object();
     put(train, "epochs", json_integer(config->epochs), failed);
     put(train, "steps", json_integer(config->steps), failed);
     put(train, "minutes", json_real(config->minutes), failed);
-    if (!sumi_kept_write(train, config, SUMI_KEPT_BY_RUN))
+    if (!sumi_kept_write(train, kept_batch, trainer) ||
+        !sumi_kept_write(train, sumi_kept_trainer, trainer) ||
+        !sumi_kept_write(train, kept_grids, config))
         *failed = true;
     return train;
 }
@@ -112,7 +130,7 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     put(json, "recipe", json_string(info->preset), &failed);
     put(json, "data", data_settings(set, hash, &failed), &failed);
     put(json, "model", model_settings(trainer->model, &failed), &failed);
-    put(json, "train", train_settings(config, &failed), &failed);
+    put(json, "train", train_settings(&trainer->config, config, &failed), &failed);
     put(json, "command", sumi_json_any(config->command ? config->command : ""), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
     if (old)
@@ -123,8 +141,9 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     return status;
 }
 
-sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_config *config,
-                                  const char *hash, sumi_error *err)
+sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_trainer_config *trainer,
+                                  const sumi_train_config *config, const char *hash,
+                                  sumi_error *err)
 {
     char path[PATH_MAX];
     json_t *json = NULL;
@@ -139,9 +158,13 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_train_conf
                            "%s: the run was trained on other data: its SHA-256 is %.16s..., found "
                            "%.16s...",
                            dir->path, expected, hash);
+    const json_t *train = json_object_get(json, "train");
     if (status == SUMI_OK)
-        status = sumi_kept_check(dir->path, json_object_get(json, "train"), config,
-                                 SUMI_KEPT_BY_RUN, err);
+        status = sumi_kept_check(dir->path, train, kept_batch, trainer, err);
+    if (status == SUMI_OK)
+        status = sumi_kept_check(dir->path, train, sumi_kept_trainer, trainer, err);
+    if (status == SUMI_OK)
+        status = sumi_kept_check(dir->path, train, kept_grids, config, err);
     json_decref(json);
     return status;
 }

@@ -41,8 +41,8 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
     sample.width = config->grid_width ? config->grid_width : seed ? SIDE_GRID : w;
     sample.steps = steps < timesteps ? steps : timesteps;
     sample.solver = steps ? "ddim" : "ddpm";
-    sample.seed = config->seed;
-    sample.precision = config->precision;
+    sample.seed = grid->seed;
+    sample.precision = grid->precision;
     sample.progress = grid->progress;
     sample.user = grid->user;
     return sample;

@@ -22,6 +22,8 @@ typedef struct {
     const char *title;         /* "Epoch 0": kept in the picture's text */
     int count;                 /* pictures */
     int set_height, set_width; /* of the images that the model is trained on */
+    uint64_t seed;
+    sumi_precision precision;
     sumi_progress_fn progress; /* called with SUMI_PHASE_SAMPLE; may be NULL */
     void *user;
 } sumi_grid;
@@ -30,7 +32,7 @@ typedef struct {
  * width must be multiples of the model's. */
 sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err);
 /* Draws count pictures, always from the same noise, and writes them as one PNG file. Of config the
- * grid's size and steps, seed and precision matter. */
+ * grid's size and steps matter. */
 sumi_status sumi_grid_draw(sumi_runtime *runtime, const sumi_model *model,
                            const sumi_train_config *config, const sumi_grid *grid, const char *path,
                            sumi_error *err);

@@ -17,10 +17,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FORMAT = 1, FILES_MAX = 4 };
+enum { FORMAT = 1, FILES_MAX = 3 + SUMI_AVERAGES_MAX };
+/* Places in file_names; from AVERAGES on, there are as many as the trainer has averages. */
+enum { MODEL, OPTIM, STATE, AVERAGES };
 
-static const char *const file_names[FILES_MAX] = {"model.safetensors", "ema.safetensors",
-                                                  "optim.safetensors", "state.json"};
+static const char *const file_names[FILES_MAX] = {
+    "model.safetensors", "optim.safetensors", "state.json",       "ema.safetensors",
+    "ema_2.safetensors", "ema_3.safetensors", "ema_4.safetensors"};
 
 /* ---- Paths ----------------------------------------------------------------------------------- */
 
@@ -79,43 +82,42 @@ static sumi_status sync_folder(const char *path, sumi_error *err)
                                     : SUMI_OK;
 }
 
-/* ---- Adam's state as tensors ----------------------------------------------------------------- */
+/* ---- The optimiser's state as tensors -------------------------------------------------------- */
 
 enum { OPTIM_NAME_MAX = SUMI_NAME_MAX + 16 };
 
-static const char *const averages[2] = {"exp_avg", "exp_avg_sq"}; /* PyTorch's names for m and v */
-
-static void optim_name(const char *average, const sumi_param *param, char out[OPTIM_NAME_MAX])
+static void optim_name(const char *state, const sumi_param *param, char out[OPTIM_NAME_MAX])
 {
-    snprintf(out, OPTIM_NAME_MAX, "%s.%s", average, param->name);
+    snprintf(out, OPTIM_NAME_MAX, "%s.%s", state, param->name);
 }
 
 static sumi_status write_optim(const sumi_trainer *trainer, const char *path, sumi_error *err)
 {
     const sumi_params *params = &trainer->model->graph.params;
-    size_t most = 2 * (size_t)params->count;
+    const sumi_optimiser *optimiser = &trainer->optimiser;
+    size_t states = (size_t)optimiser->row->states, most = states * (size_t)params->count;
     sumi_tensor_file file = {0};
     char(*names)[OPTIM_NAME_MAX] = sumi_calloc(most, sizeof *names);
-    float *data = sumi_calloc(2 * params->value_count, sizeof *data), *next = data;
+    float *data = sumi_calloc(states * params->value_count, sizeof *data), *next = data;
     file.tensors = sumi_calloc(most, sizeof *file.tensors);
     sumi_status status = SUMI_OK;
     if (!names || !data || !file.tensors) {
-        status = sumi_fail_memory(err, path, 2 * params->value_count * sizeof *data);
+        status = sumi_fail_memory(err, path, states * params->value_count * sizeof *data);
         goto done;
     }
     for (size_t i = 0; i < most; i++) {
-        const sumi_param *param = &params->items[i / 2];
+        const sumi_param *param = &params->items[i / states];
         if (!sumi_param_trainable(param))
             continue;
         sumi_file_tensor *tensor = &file.tensors[file.count];
-        optim_name(averages[i % 2], param, names[file.count++]);
+        optim_name(optimiser->row->state_names[i % states], param, names[file.count++]);
         *tensor = (sumi_file_tensor){.name = names[file.count - 1],
                                      .dtype = SUMI_FILE_F32,
                                      .rank = param->rank,
                                      .data = next,
                                      .bytes = param->count * sizeof *next};
         memcpy(tensor->shape, param->shape, sizeof param->shape);
-        sumi_param_export(param, i % 2 ? trainer->v : trainer->m, next);
+        sumi_param_export(param, optimiser->state[i % states], next);
         next += param->count;
     }
     status = sumi_safetensors_write(path, &file, err);
@@ -126,11 +128,12 @@ done:
     return status;
 }
 
-static sumi_status read_average(const char *path, const sumi_tensor_file *file,
-                                const sumi_param *param, int average, float *flat, sumi_error *err)
+static sumi_status read_optim_tensor(const char *path, const sumi_tensor_file *file,
+                                     const sumi_param *param, const char *state, float *flat,
+                                     sumi_error *err)
 {
     char name[OPTIM_NAME_MAX];
-    optim_name(averages[average], param, name);
+    optim_name(state, param, name);
     const sumi_file_tensor *tensor = sumi_tensor_file_find(file, name);
     if (!tensor)
         return sumi_fail(err, SUMI_EFORMAT, "%s: tensor %s is missing", path, name);
@@ -148,19 +151,20 @@ static sumi_status read_average(const char *path, const sumi_tensor_file *file,
     return SUMI_OK;
 }
 
-/* flat: m and v, one after the other. */
-static sumi_status read_optim(const sumi_params *params, const char *path, float *flat,
-                              sumi_error *err)
+/* Into an optimiser of its own, which the trainer takes over when all is read. */
+static sumi_status read_optim(const sumi_params *params, const char *path,
+                              const sumi_optimiser *optimiser, sumi_error *err)
 {
     sumi_tensor_file file;
     sumi_status status = sumi_safetensors_read(path, &file, err);
     if (status != SUMI_OK)
         return status;
-    for (int i = 0; i < 2 * params->count && status == SUMI_OK; i++) {
-        const sumi_param *param = &params->items[i / 2];
+    int states = optimiser->row->states;
+    for (int i = 0; i < states * params->count && status == SUMI_OK; i++) {
+        const sumi_param *param = &params->items[i / states];
         if (sumi_param_trainable(param))
-            status = read_average(path, &file, param, i % 2,
-                                  flat + (size_t)(i % 2) * params->value_count, err);
+            status = read_optim_tensor(path, &file, param, optimiser->row->state_names[i % states],
+                                       optimiser->state[i % states], err);
     }
     sumi_tensor_file_free(&file);
     return status;
@@ -279,7 +283,7 @@ static sumi_status check_files(const char *dir, unsigned which, bool found[FILES
             status = check_entry(path, entry, dir, which, found, err);
     }
     for (int k = 0; k < FILES_MAX && status == SUMI_OK; k++) {
-        if (!found[k] && strcmp(file_names[k], "ema.safetensors") != 0)
+        if (!found[k] && k < AVERAGES)
             status = sumi_fail(err, SUMI_EFORMAT, "%s does not list %s", path, file_names[k]);
     }
     json_decref(manifest);
@@ -299,7 +303,7 @@ static sumi_status write_state(const sumi_trainer *trainer, const json_t *run, c
 {
     json_t *state = json_pack("{s:i, s:s, s:I}", "format", FORMAT, "version", SUMI_VERSION, "step",
                               (json_int_t)trainer->steps);
-    bool good = sumi_kept_write(state, &trainer->config, SUMI_KEPT_BY_TRAINER) &&
+    bool good = sumi_kept_write(state, sumi_kept_trainer, &trainer->config) &&
                 (!run || json_object_set(state, "run", (json_t *)run) == 0);
     sumi_status status = good ? sumi_json_write(path, state, err) : sumi_fail_memory(err, path, 0);
     json_decref(state);
@@ -314,13 +318,13 @@ static sumi_status write_files(const sumi_trainer *trainer, const json_t *run, c
     for (int i = 0; i < FILES_MAX && status == SUMI_OK; i++)
         status = sumi_path_join(path[i], sizeof path[i], dir, file_names[i], err);
     if (status == SUMI_OK)
-        status = sumi_model_write(path[0], trainer->model, NULL, err);
-    if (status == SUMI_OK && trainer->ema)
-        status = sumi_model_write(path[1], trainer->ema, NULL, err);
+        status = sumi_model_write(path[MODEL], trainer->model, NULL, err);
+    for (int i = 0; i < trainer->averages.count && status == SUMI_OK; i++)
+        status = sumi_model_write(path[AVERAGES + i], trainer->averages.model[i], NULL, err);
     if (status == SUMI_OK)
-        status = write_optim(trainer, path[2], err);
+        status = write_optim(trainer, path[OPTIM], err);
     if (status == SUMI_OK)
-        status = write_state(trainer, run, path[3], err);
+        status = write_state(trainer, run, path[STATE], err);
     if (status == SUMI_OK)
         status = write_manifest(dir, err);
     return status;
@@ -419,7 +423,7 @@ static sumi_status read_state(const sumi_trainer *trainer, const char *dir, int6
     if (status == SUMI_OK)
         status = sumi_json_int(path, state, "step", 0, UINT32_MAX, step, err);
     if (status == SUMI_OK)
-        status = sumi_kept_check(dir, state, &trainer->config, SUMI_KEPT_BY_TRAINER, err);
+        status = sumi_kept_check(dir, state, sumi_kept_trainer, &trainer->config, err);
     if (status == SUMI_OK)
         *run = json_incref(json_object_get(state, "run"));
     json_decref(state);
@@ -438,11 +442,39 @@ static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int 
 
 /* What was read, before the trainer takes it over. */
 typedef struct {
-    sumi_model *model, *ema;
-    float *optim; /* m, v */
+    sumi_model *model, *averages[SUMI_AVERAGES_MAX];
+    sumi_optimiser optimiser;
     int64_t step;
     json_t *run;
 } loaded;
+
+static void release_loaded(const sumi_runtime *runtime, loaded *in)
+{
+    json_decref(in->run);
+    sumi_optimiser_free(runtime, &in->optimiser);
+    for (int i = 0; i < SUMI_AVERAGES_MAX; i++)
+        sumi_model_release(in->averages[i]);
+    sumi_model_release(in->model);
+}
+
+/* The settings are the same by now, so other averages are damage. */
+static sumi_status read_averages(const sumi_trainer *trainer, const char *dir,
+                                 const bool found[FILES_MAX], loaded *in, sumi_error *err)
+{
+    int count = trainer->averages.count;
+    for (int i = 0; i < SUMI_AVERAGES_MAX; i++) {
+        sumi_status status = SUMI_OK;
+        if (found[AVERAGES + i] != (i < count))
+            status =
+                sumi_fail(err, SUMI_EFORMAT, "%s: state.json has %d averages, but there is %s%s",
+                          dir, count, i < count ? "no " : "", file_names[AVERAGES + i]);
+        else if (i < count)
+            status = read_model(trainer, dir, AVERAGES + i, &in->averages[i], err);
+        if (status != SUMI_OK)
+            return status;
+    }
+    return SUMI_OK;
+}
 
 static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded *in,
                             sumi_error *err)
@@ -453,21 +485,28 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     sumi_status status = check_files(dir, ALL_FILES, found, err);
     if (status == SUMI_OK)
         status = read_state(trainer, dir, &in->step, &in->run, err);
-    if (status == SUMI_OK && found[1] != (trainer->ema != NULL))
-        status = sumi_fail(err, SUMI_EFORMAT, "%s: state.json says ema %g, but there is %s %s", dir,
-                           (double)trainer->config.ema, found[1] ? "an" : "no", file_names[1]);
     if (status == SUMI_OK)
-        status = read_model(trainer, dir, 0, &in->model, err);
-    if (status == SUMI_OK && found[1])
-        status = read_model(trainer, dir, 1, &in->ema, err);
+        status = read_model(trainer, dir, MODEL, &in->model, err);
     if (status == SUMI_OK)
-        status = sumi_path_join(path, sizeof path, dir, file_names[2], err);
-    if (status != SUMI_OK)
-        return status;
-    in->optim = sumi_calloc(2 * params->value_count, sizeof *in->optim);
-    if (!in->optim)
-        return sumi_fail_memory(err, path, 2 * params->value_count * sizeof *in->optim);
-    return read_optim(params, path, in->optim, err);
+        status = read_averages(trainer, dir, found, in, err);
+    if (status == SUMI_OK)
+        status = sumi_path_join(path, sizeof path, dir, file_names[OPTIM], err);
+    if (status == SUMI_OK)
+        status = sumi_optimiser_make(trainer->runtime, trainer->optimiser.row, params->value_count,
+                                     &in->optimiser, err);
+    return status == SUMI_OK ? read_optim(params, path, &in->optimiser, err) : status;
+}
+
+static void take_over(sumi_trainer *trainer, loaded *in)
+{
+    sumi_optimiser old = trainer->optimiser;
+    trainer->optimiser = in->optimiser;
+    in->optimiser = old;
+    sumi_model_take_weights(trainer->model, in->model);
+    json_object_update(trainer->model->metadata, in->model->metadata);
+    for (int i = 0; i < trainer->averages.count; i++)
+        sumi_model_take_weights(trainer->averages.model[i], in->averages[i]);
+    trainer->steps = in->step;
 }
 
 sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,
@@ -480,22 +519,11 @@ sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t 
         return status;
     recover(&at);
     status = read_all(trainer, at.dir, &in, err);
-    if (status == SUMI_OK) {
-        size_t count = trainer->model->graph.params.value_count;
-        sumi_train_copy_weights(trainer->model, in.model);
-        json_object_update(trainer->model->metadata, in.model->metadata);
-        if (trainer->ema)
-            sumi_train_copy_weights(trainer->ema, in.ema);
-        memcpy(trainer->m, in.optim, count * sizeof(float));
-        memcpy(trainer->v, in.optim + count, count * sizeof(float));
-        trainer->steps = in.step;
-        if (run)
-            *run = json_incref(in.run);
-    }
-    json_decref(in.run);
-    free(in.optim);
-    sumi_model_release(in.ema);
-    sumi_model_release(in.model);
+    if (status == SUMI_OK)
+        take_over(trainer, &in);
+    if (status == SUMI_OK && run)
+        *run = json_incref(in.run);
+    release_loaded(trainer->runtime, &in);
     return status;
 }
 
@@ -505,7 +533,7 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
     char path[PATH_MAX];
     /* Only the file that is wanted is read: sampling should begin at once. */
     sumi_status status = check_files(dir, 0, found, err);
-    int wanted = found[1] ? 1 : 0;
+    int wanted = found[AVERAGES] ? AVERAGES : MODEL;
     if (status == SUMI_OK)
         status = check_files(dir, 1u << wanted, found, err);
     if (status == SUMI_OK)

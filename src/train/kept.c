@@ -1,6 +1,6 @@
 /*
- * The settings of a training that change its bits: one table says how each is written, and how it
- * is compared when the training goes on.
+ * Settings that change the bits of a training. A table says how each is written where a training
+ * is saved, and how it is compared where it goes on.
  */
 #include "train/train.h"
 
@@ -9,31 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { KIND_INT, KIND_SEED, KIND_FLOAT, KIND_PRECISION } setting_kind;
+#define FIELD(field) offsetof(sumi_trainer_config, field)
 
-typedef struct {
-    const char *name;
-    setting_kind kind;
-    size_t offset;      /* in sumi_train_config */
-    sumi_kept_by owner; /* whose it is: a step's, or only a whole run's */
-} setting;
-
-#define FIELD(field) offsetof(sumi_train_config, field)
-
-/* Limits are not here: they say when a training ends, and may change. Nor is the batch among what a
- * trainer keeps: how many images its steps have is the caller's. */
-static const setting settings[] = {
-    {"batch", KIND_INT, FIELD(batch), SUMI_KEPT_BY_RUN},
-    {"learning_rate", KIND_FLOAT, FIELD(learning_rate), SUMI_KEPT_BY_TRAINER},
-    {"seed", KIND_SEED, FIELD(seed), SUMI_KEPT_BY_TRAINER},
-    {"ema", KIND_FLOAT, FIELD(ema), SUMI_KEPT_BY_TRAINER},
-    {"grid", KIND_INT, FIELD(grid), SUMI_KEPT_BY_RUN},
-    {"grid_height", KIND_INT, FIELD(grid_height), SUMI_KEPT_BY_RUN},
-    {"grid_width", KIND_INT, FIELD(grid_width), SUMI_KEPT_BY_RUN},
-    {"grid_steps", KIND_INT, FIELD(grid_steps), SUMI_KEPT_BY_RUN},
-    {"precision", KIND_PRECISION, FIELD(precision), SUMI_KEPT_BY_TRAINER},
+/* Limits are not here: they say when a training ends, and may change. A file of a version that did
+ * not have a setting did what `before` says. */
+const sumi_kept sumi_kept_trainer[] = {
+    {"learning_rate", SUMI_KEPT_FLOAT, FIELD(learning_rate), NULL},
+    {"rate_schedule", SUMI_KEPT_TEXT, FIELD(rate_schedule), "constant"},
+    {"warmup_steps", SUMI_KEPT_INT64, FIELD(warmup_steps), "0"},
+    {"schedule_steps", SUMI_KEPT_INT64, FIELD(schedule_steps), "0"},
+    {"final_rate", SUMI_KEPT_FLOAT, FIELD(final_rate), "0"},
+    {"optimiser", SUMI_KEPT_TEXT, FIELD(optimiser), "adam"},
+    {"weight_decay", SUMI_KEPT_FLOAT, FIELD(weight_decay), "0"},
+    {"seed", SUMI_KEPT_SEED, FIELD(seed), NULL},
+    {"ema", SUMI_KEPT_FLOAT, FIELD(averages[0]), NULL},
+    {"ema_2", SUMI_KEPT_FLOAT, FIELD(averages[1]), "0"},
+    {"ema_3", SUMI_KEPT_FLOAT, FIELD(averages[2]), "0"},
+    {"ema_4", SUMI_KEPT_FLOAT, FIELD(averages[3]), "0"},
+    {"precision", SUMI_KEPT_PRECISION, FIELD(precision), NULL},
+    {NULL, SUMI_KEPT_INT, 0, NULL},
 };
-enum { SETTINGS = sizeof settings / sizeof *settings };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
@@ -57,34 +52,30 @@ json_t *sumi_json_seed(uint64_t seed)
     return json_string(text);
 }
 
-static const char *precision_name(sumi_precision precision)
-{
-    return precision == SUMI_PRECISION_BF16 ? "bf16" : "fp32";
-}
-
-static json_t *value_of(const setting *kept, const sumi_train_config *config)
+static json_t *value_of(const sumi_kept *kept, const void *config)
 {
     const void *at = (const char *)config + kept->offset;
     switch (kept->kind) {
-    case KIND_INT:
+    case SUMI_KEPT_INT:
         return json_integer(*(const int *)at);
-    case KIND_SEED:
+    case SUMI_KEPT_INT64:
+        return json_integer((json_int_t) * (const int64_t *)at);
+    case SUMI_KEPT_SEED:
         return sumi_json_seed(*(const uint64_t *)at);
-    case KIND_FLOAT:
+    case SUMI_KEPT_FLOAT:
         return sumi_short_real(*(const float *)at);
+    case SUMI_KEPT_TEXT:
+        return json_string(*(const char *const *)at);
     default:
-        return json_string(precision_name(*(const sumi_precision *)at));
+        return json_string(*(const sumi_precision *)at == SUMI_PRECISION_BF16 ? "bf16" : "fp32");
     }
 }
 
-bool sumi_kept_write(json_t *object, const sumi_train_config *config, sumi_kept_by owner)
+bool sumi_kept_write(json_t *object, const sumi_kept *table, const void *config)
 {
     bool good = object != NULL;
-    for (int i = 0; i < SETTINGS; i++) {
-        if (settings[i].owner <= owner)
-            good = good && json_object_set_new(object, settings[i].name,
-                                               value_of(&settings[i], config)) == 0;
-    }
+    for (; good && table->name; table++)
+        good = json_object_set_new(object, table->name, value_of(table, config)) == 0;
     return good;
 }
 
@@ -96,62 +87,78 @@ static void value_text(const json_t *value, char out[48])
     if (json_is_string(value))
         snprintf(out, 48, "%.40s", json_string_value(value));
     else if (json_is_integer(value))
-        snprintf(out, 48, "%lld", (long long)json_integer_value(value));
+        snprintf(out, 48, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else
         sumi_format(out, 48, "%.9g", json_real_value(value));
 }
 
-/* Files of before 0.2 hold a seed above INT64_MAX as the negative number with its bits. */
-static bool is_setting(const setting *kept, const json_t *value, const sumi_train_config *config)
+/* Version 0.1 wrote a seed above INT64_MAX as the negative number with its bits. */
+static bool is_same(const sumi_kept *kept, const json_t *value, const json_t *wanted,
+                    const void *config)
 {
-    const void *at = (const char *)config + kept->offset;
-    switch (kept->kind) {
-    case KIND_INT:
-        return json_integer_value(value) == *(const int *)at;
-    case KIND_SEED:
-        if (json_is_integer(value))
-            return (uint64_t)json_integer_value(value) == *(const uint64_t *)at;
-        return strtoull(json_string_value(value), NULL, 10) == *(const uint64_t *)at;
-    case KIND_FLOAT:
-        return (float)json_number_value(value) == *(const float *)at;
-    default:
-        return strcmp(json_string_value(value), precision_name(*(const sumi_precision *)at)) == 0;
+    if (kept->kind == SUMI_KEPT_FLOAT)
+        return (float)json_number_value(value) == (float)json_real_value(wanted);
+    if (kept->kind == SUMI_KEPT_SEED && json_is_integer(value)) {
+        uint64_t seed;
+        memcpy(&seed, (const char *)config + kept->offset, sizeof seed);
+        return (uint64_t)json_integer_value(value) == seed;
     }
+    return json_equal(value, wanted);
 }
 
-static bool has_type(const setting *kept, const json_t *value)
+static bool has_type(const sumi_kept *kept, const json_t *value)
 {
     switch (kept->kind) {
-    case KIND_INT:
+    case SUMI_KEPT_INT:
+    case SUMI_KEPT_INT64:
         return json_is_integer(value);
-    case KIND_SEED:
+    case SUMI_KEPT_SEED:
         return json_is_integer(value) || json_is_string(value);
-    case KIND_FLOAT:
+    case SUMI_KEPT_FLOAT:
         return json_is_number(value);
     default:
         return json_is_string(value);
     }
 }
 
-sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_train_config *config,
-                            sumi_kept_by owner, sumi_error *err)
+/* The value in object, or that of a version without it; NULL: nobody knows. */
+static json_t *found_value(const sumi_kept *kept, const json_t *object)
 {
-    for (int i = 0; i < SETTINGS; i++) {
-        const json_t *value = json_object_get(object, settings[i].name);
-        char before[48], now[48];
-        if (settings[i].owner > owner || !value)
-            continue;
-        if (!has_type(&settings[i], value))
-            return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\" is not of its type", path,
-                             settings[i].name);
-        if (is_setting(&settings[i], value, config))
-            continue;
-        json_t *wanted = value_of(&settings[i], config);
-        value_text(value, before);
-        value_text(wanted, now);
-        json_decref(wanted);
-        return sumi_fail(err, SUMI_EINVAL, "%s: trained with %s %s, not %s", path, settings[i].name,
-                         before, now);
+    json_t *value = json_object_get(object, kept->name);
+    if (value || !kept->before)
+        return json_incref(value);
+    if (kept->kind == SUMI_KEPT_TEXT)
+        return json_string(kept->before);
+    return json_integer(strtoll(kept->before, NULL, 10));
+}
+
+static sumi_status check_one(const char *path, const sumi_kept *kept, const json_t *value,
+                             const void *config, sumi_error *err)
+{
+    char before[48], now[48];
+    if (!has_type(kept, value))
+        return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\" is not of its type", path, kept->name);
+    json_t *wanted = value_of(kept, config);
+    if (!wanted)
+        return sumi_fail_memory(err, kept->name, 0);
+    bool same = is_same(kept, value, wanted, config);
+    value_text(value, before);
+    value_text(wanted, now);
+    json_decref(wanted);
+    return same ? SUMI_OK
+                : sumi_fail(err, SUMI_EINVAL, "%s: trained with %s %s, not %s", path, kept->name,
+                            before, now);
+}
+
+sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_kept *table,
+                            const void *config, sumi_error *err)
+{
+    sumi_status status = SUMI_OK;
+    for (; status == SUMI_OK && table->name; table++) {
+        json_t *value = found_value(table, object);
+        if (value)
+            status = check_one(path, table, value, config, err);
+        json_decref(value);
     }
-    return SUMI_OK;
+    return status;
 }

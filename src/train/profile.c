@@ -120,28 +120,25 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
     return SUMI_OK;
 }
 
-typedef struct {
-    const bench *b;
-    const sumi_kernels *kernels;
-    sumi_adam adam;
-} adam_job;
-
 static void adam_task(void *arg, int64_t chunk, int thread)
 {
-    const adam_job *job = arg;
-    const bench *b = job->b;
-    sumi_piece part = sumi_piece_of(b->weight_count, chunk);
+    const sumi_update *update = arg;
     (void)thread;
-    job->kernels->adam(&job->adam, b->weights + part.begin, b->gradients + part.begin,
-                       b->m + part.begin, b->v + part.begin, part.count);
+    update->optimiser->row->update(update, sumi_piece_of(update->optimiser->count, chunk));
 }
 
 /* On copies, so that the model stays as it is; returns its time in seconds. */
 static double run_adam(const bench *b, sumi_runtime *runtime)
 {
-    adam_job job = {b, runtime->kernels, {1e-3, .9, .999, 1e-8, 1 - .9, 1 - .999}};
+    const sumi_optimiser adam = {sumi_optimiser_find("adam"), {b->m, b->v}, b->weight_count};
+    sumi_update update = {.kernels = runtime->kernels,
+                          .optimiser = &adam,
+                          .weights = b->weights,
+                          .gradients = b->gradients,
+                          .rate = 1e-3,
+                          .step = 1};
     double begin = sumi_time_now();
-    sumi_parallel_for(runtime->pool, sumi_piece_count(b->weight_count), adam_task, &job);
+    sumi_parallel_for(runtime->pool, sumi_piece_count(b->weight_count), adam_task, &update);
     return sumi_time_now() - begin;
 }
 

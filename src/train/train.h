@@ -16,7 +16,7 @@
 #include "diffusion/diffusion.h"
 #include "models/models.h"
 
-/* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
+/* ---- Pieces ---------------------------------------------------------------------------------- */
 
 /* A flat parameter buffer in pieces, one a task. */
 enum { SUMI_PIECE_FLOATS = 16384 };
@@ -36,19 +36,87 @@ static inline int64_t sumi_piece_count(size_t total)
     return (int64_t)((total + SUMI_PIECE_FLOATS - 1) / SUMI_PIECE_FLOATS);
 }
 
+/* ---- The learning rate (rates.c) ------------------------------------------------------------- */
+
+typedef struct {
+    const char *name, *about;
+    bool ends; /* at schedule_steps, which must then be given */
+    /* What is left of the rate at so much (0..1) of the way from the warm-up to the end. */
+    double (*shape)(double way);
+} sumi_rate_schedule;
+
+/* NULL past the end; NULL for no such name. */
+const sumi_rate_schedule *sumi_rate_schedule_at(int index);
+const sumi_rate_schedule *sumi_rate_schedule_find(const char *name);
+/* The rate of a step, counted from 1. */
+double sumi_learning_rate(const sumi_trainer_config *config, int64_t step);
+
+/* ---- Optimisers (optimisers.c) --------------------------------------------------------------- */
+
+enum { SUMI_OPTIMISER_STATES = 2 };
+
+typedef struct sumi_update sumi_update;
+typedef struct {
+    const char *name, *about;
+    bool decays;                                    /* takes weight_decay */
+    int states;                                     /* numbers that it remembers of each weight */
+    const char *state_names[SUMI_OPTIMISER_STATES]; /* in files; PyTorch's */
+    /* One step for a piece of the weights, on any thread. */
+    void (*update)(const sumi_update *update, sumi_piece part);
+} sumi_optimiser_row;
+
+typedef struct {
+    const sumi_optimiser_row *row;
+    float *state[SUMI_OPTIMISER_STATES]; /* each [count], as model->graph.params.values */
+    size_t count;
+} sumi_optimiser;
+
+/* What is the same for all pieces of a step. */
+struct sumi_update {
+    const sumi_kernels *kernels;
+    const sumi_optimiser *optimiser;
+    float *weights;
+    const float *gradients;
+    double rate, weight_decay;
+    int64_t step; /* counted from 1 */
+};
+
+const sumi_optimiser_row *sumi_optimiser_at(int index);
+const sumi_optimiser_row *sumi_optimiser_find(const char *name);
+/* All zero, for so many weights. What a failed one holds is released by free, too. */
+sumi_status sumi_optimiser_make(const sumi_runtime *runtime, const sumi_optimiser_row *row,
+                                size_t count, sumi_optimiser *optimiser, sumi_error *err);
+void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser);
+
+/* ---- Averages of the weights (averages.c) ---------------------------------------------------- */
+
+typedef struct {
+    int count;
+    float decay[SUMI_AVERAGES_MAX];
+    sumi_model *model[SUMI_AVERAGES_MAX]; /* each a model of its own */
+} sumi_averages;
+
+/* They begin as the model; there are as many as decays above 0. */
+sumi_status sumi_averages_make(const sumi_model *model, const float decay[SUMI_AVERAGES_MAX],
+                               sumi_averages *averages, sumi_error *err);
+void sumi_averages_free(sumi_averages *averages, sumi_runtime *runtime);
+/* Takes in a piece of the weights after their update. */
+void sumi_averages_add(const sumi_averages *averages, const sumi_update *update, sumi_piece part);
+void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_params *from);
+
+/* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
+
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */
     sumi_runtime *runtime;
     sumi_model *model; /* trained in place */
-    sumi_model *ema;   /* averaged weights, a model of its own; NULL where there are none */
+    sumi_trainer_config config;
     sumi_process process;
-    sumi_train_config config; /* of which batch, the largest n of a step, learning_rate, seed, ema
-                                 and precision matter */
-    int64_t steps;            /* that are done */
-    /* As model->graph.params.values, in sumi's layout: [value_count] */
-    float *gradients;
-    float *m, *v; /* Adam's moving averages of the gradient and its square */
-    /* Made for the images of the first step. */
+    sumi_optimiser optimiser;
+    sumi_averages averages;
+    int64_t steps;    /* that are done */
+    float *gradients; /* as model->graph.params.values */
+    /* Made by sumi_train_begin for images of one size. */
     sumi_network *network;
     int h, w;
     size_t image_floats; /* of one image: h * w * c */
@@ -57,15 +125,23 @@ struct sumi_trainer {
     float *time;         /* [batch] */
 };
 
-/* Of config only batch, learning_rate, seed, ema and precision matter. model must outlive the
- * trainer. */
+/* The trainer's part of a training's settings: config->trainer, or else the short form in config's
+ * own fields. */
+sumi_trainer_config sumi_trainer_settings(const sumi_train_config *config);
+/* model must outlive the trainer. */
 sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
-                           const sumi_train_config *config, sumi_trainer **out, sumi_error *err);
+                           const sumi_trainer_config *config, sumi_trainer **out, sumi_error *err);
 void sumi_train_release(sumi_trainer *trainer); /* NULL is fine */
-/* Plans and allocates for images of h x w, as the first step would: after that no step allocates
- * until the size changes. */
-sumi_status sumi_train_prepare(sumi_trainer *trainer, int h, int w, sumi_error *err);
-/* One optimisation step; see sumi_trainer_step. On an error nothing has changed. */
+/* Plans and allocates for images of h x w, unless that is what the trainer is ready for: then no
+ * step allocates. */
+sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err);
+/* The weights for use: the first average where there is one, else the model. */
+sumi_model *sumi_train_best(const sumi_trainer *trainer);
+
+/* ---- The step (step.c) ----------------------------------------------------------------------- */
+
+/* One optimisation step; see sumi_trainer_step. The trainer must have begun for the batch's size.
+ * On an error nothing has changed. */
 sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                             sumi_error *err);
 /* The first half of a step: loss and gradients at the present weights, with the t and eps that the
@@ -75,30 +151,44 @@ sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, 
 /* The last gradient of parameter number index of model->graph.params, which must be a trained one,
  * in PyTorch's order. */
 void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out);
-/* Weights, running statistics and info of a model of the same architecture. */
-void sumi_train_copy_weights(sumi_model *to, const sumi_model *from);
 
 /* ---- Settings that are kept (kept.c) ----------------------------------------------------------
  * What changes the bits of a training is written where it is saved, and must be the same where it
  * goes on.
  */
 
-/* What a trainer keeps is kept by a run, too. */
-typedef enum { SUMI_KEPT_BY_TRAINER, SUMI_KEPT_BY_RUN } sumi_kept_by;
+typedef enum {
+    SUMI_KEPT_INT,
+    SUMI_KEPT_INT64,
+    SUMI_KEPT_SEED,
+    SUMI_KEPT_FLOAT,
+    SUMI_KEPT_TEXT,
+    SUMI_KEPT_PRECISION
+} sumi_kept_kind;
+
+typedef struct {
+    const char *name; /* in files and messages; NULL ends a table */
+    sumi_kept_kind kind;
+    size_t offset;      /* in the config that the table is of */
+    const char *before; /* what files without it did; NULL: they are not compared */
+} sumi_kept;
+
+/* Of a sumi_trainer_config, but for batch: how many images its steps have is the caller's. */
+extern const sumi_kept sumi_kept_trainer[];
 
 /* Puts the settings into object; false where memory is out. */
-bool sumi_kept_write(json_t *object, const sumi_train_config *config, sumi_kept_by owner);
-/* SUMI_EINVAL, with both values, where a setting in object is not that of config. One that is
- * missing is of a version that had none. path is for messages. */
-sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_train_config *config,
-                            sumi_kept_by owner, sumi_error *err);
+bool sumi_kept_write(json_t *object, const sumi_kept *table, const void *config);
+/* SUMI_EINVAL, with both values, where a setting in object is not that of config. path is for
+ * messages. */
+sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_kept *table,
+                            const void *config, sumi_error *err);
 /* The shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
 json_t *sumi_short_real(float value);
 /* A number, or a string of digits where it is above what JSON's readers hold, INT64_MAX. */
 json_t *sumi_json_seed(uint64_t seed);
 
 /* ---- Checkpoints (checkpoint.c) -----------------------------------------------------------------
- * A folder: model.safetensors, optim.safetensors, ema.safetensors where weights are averaged,
+ * A folder: model.safetensors, optim.safetensors, ema.safetensors (ema_2.safetensors, ...)
  * state.json, and manifest.json with the size and SHA-256 of each. It is written beside its place
  * and renamed, so it is whole or not there.
  */

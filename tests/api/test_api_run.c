@@ -90,6 +90,71 @@ static void expect_step(fixture *f, sumi_batch batch, sumi_status status, const 
     assert_true(loss == 77);
 }
 
+/* All settings in a struct of their own; a config from before it had none still works. */
+static void test_trainer_settings(void **state)
+{
+    (void)state;
+    fixture f, old, wanted;
+    sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT, short_settings = settings;
+    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    fixture_open(&f);
+    fixture_open(&old);
+    fixture_open(&wanted);
+    settings.batch = N;
+    settings.seed = 8;
+    settings.learning_rate = 5e-3f;
+    settings.averages[0] = .9f;
+    settings.averages[1] = .99f;
+    settings.height = settings.width = SIDE;
+    config.trainer = &settings;
+    config.batch = -1; /* not looked at */
+    sumi_trainer_free(f.trainer);
+    api_ok(f.ctx, sumi_trainer_create(f.ctx, f.model, &config, &f.trainer));
+    config = (sumi_train_config)SUMI_TRAIN_CONFIG_INIT;
+    config.batch = N;
+    config.seed = 8;
+    config.learning_rate = 5e-3f;
+    config.ema = .9f;
+    sumi_trainer_free(wanted.trainer);
+    api_ok(wanted.ctx, sumi_trainer_create(wanted.ctx, wanted.model, &config, &wanted.trainer));
+    config.size = offsetof(sumi_train_config, trainer);
+    memset(&config.trainer, 0xff, sizeof config.trainer); /* what lies behind an older struct */
+    sumi_trainer_free(old.trainer);
+    api_ok(old.ctx, sumi_trainer_create(old.ctx, old.model, &config, &old.trainer));
+    for (int i = 0; i < 3; i++) {
+        api_ok(f.ctx, sumi_trainer_step(f.trainer, &f.batch, NULL));
+        api_ok(old.ctx, sumi_trainer_step(old.trainer, &f.batch, NULL));
+        api_ok(wanted.ctx, sumi_trainer_step(wanted.trainer, &f.batch, NULL));
+    }
+    api_same_state(f.model, wanted.model);
+    api_same_state(f.model, old.model);
+    sumi_model *weights, *average, *same;
+    api_ok(f.ctx, sumi_trainer_model(f.trainer, 0, &weights));
+    api_ok(f.ctx, sumi_trainer_model(f.trainer, 1, &average));
+    api_ok(wanted.ctx, sumi_trainer_model(wanted.trainer, 1, &same));
+    api_same_state(weights, f.model);
+    api_same_state(average, same);
+    sumi_model_free(weights);
+    sumi_model_free(average);
+    sumi_model_free(same);
+    api_ok(f.ctx, sumi_trainer_model(f.trainer, 2, &average));
+    sumi_model_free(average);
+    api_fails(f.ctx, sumi_trainer_model(f.trainer, 3, &average), SUMI_EINVAL, "expected 0 to 2");
+    api_fails(f.ctx, sumi_trainer_model(f.trainer, -1, &average), SUMI_EINVAL, "which is -1");
+    api_fails(f.ctx, sumi_trainer_model(f.trainer, 0, NULL), SUMI_EINVAL, "out");
+    assert_int_equal(sumi_trainer_model(NULL, 0, &average), SUMI_EINVAL);
+
+    short_settings.size = 0;
+    config = (sumi_train_config)SUMI_TRAIN_CONFIG_INIT;
+    config.trainer = &short_settings;
+    sumi_trainer *trainer;
+    api_fails(f.ctx, sumi_trainer_create(f.ctx, f.model, &config, &trainer), SUMI_EINVAL,
+              "sumi_trainer_config: its size");
+    fixture_close(&f);
+    fixture_close(&old);
+    fixture_close(&wanted);
+}
+
 static void test_trainer_batches(void **state)
 {
     (void)state;
@@ -583,6 +648,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trainer_config),
+        cmocka_unit_test(test_trainer_settings),
         cmocka_unit_test(test_trainer_batches),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test_setup_teardown(test_checkpoint_arguments, temp_setup, temp_teardown),

@@ -18,7 +18,7 @@
 
 extern char **environ;
 
-enum { PROGRAM_WORDS_MAX = 32 };
+enum { PROGRAM_WORDS_MAX = 48 };
 
 typedef struct {
     pid_t pid;

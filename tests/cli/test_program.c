@@ -153,6 +153,23 @@ static void test_resume_keeps_the_precision(void **state)
     program_free(&p);
 }
 
+/* A run keeps its optimiser and its learning rate's schedule. */
+static void test_resume_keeps_the_optimiser(void **state)
+{
+    temp_folder *temp = *state;
+#define SCHEDULED                                                                                  \
+    "--optimiser adamw --weight-decay 0.1 --lr-schedule cosine --lr-warmup 2 --lr-steps 6 "        \
+    "--lr-final 0.25 --ema 0.5 " TINY
+    assert_quiet_run(temp, "train shapes --steps 3 -q --out @cosine " SCHEDULED);
+    assert_quiet_run(temp, "train --resume @cosine --steps 7 -q");
+    assert_quiet_run(temp, "train shapes --steps 7 -q --out @cosines " SCHEDULED);
+    assert_quiet_run(temp, "diff @cosine @cosines");
+    char *metrics = program_read(temp, "cosines/metrics.jsonl");
+    assert_non_null(strstr(metrics, "\"lr\": 0.0005,"));  /* of step 1, half way up */
+    assert_non_null(strstr(metrics, "\"lr\": 0.00025,")); /* of the last */
+    free(metrics);
+}
+
 /* The file with one text replaced by another of the same length. */
 static void replace(temp_folder *temp, const char *name, const char *old, const char *text)
 {
@@ -723,6 +740,7 @@ int main(void)
         cmocka_unit_test(test_train_as_json),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_resume_keeps_the_precision),
+        cmocka_unit_test(test_resume_keeps_the_optimiser),
         cmocka_unit_test(test_resume_is_checked),
         cmocka_unit_test(test_init),
         cmocka_unit_test(test_sample_forms),

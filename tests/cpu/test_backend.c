@@ -159,8 +159,9 @@ static void train_and_sample(sumi_runtime *runtime, float out[2 * PIXELS])
     float images[N * PIXELS];
     sumi_random at = {3, SUMI_STREAM_USER, 0, 0};
     sumi_random_normals(&at, 0, images, N * PIXELS);
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     config.batch = N;
+    config.height = config.width = SIDE;
     assert_int_equal(sumi_train_new(runtime, model, &config, &trainer, NULL), SUMI_OK);
     sumi_batch batch = SUMI_BATCH_INIT;
     batch.n = N;

@@ -91,12 +91,13 @@ static void test_a_step_allocates_nothing(void **state)
     (void)state;
     fixture f;
     sumi_trainer *trainer;
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     open_fixture(&f);
     config.batch = N;
-    config.ema = .9f;
+    config.averages[0] = .9f;
+    config.averages[1] = .5f;
+    config.height = config.width = SIDE;
     assert_ok(sumi_train_new(&f.runtime, f.model, &config, &trainer, NULL));
-    assert_ok(sumi_train_prepare(trainer, SIDE, SIDE, NULL));
     long before = atomic_load(&calls);
     assert_true(before > 0);
     for (int i = 0; i < 3; i++) {
@@ -137,9 +138,11 @@ static void fail_each(fixture *f, sumi_status (*work)(fixture *f, sumi_error *er
 static sumi_status train_and_save(fixture *f, sumi_error *err)
 {
     sumi_trainer *trainer;
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     config.batch = N;
-    config.ema = .9f;
+    config.averages[0] = .9f;
+    config.averages[1] = .5f;
+    config.height = config.width = SIDE;
     sumi_status status = sumi_train_new(&f->runtime, f->model, &config, &trainer, err);
     if (status != SUMI_OK)
         return status;

@@ -17,13 +17,14 @@ typedef struct {
 
 static void open_fixture(fixture *f, int threads, uint64_t seed, float ema)
 {
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     make_runtime(&f->runtime, threads);
     f->model = make_model(seed);
     f->set = make_shapes();
     config.batch = N;
     config.seed = 5;
-    config.ema = ema;
+    config.averages[0] = ema;
+    config.height = config.width = SIDE;
     assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
 }
 
@@ -52,10 +53,10 @@ static void assert_same_trainer(const sumi_trainer *a, const sumi_trainer *b)
     size_t bytes = a->model->graph.params.value_count * sizeof(float);
     assert_int_equal(a->steps, b->steps);
     assert_same_model(a->model, b->model);
-    assert_memory_equal(a->m, b->m, bytes);
-    assert_memory_equal(a->v, b->v, bytes);
-    if (a->ema)
-        assert_same_model(a->ema, b->ema);
+    assert_memory_equal(a->optimiser.state[0], b->optimiser.state[0], bytes);
+    assert_memory_equal(a->optimiser.state[1], b->optimiser.state[1], bytes);
+    for (int i = 0; i < a->averages.count; i++)
+        assert_same_model(a->averages.model[i], b->averages.model[i]);
 }
 
 /* Stopping and going on gives the bits of going on without a stop, on other threads, too. */
@@ -249,7 +250,7 @@ static void test_other_settings_are_refused(void **state)
     fixture f;
     sumi_error err;
     sumi_trainer *other;
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     sumi_model_config wide = SUMI_MODEL_CONFIG_INIT;
     sumi_model *model;
     make_folder(folder);
@@ -258,14 +259,14 @@ static void test_other_settings_are_refused(void **state)
     assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
 
     config.seed = 6;
-    config.ema = .5f;
+    config.averages[0] = .5f;
     assert_ok(sumi_train_new(&f.runtime, f.model, &config, &other, NULL));
     assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
     assert_says(err, "trained with seed 5, not 6");
     sumi_train_release(other);
 
     config.seed = 5;
-    config.ema = .5f;
+    config.averages[0] = .5f;
     wide.base_channels = 16;
     wide.time_dim = 12;
     wide.timesteps = 100;
@@ -309,11 +310,11 @@ static void test_what_changes_bits_is_compared(void **state)
         sumi_error err = {""};
         sumi_trainer *first, *same, *other;
         sumi_model *fresh = make_model(77), *untouched = make_model(77);
-        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
         open_fixture(&f, 1, 1, 0);
         config.batch = N;
         config.learning_rate = cases[i].rate;
-        config.ema = cases[i].ema;
+        config.averages[0] = cases[i].ema;
         config.seed = cases[i].seed;
         config.precision = cases[i].precision;
         assert_ok(sumi_train_new(&f.runtime, f.model, &config, &first, NULL));
@@ -322,7 +323,7 @@ static void test_what_changes_bits_is_compared(void **state)
         assert_ok(sumi_train_new(&f.runtime, f.model, &config, &same, NULL));
         assert_ok(sumi_checkpoint_load(same, dir, NULL, NULL));
         config.learning_rate = cases[i].other_rate;
-        config.ema = cases[i].other_ema;
+        config.averages[0] = cases[i].other_ema;
         config.seed = cases[i].other_seed;
         config.precision = cases[i].other_precision;
         assert_ok(sumi_train_new(&f.runtime, fresh, &config, &other, NULL));
@@ -340,6 +341,62 @@ static void test_what_changes_bits_is_compared(void **state)
     assert_ok(sumi_remove_tree(folder, NULL));
 }
 
+/* Four averages, AdamW and a schedule: all of it is kept, and going on has the same bits. */
+static void test_everything_is_kept(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], dir[PATH_MAX];
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    config.batch = N;
+    config.optimiser = "adamw";
+    config.weight_decay = .01f;
+    config.rate_schedule = "cosine";
+    config.warmup_steps = 2;
+    config.schedule_steps = 6;
+    config.final_rate = .1f;
+    static const float decays[SUMI_AVERAGES_MAX] = {.9f, .7f, .5f, .3f};
+    memcpy(config.averages, decays, sizeof decays);
+    config.height = config.width = SIDE;
+    fixture f[3];
+    make_folder(folder);
+    join(dir, folder, "saved");
+    for (int i = 0; i < 3; i++) {
+        open_fixture(&f[i], i + 1, i == 2 ? 9 : 1, 0);
+        sumi_train_release(f[i].trainer);
+        assert_ok(sumi_train_new(&f[i].runtime, f[i].model, &config, &f[i].trainer, NULL));
+    }
+    train(&f[0], 7);
+    train(&f[1], 3);
+    assert_ok(sumi_checkpoint_save(f[1].trainer, NULL, dir, NULL));
+    assert_ok(sumi_checkpoint_load(f[2].trainer, dir, NULL, NULL));
+    train(&f[2], 4);
+    assert_same_trainer(f[0].trainer, f[2].trainer);
+
+    sumi_trainer_config bad[6] = {config, config, config, config, config, config};
+    bad[0].optimiser = "adam";
+    bad[0].weight_decay = 0;
+    bad[1].weight_decay = .02f;
+    bad[2].rate_schedule = "linear";
+    bad[3].warmup_steps = 1;
+    bad[4].schedule_steps = 8;
+    bad[5].averages[3] = 0;
+    static const char *const says[] = {
+        "optimiser adamw, not adam",        "weight_decay 0.01, not 0.02",
+        "rate_schedule cosine, not linear", "warmup_steps 2, not 1",
+        "schedule_steps 6, not 8",          "ema_4 0.3, not 0"};
+    for (int i = 0; i < 6; i++) {
+        sumi_error err = {""};
+        sumi_trainer *other;
+        assert_ok(sumi_train_new(&f[2].runtime, f[2].model, &bad[i], &other, NULL));
+        assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
+        assert_says(err, says[i]);
+        sumi_train_release(other);
+    }
+    for (int i = 0; i < 3; i++)
+        close_fixture(&f[i]);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
 static void test_model_of_a_checkpoint(void **state)
 {
     (void)state;
@@ -353,7 +410,7 @@ static void test_model_of_a_checkpoint(void **state)
         train(&f, 2);
         assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
         assert_ok(sumi_checkpoint_model(dir, &model, NULL));
-        assert_same_model(model, i ? f.trainer->ema : f.model);
+        assert_same_model(model, i ? f.trainer->averages.model[0] : f.model);
         assert_int_equal(model->info.steps, 2);
         assert_int_equal(model->info.width, SIDE);
         sumi_model_release(model);
@@ -425,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_bad_manifests),
         cmocka_unit_test(test_other_settings_are_refused),
         cmocka_unit_test(test_what_changes_bits_is_compared),
+        cmocka_unit_test(test_everything_is_kept),
         cmocka_unit_test(test_model_of_a_checkpoint),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_run_state_travels),

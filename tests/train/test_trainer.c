@@ -17,14 +17,15 @@ typedef struct {
 
 static void open_fixture(fixture *f, int threads, float ema)
 {
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     memset(f, 0, sizeof *f);
     make_runtime(&f->runtime, threads);
     f->model = make_model(1);
     f->set = make_shapes();
     config.batch = N;
     config.seed = 5;
-    config.ema = ema;
+    config.averages[0] = ema;
+    config.height = config.width = SIDE;
     assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
     for (int i = 0; i < N; i++)
         sumi_data_read(f->set, i, f->images + i * PIXELS, NULL);
@@ -69,7 +70,7 @@ static void test_every_objective_is_learned(void **state)
                                                    : o == SUMI_OBJECTIVE_EPS ? SUMI_SCHEDULE_COSINE
                                                                              : SUMI_SCHEDULE_FLOW))
                 continue;
-            sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+            sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
             fixture f;
             open_fixture(&f, 2, 0);
             sumi_train_release(f.trainer);
@@ -78,6 +79,7 @@ static void test_every_objective_is_learned(void **state)
             f.model->process.stratified = true;
             config.batch = N;
             config.learning_rate = 3e-3f;
+            config.height = config.width = SIDE;
             assert_ok(sumi_train_new(&f.runtime, f.model, &config, &f.trainer, NULL));
             double first = 0, last = 0, loss;
             for (int i = 0; i < 150; i++) {
@@ -101,11 +103,12 @@ static void test_bf16_learns_as_well(void **state)
     double means[2][TENS] = {{0}}, first[2] = {0};
     for (int p = 0; p < 2; p++) {
         fixture f;
-        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
         open_fixture(&f, 2, 0);
         sumi_train_release(f.trainer);
         config.batch = N;
         config.seed = 5;
+        config.height = config.width = SIDE;
         config.precision = p ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32;
         assert_ok(sumi_train_new(&f.runtime, f.model, &config, &f.trainer, NULL));
         for (int i = 0; i < 10 * TENS; i++) {
@@ -224,7 +227,7 @@ static void test_threads_change_no_bit(void **state)
         assert_true(x == y);
     }
     assert_same_model(a.model, b.model);
-    assert_same_model(a.trainer->ema, b.trainer->ema);
+    assert_same_model(a.trainer->averages.model[0], b.trainer->averages.model[0]);
     close_fixture(&a);
     close_fixture(&b);
 }
@@ -234,7 +237,8 @@ static void test_average(void **state)
     (void)state;
     fixture f;
     open_fixture(&f, 1, .25f);
-    const sumi_params *params = &f.model->graph.params, *ema = &f.trainer->ema->graph.params;
+    const sumi_params *params = &f.model->graph.params,
+                      *ema = &f.trainer->averages.model[0]->graph.params;
     float old = params->values[0], average = old;
     for (int k = 1; k <= 4; k++) {
         assert_ok(sumi_train_step(f.trainer, &f.batch, NULL, NULL));
@@ -248,7 +252,166 @@ static void test_average(void **state)
     }
     assert_true(ema->values[0] != params->values[0]);
     assert_int_equal(ema->counters[0], 4);
-    assert_int_equal(f.trainer->ema->info.steps, 4);
+    assert_int_equal(f.trainer->averages.model[0]->info.steps, 4);
+    close_fixture(&f);
+}
+
+/* A trainer like the fixture's, with other settings. */
+static void restart(fixture *f, sumi_trainer_config config)
+{
+    sumi_train_release(f->trainer);
+    config.batch = N;
+    config.seed = 5;
+    config.height = config.width = SIDE;
+    assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
+}
+
+/* Four averages are four times what one would be. */
+static void test_four_averages(void **state)
+{
+    (void)state;
+    static const float decays[SUMI_AVERAGES_MAX] = {.5f, .9f, .1f, .999f};
+    fixture all;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    memcpy(config.averages, decays, sizeof decays);
+    open_fixture(&all, 2, 0);
+    restart(&all, config);
+    assert_int_equal(all.trainer->averages.count, SUMI_AVERAGES_MAX);
+    for (int k = 0; k < 12; k++)
+        assert_ok(sumi_train_step(all.trainer, &all.batch, NULL, NULL));
+    assert_ptr_equal(sumi_train_best(all.trainer), all.trainer->averages.model[0]);
+    for (int i = 0; i < SUMI_AVERAGES_MAX; i++) {
+        fixture one;
+        open_fixture(&one, 1, decays[i]);
+        for (int k = 0; k < 12; k++)
+            assert_ok(sumi_train_step(one.trainer, &one.batch, NULL, NULL));
+        assert_same_model(one.model, all.model);
+        assert_same_model(one.trainer->averages.model[0], all.trainer->averages.model[i]);
+        close_fixture(&one);
+    }
+    close_fixture(&all);
+}
+
+/* AdamW is Adam's step, and before it a step towards zero that the gradient has no part in. */
+static void test_adamw(void **state)
+{
+    (void)state;
+    fixture plain, decayed;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    config.optimiser = "adamw";
+    config.learning_rate = 2e-3f;
+    open_fixture(&plain, 1, 0);
+    open_fixture(&decayed, 1, 0);
+    size_t count = plain.model->graph.params.value_count;
+    float *before = malloc(count * sizeof *before);
+    memcpy(before, plain.model->graph.params.values, count * sizeof *before);
+    config.weight_decay = .25f;
+    restart(&decayed, config);
+    config.optimiser = "adam";
+    config.weight_decay = 0;
+    restart(&plain, config);
+    assert_ok(sumi_train_step(plain.trainer, &plain.batch, NULL, NULL));
+    assert_ok(sumi_train_step(decayed.trainer, &decayed.batch, NULL, NULL));
+    for (size_t i = 0; i < count; i++) {
+        double expected = (double)plain.model->graph.params.values[i] - 5e-4 * (double)before[i];
+        assert_true(fabs((double)decayed.model->graph.params.values[i] - expected) < 1e-6);
+    }
+    assert_memory_equal(plain.trainer->optimiser.state[1], decayed.trainer->optimiser.state[1],
+                        count * sizeof *before);
+    free(before);
+    close_fixture(&plain);
+    close_fixture(&decayed);
+}
+
+static void test_learning_rates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schedule;
+        int64_t warm_up, last, step;
+        float final_rate;
+        double factor;
+    } cases[] = {
+        {"constant", 0, 0, 1, 0, 1},      {"constant", 0, 0, 1000000, 0, 1},
+        {"constant", 4, 0, 1, 0, .25},    {"constant", 4, 0, 4, 0, 1},
+        {"constant", 4, 0, 5, 0, 1},      {"linear", 0, 10, 1, 0, .9},
+        {"linear", 0, 10, 10, 0, 0},      {"linear", 0, 10, 99, 0, 0},
+        {"linear", 4, 14, 2, .5f, .5},    {"linear", 4, 14, 4, .5f, 1},
+        {"linear", 4, 14, 9, .5f, .75},   {"linear", 4, 14, 20, .5f, .5},
+        {"cosine", 0, 8, 2, 0, .8535534}, {"cosine", 0, 8, 4, 0, .5},
+        {"cosine", 0, 8, 8, 0, 0},        {"cosine", 10, 18, 14, .1f, .55},
+        {"cosine", 10, 18, 30, .1f, .1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+        config.learning_rate = 3e-3f;
+        config.rate_schedule = cases[i].schedule;
+        config.warmup_steps = cases[i].warm_up;
+        config.schedule_steps = cases[i].last;
+        config.final_rate = cases[i].final_rate;
+        double rate = sumi_learning_rate(&config, cases[i].step);
+        if (fabs(rate - 3e-3 * cases[i].factor) > 1e-9)
+            fail_msg("case %zu: %g, expected %g", i, rate, 3e-3 * cases[i].factor);
+    }
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    assert_true(sumi_learning_rate(&config, 7) == (double)1e-3f); /* to the bit */
+}
+
+/* Steps take the schedule's rate: with one that ends at 0, weights stop changing. */
+static void test_steps_follow_the_schedule(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    config.rate_schedule = "linear";
+    config.schedule_steps = 3;
+    open_fixture(&f, 1, 0);
+    restart(&f, config);
+    size_t bytes = f.model->graph.params.value_count * sizeof(float);
+    float *before = malloc(bytes);
+    for (int step = 1; step <= 5; step++) {
+        memcpy(before, f.model->graph.params.values, bytes);
+        assert_ok(sumi_train_step(f.trainer, &f.batch, NULL, NULL));
+        assert_int_equal(memcmp(before, f.model->graph.params.values, bytes) == 0, step >= 3);
+    }
+    free(before);
+    close_fixture(&f);
+}
+
+static void test_refuses_bad_optimisers_and_schedules(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    sumi_trainer_config good = SUMI_TRAINER_CONFIG_INIT, bad[12];
+    for (int i = 0; i < 12; i++)
+        bad[i] = good;
+    bad[0].optimiser = NULL;
+    bad[1].optimiser = "sgd";
+    bad[2].weight_decay = .1f; /* adam has none */
+    bad[3].optimiser = "adamw";
+    bad[3].weight_decay = NAN;
+    bad[4].rate_schedule = NULL;
+    bad[5].rate_schedule = "steps";
+    bad[6].rate_schedule = "linear"; /* which has no end */
+    bad[7].rate_schedule = "cosine";
+    bad[7].warmup_steps = bad[7].schedule_steps = 9;
+    bad[8].warmup_steps = -1;
+    bad[9].final_rate = 1.5f;
+    bad[10].averages[1] = .5f; /* none before it */
+    bad[11].height = 8;
+    static const char *const says[] = {
+        "unknown optimiser '(null)'", "adam, adamw",       "adam has none",
+        "weight_decay is nan",        "unknown rate_sche", "constant, linear, cosine",
+        "a linear schedule must end", "must end after",    "warmup_steps is -1",
+        "final_rate is 1.5",          "none before it",    "images of 8x0"};
+    for (int i = 0; i < 12; i++) {
+        sumi_trainer *trainer = NULL;
+        sumi_error err = {""};
+        assert_int_equal(sumi_train_new(&f.runtime, f.model, &bad[i], &trainer, &err), SUMI_EINVAL);
+        assert_says(err, says[i]);
+        assert_null(trainer);
+    }
     close_fixture(&f);
 }
 
@@ -263,14 +426,14 @@ static void test_refuses_what_is_not_finite(void **state)
     size_t bytes = params->value_count * sizeof(float);
     float *before = malloc(bytes), *m = malloc(bytes);
     memcpy(before, params->values, bytes);
-    memcpy(m, f.trainer->m, bytes);
+    memcpy(m, f.trainer->optimiser.state[0], bytes);
 
     f.images[3 * PIXELS + 5] = NAN;
     assert_int_equal(sumi_train_step(f.trainer, &f.batch, NULL, &err), SUMI_EINVAL);
     assert_says(err, "step 2: image 3 of the batch has a value that is not finite");
     f.images[3 * PIXELS + 5] = 0;
     assert_memory_equal(before, params->values, bytes);
-    assert_memory_equal(m, f.trainer->m, bytes);
+    assert_memory_equal(m, f.trainer->optimiser.state[0], bytes);
     assert_int_equal(f.trainer->steps, 1);
     assert_int_equal(f.model->generation, 1);
 
@@ -286,7 +449,7 @@ static void test_refuses_what_is_not_finite(void **state)
     assert_says(err, "step 2: the loss is inf and the gradient of ");
     assert_says(err, "nothing was updated");
     assert_memory_equal(before, params->values, bytes);
-    assert_memory_equal(m, f.trainer->m, bytes);
+    assert_memory_equal(m, f.trainer->optimiser.state[0], bytes);
     assert_int_equal(params->counters[0], 1);
     free(before);
     free(m);
@@ -318,11 +481,15 @@ static void test_refuses_bad_batches(void **state)
     bad = good;
     bad.h = 6;
     assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_ESHAPE);
+    assert_says(err, "the batch is of 6x8, the trainer was begun for 8x8");
+    assert_int_equal(sumi_train_begin(f.trainer, 6, 8, &err), SUMI_ESHAPE);
     bad.n = 1;
     bad.h = bad.w = 4;
+    assert_ok(sumi_train_begin(f.trainer, 4, 4, NULL));
     assert_int_equal(sumi_train_step(f.trainer, &bad, NULL, &err), SUMI_EINVAL);
     assert_says(err, "single pixel");
     assert_int_equal(f.trainer->steps, 0);
+    assert_ok(sumi_train_begin(f.trainer, SIDE, SIDE, NULL));
     assert_ok(sumi_train_step(f.trainer, &good, NULL, &err));
     close_fixture(&f);
 }
@@ -339,15 +506,15 @@ static void test_refuses_bad_settings(void **state)
                {8, -1, 0},     {8, NAN, 0},    {8, INFINITY, 0},    {8, 1e-3f, 1},
                {8, 1e-3f, -1}, {8, 1e-3f, NAN}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
         sumi_trainer *trainer = NULL;
         config.batch = bad[i].batch;
         config.learning_rate = bad[i].learning_rate;
-        config.ema = bad[i].ema;
+        config.averages[0] = bad[i].ema;
         assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, NULL), SUMI_EINVAL);
         assert_null(trainer);
     }
-    sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     sumi_trainer *trainer = NULL;
     sumi_error err;
     config.precision = (sumi_precision)2;
@@ -368,6 +535,7 @@ static void test_another_size(void **state)
     wide.n = 3;
     wide.w = 16;
     double loss;
+    assert_ok(sumi_train_begin(f.trainer, SIDE, 16, NULL));
     assert_ok(sumi_train_step(f.trainer, &wide, &loss, NULL));
     assert_true(isfinite(loss));
     assert_int_equal(f.model->info.width, 16);
@@ -415,6 +583,11 @@ int main(void)
         cmocka_unit_test(test_draws),
         cmocka_unit_test(test_threads_change_no_bit),
         cmocka_unit_test(test_average),
+        cmocka_unit_test(test_four_averages),
+        cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_learning_rates),
+        cmocka_unit_test(test_steps_follow_the_schedule),
+        cmocka_unit_test(test_refuses_bad_optimisers_and_schedules),
         cmocka_unit_test(test_refuses_what_is_not_finite),
         cmocka_unit_test(test_refuses_bad_batches),
         cmocka_unit_test(test_refuses_bad_settings),
