@@ -78,6 +78,7 @@ struct sumi_network {
     sumi_plan_config config;
     sumi_value_plan *values;
     sumi_node_plan *nodes;
+    int node_count; /* of the graph, which may be gone when the network is freed */
     sumi_buffer *buffers;
     int buffer_count, buffer_capacity;
     bool out_of_memory; /* while planning */

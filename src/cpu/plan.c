@@ -280,6 +280,7 @@ static sumi_status make_plans(sumi_network *net, sumi_error *err)
     for (int i = 0; i < 3; i++)
         net->temp[i] = SUMI_NOWHERE;
     net->values = sumi_calloc((size_t)graph->value_count, sizeof *net->values);
+    net->node_count = graph->node_count;
     net->nodes = sumi_calloc((size_t)graph->node_count, sizeof *net->nodes);
     if (!net->values || !net->nodes)
         return sumi_fail_memory(err, "a network's plan", 0);
@@ -320,7 +321,7 @@ void sumi_network_free(sumi_network *net)
 {
     if (!net)
         return;
-    for (int i = 0; net->nodes && i < net->graph->node_count; i++)
+    for (int i = 0; net->nodes && i < net->node_count; i++)
         free(net->nodes[i].own);
     sumi_pages_free(net->arena, net->arena_bytes);
     free(net->values);
