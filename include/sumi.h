@@ -37,6 +37,14 @@
  *     stays as it is.
  *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
  *     and may be used from several contexts at once.
+ *   - Callbacks: while a long call (see sumi_cancel) runs on a context, its callbacks may call
+ *     sumi_cancel and what only reads: the functions that tell something, and those that open,
+ *     create, load or save a data set, a model or a checkpoint. Refused with SUMI_EINVAL is what
+ *     computes or changes a model on that context: long calls, sumi_measure_peak and _bandwidth,
+ *     sumi_trainer_create, sumi_trainer_resume and sumi_model_set_metadata; the running call goes
+ *     on, and a refused one does not use up its cancel. A model or data set that a callback frees
+ *     lives until the call ends; sumi_context_free does nothing there. Another context is free
+ *     for anything but training the model in use.
  *   - The library never prints, never exits, installs no signal handler and has no globals, but for
  *     the text that tells a thread why its last sumi_context_create failed.
  *   - Names of files are any bytes. Where UTF-8 is needed (metadata, JSON, comments in pictures,
@@ -90,6 +98,7 @@ typedef struct sumi_context sumi_context;
  * an instruction set that the CPU has. Starts threads - 1 threads. On a CPU with AMX, Linux is
  * asked to let this process use it. */
 SUMI_API sumi_status sumi_context_create(int threads, sumi_context **out);
+/* Does nothing within a callback of a call on ctx, which has yet to return: free it after that. */
 SUMI_API void sumi_context_free(sumi_context *ctx);
 /* The message of the last call on ctx that failed, "" if none did; valid until the next call on
  * ctx. With NULL: why the calling thread's last sumi_context_create failed. */
@@ -98,7 +107,7 @@ SUMI_API const char *sumi_last_error(const sumi_context *ctx);
  * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample and
  * sumi_profile; any other neither stops nor uses the request up. A long call uses it up however it
  * ends: refused for its arguments, or done before it looked, it returns what it would have
- * returned. Safe from any thread and from a signal handler. */
+ * returned; only one that is refused within a callback leaves it to the call that runs. Safe from any thread and from a signal handler. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* "generic", "avx2", "avx512", "amx" or "neon". */

@@ -15,6 +15,7 @@ enum { PREDICT_BATCH = 64 };
 struct sumi_context {
     sumi_runtime runtime;
     sumi_error error;
+    atomic_bool busy; /* a long call runs: what its callbacks may not do is refused */
 };
 
 /* ---- Context --------------------------------------------------------------------------------- */
@@ -51,7 +52,8 @@ sumi_status sumi_context_create(int threads, sumi_context **out)
 
 void sumi_context_free(sumi_context *ctx)
 {
-    if (!ctx)
+    /* The call that runs still works with it, and its message is read from it. */
+    if (!ctx || atomic_load(&ctx->busy))
         return;
     sumi_runtime_close(&ctx->runtime);
     free(ctx);
@@ -122,11 +124,37 @@ static void give_info(const void *info, size_t info_size, void *out)
     memcpy(out, &size, sizeof size);
 }
 
+/* From a callback: threads, networks and the weights in use belong to the call that runs. */
+static sumi_status fail_busy(sumi_context *ctx, const char *function)
+{
+    return sumi_fail(&ctx->error, SUMI_EINVAL,
+                     "%s: a long call is running on this context; from its callbacks only "
+                     "sumi_cancel and calls that read are allowed",
+                     function);
+}
+
+/* For what computes or changes a model, but is no long call. */
+static sumi_status enter_idle(sumi_context *ctx, const char *function)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    return atomic_load(&ctx->busy) ? fail_busy(ctx, function) : SUMI_OK;
+}
+
+/* Where it refuses, the long call that runs keeps its cancel. */
+static sumi_status enter_long_call(sumi_context *ctx, const char *function)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    return atomic_exchange(&ctx->busy, true) ? fail_busy(ctx, function) : SUMI_OK;
+}
+
 /* A cancel that came while nothing ran, or during the call that now ends, is used up: every exit of
  * a long call comes through here, so that a refusal does not leave it to a later call. */
 static sumi_status leave_long_call(sumi_context *ctx, sumi_status status)
 {
     atomic_store(&ctx->runtime.cancel, 0);
+    atomic_store(&ctx->busy, false);
     return status;
 }
 
@@ -256,8 +284,9 @@ const char *sumi_model_get_metadata(const sumi_model *model, const char *key)
 sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
                                     const char *value)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_idle(ctx, "sumi_model_set_metadata");
+    if (status != SUMI_OK)
+        return status;
     if (!model || !key || !value)
         return missing(ctx, "sumi_model_set_metadata", !model ? "model" : !key ? "key" : "value");
     if (!*key || strncmp(key, "sumi.", 5) == 0)
@@ -363,9 +392,8 @@ static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sum
 sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const sumi_batch *batch,
                                float *out)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
-    return leave_long_call(ctx, predict(ctx, model, batch, out));
+    sumi_status status = enter_long_call(ctx, "sumi_model_predict");
+    return status == SUMI_OK ? leave_long_call(ctx, predict(ctx, model, batch, out)) : status;
 }
 
 /* ---- Training -------------------------------------------------------------------------------- */
@@ -385,12 +413,13 @@ static sumi_status take_train_config(sumi_context *ctx, sumi_train_config *confi
 sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
                                 const sumi_train_config *config, sumi_trainer **out)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_idle(ctx, "sumi_trainer_create");
+    if (status != SUMI_OK)
+        return status;
     if (!model || !out)
         return missing(ctx, "sumi_trainer_create", model ? "out" : "model");
     sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
-    sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
+    status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
     if (status != SUMI_OK)
         return status;
     sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
@@ -430,9 +459,9 @@ static sumi_status step(sumi_trainer *trainer, const sumi_batch *batch, float *l
 
 sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss)
 {
-    if (!trainer || !enter(trainer->context))
-        return SUMI_EINVAL;
-    return leave_long_call(trainer->context, step(trainer, batch, loss));
+    sumi_context *ctx = trainer ? trainer->context : NULL;
+    sumi_status status = enter_long_call(ctx, "sumi_trainer_step");
+    return status == SUMI_OK ? leave_long_call(ctx, step(trainer, batch, loss)) : status;
 }
 
 sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir)
@@ -446,8 +475,9 @@ sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir)
 
 sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir)
 {
-    if (!trainer || !enter(trainer->context))
-        return SUMI_EINVAL;
+    sumi_status status = enter_idle(trainer ? trainer->context : NULL, "sumi_trainer_resume");
+    if (status != SUMI_OK)
+        return status;
     if (!dir)
         return missing(trainer->context, "sumi_trainer_resume", "dir");
     return sumi_checkpoint_load(trainer, dir, NULL, &trainer->context->error);
@@ -480,17 +510,23 @@ void sumi_trainer_free(sumi_trainer *trainer)
 sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                        const sumi_train_config *config)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_long_call(ctx, "sumi_train");
+    if (status != SUMI_OK)
+        return status;
     if (!model || !set)
         return leave_long_call(ctx, missing(ctx, "sumi_train", model ? "set" : "model"));
     sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
-    sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
+    status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
     sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
     if (status == SUMI_OK)
         status = take_train_config(ctx, &full, &settings);
+    /* Held, so that what a callback frees lives until this call ends. */
+    sumi_dataset *held_set = sumi_data_hold(set);
+    sumi_model *held_model = sumi_model_hold(model);
     if (status == SUMI_OK)
         status = sumi_train_run(&ctx->runtime, model, set, &full, &ctx->error);
+    sumi_model_release(held_model);
+    sumi_data_free(held_set);
     return leave_long_call(ctx, status);
 }
 
@@ -499,14 +535,19 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
 sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
                         const sumi_sample_config *config, float *out, size_t out_floats)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_long_call(ctx, "sumi_sample");
+    if (status != SUMI_OK)
+        return status;
     if (!model || !out)
         return leave_long_call(ctx, missing(ctx, "sumi_sample", model ? "out" : "model"));
     sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
-    sumi_status status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
+    status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
+    sumi_model *held = sumi_model_hold(model); /* as in sumi_train */
     if (status == SUMI_OK)
         status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
+    if (status == SUMI_OK)
+        ctx->error.text[0] = '\0'; /* what a callback's calls have left is not this call's */
+    sumi_model_release(held);
     return leave_long_call(ctx, status);
 }
 
@@ -516,8 +557,9 @@ sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
                          const sumi_profile_config *config, sumi_profile_entry *entries,
                          int capacity, int *count)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_long_call(ctx, "sumi_profile");
+    if (status != SUMI_OK)
+        return status;
     if (!model || !config || !count || (!entries && capacity > 0))
         return leave_long_call(ctx, missing(ctx, "sumi_profile",
                                             !model    ? "model"
@@ -526,7 +568,7 @@ sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
                                                       : "entries"));
     sumi_profile_config full = SUMI_PROFILE_CONFIG_INIT;
     full.entry_size = SUMI_PROFILE_ENTRY_FIRST; /* of a config that is too old to tell */
-    sumi_status status = take_config(ctx, "sumi_profile_config", config, &full, sizeof full);
+    status = take_config(ctx, "sumi_profile_config", config, &full, sizeof full);
     if (status == SUMI_OK)
         status =
             sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
@@ -535,8 +577,9 @@ sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
 
 sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_idle(ctx, "sumi_measure_peak");
+    if (status != SUMI_OK)
+        return status;
     if (!gflops)
         return missing(ctx, "sumi_measure_peak", "gflops");
     *gflops = sumi_peak_run(&ctx->runtime);
@@ -545,8 +588,9 @@ sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops)
 
 sumi_status sumi_measure_bandwidth(sumi_context *ctx, double *gbytes_per_s)
 {
-    if (!enter(ctx))
-        return SUMI_EINVAL;
+    sumi_status status = enter_idle(ctx, "sumi_measure_bandwidth");
+    if (status != SUMI_OK)
+        return status;
     if (!gbytes_per_s)
         return missing(ctx, "sumi_measure_bandwidth", "gbytes_per_s");
     return sumi_bandwidth_run(&ctx->runtime, gbytes_per_s, &ctx->error);

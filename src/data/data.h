@@ -53,6 +53,7 @@ struct sumi_dataset {
     char **skipped; /* ... [skipped_count]: "a/b.png: why" */
     int64_t skipped_count;
     sumi_hash_memo *memo; /* NULL: the hash is computed whenever it is asked for */
+    atomic_int holders;   /* besides the one that opened it */
 };
 
 /* "train", "test" or "all". */
@@ -64,6 +65,9 @@ const char *sumi_split_name(int split);
  * files may also lie in its sub-folder raw, where torchvision keeps them. */
 sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *config,
                            sumi_dataset **out, sumi_error *err);
+/* Keeps a set alive through a call whose callbacks may free it; each hold is given back by a free
+ * of its own. The last one releases the set. */
+sumi_dataset *sumi_data_hold(const sumi_dataset *set);
 void sumi_data_free(sumi_dataset *set);
 /* image: [h][w][c] floats value / 255 (computed as PyTorch's ToTensor does, in float32); label may
  * be NULL and gets -1 where there are none. Pure and thread-safe; index must be in range. */

@@ -233,9 +233,16 @@ void sumi_data_hash(const sumi_dataset *set, char hex[65])
     pthread_mutex_unlock(&memo->lock);
 }
 
+sumi_dataset *sumi_data_hold(const sumi_dataset *set)
+{
+    sumi_dataset *held = (sumi_dataset *)set; /* who only reads a set may keep it, too */
+    atomic_fetch_add(&held->holders, 1);
+    return held;
+}
+
 void sumi_data_free(sumi_dataset *set)
 {
-    if (!set)
+    if (!set || atomic_fetch_sub(&set->holders, 1) > 0)
         return;
     if (set->memo)
         pthread_mutex_destroy(&set->memo->lock);

@@ -158,9 +158,16 @@ sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_erro
     return SUMI_OK;
 }
 
+sumi_model *sumi_model_hold(const sumi_model *model)
+{
+    sumi_model *held = (sumi_model *)model; /* who only reads a model may keep it, too */
+    atomic_fetch_add(&held->holders, 1);
+    return held;
+}
+
 void sumi_model_release(sumi_model *model)
 {
-    if (!model)
+    if (!model || atomic_fetch_sub(&model->holders, 1) > 0)
         return;
     sumi_graph_free(&model->graph);
     json_decref(model->metadata);

@@ -22,6 +22,7 @@ struct sumi_model {
     uint64_t generation;         /* counts changes of the weights */
     uint64_t seed;               /* that the initial weights were drawn from */
     bool seed_known;             /* false where a file did not say so */
+    atomic_int holders;          /* besides the one that made it */
 };
 
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
@@ -45,6 +46,9 @@ sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, su
 sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err);
 /* Weights, running statistics and info of a model of the same architecture. */
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
+/* Keeps a model alive through a call whose callbacks may free it; each hold is given back by a
+ * release of its own. The last release frees it. */
+sumi_model *sumi_model_hold(const sumi_model *model);
 void sumi_model_release(sumi_model *model);
 
 /* A tensor file's view of the model: names, shapes and PyTorch's order. values may be another flat
