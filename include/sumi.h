@@ -107,7 +107,8 @@ SUMI_API const char *sumi_last_error(const sumi_context *ctx);
  * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample and
  * sumi_profile; any other neither stops nor uses the request up. A long call uses it up however it
  * ends: refused for its arguments, or done before it looked, it returns what it would have
- * returned; only one that is refused within a callback leaves it to the call that runs. Safe from any thread and from a signal handler. */
+ * returned; only one that is refused within a callback leaves it to the call that runs. Safe from
+ * any thread and from a signal handler. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* "generic", "avx2", "avx512", "amx" or "neon". */
@@ -176,14 +177,15 @@ typedef struct {
     int height, width, channels;
     int classes;              /* 0: no labels */
     char name[64];            /* "fashion-mnist", "shapes", or the last part of the path */
-    char path[1024];          /* where it was found; "" for a built-in set */
+    char path[1024];          /* where it was found, its first 1,023 bytes; "": built in */
     char hash[65];            /* SHA-256 as hex of sizes, pixels and labels; of "shapes", which is
                                  drawn when it is read, the pixels of the first 1,000 images only */
     float range_lo, range_hi; /* of the values: 0 and 1 */
+    const char *full_path;    /* the whole path; borrowed from the set */
 } sumi_dataset_info_t;
 #define SUMI_DATASET_INFO_INIT                                                                     \
     {                                                                                              \
-        sizeof(sumi_dataset_info_t), 0, 0, 0, 0, 0, "", "", "", 0, 0                               \
+        sizeof(sumi_dataset_info_t), 0, 0, 0, 0, 0, "", "", "", 0, 0, NULL                         \
     }
 
 /* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a

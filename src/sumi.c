@@ -205,7 +205,8 @@ sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info
                                 .classes = set->classes,
                                 .range_hi = 1};
     memcpy(full.name, set->name, sizeof full.name);
-    memcpy(full.path, set->path, sizeof full.path);
+    sumi_copy_text(full.path, sizeof full.path, set->path);
+    full.full_path = set->path;
     sumi_data_hash(set, full.hash);
     give_info(&full, sizeof full, info);
     return SUMI_OK;

@@ -29,12 +29,16 @@ typedef struct {
 } sumi_error;
 
 /* Formats the message, cleaned as sumi_clean_text does, and returns status, so that a function can
- * say `return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));`. */
+ * say `return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));`. Where it is too long,
+ * the longest of the texts that it quotes by %s lose their middles ("..."), so that what stands
+ * between and after them stays. */
 sumi_status sumi_fail(sumi_error *err, sumi_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+sumi_status sumi_vfail(sumi_error *err, sumi_status status, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 /* Puts "prefix: " in front of a message that a lower layer left, and returns status. */
 sumi_status sumi_fail_prefix(sumi_error *err, sumi_status status, const char *prefix);
-/* "path: No such file or directory" for an errno, with SUMI_EIO; a very long path is shortened. */
+/* "path: No such file or directory" for an errno, with SUMI_EIO. */
 sumi_status sumi_fail_errno(sumi_error *err, const char *path, int error);
 sumi_status sumi_fail_memory(sumi_error *err, const char *what, size_t bytes);
 
@@ -137,8 +141,12 @@ enum { SUMI_THREADS_MAX = 1024 };
 /* Work on one chunk: chunk in [0, count), thread in [0, threads). */
 typedef void (*sumi_task_fn)(void *arg, int64_t chunk, int thread);
 
-/* Cores that this process may run on (affinity, a container's CPU quota): 1..1024. */
+/* Cores that this process may run on (affinity, CPU quotas): 1..1024. */
 int sumi_cpu_count(void);
+/* The least CPU quota among this process's control group and those above it (a container's, or
+ * systemd's CPUQuota=), as whole cores, rounded up; 0 where there is none. Files are looked for
+ * below root, "" but in tests. */
+long sumi_quota_cores(const char *root);
 /* What /proc/cpuinfo calls the CPU; false where it does not say. */
 bool sumi_cpu_name(char *out, size_t size);
 /* Starts threads - 1 threads (the caller is number 0), which block all signals; threads is 1..1024,

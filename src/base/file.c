@@ -3,8 +3,13 @@
  *
  * A write goes to a temporary file in the same folder, since rename is atomic only within a file
  * system. Its name is ".sumi-PID-N.tmp": a run that was killed may leave one, and it is safe to
- * delete. A symbolic link stays: what it points to is replaced.
+ * delete. It is named within its open folder, since its path may be longer than the system takes
+ * where the file's own is not. A symbolic link stays: what it points to is replaced.
  */
+#ifdef __linux__
+#define _GNU_SOURCE /* O_PATH: a folder that may be written to need not be readable */
+#endif
+
 #include "base/base.h"
 
 #include <errno.h>
@@ -16,16 +21,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef O_PATH
+#define O_PATH O_RDONLY
+#endif
+
 #define MAX_LINKS 40               /* as the kernel's own limit */
 #define MAX_CALL ((size_t)1 << 30) /* macOS refuses more than INT_MAX bytes in one call */
 #define MAX_TEMP_NAMES 1000
 #define BUFFER ((size_t)1 << 16)
 
 struct sumi_file {
-    char path[PATH_MAX];   /* as the caller wrote it, for messages */
-    char target[PATH_MAX]; /* with links followed: what rename replaces */
-    char temp[PATH_MAX];
-    int fd; /* -1 after an error */
+    char path[PATH_MAX];     /* as the caller wrote it, for messages */
+    char target[PATH_MAX];   /* with links followed: what rename replaces */
+    char temp[NAME_MAX + 1]; /* in folder */
+    int folder, fd;          /* -1 where it is not open; fd so after an error */
     size_t held;
     uint8_t buffer[BUFFER];
 };
@@ -164,16 +173,25 @@ static int follow_links(const char *path, char target[PATH_MAX])
     return ELOOP;
 }
 
+/* Opens the target's folder; 0 or an errno. */
+static int open_folder(sumi_file *file)
+{
+    size_t length = folder_length(file->target);
+    char folder[PATH_MAX] = ".";
+    if (length) {
+        memcpy(folder, file->target, length);
+        folder[length] = '\0';
+    }
+    file->folder = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return file->folder < 0 ? errno : 0;
+}
+
 /* Makes a new empty file beside the target; 0 or an errno. */
 static int open_temp(sumi_file *file)
 {
-    int folder = (int)folder_length(file->target);
     for (int i = 0; i < MAX_TEMP_NAMES; i++) {
-        int n = snprintf(file->temp, sizeof file->temp, "%.*s.sumi-%ld-%d.tmp", folder,
-                         file->target, (long)getpid(), i);
-        if (n < 0 || (size_t)n >= sizeof file->temp)
-            return ENAMETOOLONG;
-        file->fd = open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        snprintf(file->temp, sizeof file->temp, ".sumi-%ld-%d.tmp", (long)getpid(), i);
+        file->fd = openat(file->folder, file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (file->fd >= 0)
             return 0;
         if (errno != EEXIST)
@@ -182,12 +200,13 @@ static int open_temp(sumi_file *file)
     return EEXIST;
 }
 
-sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err)
+/* What both ways of writing begin with: where the file goes, and whether it may. */
+static sumi_status find_target(const char *path, sumi_file **out, mode_t *mode, sumi_error *err)
 {
     sumi_file *file = malloc(sizeof *file);
     if (!file)
         return sumi_fail_memory(err, path, sizeof *file);
-    file->fd = -1;
+    file->fd = file->folder = -1;
     file->held = 0;
     sumi_status status = SUMI_OK;
     struct stat st;
@@ -199,19 +218,40 @@ sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err)
         error = errno; /* rename would not mind that the file is write-protected */
     if (status == SUMI_OK && !error) {
         memcpy(file->path, path, strlen(path) + 1);
-        error = open_temp(file);
+        error = open_folder(file);
     }
-    /* A file that was there keeps its permissions; a new one has 0666 less the umask. */
-    if (status == SUMI_OK && !error && exists && fchmod(file->fd, st.st_mode & 0777) != 0)
-        error = errno;
     if (error)
         status = sumi_fail_errno(err, path, error);
     if (status != SUMI_OK) {
         sumi_file_abort(file);
         return status;
     }
+    *mode = exists ? st.st_mode & 0777 : 0;
     *out = file;
     return SUMI_OK;
+}
+
+/* A file that was there keeps its permissions; a new one (mode 0) has 0666 less the umask. */
+static sumi_status keep_mode(sumi_file *file, int error, mode_t mode, sumi_file **out,
+                             sumi_error *err)
+{
+    if (!error && mode && fchmod(file->fd, mode) != 0)
+        error = errno;
+    if (error) {
+        sumi_fail_errno(err, file->path, error);
+        sumi_file_abort(file);
+        return SUMI_EIO;
+    }
+    *out = file;
+    return SUMI_OK;
+}
+
+sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err)
+{
+    sumi_file *file = NULL;
+    mode_t mode = 0;
+    sumi_status status = find_target(path, &file, &mode, err);
+    return status == SUMI_OK ? keep_mode(file, open_temp(file), mode, out, err) : status;
 }
 
 /* Closes and removes the temporary file; what is left only remembers that it failed. */
@@ -220,7 +260,7 @@ static void drop_temp(sumi_file *file)
     if (file->fd < 0)
         return;
     close(file->fd);
-    unlink(file->temp);
+    unlinkat(file->folder, file->temp, 0);
     file->fd = -1;
 }
 
@@ -284,6 +324,19 @@ static int sync_folder(const char *path)
     return error;
 }
 
+/* The last part of the target's path. */
+static const char *target_name(const sumi_file *file)
+{
+    return file->target + folder_length(file->target);
+}
+
+static void release(sumi_file *file)
+{
+    if (file->folder >= 0)
+        close(file->folder);
+    free(file);
+}
+
 sumi_status sumi_file_commit(sumi_file *file, sumi_error *err)
 {
     sumi_status status = SUMI_EIO;
@@ -298,15 +351,15 @@ sumi_status sumi_file_commit(sumi_file *file, sumi_error *err)
     if (close(file->fd) != 0 && !error && errno != EINTR)
         error = errno;
     file->fd = -1;
-    if (!error && rename(file->temp, file->target) != 0)
+    if (!error && renameat(file->folder, file->temp, file->folder, target_name(file)) != 0)
         error = errno;
     if (error)
-        unlink(file->temp);
+        unlinkat(file->folder, file->temp, 0);
     else
         error = sync_folder(file->target);
     status = error ? sumi_fail_errno(err, file->path, error) : SUMI_OK;
 done:
-    free(file);
+    release(file);
     return status;
 }
 
@@ -315,7 +368,7 @@ void sumi_file_abort(sumi_file *file)
     if (!file)
         return;
     drop_temp(file);
-    free(file);
+    release(file);
 }
 
 sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err)

@@ -8,6 +8,8 @@
 #ifndef SUMI_CLI_H
 #define SUMI_CLI_H
 
+#include <limits.h>
+
 #include "io/io.h"
 #include "options.h"
 #include "signals.h"
@@ -70,6 +72,9 @@ void sumi_cli_notices(const sumi_cli *cli, const sumi_dataset *set);
 /* Prints an object as one line on standard output and releases it. NULL says that memory was out.
  */
 int sumi_cli_result(const sumi_cli *cli, json_t *object);
+/* Text of any length, malloc'ed: a command to type must be whole, however long its paths are. NULL
+ * without memory. */
+char *sumi_cli_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints a text that may come from a file, padded to width, as sumi_clean_text gives it. All that
  * is not JSON and has a file's bytes in it goes through here, or through sumi_fail. */
 void sumi_cli_put(FILE *out, int width, const char *text);

@@ -80,7 +80,7 @@ static sumi_status about_tensors(sumi_cli *cli, const char *path, json_t *about,
 
 static sumi_status about_run(sumi_cli *cli, const char *path, json_t *about, sumi_error *err)
 {
-    char file[4096];
+    char file[PATH_MAX];
     json_t *config = NULL;
     put_text(about, "kind", "run");
     sumi_status status = sumi_path_join(file, sizeof file, path, "config.json", err);
@@ -176,7 +176,7 @@ static sumi_status about_data(const char *path, json_t *about, sumi_error *err)
 /* The first bytes tell a file's kind. */
 static sumi_status sniff(const char *path, const char **kind, sumi_error *err)
 {
-    uint8_t head[4096];
+    uint8_t head[PATH_MAX];
     struct stat about;
     if (stat(path, &about) != 0)
         return errno == ENOENT ? sumi_fail(err, SUMI_EIO, "%s: no such file or folder", path)
@@ -201,7 +201,7 @@ static sumi_status sniff(const char *path, const char **kind, sumi_error *err)
 
 static bool holds(const char *folder, const char *name)
 {
-    char path[4096];
+    char path[PATH_MAX];
     return sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK && sumi_is_file(path);
 }
 

@@ -60,7 +60,7 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
                   sumi_context_threads(cli->ctx) == 1 ? "" : "s");
     sumi_cli_note(cli, "note", "data   %s: %lld images of %dx%dx%d%s%s", data.name,
                   (long long)data.count, data.height, data.width, data.channels,
-                  data.path[0] != '\0' ? ", from " : "", data.path);
+                  data.full_path[0] != '\0' ? ", from " : "", data.full_path);
     sumi_cli_note(cli, "note", "model  %s: %lld parameters, T %d, beta %g to %g%s%s", info.preset,
                   (long long)info.parameters, info.timesteps, (double)info.beta_start,
                   (double)info.beta_end, s->init != NULL ? ", from " : "",
@@ -76,12 +76,12 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
  * "step_60", and a run ends with one. */
 static int64_t steps_of(const char *run)
 {
-    char path[1100];
+    char path[PATH_MAX];
     uint8_t *text = NULL;
     size_t size = 0;
     long long steps = 0;
-    snprintf(path, sizeof path, "%s/latest", run);
-    if (sumi_file_read(path, 4096, &text, &size, NULL) != SUMI_OK ||
+    if (sumi_path_join(path, sizeof path, run, "latest", NULL) != SUMI_OK ||
+        sumi_file_read(path, 4096, &text, &size, NULL) != SUMI_OK ||
         sscanf((const char *)text, "step_%lld", &steps) != 1)
         steps = 0;
     free(text);
@@ -125,14 +125,14 @@ static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const 
 
 static int report_cancelled(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar)
 {
-    char text[1536];
     const char *const words[] = {s->run};
     char *run = sumi_shell_line(1, words);
-    snprintf(text, sizeof text,
-             "stopped and saved at step %lld; go on with: sumi train --resume %s",
-             (long long)bar->steps, run != NULL ? run : s->run);
+    char *text = sumi_cli_text("stopped and saved at step %lld; go on with: sumi train --resume %s",
+                               (long long)bar->steps, run != NULL ? run : s->run);
+    int code = sumi_cli_fail(cli, SUMI_CANCELLED, text);
+    free(text);
     free(run);
-    return sumi_cli_fail(cli, SUMI_CANCELLED, text);
+    return code;
 }
 
 int sumi_cmd_train(sumi_cli *cli)

@@ -4,11 +4,12 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 static int cmd_version(sumi_cli *cli)
 {
@@ -67,17 +68,33 @@ static bool has_flag(const sumi_options *options, const char *name)
            sumi_option_flag(options, name);
 }
 
-/* A result that did not reach its reader is an error, unless the reader (head, less) has left on
- * purpose: then there is nobody to tell. */
+/* A result that did not reach its reader is an error, also where the reader (head, less) has left:
+ * what it has may be cut in the middle. */
 static int close_output(const sumi_cli *cli, int code)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    if (errno == EPIPE)
-        return SUMI_EXIT_STATUS + SUMI_EIO;
     char text[128];
     snprintf(text, sizeof text, "standard output: %s", strerror(errno));
     return sumi_cli_fail(cli, SUMI_EIO, text);
+}
+
+/* Where one of the three standard descriptors is closed, the first file that is opened would take
+ * its number, and messages would be written into it. What stands in refuses the same as a closed
+ * one: nothing can be read from the first and written to the others. */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* A reader that goes away and a limit on the size of files must not end a training without a word:
+ * the write that meets them fails (EPIPE, EFBIG) and is reported like any other. */
+static void turn_signals_into_errors(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Whether the words ask for JSON, for errors that are found while they are parsed. */
@@ -93,10 +110,10 @@ int main(int argc, char **argv)
 {
     sumi_cli cli;
     sumi_error err = {""};
+    hold_standard_descriptors();
     memset(&cli, 0, sizeof cli);
     setlocale(LC_CTYPE, "");
-    /* A reader that goes away must not take a training with it. */
-    signal(SIGPIPE, SIG_IGN);
+    turn_signals_into_errors();
     const char *const *words = (const char *const *)argv;
     if (sumi_options_parse(argc > 0 ? argc - 1 : 0, words + 1, &cli.options, &err) != SUMI_OK) {
         cli.json = asks_for_json(argc, words);

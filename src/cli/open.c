@@ -13,10 +13,10 @@ int sumi_cli_open(sumi_cli *cli)
     if (sumi_option_find(options->command, "threads", strlen("threads")) != NULL) {
         const char *device = sumi_option_text(options, "device");
         if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
-            char text[128];
-            snprintf(text, sizeof text, "--device %s: this build of sumi computes on the CPU only",
-                     device);
-            return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, text);
+            sumi_error err = {""};
+            sumi_fail(&err, SUMI_EUNSUPPORTED,
+                      "--device %s: this build of sumi computes on the CPU only", device);
+            return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, err.text);
         }
         threads = (int)sumi_option_int(options, "threads");
     }

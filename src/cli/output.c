@@ -22,8 +22,8 @@ static sumi_status parent_of(const char *path, char *out, size_t size, sumi_erro
 {
     size_t length = strlen(path);
     if (length >= size)
-        return sumi_fail(err, SUMI_EINVAL, "%.100s...: a path of at most %zu bytes is expected",
-                         path, size - 1);
+        return sumi_fail(err, SUMI_EINVAL, "%s: a path of at most %zu bytes is expected", path,
+                         size - 1);
     memcpy(out, path, length + 1);
     while (length > 1 && out[length - 1] == '/')
         out[--length] = '\0';
@@ -48,7 +48,7 @@ static sumi_status check_folder(const char *path, const char *folder, sumi_error
 
 sumi_status sumi_check_output(const char *path, sumi_error *err)
 {
-    char folder[4096];
+    char folder[PATH_MAX];
     struct stat status;
     sumi_status result = parent_of(path, folder, sizeof folder, err);
     bool exists = result == SUMI_OK && stat(path, &status) == 0;
@@ -63,7 +63,7 @@ sumi_status sumi_check_output(const char *path, sumi_error *err)
 
 sumi_status sumi_check_output_dir(const char *path, sumi_error *err)
 {
-    char folder[4096], above[4096];
+    char folder[PATH_MAX], above[PATH_MAX];
     struct stat status;
     sumi_status result = parent_of(path, above, sizeof above, err);
     snprintf(folder, sizeof folder, "%s", path);
@@ -90,7 +90,7 @@ static sumi_status write_each(const char *path, const sumi_pictures *p, sumi_err
 {
     sumi_status status = sumi_make_dirs(path, err);
     for (int i = 0; i < p->n && status == SUMI_OK; i++) {
-        char name[64], file[4096];
+        char name[64], file[PATH_MAX];
         snprintf(name, sizeof name, "%06lld.png", (long long)(p->first_index + i));
         status = sumi_path_join(file, sizeof file, path, name, err);
         size_t offset = (size_t)i * (size_t)p->h * (size_t)p->w * (size_t)p->c;

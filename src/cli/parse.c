@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +74,9 @@ static sumi_status unknown_option(sumi_command_id command, const char *name, sum
     const char *meant = sumi_suggest(name, names);
     const char *title = sumi_command_table[command].name;
     if (meant != NULL)
-        return sumi_fail(err, SUMI_EINVAL, "%s: unknown option --%.60s; did you mean --%s?", title,
+        return sumi_fail(err, SUMI_EINVAL, "%s: unknown option --%s; did you mean --%s?", title,
                          name, meant);
-    return sumi_fail(err, SUMI_EINVAL, "%s: unknown option --%.60s; see: sumi help %s", title, name,
+    return sumi_fail(err, SUMI_EINVAL, "%s: unknown option --%s; see: sumi help %s", title, name,
                      title);
 }
 
@@ -162,9 +163,9 @@ static sumi_status bad_choice(const sumi_option *option, const char *label, cons
     words[count] = NULL;
     const char *meant = sumi_suggest(text, words);
     if (meant != NULL)
-        return sumi_fail(err, SUMI_EINVAL, "%s: expected %s, found '%.60s'; did you mean %s?",
-                         label, list, text, meant);
-    return sumi_fail(err, SUMI_EINVAL, "%s: expected %s, found '%.60s'", label, list, text);
+        return sumi_fail(err, SUMI_EINVAL, "%s: expected %s, found '%s'; did you mean %s?", label,
+                         list, text, meant);
+    return sumi_fail(err, SUMI_EINVAL, "%s: expected %s, found '%s'", label, list, text);
 }
 
 /* Ranges are compared in float: a value at the edge that went through a float in config.json and
@@ -187,19 +188,19 @@ static sumi_status parse_value(const sumi_option *option, const char *label, con
         if (!parse_integer(text, &parsed.integer) || parsed.integer < option->low ||
             parsed.integer > option->high)
             return sumi_fail(err, SUMI_EINVAL,
-                             "%s: expected a whole number from %lld to %lld, found '%.60s'", label,
+                             "%s: expected a whole number from %lld to %lld, found '%s'", label,
                              (long long)option->low, (long long)option->high, text);
         break;
     case SUMI_ARG_REAL:
         if (!parse_real(text, &parsed.real) || !real_in_range(option, parsed.real))
-            return sumi_fail(err, SUMI_EINVAL, "%s: expected a number from %g to %g, found '%.60s'",
+            return sumi_fail(err, SUMI_EINVAL, "%s: expected a number from %g to %g, found '%s'",
                              label, option->least, option->most, text);
         break;
     case SUMI_ARG_SIZE:
         if (!parse_size(option, text, &parsed))
             return sumi_fail(err, SUMI_EINVAL,
                              "%s: expected HEIGHTxWIDTH such as 32x32, each from %lld to %lld, "
-                             "found '%.60s'",
+                             "found '%s'",
                              label, (long long)option->low, (long long)option->high, text);
         break;
     case SUMI_ARG_STRING:
@@ -269,8 +270,8 @@ static sumi_status take_next(reader *r, const sumi_option *option, const char *s
 {
     const char *word = r->next < r->count ? r->words[r->next] : NULL;
     if (word != NULL && word[0] == '-' && word[1] != '\0' && strspn(word + 1, "0123456789.") == 0)
-        return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected %s after it, found '%.60s'",
-                         title(r), spelled, option->metavar, word);
+        return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected %s after it, found '%s'", title(r),
+                         spelled, option->metavar, word);
     if (word == NULL)
         return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected %s after it, found nothing",
                          title(r), spelled, option->metavar);
@@ -294,7 +295,7 @@ static sumi_status read_long(reader *r, const char *word)
         return has_value ? take(r, option, spelled, name + length + 1)
                          : take_next(r, option, spelled);
     if (has_value)
-        return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected no value, found '%.60s'", title(r),
+        return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected no value, found '%s'", title(r),
                          spelled, name + length + 1);
     return take(r, option, spelled, "");
 }
@@ -309,7 +310,7 @@ static sumi_status read_short(reader *r, const char *word)
             option++;
         if (option->name == NULL)
             return sumi_fail(r->err, SUMI_EINVAL,
-                             "%s: unknown option -%c in '%.60s'; see: sumi "
+                             "%s: unknown option -%c in '%s'; see: sumi "
                              "help %s",
                              title(r), *letter, word, title(r));
         const char spelled[3] = {'-', *letter, '\0'};
@@ -328,9 +329,9 @@ static sumi_status read_operand(reader *r, const char *word)
     const sumi_command *command = &sumi_command_table[r->options->command];
     if (r->options->operand_count == command->operands_max) {
         if (command->operands_max == 0)
-            return sumi_fail(r->err, SUMI_EINVAL, "%s: expected no argument, found '%.100s'",
+            return sumi_fail(r->err, SUMI_EINVAL, "%s: expected no argument, found '%s'",
                              command->name, word);
-        return sumi_fail(r->err, SUMI_EINVAL, "%s: expected %s alone, found also '%.100s'",
+        return sumi_fail(r->err, SUMI_EINVAL, "%s: expected %s alone, found also '%s'",
                          command->name, command->operands, word);
     }
     if (word[0] == '\0')
@@ -390,15 +391,17 @@ sumi_status sumi_command_find(int argc, const char *const *argv, sumi_command_id
         names[count++] = groups[id];
     }
     names[count] = NULL;
-    const char *typed = group && argc > 1 ? pair : argv[0];
-    const char *meant = sumi_suggest(typed, names);
+    bool both = group && argc > 1;
+    const char *meant = sumi_suggest(both ? pair : argv[0], names);
+    const char *two = both ? " " : "", *second = both ? argv[1] : "";
     if (group && argc == 1)
         return sumi_fail(err, SUMI_EINVAL, "%s: expected one more word; see: sumi help %s", argv[0],
                          argv[0]);
     if (meant != NULL)
-        return sumi_fail(err, SUMI_EINVAL, "unknown command '%.66s'; did you mean %s?", typed,
-                         meant);
-    return sumi_fail(err, SUMI_EINVAL, "unknown command '%.66s'; see: sumi help", typed);
+        return sumi_fail(err, SUMI_EINVAL, "unknown command '%s%s%s'; did you mean %s?", argv[0],
+                         two, second, meant);
+    return sumi_fail(err, SUMI_EINVAL, "unknown command '%s%s%s'; see: sumi help", argv[0], two,
+                     second);
 }
 
 static bool is_help(const char *word)
@@ -421,7 +424,7 @@ sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *
     } else if (strcmp(argv[0], "--version") == 0)
         sumi_command_find(1, version, &out->command, &r.next, err);
     else if (argv[0][0] == '-')
-        return sumi_fail(err, SUMI_EINVAL, "expected a command, found '%.60s'; see: sumi help",
+        return sumi_fail(err, SUMI_EINVAL, "expected a command, found '%s'; see: sumi help",
                          argv[0]);
     else {
         sumi_status status = sumi_command_find(argc, argv, &out->command, &r.next, err);
@@ -465,7 +468,7 @@ sumi_status sumi_options_config(sumi_options *options, const char *path, const j
         if (option->key == NULL || value->given || !sumi_option_belongs(option, options->command))
             continue;
         const json_t *json = member(config, option->key);
-        char text[64] = "something else", label[320];
+        char text[64] = "something else", label[PATH_MAX + 80];
         /* 0 says "no limit" in the file, where the command line says it by silence. */
         if (json == NULL || json_is_null(json) ||
             (option->initial == NULL && json_is_number(json) && json_number_value(json) == 0))
@@ -474,7 +477,7 @@ sumi_status sumi_options_config(sumi_options *options, const char *path, const j
             snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
         else if (json_is_real(json))
             sumi_format(text, sizeof text, "%.17g", json_real_value(json));
-        snprintf(label, sizeof label, "%.240s: %s", path, option->key);
+        snprintf(label, sizeof label, "%s: %s", path, option->key);
         const char *source = json_is_string(json) ? json_string_value(json) : text;
         if (parse_value(option, label, source, value, err) != SUMI_OK)
             return SUMI_EFORMAT;

@@ -25,6 +25,27 @@ void sumi_cli_put(FILE *out, int width, const char *text)
     free(clean);
 }
 
+static char *format_text(const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = sumi_vformat(NULL, 0, format, again);
+    va_end(again);
+    char *text = length >= 0 ? sumi_calloc((size_t)length + 1, 1) : NULL;
+    if (text != NULL)
+        sumi_vformat(text, (size_t)length + 1, format, arguments);
+    return text;
+}
+
+char *sumi_cli_text(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = format_text(format, arguments);
+    va_end(arguments);
+    return text;
+}
+
 /* The error as one line, in the form that the user asked for. */
 static void print_error(const sumi_cli *cli, const char *message, const char *kind, int code)
 {
@@ -60,31 +81,34 @@ int sumi_cli_fail_usage(const sumi_cli *cli, const char *message)
 
 int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
 {
-    char text[512], named[600];
+    sumi_error err = {""};
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    sumi_vfail(&err, SUMI_EINVAL, format, arguments);
     va_end(arguments);
-    snprintf(named, sizeof named, "%s: %s", sumi_command_table[cli->options.command].name, text);
-    return sumi_cli_fail_usage(cli, named);
+    sumi_fail_prefix(&err, SUMI_EINVAL, sumi_command_table[cli->options.command].name);
+    return sumi_cli_fail_usage(cli, err.text);
 }
 
 void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
 {
-    char raw[2048], text[2048];
     if (cli->quiet)
         return;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(raw, sizeof raw, format, arguments);
+    char *raw = format_text(format, arguments);
     va_end(arguments);
-    sumi_clean_text(text, sizeof text, raw);
+    char *text = raw != NULL ? sumi_clean_copy(raw) : NULL;
+    free(raw);
+    if (text == NULL)
+        return;
     if (cli->json)
         json_line(json_pack("{s:o}", kind, json_string(text)));
     else if (strcmp(kind, "note") == 0)
         fprintf(stderr, "%s\n", text);
     else
         fprintf(stderr, "%s: %s\n", kind, text);
+    free(text);
 }
 
 void sumi_cli_notices(const sumi_cli *cli, const sumi_dataset *set)

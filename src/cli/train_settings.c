@@ -253,15 +253,14 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
 {
     sumi_options *options = &cli->options;
     sumi_error err = {""};
-    char path[1100];
+    char path[PATH_MAX];
     const char *run = sumi_option_text(options, "resume");
     if (strlen(run) >= sizeof out->run)
         return sumi_cli_usage(cli, "--resume: expected a path of at most %zu bytes",
                               sizeof out->run - 1);
     snprintf(out->run, sizeof out->run, "%s", run);
-    snprintf(path, sizeof path, "%s/config.json", run);
-    sumi_status status = SUMI_OK;
-    if (!sumi_is_file(path))
+    sumi_status status = sumi_path_join(path, sizeof path, run, "config.json", &err);
+    if (status == SUMI_OK && !sumi_is_file(path))
         status = sumi_fail(&err, SUMI_EIO, "%s: expected a run directory, found no %s in it", run,
                            "config.json");
     if (status == SUMI_OK)

@@ -8,8 +8,8 @@
 #include "cli.h"
 
 typedef struct {
-    char run[1024];
-    char data[1024]; /* name or path, absolute where it is a path */
+    char run[PATH_MAX];
+    char data[PATH_MAX]; /* name or path, absolute where it is a path */
     const char *init;
     sumi_dataset_config dataset;
     sumi_model_config model;

@@ -46,7 +46,7 @@ struct sumi_dataset {
     int32_t *labels;    /* [count], NULL without */
     char **class_names; /* [classes], NULL without */
     char name[64];
-    char path[1024];
+    char path[4096];
     sumi_data_notice *notices; /* [notice_count] */
     int notice_count;
     bool skip_bad;  /* pictures that cannot be read were to be left out ... */
@@ -81,7 +81,7 @@ void sumi_data_hash(const sumi_dataset *set, char hex[65]);
 typedef struct {
     const char *name, *description;
     bool available;
-    char where[1024];
+    char where[4096];
 } sumi_data_entry;
 int sumi_data_list(sumi_data_entry *entries, int capacity); /* returns how many there are */
 

@@ -265,7 +265,7 @@ int sumi_data_list(sumi_data_entry *entries, int capacity)
          .where = "built in"},
     };
     int count = (int)(sizeof all / sizeof *all);
-    char folder[1024], looked[1024];
+    char folder[4096], looked[4096];
     all[0].available =
         sumi_find_fashion(SUMI_SPLIT_TRAIN, SUMI_SYSTEM_FASHION, folder, looked, sizeof folder);
     snprintf(all[0].where, sizeof all[0].where, "%s",

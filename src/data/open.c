@@ -59,7 +59,7 @@ static sumi_status refuse_all(const char *name, int split, sumi_error *err)
 static sumi_status open_fashion(const sumi_dataset_config *config, sumi_dataset *set,
                                 sumi_error *err)
 {
-    char folder[1024], looked[1024];
+    char folder[4096], looked[4096];
     if (!sumi_find_fashion(set->split, SUMI_SYSTEM_FASHION, folder, looked, sizeof folder))
         return sumi_fail_no_fashion(looked, err);
     sumi_status status = sumi_idx_open(folder, config, set, err);
@@ -208,7 +208,7 @@ static bool is_here_too(const char *name, const char *other)
 static sumi_status open_named(const char *name, const sumi_dataset_config *config,
                               sumi_dataset *set, sumi_error *err)
 {
-    char which[1100] = "the built-in data set";
+    char which[sizeof set->path + 32] = "the built-in data set";
     bool drawn = strcmp(name, "shapes") == 0;
     sumi_status status = refuse_all(name, set->split, err);
     if (status == SUMI_OK)

@@ -289,7 +289,7 @@ sumi_status sumi_splits_choose(sumi_listing *list, const char *folder, int split
 {
     *choice = (sumi_split_choice){.root = list->root};
     if (snprintf(choice->folder, sizeof choice->folder, "%s", folder) >= (int)sizeof choice->folder)
-        return sumi_fail(err, SUMI_EINVAL, "%.200s...: the path is too long", folder);
+        return sumi_fail(err, SUMI_EINVAL, "%s: the path is too long", folder);
     if (split == SUMI_SPLIT_ALL || list->count == 0)
         return SUMI_OK;
     chooser c = {.list = list, .folder = folder, .split = split};

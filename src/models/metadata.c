@@ -88,7 +88,7 @@ static sumi_status read_real(const char *path, const sumi_tensor_file *file, con
     errno = 0;
     double value = sumi_parse_real(text, &end);
     if (end == text || *end != '\0' || errno == ERANGE || !(value >= low && value <= high))
-        return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be %g to %g, found '%.40s'",
+        return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be %g to %g, found '%s'",
                          path, key, low, high, text);
     *out = value;
     return SUMI_OK;
@@ -119,7 +119,7 @@ static sumi_status check_recipe(const char *path, const sumi_tensor_file *file, 
         const char *found = sumi_tensor_file_meta(file, fixed[i].key);
         if (found && strcmp(found, fixed[i].known) != 0)
             return sumi_fail(err, SUMI_EUNSUPPORTED,
-                             "%s: metadata '%s' is '%.40s', which this version of sumi does not "
+                             "%s: metadata '%s' is '%s', which this version of sumi does not "
                              "know; expected '%s'",
                              path, fixed[i].key, found, fixed[i].known);
     }
@@ -132,7 +132,7 @@ static sumi_status config_from_metadata(const char *path, const sumi_tensor_file
     const char *preset = sumi_tensor_file_meta(file, "sumi.preset");
     if (strcmp(preset, "seed") != 0)
         return sumi_fail(err, SUMI_EUNSUPPORTED,
-                         "%s: it holds a '%.40s' model, which this version of sumi does not know",
+                         "%s: it holds a '%s' model, which this version of sumi does not know",
                          path, preset);
     struct {
         const char *key;

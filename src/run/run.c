@@ -561,6 +561,25 @@ static sumi_status check_run(train_run *run)
     return sumi_grid_check(config, 1 << run->model->graph.levels, run->err);
 }
 
+/* Batch normalisation needs two values of a channel. Where the deepest level has one pixel, a batch
+ * of one image has one: an epoch's last batch may be that, found here and not at its end. */
+static sumi_status check_batches(const train_run *run)
+{
+    const sumi_dataset *set = run->set;
+    int levels = run->model->graph.levels, batch = run->settings.batch;
+    int64_t rest = set->count % batch, last = rest ? rest : batch;
+    bool one_pixel = (set->height >> levels) == 1 && (set->width >> levels) == 1;
+    bool first_alone = batch == 1 || set->count == 1;
+    if (!one_pixel || !(first_alone || (last == 1 && run->last_step >= run->per_epoch)))
+        return SUMI_OK;
+    return sumi_fail(run->err, SUMI_EINVAL,
+                     "%s batch has one image, and one of %dx%d is a single pixel at the lowest "
+                     "level of the network: batch normalisation needs two values; choose another "
+                     "batch size%s",
+                     first_alone ? "each" : "the last", set->height, set->width,
+                     set->count == 1 ? " and more images, or larger ones" : ", or larger images");
+}
+
 /* All that a step needs is planned and allocated here. */
 static sumi_status make_trainer(train_run *run)
 {
@@ -579,7 +598,7 @@ static sumi_status make_trainer(train_run *run)
     if (config->epochs > 0 && config->epochs * run->per_epoch < run->last_step)
         run->last_step = config->epochs * run->per_epoch;
     run->started = run->saved_at = run->step_at = sumi_time_now();
-    return SUMI_OK;
+    return check_batches(run);
 }
 
 static sumi_status open_dir(train_run *run)

@@ -18,6 +18,9 @@
 #include <unistd.h>
 
 #define FLUSH_SECONDS 1.0
+/* Room for the longest path within a run: checkpoints/.step_4294967295.sumi-PID.tmp/manifest.json,
+ * found before the training and not at some later step. */
+#define INNER_MAX 80
 
 sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX],
                           sumi_error *err)
@@ -101,10 +104,11 @@ sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, 
 {
     *dir = (sumi_run_dir){.lock = -1};
     size_t length = strlen(path);
-    if (length == 0 || length >= sizeof dir->path)
+    if (length == 0 || length > sizeof dir->path - 1 - INNER_MAX)
         return sumi_fail(err, SUMI_EINVAL,
-                         "the run directory's name has %zu bytes, expected 1..%zu", length,
-                         sizeof dir->path - 1);
+                         "%s: the run directory's path has %zu bytes, expected 1..%zu: what is in "
+                         "it has longer ones",
+                         path, length, sizeof dir->path - 1 - INNER_MAX);
     memcpy(dir->path, path, length + 1);
     sumi_status status = claim(dir, resume, err);
     if (status != SUMI_OK)

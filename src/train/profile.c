@@ -201,8 +201,16 @@ static void give_entry(const sumi_profile_entry *entry, size_t entry_size, void 
            entry_size < sizeof *entry ? entry_size : sizeof *entry);
 }
 
-static sumi_status check_config(const sumi_profile_config *config, sumi_error *err)
+static sumi_status check_config(const sumi_model *model, const sumi_profile_config *config,
+                                sumi_error *err)
 {
+    int levels = model->graph.levels;
+    if (config->training && config->n == 1 && config->height >> levels == 1 &&
+        config->width >> levels == 1)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "one image of %dx%d is a single pixel at the lowest level of the network: "
+                         "training needs two",
+                         config->height, config->width);
     if (config->runs < 1 || config->runs > RUNS_MAX)
         return sumi_fail(err, SUMI_EINVAL, "runs must be 1 to %d, found %d", RUNS_MAX,
                          config->runs);
@@ -226,7 +234,7 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                              int capacity, int *count, sumi_error *err)
 {
     bench b = {0};
-    sumi_status status = check_config(config, err);
+    sumi_status status = check_config(model, config, err);
     if (status == SUMI_OK)
         status = bench_make(runtime, model, config, &b, err);
     if (status == SUMI_OK && b.slots > capacity)

@@ -4,6 +4,7 @@
  */
 #include "api/api.h"
 #include "base/temp_folder.h"
+#include "io/io.h"
 
 #include <limits.h>
 #include <math.h>
@@ -603,6 +604,85 @@ static void test_train_arguments(void **state)
     fixture_close(&f);
 }
 
+/* A set of that many pictures, 4x4 or 4x8. */
+static sumi_dataset *small_set(temp_folder *temp, sumi_context *ctx, int count, int width)
+{
+    uint8_t pixels[16 * 32];
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 37 % 251 + 1);
+    const sumi_npy array = {.dtype = SUMI_NPY_U8,
+                            .rank = 3,
+                            .shape = {count, 4, width},
+                            .count = (size_t)count * 4 * (size_t)width,
+                            .data = pixels};
+    char name[32];
+    sumi_dataset *set;
+    snprintf(name, sizeof name, "%dx%d.npy", count, width);
+    assert_int_equal(sumi_npy_write(temp_path(temp, name), &array, NULL), SUMI_OK);
+    api_ok(ctx, sumi_dataset_open(ctx, temp_path(temp, name), NULL, &set));
+    return set;
+}
+
+/* At the deepest level of two halvings, 4x4 is one pixel: a batch of one image is one value, which
+ * batch normalisation cannot scale. That is said before the training, and only where it would
+ * come to it. */
+static void test_single_pixels(void **state)
+{
+    temp_folder *temp = *state;
+    fixture f;
+    fixture_open(&f);
+    const struct {
+        int count, width, batch, epochs, steps;
+        const char *refused; /* NULL: it trains */
+    } cases[] = {
+        {5, 4, 2, 1, 0, "the last batch"},
+        {5, 4, 4, 2, 0, "the last batch"},
+        {5, 4, 2, 0, 3, "the last batch"},
+        {5, 4, 2, 1, 2, NULL},
+        {5, 4, 2, 0, 2, NULL},
+        {5, 4, 3, 1, 0, NULL},
+        {6, 4, 2, 1, 0, NULL},
+        {5, 8, 2, 1, 0, NULL},
+        {5, 4, 1, 0, 1, "each batch"},
+        {1, 4, 128, 1, 0, "each batch"},
+        {1, 8, 128, 1, 0, NULL},
+        {5, 8, 1, 0, 2, NULL},
+        {5, 4, 5, 1, 0, NULL},
+        {5, 4, 128, 1, 0, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_dataset *set = small_set(temp, f.ctx, cases[i].count, cases[i].width);
+        sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+        char name[32];
+        snprintf(name, sizeof name, "run%zu", i);
+        config.batch = cases[i].batch;
+        config.epochs = cases[i].epochs;
+        config.steps = cases[i].steps;
+        config.grid = 0;
+        config.out_dir = temp_path(temp, name);
+        sumi_status status = sumi_train(f.ctx, f.model, set, &config);
+        if (!cases[i].refused && status != SUMI_OK)
+            fail_msg("case %zu: %s", i, sumi_last_error(f.ctx));
+        if (cases[i].refused) {
+            api_fails(f.ctx, status, SUMI_EINVAL, cases[i].refused);
+            assert_false(sumi_is_dir(config.out_dir));
+        }
+        sumi_dataset_free(set);
+    }
+    sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
+    sumi_profile_entry entries[64];
+    int count = -1;
+    profile.n = 1;
+    profile.height = profile.width = 4;
+    profile.runs = 1;
+    api_fails(f.ctx, sumi_profile(f.ctx, f.model, &profile, entries, 64, &count), SUMI_EINVAL,
+              "single pixel");
+    assert_int_equal(count, -1);
+    profile.training = false;
+    api_ok(f.ctx, sumi_profile(f.ctx, f.model, &profile, entries, 64, &count));
+    fixture_close(&f);
+}
+
 static void test_train_stops(void **state)
 {
     temp_folder *temp = *state;
@@ -659,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_cancel_refused),
         cmocka_unit_test(test_cancel_from_thread),
         cmocka_unit_test(test_train_arguments),
+        cmocka_unit_test_setup_teardown(test_single_pixels, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_train_stops, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -55,6 +56,14 @@ static void test_printable(void **state)
     assert_string_equal(err.text, "a\\x9B31m\\xE2\\x9Bb\\xE9\xe2\x82\xac");
 }
 
+/* Every byte above ASCII is part of a whole character of that width. */
+static void assert_whole(const char *text, const char *character)
+{
+    size_t width = strlen(character);
+    for (const char *at = text; *at; at += (*at & 0x80) ? (int)width : 1)
+        assert_true(!(*at & 0x80) || strncmp(at, character, width) == 0);
+}
+
 static void test_cut(void **state)
 {
     (void)state;
@@ -75,11 +84,84 @@ static void test_cut(void **state)
                 memcpy(text + used, characters[k], width);
             text[used] = '\0';
             sumi_fail(&err, SUMI_EIO, "%s", text);
-            size_t length = strlen(err.text);
-            assert_true(length > sizeof err.text - 1 - width);
-            assert_int_equal((length - shift) % width, 0);
+            assert_true(strlen(err.text) > sizeof err.text - 1 - 2 * width);
+            assert_whole(err.text, characters[k]);
+            /* Nothing can be elided where the text is the format's own. */
+            memmove(text + 2, text, sizeof text - 2);
+            text[used < 597 ? used + 2 : 599] = '\0';
+            memcpy(text, "%%", 2);
+            sumi_fail(&err, SUMI_EIO, text, 0);
+            assert_true(err.text[0] == '%' && strlen(err.text) > sizeof err.text - 1 - width);
+            assert_whole(err.text, characters[k]);
         }
     }
+}
+
+/* A path of that many bytes: folders of two-byte characters, and "/last" at its end. */
+static char *long_path(size_t length)
+{
+    char *path = malloc(length + 1);
+    assert_non_null(path);
+    memcpy(path, "/first", 6);
+    for (size_t i = 6; i < length; i += 2)
+        memcpy(path + i, i % 50 == 0 ? "/x" : "\xc3\xa9", 2);
+    memcpy(path + length - 5, "/last", 6);
+    return path;
+}
+
+/* The reason is there wherever the long texts stand, and so is each one's beginning and end. */
+static void test_elided(void **state)
+{
+    (void)state;
+    sumi_error err;
+    for (size_t length = 401; length <= 4096; length += 462) {
+        char *path = long_path(length), *other = long_path(length + 2);
+        sumi_fail(&err, SUMI_EIO, "%s: is not a %s", path, "picture");
+        assert_non_null(strstr(err.text, "/last: is not a picture"));
+        assert_memory_equal(err.text, "/first\xc3\xa9", 8);
+        assert_whole(err.text, "\xc3\xa9");
+        sumi_fail(&err, SUMI_EIO, "%d of %zu: %s: no room beside %s (%5.2f %% of %lld)", 3,
+                  (size_t)7, path, other, 12.5, 99LL);
+        assert_memory_equal(err.text, "3 of 7: /first\xc3\xa9", 16);
+        assert_non_null(strstr(err.text, "/last: no room beside /first\xc3\xa9"));
+        assert_non_null(strstr(err.text, "/last (12.50 % of 99)"));
+        assert_whole(err.text, "\xc3\xa9");
+        sumi_fail(&err, SUMI_EIO, "'%.*s' and '%-4s' in %s", 3, "abcdef", "xy", path);
+        assert_memory_equal(err.text, "'abc' and 'xy  ' in /first", 26);
+        assert_string_equal(err.text + strlen(err.text) - 5, "/last");
+        /* What a lower layer said keeps its end, too. */
+        sumi_fail(&err, SUMI_EIO, "%s: is not a %s", path, "picture");
+        sumi_fail_prefix(&err, SUMI_EIO, other);
+        assert_memory_equal(err.text, "/first\xc3\xa9", 8);
+        assert_non_null(strstr(err.text, "/last: /first"));
+        assert_non_null(strstr(err.text, "/last: is not a picture"));
+        /* A short one is never touched for a long one. */
+        sumi_fail(&err, SUMI_EIO, "%s: %s", "/a/folder/of/some/forty/bytes/x.png", path);
+        assert_memory_equal(err.text, "/a/folder/of/some/forty/bytes/x.png: /first", 43);
+        free(path);
+        free(other);
+    }
+    /* Bytes that are no text take four each; no escape of one is cut. And more quotes than can be
+     * told. */
+    char bytes[3000];
+    memset(bytes, 0x9b, sizeof bytes);
+    bytes[2999] = '\0';
+    for (size_t length = 100; length < 3000; length += 29) {
+        sumi_fail(&err, SUMI_EIO, "%.*s%s: the end", (int)(length % 7), "abcdefg",
+                  bytes + 2999 - length);
+        const char *at = err.text + length % 7;
+        for (int dots = 0; *at == '\\' || (*at == '.' && !dots);) {
+            dots += *at == '.';
+            assert_true(*at == '.' ? strncmp(at, "...", 3) == 0 : strncmp(at, "\\x9B", 4) == 0);
+            at += *at == '.' ? 3 : 4;
+        }
+        assert_string_equal(at, ": the end");
+        assert_true(length < 130 || strlen(err.text) > sizeof err.text - 12);
+    }
+    const char *x = bytes + 2600;
+    sumi_fail(&err, SUMI_EIO, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", x, x, x, x, x, x, x, x, x, x,
+              x, x, x, x, x, x, x, x);
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
 }
 
 static void test_prefix(void **state)
@@ -106,15 +188,11 @@ static void test_errno(void **state)
     assert_int_equal(sumi_fail_errno(&err, "a/b", ENOENT), SUMI_EIO);
     assert_string_equal(err.text, "a/b: No such file or directory");
     assert_int_equal(sumi_fail_errno(NULL, "a/b", ENOENT), SUMI_EIO);
-    /* A path of two-byte characters that is too long for the message: its end and the reason stay,
-     * and no character is cut. */
-    char path[4001];
-    for (int i = 0; i < 4000; i += 2)
-        memcpy(path + i, "\xc3\xa9", 2);
-    memcpy(path + 3995, "/last", 6);
+    char *path = long_path(4001);
     sumi_fail_errno(&err, path, ENOENT);
     assert_non_null(strstr(err.text, "/last: No such file or directory"));
-    assert_memory_equal(err.text, "...\xc3\xa9", 5);
+    assert_memory_equal(err.text, "/first", 6);
+    free(path);
 }
 
 int main(void)
@@ -122,7 +200,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),     cmocka_unit_test(test_message),
         cmocka_unit_test(test_printable), cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_prefix),    cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_elided),    cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_errno),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,16 +26,36 @@ typedef struct {
     char *out, *err;
 } program;
 
+/* Starts the program with these words, without its name, up to NULL. Output goes to files in the
+ * temporary folder. */
+static inline void program_start_words(program *p, temp_folder *temp, const char *const *words)
+{
+    posix_spawn_file_actions_t files;
+    char *argv[PROGRAM_WORDS_MAX + 2] = {(char *)SUMI_PROGRAM};
+    for (int i = 0; words[i] != NULL; i++) {
+        assert_true(i < PROGRAM_WORDS_MAX);
+        argv[i + 1] = (char *)words[i];
+    }
+    memset(p, 0, sizeof *p);
+    assert_int_equal(posix_spawn_file_actions_init(&files), 0);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 1, temp_path(temp, ".out"),
+                                     O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    posix_spawn_file_actions_addopen(&files, 2, temp_path(temp, ".err"),
+                                     O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    assert_int_equal(posix_spawn(&p->pid, SUMI_PROGRAM, &files, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&files);
+}
+
 /* Starts the program with the words of line, which single spaces separate; '@' at the start of a
- * word stands for the temporary folder, and after '=' too. Output goes to files in that folder. */
+ * word stands for the temporary folder, and after '=' too. */
 static inline void program_start(program *p, temp_folder *temp, const char *line)
 {
-    char words[1024], *argv[PROGRAM_WORDS_MAX + 1], made[PROGRAM_WORDS_MAX][1024];
-    posix_spawn_file_actions_t files;
+    char words[1024], made[PROGRAM_WORDS_MAX][1024];
+    const char *list[PROGRAM_WORDS_MAX + 1];
     int count = 0;
     assert_true(strlen(line) < sizeof words);
     strcpy(words, line);
-    argv[count++] = (char *)SUMI_PROGRAM;
     for (char *word = words; *line != '\0' && word != NULL;) {
         char *next = strchr(word, ' ');
         if (next != NULL)
@@ -48,20 +68,12 @@ static inline void program_start(program *p, temp_folder *temp, const char *line
         else
             snprintf(made[count], sizeof made[count], "%.*s%s/%s", (int)before, word, temp->path,
                      word + before + 1);
-        argv[count] = made[count];
+        list[count] = made[count];
         count++;
         word = next;
     }
-    argv[count] = NULL;
-    memset(p, 0, sizeof *p);
-    assert_int_equal(posix_spawn_file_actions_init(&files), 0);
-    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, 1, temp_path(temp, ".out"),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    posix_spawn_file_actions_addopen(&files, 2, temp_path(temp, ".err"),
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    assert_int_equal(posix_spawn(&p->pid, SUMI_PROGRAM, &files, NULL, argv, environ), 0);
-    posix_spawn_file_actions_destroy(&files);
+    list[count] = NULL;
+    program_start_words(p, temp, list);
 }
 
 static inline char *program_read(temp_folder *temp, const char *name)
