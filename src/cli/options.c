@@ -32,10 +32,11 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
     [SUMI_CMD_DATA_PREVIEW] = {"data preview", "D", 1, 1,
                                "Draw the first images of a data set as one picture", "",
                                "sumi data preview shapes -n 100 --out shapes.png"},
-    [SUMI_CMD_TRAIN] = {"train", "D | --resume RUN", 0, 1, "Train a model on a data set",
+    [SUMI_CMD_TRAIN] = {"train", "D | [D] --resume RUN", 0, 1, "Train a model on a data set",
                         "Writes a run directory: settings, log, metrics, the loss plot, sample "
                         "grids, checkpoints and, at the end, model.pth. Ctrl-C saves and stops; "
-                        "--resume goes on from the latest checkpoint as if nothing had happened. "
+                        "--resume goes on from the latest checkpoint as if nothing had happened; "
+                        "with D, too, where its data have been moved to D. "
                         "Of --epochs, --steps and --minutes, whichever is reached first ends the "
                         "training.",
                         "sumi train fashion-mnist --epochs 10 --out runs/first"},
@@ -133,7 +134,7 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .resuming = true,
      .commands = BIT(TRAIN),
      .help = "Go on with this run, with its own settings and data; only the limits below can be "
-             "set anew."},
+             "set anew, and D, where the same data lie somewhere else by now."},
     {.name = "epochs",
      .kind = SUMI_ARG_INT,
      .low = 1,

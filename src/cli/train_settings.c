@@ -42,8 +42,6 @@ static int check_usage(const sumi_cli *cli)
                                            "beta-end"};
     const sumi_options *options = &cli->options;
     bool resume = sumi_option_given(options, "resume");
-    if (resume && options->operand_count > 0)
-        return sumi_cli_usage(cli, "expected either D or --resume RUN, found both");
     if (!resume && options->operand_count == 0)
         return sumi_cli_usage(cli, "expected a data set D or --resume RUN, found neither; see: "
                                    "sumi data list");
@@ -99,17 +97,22 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     out->trainer = trainer;
 }
 
+static bool has_name(const char *name)
+{
+    sumi_data_entry entries[ENTRIES_MAX];
+    int count = sumi_data_list(entries, ENTRIES_MAX);
+    bool named = false;
+    for (int i = 0; i < count && i < ENTRIES_MAX; i++)
+        named = named || strcmp(entries[i].name, name) == 0;
+    return named;
+}
+
 /* A set that has a name keeps it; a path is made absolute, so that the run can be resumed from
  * another folder. What is neither is passed on, and refused where it is opened. */
 static void name_data(const char *given, char *out, size_t size)
 {
-    sumi_data_entry entries[ENTRIES_MAX];
-    int count = sumi_data_list(entries, ENTRIES_MAX);
     char *absolute = realpath(given, NULL);
-    bool named = false;
-    for (int i = 0; i < count && i < ENTRIES_MAX; i++)
-        named = named || strcmp(entries[i].name, given) == 0;
-    bool use = absolute != NULL && !named && strlen(absolute) < size;
+    bool use = absolute != NULL && !has_name(given) && strlen(absolute) < size;
     snprintf(out, size, "%s", use ? absolute : given);
     free(absolute);
 }
@@ -168,11 +171,35 @@ static int read_new(sumi_cli *cli, sumi_train_settings *out)
     return check_run(cli, out->run);
 }
 
-/* The data of config.json: by path where it is still there, else by name. */
-static sumi_status read_data(const char *path, const json_t *config, sumi_train_settings *out,
+/* Where a run's data are that were at place (as config.json writes it): there still, or where a set
+ * of that name is found. */
+static sumi_status find_data(const char *place, const char *name, const char *run,
+                             sumi_train_settings *out, sumi_error *err)
+{
+    char found[4096];
+    const char *const words[] = {run};
+    snprintf(out->data, sizeof out->data, "%s", place);
+    sumi_unescape_text(out->data);
+    if (out->data[0] != '\0' && (sumi_is_dir(out->data) || sumi_is_file(out->data)))
+        return SUMI_OK;
+    char *quoted = sumi_shell_line(1, words);
+    sumi_status status = sumi_fail(err, SUMI_EIO,
+                                   "%s: its data were in %s, which is not there; where they are in "
+                                   "D now: sumi train D --resume %s",
+                                   run, out->data, quoted != NULL ? quoted : run);
+    free(quoted);
+    snprintf(out->data, sizeof out->data, "%s", name);
+    sumi_unescape_text(out->data);
+    bool known =
+        place[0] == '\0' || has_name(out->data) || sumi_find_named(out->data, found, sizeof found);
+    return known ? SUMI_OK : status;
+}
+
+/* The data of config.json; moved: where they are now, NULL where nobody says. */
+static sumi_status read_data(const char *path, const char *moved, sumi_train_settings *out,
                              sumi_error *err)
 {
-    const json_t *data = json_object_get(config, "data");
+    const json_t *data = json_object_get(out->config, "data");
     const char *name = "", *place = "", *split = "train";
     int64_t channels = 0, height = 0, width = 0;
     sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
@@ -195,13 +222,9 @@ static sumi_status read_data(const char *path, const json_t *config, sumi_train_
     dataset.height = (int)height;
     dataset.width = (int)width;
     out->dataset = dataset;
-    char found[sizeof out->data];
-    snprintf(found, sizeof found, "%s", place);
-    sumi_unescape_text(found);
-    bool there = found[0] != '\0' && (sumi_is_dir(found) || sumi_is_file(found));
-    snprintf(out->data, sizeof out->data, "%s", there ? found : name);
-    if (!there)
-        sumi_unescape_text(out->data);
+    if (moved == NULL)
+        return find_data(place, name, out->run, out, err);
+    name_data(moved, out->data, sizeof out->data);
     return SUMI_OK;
 }
 
@@ -270,7 +293,8 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
     if (status == SUMI_OK)
         status = sumi_options_config(options, path, out->config, &err);
     if (status == SUMI_OK)
-        status = read_data(path, out->config, out, &err);
+        status =
+            read_data(path, options->operand_count > 0 ? options->operands[0] : NULL, out, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     fill_configs(options, out);

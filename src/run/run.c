@@ -453,7 +453,8 @@ static sumi_status train(train_run *run)
 
 static sumi_status check_settings(train_run *run)
 {
-    return sumi_run_check_config(run->dir, &run->settings, run->config, run->hash, run->err);
+    return sumi_run_check_config(run->dir, run->set, &run->settings, run->config, run->hash,
+                                 run->err);
 }
 
 static sumi_status tidy(train_run *run)

@@ -108,7 +108,8 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
                                   const char *hash, sumi_error *err);
 /* Refuses to go on with other data or other settings than config.json has: the same bits could not
  * come out. */
-sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_trainer_config *trainer,
+sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *set,
+                                  const sumi_trainer_config *trainer,
                                   const sumi_train_config *config, const char *hash,
                                   sumi_error *err);
 /* notice says so where env.json names another instruction set: the bits will not be those of a run

@@ -141,7 +141,26 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     return status;
 }
 
-sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_trainer_config *trainer,
+/* Says that these are not the run's data, and what may have become of them. */
+static sumi_status fail_other_data(const sumi_run_dir *dir, const json_t *data,
+                                   const sumi_dataset *set, const char *hash, sumi_error *err)
+{
+    char changed[96] = "";
+    int64_t count = json_integer_value(json_object_get(data, "count"));
+    int64_t skipped = json_integer_value(json_object_get(data, "skipped"));
+    if (count != set->count || skipped != set->skipped_count)
+        snprintf(changed, sizeof changed,
+                 ", of %" PRId64 " images (%" PRId64 " skipped), not %" PRId64 " (%" PRId64 ")",
+                 set->count, set->skipped_count, count, skipped);
+    return sumi_fail(err, SUMI_EINVAL,
+                     "%s: the run was trained on other data than %s: their SHA-256 is %.16s..., "
+                     "not %.16s...%s",
+                     dir->path, set->path[0] ? set->path : set->name, hash,
+                     json_string_value(json_object_get(data, "hash")), changed);
+}
+
+sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *set,
+                                  const sumi_trainer_config *trainer,
                                   const sumi_train_config *config, const char *hash,
                                   sumi_error *err)
 {
@@ -151,13 +170,11 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_trainer_co
     sumi_status status = sumi_run_file(dir, "config.json", path, err);
     if (status == SUMI_OK)
         status = sumi_json_read(path, &json, err);
+    const json_t *data = json_object_get(json, "data");
     if (status == SUMI_OK)
-        status = sumi_json_string(path, json_object_get(json, "data"), "hash", &expected, err);
+        status = sumi_json_string(path, data, "hash", &expected, err);
     if (status == SUMI_OK && strcmp(expected, hash) != 0)
-        status = sumi_fail(err, SUMI_EINVAL,
-                           "%s: the run was trained on other data: its SHA-256 is %.16s..., found "
-                           "%.16s...",
-                           dir->path, expected, hash);
+        status = fail_other_data(dir, data, set, hash, err);
     const json_t *train = json_object_get(json, "train");
     if (status == SUMI_OK)
         status = sumi_kept_check(dir->path, train, kept_batch, trainer, err);

@@ -185,6 +185,58 @@ static void test_runs_in_the_data(void **state)
     assert_int_equal(chdir(before), 0);
 }
 
+static void move_entry(temp_folder *temp, const char *from, const char *to)
+{
+    assert_int_equal(rename(temp_path(temp, from), temp_path(temp, to)), 0);
+}
+
+#define TINY "--steps 1 --batch 2 --base-channels 4 --grid 0 -q"
+
+/* Data that were moved are named anew; what is not the run's data is refused. */
+static void test_moved_data(void **state)
+{
+    temp_folder *temp = *state;
+    uint8_t pixels[3 * 8 * 8], labels[3] = {0, 1, 1};
+    memset(pixels, 200, sizeof pixels);
+    const sumi_npy array = {SUMI_NPY_U8, 3, {3, 8, 8}, sizeof pixels, pixels};
+    const sumi_npy classes = {SUMI_NPY_U8, 1, {3}, 3, labels};
+    put_picture(temp, "old/pics/a/1.png", 8, 8, 1);
+    put_picture(temp, "old/pics/b/1.png", 8, 8, 1);
+    assert_int_equal(sumi_npy_write(temp_path(temp, "old/x.npy"), &array, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_write(temp_path(temp, "old/x_labels.npy"), &classes, NULL), SUMI_OK);
+    char idx[16 + 128] = {0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0, 8};
+    memset(idx + 16, 99, 128);
+    assert_int_equal(sumi_file_save(temp_path(temp, "old/my-idx"), idx, sizeof idx, NULL), SUMI_OK);
+    static const char *const names[] = {"pics", "x.npy", "my-idx"};
+    char line[256], where[64];
+    for (int i = 0; i < 3; i++) {
+        snprintf(line, sizeof line, "train @old/%s --out @run%d " TINY, names[i], i);
+        assert_quiet_run(temp, line);
+    }
+    move_entry(temp, "old", "new");
+    move_entry(temp, "new/my-idx", "new/renamed");
+    for (int i = 0; i < 3; i++) {
+        snprintf(line, sizeof line, "train --resume @run%d --steps 2 -q", i);
+        snprintf(where, sizeof where, "/old/%s, which is not there", names[i]);
+        assert_failed_run(temp, line, 10 + SUMI_EIO, where);
+        assert_failed_run(temp, line, 10 + SUMI_EIO, "sumi train D --resume");
+        /* Not these: others. */
+        snprintf(line, sizeof line, "train @new/%s --resume @run%d --steps 2 -q",
+                 i == 0 ? "x.npy" : "pics", i);
+        assert_failed_run(temp, line, 10 + SUMI_EINVAL, "was trained on other data than");
+        snprintf(line, sizeof line, "train @new/%s --resume @run%d --steps 2 -q",
+                 i == 2 ? "renamed" : names[i], i);
+        assert_quiet_run(temp, line);
+        /* From here on the run knows. */
+        snprintf(line, sizeof line, "train --resume @run%d --steps 3 -q", i);
+        assert_quiet_run(temp, line);
+    }
+    assert_failed_run(temp, "train @nowhere --resume @run0 --steps 4 -q", 10 + SUMI_EIO, "nowhere");
+    put_picture(temp, "new/pics/b/2.png", 8, 8, 1);
+    assert_failed_run(temp, "train @new/pics --resume @run0 --steps 4 -q", 10 + SUMI_EINVAL,
+                      "of 3 images (0 skipped), not 2 (0)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_skip_bad, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_a_run_keeps_what_was_skipped, temp_setup,
                                         temp_teardown),
+        cmocka_unit_test_setup_teardown(test_moved_data, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_runs_in_the_data, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests_name("data", tests, NULL, NULL);

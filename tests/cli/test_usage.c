@@ -61,7 +61,7 @@ static void test_usage_errors(void **state)
         {"data preview shapes", "--out FILE.png is missing"},
         {"data preview shapes --out @x.jpg", "ends with .png"},
         {"train", "found neither"},
-        {"train shapes --resume @run", "found both"},
+        {"train shapes more --resume @run", "expected D | [D] --resume RUN"},
         {"train --resume @run --lr 1", "--lr cannot be changed"},
         {"train --resume @run --lr-warmup 3", "--lr-warmup cannot be changed"},
         {"train shapes --lr-schedule linear", "needs --lr-steps"},
