@@ -154,7 +154,9 @@ static sumi_status about_picture(const char *path, json_t *about, sumi_error *er
 static sumi_status about_data(const char *path, json_t *about, sumi_error *err)
 {
     sumi_dataset *set = NULL;
-    sumi_status status = sumi_data_open(path, NULL, &set, err);
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.skip_bad = true; /* what cannot be read is told with the rest */
+    sumi_status status = sumi_data_open(path, &config, &set, err);
     if (status != SUMI_OK)
         return status;
     put_text(about, "kind", "data set");

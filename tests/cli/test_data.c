@@ -118,6 +118,10 @@ static void test_skip_bad(void **state)
     assert_int_equal(strncmp(json_string_value(json_array_get(skipped, 0)), "c.png: ", 7), 0);
     json_decref(info);
     program_free(&p);
+    program_run(&p, temp, "info @bad");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.out, "left out 2 of 4 pictures"));
+    program_free(&p);
     program_run(&p, temp, "data preview @bad --skip-bad --out @x.png");
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "warning: left out 2 of 4 pictures"));
