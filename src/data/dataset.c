@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/stat.h>
 
 /* ---- What the loaders share -------------------------------------------------------------------
@@ -28,6 +29,13 @@ sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, 
                          "%s: %" PRId64 " images of %dx%dx%d are more than sumi takes (%zu GiB of "
                          "pixels, sides 1 to %d)",
                          path, count, h, w, c, SUMI_PIXELS_MAX >> 30, SUMI_SIDE_MAX);
+    /* The system may promise more memory than there is, and end the process when it is used. */
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages > 0 && page > 0 && bytes / (size_t)page > (size_t)pages)
+        return sumi_fail(err, SUMI_ENOMEM,
+                         "%s: %" PRId64 " images of %dx%dx%d take %zu MiB, more memory than this "
+                         "machine has; take a smaller size (--size)",
+                         path, count, h, w, c, bytes >> 20);
     uint8_t *pixels = malloc(bytes);
     if (!pixels)
         return sumi_fail_memory(err, path, bytes);

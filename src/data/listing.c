@@ -102,13 +102,14 @@ static bool holds(const char *folder, const char *name, bool (*kind)(const char 
  * the rest. A config.json alone is anybody's. */
 bool sumi_folder_is_run(const char *folder)
 {
-    bool logs = holds(folder, "train.log", sumi_is_file);
-    if (holds(folder, "config.json", sumi_is_file))
-        return logs || holds(folder, "run.lock", sumi_is_file) ||
-               holds(folder, "metrics.jsonl", sumi_is_file) ||
-               holds(folder, "checkpoints", sumi_is_dir);
-    return logs && (holds(folder, "metrics.jsonl", sumi_is_file) ||
-                    holds(folder, "metrics.csv", sumi_is_file));
+    static const char *const names[] = {"run.lock",    "train.log", "metrics.jsonl",
+                                        "metrics.csv", "env.json",  "latest"};
+    int found = holds(folder, "config.json", sumi_is_file);
+    if (!found && !holds(folder, "train.log", sumi_is_file))
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && found < 2; i++)
+        found += holds(folder, names[i], sumi_is_file);
+    return found >= 2 || (found == 1 && holds(folder, "checkpoints", sumi_is_dir));
 }
 
 /* ---- Walking ----------------------------------------------------------------------------------

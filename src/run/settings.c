@@ -150,13 +150,13 @@ static sumi_status fail_other_data(const sumi_run_dir *dir, const json_t *data,
     int64_t skipped = json_integer_value(json_object_get(data, "skipped"));
     if (count != set->count || skipped != set->skipped_count)
         snprintf(changed, sizeof changed,
-                 ", of %" PRId64 " images (%" PRId64 " skipped), not %" PRId64 " (%" PRId64 ")",
-                 set->count, set->skipped_count, count, skipped);
+                 "; %" PRId64 " images and %" PRId64 " skipped, now %" PRId64 " and %" PRId64,
+                 count, skipped, set->count, set->skipped_count);
     return sumi_fail(err, SUMI_EINVAL,
-                     "%s: the run was trained on other data than %s: their SHA-256 is %.16s..., "
-                     "not %.16s...%s",
-                     dir->path, set->path[0] ? set->path : set->name, hash,
-                     json_string_value(json_object_get(data, "hash")), changed);
+                     "%s: the run was trained on other data than %s: SHA-256 %.16s..., now "
+                     "%.16s...%s",
+                     dir->path, set->path[0] ? set->path : set->name,
+                     json_string_value(json_object_get(data, "hash")), hash, changed);
 }
 
 sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *set,

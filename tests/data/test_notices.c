@@ -169,6 +169,7 @@ static void runs_in_the_folder_are_no_data(void **state)
         NULL};
     static const char *const running[] = {"config.json", "run.lock", NULL};
     static const char *const tidied[] = {"config.json", "train.log", NULL};
+    static const char *const bare[] = {"config.json", "metrics.csv", NULL};
     static const char *const nameless[] = {"train.log", "metrics.csv", NULL};
     static const char *const foreign[] = {"config.json", NULL};
     sumi_dataset *set;
@@ -176,11 +177,12 @@ static void runs_in_the_folder_are_no_data(void **state)
     put_run(state, "runs/x-20260101", whole);
     put_run(state, "deep/er/still/run", running);
     put_run(state, "renamed", tidied);
+    put_run(state, "bare", bare);
     put_run(state, "z", nameless);
     set = open_with(*state, NULL);
     assert_int_equal(set->count, 1);
     assert_int_equal(set->height, 4);
-    check_notice(set, false, "4 runs of sumi", "deep/er/still/run", NULL);
+    check_notice(set, false, "5 runs of sumi", "bare and others", NULL);
     sumi_data_free(set);
     /* Others call a file config.json, too. */
     put_run(state, "vendor", foreign);

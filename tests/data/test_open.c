@@ -333,6 +333,20 @@ static void sizes_are_capped_before_memory_is_taken(void **state)
     assert_null(set.pixels);
 }
 
+/* What fits under the cap but not into the machine is refused, not begun. */
+static void sets_larger_than_memory_are_refused(void **state)
+{
+    (void)state;
+    sumi_dataset set = {0};
+    sumi_error err = {{0}};
+    size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    int64_t count = (int64_t)(memory >> 20) + 1; /* of 1 MiB each */
+    if (memory < SUMI_PIXELS_MAX - (1 << 20))
+        check_failed(sumi_data_alloc(&set, "dir/x", count, 1024, 1024, 1, &err), SUMI_ENOMEM, &err,
+                     "dir/x", "1024x1024x1", "more memory than this machine has", "--size", NULL);
+    assert_null(set.pixels);
+}
+
 static void list_tells_what_is_there(void **state)
 {
     sumi_data_entry entries[4];
@@ -367,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads_bytes_over_255, place_setup, dir_teardown),
         cmocka_unit_test(hash_covers_everything),
         cmocka_unit_test(sizes_are_capped_before_memory_is_taken),
+        cmocka_unit_test(sets_larger_than_memory_are_refused),
         cmocka_unit_test_setup_teardown(list_tells_what_is_there, place_setup, dir_teardown),
     };
     return cmocka_run_group_tests_name("open", tests, NULL, NULL);
