@@ -264,8 +264,10 @@ SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_confi
                                        sumi_model **out);
 /* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
  * where there are some, else its weights). A file without sumi's metadata (PyTorch writes none) is
- * taken as the seed's. Where a damaged checkpoint was passed over for an older one, the status is
- * SUMI_OK and sumi_last_error says so; it is "" otherwise. */
+ * taken as the seed's. The network's tensors may have a prefix ("module."), lie in a dict beside
+ * others, be parameters or halves, and lack num_batches_tracked; of several models in a file,
+ * "FILE#NAME" takes the one below NAME. Where that was so, or a damaged checkpoint was passed over
+ * for an older one, the status is SUMI_OK and sumi_last_error says so; it is "" otherwise. */
 SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out);
 /* Told by ending: .safetensors or .pth. Atomic: an existing file stays whole until it is replaced.
  */

@@ -250,14 +250,12 @@ sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **ou
         return SUMI_EINVAL;
     if (!path || !out)
         return missing(ctx, "sumi_model_load", path ? "out" : "path");
-    if (sumi_is_dir(path)) {
-        sumi_error notice = {""};
-        sumi_status status = sumi_run_load(path, out, &notice, &ctx->error);
-        if (status == SUMI_OK)
-            ctx->error = notice;
-        return status;
-    }
-    return sumi_model_read(path, out, &ctx->error);
+    sumi_error notice = {""};
+    sumi_status status = sumi_is_dir(path) ? sumi_run_load(path, out, &notice, &ctx->error)
+                                           : sumi_model_read(path, out, &notice, &ctx->error);
+    if (status == SUMI_OK)
+        ctx->error = notice;
+    return status;
 }
 
 sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path)

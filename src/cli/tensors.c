@@ -54,7 +54,8 @@ sumi_status sumi_tensors_open(sumi_cli *cli, const char *path, sumi_tensor_file 
 {
     sumi_model *model = NULL;
     memset(out, 0, sizeof *out);
-    if (!sumi_is_dir(path))
+    /* FILE#NAME is one of the models in a file. */
+    if (!sumi_is_dir(path) && (sumi_is_file(path) || strchr(path, '#') == NULL))
         return sumi_tensor_file_read(path, out, err);
     sumi_status status = sumi_cli_load(cli, path, &model);
     if (status != SUMI_OK)

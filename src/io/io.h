@@ -39,6 +39,7 @@ typedef struct {
     const void *data; /* contiguous, row-major, little-endian; borrowed by a writer, and inside
                          the file's own buffer after a read: may be unaligned */
     size_t bytes;
+    size_t outer; /* .pth: how much of the name tells the dicts around the tensor's: "model." */
 } sumi_file_tensor;
 
 typedef struct {
@@ -80,8 +81,9 @@ sumi_status sumi_safetensors_read(const char *path, sumi_tensor_file *out, sumi_
 sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *file, sumi_error *err);
 
 /* ---- .pth (zip.c, pickle.c, pth.c) ----------------------------------------------------------- */
-/* torch.save's ZIP64 archive of stored entries: <root>/data.pkl, <root>/data/0 ... Only a flat dict
- * (or OrderedDict) of name -> tensor is accepted; any other global is refused by name. Written
+/* torch.save's ZIP64 archive of stored entries: <root>/data.pkl, <root>/data/0 ... A dict (or
+ * OrderedDict) of name -> tensor or parameter is read, and dicts of them within dicts, whose
+ * tensors are named "model.NAME"; any other object is refused by name. Written
  * files load with torch.load(weights_only=True). A state_dict has no place for metadata: they are
  * <root>/extra/sumi.json, a JSON object of strings, which PyTorch passes over. */
 sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_tensor_file *out,

@@ -21,7 +21,14 @@ enum {
     STRING_MAX = 1 << 16
 };
 
-typedef enum { ROLE_DICT, ROLE_TENSOR, ROLE_STORAGE } role;
+typedef enum {
+    ROLE_DICT,
+    ROLE_TENSOR,
+    ROLE_PARAMETER, /* a tensor with what a network keeps beside it */
+    ROLE_TYPED,     /* a tensor of a subclass, or with attributes */
+    ROLE_STORAGE,
+    ROLE_PLAIN, /* what a training keeps beside its tensors: accepted, and never looked at */
+} role;
 
 static const struct {
     const char *module, *name;
@@ -30,6 +37,17 @@ static const struct {
 } globals[] = {
     {"collections", "OrderedDict", ROLE_DICT, SUMI_FILE_F32},
     {"torch._utils", "_rebuild_tensor_v2", ROLE_TENSOR, SUMI_FILE_F32},
+    {"torch._utils", "_rebuild_parameter", ROLE_PARAMETER, SUMI_FILE_F32},
+    {"torch._utils", "_rebuild_parameter_with_state", ROLE_PARAMETER, SUMI_FILE_F32},
+    {"torch._tensor", "_rebuild_from_type_v2", ROLE_TYPED, SUMI_FILE_F32},
+    {"torch", "Tensor", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch.nn.parameter", "Parameter", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch.nn.parameter", "Buffer", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch", "Size", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch", "device", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch", "float32", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch", "float16", ROLE_PLAIN, SUMI_FILE_F32},
+    {"torch", "bfloat16", ROLE_PLAIN, SUMI_FILE_F32},
     {"torch", "FloatStorage", ROLE_STORAGE, SUMI_FILE_F32},
     {"torch", "DoubleStorage", ROLE_STORAGE, SUMI_FILE_F64},
     {"torch", "HalfStorage", ROLE_STORAGE, SUMI_FILE_F16},
@@ -483,6 +501,26 @@ static sumi_status make_tensor(machine *m, uint32_t index)
     return push(m, (sumi_pickle_value){.kind = SUMI_PICKLE_TENSOR, .as.arguments = index});
 }
 
+/* _rebuild_parameter[_with_state](tensor, requires_grad, hooks[, state]): the tensor. */
+static sumi_status make_parameter(machine *m, const sumi_pickle_value *args)
+{
+    if (args->as.list.count < 3 || !item(m->pickle, args, 0, SUMI_PICKLE_TENSOR))
+        return malformed(m, "a parameter that is no tensor");
+    return push_index(m, args->as.list.items[0]);
+}
+
+/* _rebuild_from_type_v2(function, type, arguments, state): what the function makes. */
+static sumi_status make_typed(machine *m, const sumi_pickle_value *args)
+{
+    const sumi_pickle_value *function =
+        args->as.list.count == 4 ? item(m->pickle, args, 0, SUMI_PICKLE_GLOBAL) : NULL;
+    if (!function || globals[function->as.integer].role != ROLE_TENSOR ||
+        !item(m->pickle, args, 1, SUMI_PICKLE_GLOBAL) ||
+        !item(m->pickle, args, 2, SUMI_PICKLE_TUPLE))
+        return malformed(m, "a tensor of a type that is none");
+    return make_tensor(m, args->as.list.items[2]);
+}
+
 static sumi_status op_reduce(machine *m)
 {
     uint32_t args_index, function_index;
@@ -502,6 +540,12 @@ static sumi_status op_reduce(machine *m)
         return push_container(m, SUMI_PICKLE_DICT);
     case ROLE_TENSOR:
         return make_tensor(m, args_index);
+    case ROLE_PARAMETER:
+        return make_parameter(m, args);
+    case ROLE_TYPED:
+        return make_typed(m, args);
+    case ROLE_PLAIN:
+        return push_container(m, SUMI_PICKLE_NONE);
     default:
         return malformed(m, "calls something that is not a function");
     }

@@ -18,7 +18,13 @@
 #include "io/pickle.h"
 #include "io/zip.h"
 
-enum { ROOT_MAX = 512, KEY_MAX = 256, METADATA_MAX = 16 << 20 };
+enum {
+    ROOT_MAX = 512,
+    KEY_MAX = 256,
+    METADATA_MAX = 16 << 20,
+    DEPTH_MAX = 8,    /* dicts within dicts */
+    OUTER_MAX = 1024, /* bytes of their names */
+};
 
 #define METADATA "extra/sumi.json"
 
@@ -27,8 +33,13 @@ typedef struct {
     size_t file_size;
     sumi_zip zip;
     sumi_pickle pickle;
-    char root[ROOT_MAX]; /* without the slash */
-    size_t copied;       /* bytes of views that need copies, so far */
+    char root[ROOT_MAX];   /* without the slash */
+    size_t copied;         /* bytes of views that need copies, so far */
+    uint32_t *sources;     /* each tensor's value */
+    size_t capacity;       /* of tensors and sources */
+    bool *seen;            /* dicts that were read */
+    char outer[OUTER_MAX]; /* names of the dicts around the one that is read, each with its dot */
+    size_t outer_size;
     sumi_error *err;
 } reader;
 
@@ -74,14 +85,33 @@ static const sumi_zip_entry *find_file(const reader *r, const char *name)
     return find_entry(r, "", (sumi_pickle_string){name, strlen(name)});
 }
 
+static sumi_status is_script(const reader *r)
+{
+    return sumi_fail(r->err, SUMI_EUNSUPPORTED,
+                     "%s: a TorchScript program, not a state_dict; save model.state_dict() "
+                     "with torch.save",
+                     r->path);
+}
+
+/* A program's code may be compressed, and is then refused before the archive can be asked what is
+ * in it. */
+static bool has_constants(const uint8_t *data, size_t size)
+{
+    static const char name[] = "/constants.pkl";
+    for (const uint8_t *at = data, *end = data + size; at;
+         at = memchr(at, '/', (size_t)(end - at))) {
+        if ((size_t)(end - at) >= sizeof name - 1 && memcmp(at, name, sizeof name - 1) == 0)
+            return true;
+        at++;
+    }
+    return false;
+}
+
 static sumi_status check_kind(const reader *r)
 {
     const sumi_zip_entry *order = find_file(r, "byteorder");
     if (find_file(r, "constants.pkl"))
-        return sumi_fail(r->err, SUMI_EUNSUPPORTED,
-                         "%s: a TorchScript program, not a state_dict; save model.state_dict() "
-                         "with torch.save",
-                         r->path);
+        return is_script(r);
     if (order && (order->size != 6 || memcmp(order->data, "little", 6) != 0))
         return sumi_fail(r->err, SUMI_EUNSUPPORTED, "%s: its byte order is not little-endian",
                          r->path);
@@ -175,7 +205,7 @@ static void gather(const sumi_pickle_tensor *view, const uint8_t *storage, uint8
     }
 }
 
-static sumi_status copy_views(const reader *r, const sumi_pickle_value *dict, sumi_tensor_file *out)
+static sumi_status copy_views(const reader *r, sumi_tensor_file *out)
 {
     if (r->copied == 0)
         return SUMI_OK;
@@ -187,7 +217,7 @@ static sumi_status copy_views(const reader *r, const sumi_pickle_value *dict, su
         sumi_pickle_tensor view;
         if (tensor->data)
             continue;
-        sumi_pickle_get_tensor(&r->pickle, dict->as.list.items[2 * i + 1], &view);
+        sumi_pickle_get_tensor(&r->pickle, r->sources[i], &view);
         gather(&view, find_entry(r, "data/", view.key)->data, copy);
         tensor->data = copy;
         copy += tensor->bytes;
@@ -195,31 +225,94 @@ static sumi_status copy_views(const reader *r, const sumi_pickle_value *dict, su
     return SUMI_OK;
 }
 
-/* Item i of the state_dict: a name and a tensor. */
-static sumi_status read_item(reader *r, const sumi_pickle_value *dict, size_t i,
-                             sumi_file_tensor *out)
+static sumi_status no_memory(const reader *r)
+{
+    return sumi_fail_memory(r->err, "tensors", r->capacity * sizeof(sumi_file_tensor));
+}
+
+/* Room for one more tensor, and for the value that it is. */
+static bool make_room(reader *r, sumi_tensor_file *out)
+{
+    if (out->count < r->capacity)
+        return true;
+    size_t grown = r->capacity ? 2 * r->capacity : 64;
+    sumi_file_tensor *tensors = realloc(out->tensors, grown * sizeof *tensors);
+    if (tensors)
+        out->tensors = tensors;
+    uint32_t *sources = realloc(r->sources, grown * sizeof *sources);
+    if (sources)
+        r->sources = sources;
+    if (!tensors || !sources)
+        return false;
+    r->capacity = grown;
+    return true;
+}
+
+/* Adds the tensor that value `index` is, under its name and the names of the dicts around it. */
+static sumi_status add_tensor(reader *r, sumi_pickle_string name, uint32_t index,
+                              sumi_tensor_file *out)
 {
     sumi_pickle_tensor view;
-    const sumi_pickle_value *key = &r->pickle.values[dict->as.list.items[2 * i]];
-    uint32_t index = dict->as.list.items[2 * i + 1];
+    if (!make_room(r, out))
+        return no_memory(r);
+    sumi_file_tensor *tensor = &out->tensors[out->count];
+    *tensor = (sumi_file_tensor){.outer = r->outer_size};
+    tensor->name = sumi_calloc(r->outer_size + name.size + 1, 1);
+    if (!tensor->name)
+        return no_memory(r);
+    memcpy(tensor->name, r->outer, r->outer_size);
+    memcpy(tensor->name + r->outer_size, name.text, name.size);
+    r->sources[out->count++] = index;
+    sumi_pickle_get_tensor(&r->pickle, index, &view);
+    return describe(r, tensor->name, &view, tensor);
+}
+
+/* Adds the tensors of a dict and of the dicts in it. Other values (an optimiser's settings, the
+ * number of the epoch) and what has no string for a key (an optimiser's state) are passed over, and
+ * so is a dict that was met before: each is read once, however often it is named. */
+static sumi_status add_dict(reader *r, uint32_t dict_index, int depth, sumi_tensor_file *out)
+{
+    const sumi_pickle_list *list = &r->pickle.values[dict_index].as.list;
+    size_t outer_size = r->outer_size;
+    sumi_status status = SUMI_OK;
+    r->seen[dict_index] = true;
+    for (uint32_t i = 0; i + 1 < list->count && status == SUMI_OK; i += 2) {
+        const sumi_pickle_value *key = &r->pickle.values[list->items[i]];
+        uint32_t index = list->items[i + 1];
+        sumi_pickle_kind kind = r->pickle.values[index].kind;
+        if (key->kind != SUMI_PICKLE_STR)
+            continue;
+        sumi_pickle_string name = key->as.string;
+        if (memchr(name.text, 0, name.size))
+            return sumi_fail(r->err, SUMI_EFORMAT, "%s: a tensor's name has a zero byte", r->path);
+        if (kind == SUMI_PICKLE_TENSOR)
+            status = add_tensor(r, name, index, out);
+        else if (kind == SUMI_PICKLE_DICT && depth < DEPTH_MAX && !r->seen[index] &&
+                 name.size + 1 < OUTER_MAX - outer_size) {
+            memcpy(r->outer + outer_size, name.text, name.size);
+            r->outer[outer_size + name.size] = '.';
+            r->outer_size = outer_size + name.size + 1;
+            status = add_dict(r, index, depth + 1, out);
+            r->outer_size = outer_size;
+        }
+    }
+    return status;
+}
+
+/* Why a dict in which there are no tensors at all is no state_dict: its first item tells. */
+static sumi_status no_tensors(const reader *r, const sumi_pickle_value *dict)
+{
+    const sumi_pickle_value *key = &r->pickle.values[dict->as.list.items[0]];
+    const sumi_pickle_value *value = &r->pickle.values[dict->as.list.items[1]];
     if (key->kind != SUMI_PICKLE_STR)
         return sumi_fail(r->err, SUMI_EUNSUPPORTED,
                          "%s: not a state_dict: a key is %s, not a string", r->path,
                          sumi_pickle_kind_name(key->kind));
-    sumi_pickle_string string = key->as.string;
-    if (memchr(string.text, 0, string.size))
-        return sumi_fail(r->err, SUMI_EFORMAT, "%s: a tensor's name has a zero byte", r->path);
-    out->name = sumi_calloc(string.size + 1, 1);
-    if (!out->name)
-        return sumi_fail_memory(r->err, "a tensor's name", string.size + 1);
-    memcpy(out->name, string.text, string.size);
-    if (r->pickle.values[index].kind != SUMI_PICKLE_TENSOR)
-        return sumi_fail(r->err, SUMI_EUNSUPPORTED,
-                         "%s: not a state_dict: \"%s\" is %s, not a tensor; save "
-                         "model.state_dict() alone",
-                         r->path, out->name, sumi_pickle_kind_name(r->pickle.values[index].kind));
-    sumi_pickle_get_tensor(&r->pickle, index, &view);
-    return describe(r, out->name, &view, out);
+    return sumi_fail(r->err, SUMI_EUNSUPPORTED,
+                     "%s: not a state_dict: \"%.*s\" is %s, not a tensor; save "
+                     "model.state_dict() alone",
+                     r->path, (int)key->as.string.size, key->as.string.text,
+                     sumi_pickle_kind_name(value->kind));
 }
 
 static sumi_status read_dict(reader *r, sumi_tensor_file *out)
@@ -229,24 +322,22 @@ static sumi_status read_dict(reader *r, sumi_tensor_file *out)
         return sumi_fail(r->err, SUMI_EUNSUPPORTED,
                          "%s: holds %s, not a state_dict; save model.state_dict()", r->path,
                          sumi_pickle_kind_name(dict->kind));
-    size_t count = dict->as.list.count / 2;
-    out->tensors = sumi_calloc(count ? count : 1, sizeof *out->tensors);
-    if (!out->tensors)
-        return sumi_fail_memory(r->err, "tensors", count * sizeof *out->tensors);
-    for (size_t i = 0; i < count; i++) {
-        out->count++;
-        sumi_status status = read_item(r, dict, i, &out->tensors[i]);
-        if (status != SUMI_OK)
-            return status;
-    }
+    r->seen = sumi_calloc(r->pickle.count, sizeof *r->seen);
+    if (!r->seen || !make_room(r, out))
+        return no_memory(r);
+    sumi_status status = add_dict(r, r->pickle.root, 0, out);
+    if (status != SUMI_OK)
+        return status;
+    if (out->count == 0 && dict->as.list.count > 0)
+        return no_tensors(r, dict);
     bool memory_out;
-    const char *twice = sumi_tensors_duplicate(out->tensors, count, &memory_out);
+    const char *twice = sumi_tensors_duplicate(out->tensors, out->count, &memory_out);
     if (memory_out)
-        return sumi_fail_memory(r->err, "tensor names", count * sizeof twice);
+        return no_memory(r);
     if (twice)
         return sumi_fail(r->err, SUMI_EFORMAT, "%s: two tensors have the name \"%s\"", r->path,
                          twice);
-    return copy_views(r, dict, out);
+    return copy_views(r, out);
 }
 
 static sumi_status read_pickle(reader *r)
@@ -287,6 +378,8 @@ sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_te
         return status;
     }
     status = sumi_zip_parse(path, data, size, &r.zip, err);
+    if (status == SUMI_EUNSUPPORTED && has_constants(data, size))
+        status = is_script(&r);
     if (status == SUMI_OK)
         status = find_root(&r);
     if (status == SUMI_OK)
@@ -299,6 +392,8 @@ sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_te
         status = read_metadata(&r, &file);
     sumi_pickle_free(&r.pickle);
     sumi_zip_free(&r.zip);
+    free(r.sources);
+    free(r.seen);
     if (status != SUMI_OK) {
         sumi_tensor_file_free(&file);
         return status;

@@ -220,6 +220,56 @@ sumi_status sumi_tensors_check(const char *path, const sumi_file_tensor *tensors
     return SUMI_OK;
 }
 
+static bool name_ends(const uint8_t *name, size_t size, const char *ending)
+{
+    size_t length = strlen(ending);
+    for (size_t i = 0; i < length; i++)
+        if (size < length || (name[size - length + i] | 0x20) != ending[i])
+            return false;
+    return true;
+}
+
+/* What a ZIP archive is for, by the names of its first entries; NULL where they do not tell. */
+static const char *sniff_zip(const uint8_t *data, size_t size)
+{
+    static const struct {
+        const char *ending, *name;
+    } kinds[] = {
+        {"data.pkl", "pth"},
+        {".npy", "an .npz archive of NumPy arrays"},
+        {".png", "a ZIP archive of pictures"},
+        {".jpg", "a ZIP archive of pictures"},
+        {".jpeg", "a ZIP archive of pictures"},
+        {".webp", "a ZIP archive of pictures"},
+        {".gif", "a ZIP archive of pictures"},
+        {".bmp", "a ZIP archive of pictures"},
+        {".tif", "a ZIP archive of pictures"},
+        {"archive_format", "a program of torch.export"},
+        {".gz", "a ZIP archive"},
+        {".txt", "a ZIP archive"},
+        {".csv", "a ZIP archive"},
+        {".xml", "a ZIP archive"},
+        {".pth", "a ZIP archive"},
+        {".safetensors", "a ZIP archive"},
+    };
+    enum { HEAD = 30 };
+    for (size_t at = 0; size - at >= HEAD && memcmp(data + at, "PK\3\4", 4) == 0;) {
+        const uint8_t *head = data + at;
+        size_t name = sumi_get16(head + 26), packed = sumi_get32(head + 18);
+        if (name > size - at - HEAD)
+            break;
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            if (name_ends(head + HEAD, name, kinds[i].ending))
+                return kinds[i].name;
+        /* A folder, for instance. Sizes that are told later only end the search. */
+        size_t next = HEAD + name + sumi_get16(head + 28) + packed;
+        if (head[6] & 8 || packed == 0xFFFFFFFF || next > size - at)
+            break;
+        at += next;
+    }
+    return NULL;
+}
+
 /* What the first bytes of a file give away. */
 static const struct {
     size_t at, size;
@@ -288,6 +338,9 @@ const char *sumi_sniff(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return "an empty file";
+    const char *zip = size >= 4 && memcmp(data, "PK\3\4", 4) == 0 ? sniff_zip(data, size) : NULL;
+    if (zip)
+        return zip;
     for (size_t i = 0; i < sizeof signatures / sizeof signatures[0]; i++)
         if (size >= signatures[i].at + signatures[i].size &&
             memcmp(data + signatures[i].at, signatures[i].bytes, signatures[i].size) == 0)
@@ -298,6 +351,14 @@ const char *sumi_sniff(const uint8_t *data, size_t size)
     const char *text = sniff_text(data, size);
     if (text)
         return text;
+    /* Protocols 2 to 5; their next operation says that a frame, a dict, a name or a string follows.
+     */
+    if (size >= 3 && data[0] == 0x80 && data[1] >= 2 && data[1] <= 5 && data[2] &&
+        strchr("\x95}]()cX\x8c\x8aKN", data[2]))
+        return "a Python pickle";
+    if (size >= 8 && data[0] == 8 && data[1] < 32 && data[2] == 0x12 && data[3] <= size - 4 &&
+        memchr("pto", data[4], 3))
+        return "an ONNX model";
     if (size >= 4 && data[0] == 0 && data[1] == 0 && data[2] >= 8 && data[2] <= 14 &&
         data[3] >= 1 && data[3] <= 4)
         return "idx";
@@ -329,6 +390,12 @@ sumi_status sumi_expect_content(const char *path, const uint8_t *data, size_t si
     else if (strcmp(kind, "a PyTorch file in the format before 1.6") == 0 ||
              strcmp(kind, "a tar archive") == 0)
         advice = "; load it in a newer PyTorch and save its state_dict again";
+    else if (strcmp(kind, "a Python pickle") == 0)
+        advice = "; load it in Python and save the model's state_dict with torch.save";
+    else if (strcmp(kind, "an .npz archive of NumPy arrays") == 0)
+        advice = "; save one array as .npy with numpy.save";
+    else if (strcmp(kind, "a ZIP archive of pictures") == 0)
+        advice = "; unpack it";
     return sumi_fail(err, SUMI_EFORMAT, "%s: not %s but %s%s", path, wanted, kind, advice);
 }
 

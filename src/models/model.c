@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "models/metadata.h"
+#include "models/state_dict.h"
 
 /* ---- Creation -------------------------------------------------------------------------------- */
 
@@ -266,11 +267,16 @@ static sumi_status check_tensor(const char *path, const sumi_tensor_file *file,
                                 const sumi_param *param, sumi_error *err)
 {
     const sumi_file_tensor *tensor = sumi_tensor_file_find(file, param->name);
+    bool counter = param->kind == SUMI_PARAM_COUNTER;
+    if (!tensor && counter)
+        return SUMI_OK;
     if (!tensor)
         return sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' is missing", path, param->name);
     bool same = tensor->rank == param->rank;
     for (int i = 0; same && i < param->rank; i++)
         same = tensor->shape[i] == param->shape[i];
+    /* Some programs write a single number as [1]. */
+    same = same || (counter && tensor->rank == 1 && tensor->shape[0] == 1);
     if (!same) {
         char expected[96], found[200];
         shape_text(param->shape, param->rank, expected, sizeof expected);
@@ -281,21 +287,23 @@ static sumi_status check_tensor(const char *path, const sumi_tensor_file *file,
     bool integer = tensor->dtype == SUMI_FILE_I64 || tensor->dtype == SUMI_FILE_I32;
     bool real = tensor->dtype == SUMI_FILE_F32 || tensor->dtype == SUMI_FILE_F64 ||
                 tensor->dtype == SUMI_FILE_F16 || tensor->dtype == SUMI_FILE_BF16;
-    if (param->kind == SUMI_PARAM_COUNTER ? !integer : !real)
+    if (!real && !(counter && integer))
         return sumi_fail(err, SUMI_EFORMAT, "%s: tensor '%s' has type %s, expected %s", path,
-                         param->name, sumi_dtype_name(tensor->dtype),
-                         param->kind == SUMI_PARAM_COUNTER ? "I64" : "F32");
+                         param->name, sumi_dtype_name(tensor->dtype), counter ? "I64" : "F32");
     return SUMI_OK;
 }
 
-/* Every tensor of the model is there as it should be, and no other. */
+/* Every tensor of the model is there as it should be, and no other. Counters may be missing: before
+ * version 0.4.1 PyTorch had none, and nothing depends on them. */
 static sumi_status check_tensors(const char *path, const sumi_tensor_file *file,
                                  const sumi_params *params, sumi_error *err)
 {
+    size_t expected = 0;
     for (int i = 0; i < params->count; i++) {
         sumi_status status = check_tensor(path, file, &params->items[i], err);
         if (status != SUMI_OK)
             return status;
+        expected += sumi_tensor_file_find(file, params->items[i].name) != NULL;
     }
     for (size_t i = 0; i < file->count; i++) {
         bool known = false;
@@ -305,9 +313,9 @@ static sumi_status check_tensors(const char *path, const sumi_tensor_file *file,
             return sumi_fail(err, SUMI_EFORMAT, "%s: unexpected tensor '%s'", path,
                              file->tensors[i].name);
     }
-    if (file->count != (size_t)params->count)
-        return sumi_fail(err, SUMI_EFORMAT, "%s: %zu tensors, expected %d: a name occurs twice",
-                         path, file->count, params->count);
+    if (file->count != expected)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: %zu tensors, expected %zu: a name occurs twice",
+                         path, file->count, expected);
     return SUMI_OK;
 }
 
@@ -318,13 +326,27 @@ static sumi_status no_numbers(const char *path, const sumi_file_tensor *tensor, 
                      path, tensor->name, sumi_dtype_name(tensor->dtype));
 }
 
+/* Whoever halves a model's tensors halves its counters, too, up to infinity; what is no count
+ * begins at 0. */
+static sumi_status import_counter(const char *path, const sumi_file_tensor *tensor, int64_t *out,
+                                  sumi_error *err)
+{
+    float value;
+    if (sumi_file_tensor_to_i64(tensor, out))
+        return SUMI_OK;
+    if (!sumi_file_tensor_to_f32(tensor, &value))
+        return no_numbers(path, tensor, err);
+    *out = value >= 0 && value < 9e15f ? (int64_t)value : 0;
+    return SUMI_OK;
+}
+
 static sumi_status import_tensor(const char *path, const sumi_file_tensor *tensor,
                                  const sumi_param *param, sumi_params *params, sumi_error *err)
 {
+    if (!tensor)
+        return SUMI_OK;
     if (param->kind == SUMI_PARAM_COUNTER)
-        return sumi_file_tensor_to_i64(tensor, params->counters + param->offset)
-                   ? SUMI_OK
-                   : no_numbers(path, tensor, err);
+        return import_counter(path, tensor, params->counters + param->offset, err);
     float *values = malloc(param->count * sizeof *values);
     if (!values)
         return sumi_fail_memory(err, param->name, param->count * sizeof *values);
@@ -374,13 +396,35 @@ sumi_status sumi_model_from_file(const char *path, const sumi_tensor_file *file,
     return SUMI_OK;
 }
 
-sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *err)
+/* Adds that counters are missing to what is to be said. */
+static void tell_counters(const char *path, const sumi_tensor_file *file, const sumi_params *params,
+                          sumi_error *notice)
+{
+    int missing = 0;
+    for (int i = 0; i < params->count; i++)
+        missing += !sumi_tensor_file_find(file, params->items[i].name);
+    if (missing > 0 && notice)
+        sumi_fail(notice, SUMI_OK, "%s%s%d tensors num_batches_tracked are missing and begin at 0",
+                  notice->text[0] ? notice->text : path, notice->text[0] ? "; " : ": ", missing);
+}
+
+sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
 {
     sumi_tensor_file file;
+    sumi_error said = {""};
+    char name[PATH_MAX];
+    const char *wanted = sumi_state_dict_name(path, name);
+    path = wanted ? name : path;
     sumi_status status = sumi_tensor_file_read(path, &file, err);
     if (status != SUMI_OK)
         return status;
-    status = sumi_model_from_file(path, &file, out, err);
+    status = sumi_state_dict_pick(path, wanted, &file, &said, err);
+    if (status == SUMI_OK)
+        status = sumi_model_from_file(path, &file, out, err);
+    if (status == SUMI_OK)
+        tell_counters(path, &file, &(*out)->graph.params, &said);
+    if (status == SUMI_OK && notice && said.text[0])
+        *notice = said;
     sumi_tensor_file_free(&file);
     return status;
 }

@@ -56,11 +56,14 @@ void sumi_model_release(sumi_model *model);
 sumi_status sumi_model_to_file(const sumi_model *model, const float *values, sumi_tensor_file *out,
                                sumi_error *err);
 void sumi_model_file_free(sumi_tensor_file *file);
-/* path for messages: every tensor of the model must be there with its shape, nothing else may be,
- * and all numbers must be finite. */
+/* path for messages: every tensor of the model but num_batches_tracked must be there with its
+ * shape, nothing else may be, and all numbers must be finite. */
 sumi_status sumi_model_from_file(const char *path, const sumi_tensor_file *file, sumi_model **out,
                                  sumi_error *err);
-sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *err); /* a file */
+/* A file, or "FILE#NAME" for one of the models in it. The model may be wrapped in others or lie in
+ * a dict, and lack its counters; notice (may be NULL) then says so, and is else left as it is. */
+sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *notice,
+                            sumi_error *err);
 sumi_status sumi_model_write(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err); /* .safetensors or .pth by ending */
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,

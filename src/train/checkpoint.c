@@ -436,7 +436,7 @@ static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int 
     char path[PATH_MAX];
     sumi_status status = sumi_path_join(path, sizeof path, dir, file_names[file], err);
     if (status == SUMI_OK)
-        status = sumi_model_read(path, out, err);
+        status = sumi_model_read(path, out, NULL, err);
     return status == SUMI_OK ? check_same_model(path, *out, trainer->model, err) : status;
 }
 
@@ -538,5 +538,5 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
         status = check_files(dir, 1u << wanted, found, err);
     if (status == SUMI_OK)
         status = sumi_path_join(path, sizeof path, dir, file_names[wanted], err);
-    return status == SUMI_OK ? sumi_model_read(path, out, err) : status;
+    return status == SUMI_OK ? sumi_model_read(path, out, NULL, err) : status;
 }

@@ -236,7 +236,7 @@ static void test_info_of_files(void **state)
     program_free(&p);
 
     /* Tensors that are no network of sumi's are listed all the same. */
-    const sumi_file_tensor tensor = {"strange.name", SUMI_FILE_F32, 2, {2, 3}, values, 24};
+    const sumi_file_tensor tensor = {"strange.name", SUMI_FILE_F32, 2, {2, 3}, values, 24, 0};
     const sumi_tensor_file file = {.tensors = (sumi_file_tensor *)&tensor, .count = 1};
     assert_int_equal(sumi_safetensors_write(temp_path(temp, "t"), &file, NULL), SUMI_OK);
     program_run(&p, temp, "info @t");
@@ -268,8 +268,8 @@ static void test_diff(void **state)
     temp_folder *temp = *state;
     float a[4] = {1, 2, 3, 4}, b[4] = {1, 2, 3, 4.5f};
     char name_x[] = "x", name_y[] = "y";
-    sumi_file_tensor x = {name_x, SUMI_FILE_F32, 1, {4}, a, 16};
-    sumi_file_tensor two[2] = {x, {name_y, SUMI_FILE_F32, 2, {2, 2}, a, 16}};
+    sumi_file_tensor x = {name_x, SUMI_FILE_F32, 1, {4}, a, 16, 0};
+    sumi_file_tensor two[2] = {x, {name_y, SUMI_FILE_F32, 2, {2, 2}, a, 16, 0}};
     program p;
     write_tensors(temp, "a", &x, 1);
     write_tensors(temp, "two", two, 2);
@@ -311,7 +311,7 @@ static void test_untrusted_text(void **state)
     float values[4] = {1, 2, 3, 4};
     char name[] = "w\x1b[2J\nsteps 999999", key[] = "k\x1b]0;x\a",
          value[] = "hi\x1b[2J\nsteps 9\xc2\x9b";
-    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 1, {4}, values, 16};
+    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 1, {4}, values, 16, 0};
     sumi_file_pair pair = {key, value};
     sumi_tensor_file file = {
         .tensors = &tensor, .count = 1, .metadata = &pair, .metadata_count = 1};

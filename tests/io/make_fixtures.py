@@ -71,6 +71,7 @@ def make_pth(at):
     torch.save({"w": counted((2,), torch.int8)}, at("int8.pth"))
     torch.save({"w": counted((2,), torch.uint16)}, at("uint16.pth"))
     torch.save({"w": counted((3,)).untyped_storage()}, at("untyped.pth"))
+    torch.save({"epoch": 3, "args": [1, 2.5, None]}, at("nothing.pth"))
     torch.jit.save(torch.jit.script(torch.nn.ReLU()), at("torchscript.pth"))
     rezip(at("state_dict.pth"), at("rezipped.pth"))
     rezip(at("state_dict.pth"), at("compressed.pth"), method=zipfile.ZIP_DEFLATED)
@@ -90,6 +91,69 @@ def make_pth(at):
     with tarfile.open(at("tar.pth"), "w") as tar:
         for name in ("sys_info", "pickle", "storages", "tensors"):
             tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+
+
+def tiny(seed):
+    """The tutorial's network as small as it gets, with running statistics of its own."""
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "golden"))
+    from torch_seed import UNetWithTime
+    torch.manual_seed(seed)
+    model = UNetWithTime(time_dim=2, width=1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)
+            module.num_batches_tracked.fill_(100 + seed)
+    return model
+
+
+def make_wrapped(at):
+    """A tiny model as programs save it: plain, wrapped, beside an optimiser, halved."""
+    model, ema = tiny(1), tiny(2)
+    state, other = model.state_dict(), ema.state_dict()
+    module = {"module." + name: value for name, value in state.items()}
+    torch.save(state, at("tiny.pth"))
+    torch.save(other, at("tiny_ema.pth"))
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    before = [parameter.detach().clone() for parameter in parameters]
+    optimizer.step()
+    with torch.no_grad():
+        for parameter, value in zip(parameters, before):
+            parameter.copy_(value)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    torch.save({"epoch": 3, "loss": 0.25, "model": module, "optimizer": optimizer.state_dict(),
+                "scheduler": schedule.state_dict(), "rng": torch.get_rng_state()[:16]},
+               at("tiny_training.pth"))
+    torch.save({"state_dict": {**{"model.unet." + k: v for k, v in state.items()},
+                               "criterion.weight": torch.ones(3)}, "global_step": 7,
+                "shape": torch.Size([1, 28, 28]), "device": torch.device("cpu"),
+                "dtype": torch.float16}, at("tiny_nested.pth"))
+    torch.save({"model": module, "ema": {"shadow": other, "decay": 0.999}}, at("tiny_two.pth"))
+    torch.save({"state_dict": state, "model": state}, at("tiny_shared.pth"))
+    flagged = model.state_dict(keep_vars=True)
+    flagged["out.bias"].no_decay = True
+    torch.save(flagged, at("tiny_parameters.pth"))
+    halved = {k: v.half() for k, v in state.items()}
+    torch.save({"_orig_mod." + k: v for k, v in halved.items()}, at("tiny_half.pth"))
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    torch.save({k: v for k, v in averaged.state_dict().items()
+                if not k.endswith("num_batches_tracked")}, at("tiny_averaged.pth"))
+    from safetensors.torch import save_file
+    save_file({k: v.bfloat16().contiguous() for k, v in module.items()},
+              at("tiny_prefix.safetensors"))
+    np.savez(at("arrays.npz"), a=np.zeros((2, 2)))
+    np.savez_compressed(at("packed.npz"), a=np.zeros((2, 2)))
+    with zipfile.ZipFile(at("pictures.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cats/", "")
+        archive.writestr("cats/1.PNG", b"\x89PNG\r\n\x1a\n")
+    for protocol in (2, 4):
+        with open(at("bare%d.pkl" % protocol), "wb") as file:
+            pickle.dump({"w": [1, 2]}, file, protocol)
+    scripted = torch.jit.script(torch.nn.Conv2d(1, 1, 1))
+    torch.jit.save(scripted, at("script.pt"))
 
 
 def make_npy(at):
@@ -237,6 +301,7 @@ def main():
     make_pictures(at)
     make_turned(at)
     make_ink(at)
+    make_wrapped(at)
 
 
 main()

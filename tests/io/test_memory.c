@@ -124,8 +124,8 @@ static char first_name[] = "first", second_name[] = "second", key[] = "key", val
 static sumi_tensor_file two_tensors(sumi_file_tensor tensors[2], sumi_file_pair *pair)
 {
     static const float data[6] = {0, 1, 2, 3, 4, 5};
-    tensors[0] = (sumi_file_tensor){first_name, SUMI_FILE_F32, 2, {2, 3}, data, 24};
-    tensors[1] = (sumi_file_tensor){second_name, SUMI_FILE_I64, 0, {0}, data, 8};
+    tensors[0] = (sumi_file_tensor){first_name, SUMI_FILE_F32, 2, {2, 3}, data, 24, 0};
+    tensors[1] = (sumi_file_tensor){second_name, SUMI_FILE_I64, 0, {0}, data, 8, 0};
     *pair = (sumi_file_pair){key, value};
     return (sumi_tensor_file){
         .tensors = tensors, .count = 2, .metadata = pair, .metadata_count = 1};

@@ -63,6 +63,13 @@ static const program programs[] = {
      "p: byte 2: operation 0x82 is not one that torch.save writes"},
     {BYTES(START "\0."), SUMI_EUNSUPPORTED,
      "p: byte 2: operation 0x00 is not one that torch.save writes"},
+    /* Parameters that are none. */
+    {BYTES(START "ctorch._utils\n_rebuild_parameter\n(N\x89NtR."), SUMI_EFORMAT,
+     "p: byte 41: a parameter that is no tensor"},
+    {BYTES(START "ctorch._utils\n_rebuild_parameter\n(tR."), SUMI_EFORMAT,
+     "p: byte 38: a parameter that is no tensor"},
+    {BYTES(START "ctorch._tensor\n_rebuild_from_type_v2\n(ctorch\nTensor\nNNNtR."), SUMI_EFORMAT,
+     "p: byte 59: a tensor of a type that is none"},
     /* Foreign names. */
     {BYTES(START "cos\nsystem\n" STR("\2", "id") "\x85R."), SUMI_EUNSUPPORTED,
      "p: byte 13: it asks for the Python object \"os.system\", which a file of plain tensors does "

@@ -124,9 +124,6 @@ static void test_refused_files(void **state)
         {"module.pth", SUMI_EUNSUPPORTED,
          "f: data.pkl: byte 41: it asks for the Python object "
          "\"torch.nn.modules.container.Sequential\"" REFUSED},
-        {"parameter.pth", SUMI_EUNSUPPORTED,
-         "f: data.pkl: byte 46: it asks for the Python object "
-         "\"torch._utils._rebuild_parameter\"" REFUSED},
         {"uint16.pth", SUMI_EUNSUPPORTED,
          "f: data.pkl: byte 46: it asks for the Python object "
          "\"torch._utils._rebuild_tensor_v3\"" REFUSED},
@@ -138,7 +135,7 @@ static void test_refused_files(void **state)
         {"short_storage.pth", SUMI_EFORMAT,
          "f: tensor \"f32\": a storage of 6 F32, but its entry has 20 bytes"},
         {"big_endian.pth", SUMI_EUNSUPPORTED, "f: its byte order is not little-endian"},
-        {"checkpoint.pth", SUMI_EUNSUPPORTED,
+        {"nothing.pth", SUMI_EUNSUPPORTED,
          "f: not a state_dict: \"epoch\" is an int, not a tensor" SAVE_ALONE},
         {"untyped.pth", SUMI_EUNSUPPORTED,
          "f: not a state_dict: \"w\" is a storage, not a tensor" SAVE_ALONE},
@@ -319,6 +316,49 @@ static void expect_entries(temp_folder *temp, const sumi_zip_entry *entries, siz
         blob_free(&b);
 }
 
+/* Dicts in a dict: "model.NAME", and which part of it the dicts are; what is no tensor is passed
+ * over. Parameters are tensors. */
+static void test_dicts_in_a_dict(void **state)
+{
+    (void)state;
+    sumi_tensor_file file = read_fixture("checkpoint.pth");
+    assert_int_equal(file.count, 7);
+    assert_int_equal(file.tensors[0].outer, strlen("model."));
+    expect_counted(&file, "model.0.weight", 18);
+    sumi_tensor_file_free(&file);
+    file = read_fixture("parameter.pth");
+    assert_int_equal(file.count, 1);
+    assert_int_equal(file.tensors[0].outer, 0);
+    expect_counted(&file, "w", 2);
+    sumi_tensor_file_free(&file);
+}
+
+/* A dict that holds itself, and dicts that hold each other many times over. */
+static void test_knots(void **state)
+{
+    static const uint8_t self[] = START "}q\0X\1\0\0\0ah\0s.";
+    const sumi_zip_entry knot[] = {{"m/data.pkl", self, sizeof self - 1}};
+    expect_entries(*state, knot, 1, SUMI_EUNSUPPORTED,
+                   "f: not a state_dict: \"a\" is a dict, not a tensor; save model.state_dict() "
+                   "alone");
+    /* {"z": (d1, d2, ...), "a": d20}, where each d holds the one before it fifty times. */
+    blob b = blob_copy(BYTES(START "}q\0X\1\0\0\0z("));
+    for (uint8_t level = 1; level <= 20; level++) {
+        blob_splice(&b, b.size, 0, (const uint8_t[]){'}', 'q', level}, 3);
+        for (uint8_t i = 0; i < 50 && level > 1; i++) {
+            const uint8_t item[] = {'X', 1, 0, 0, 0, (uint8_t)('0' + i), 'h', (uint8_t)(level - 1),
+                                    's'};
+            blob_splice(&b, b.size, 0, item, sizeof item);
+        }
+    }
+    blob_splice(&b, b.size, 0, BYTES("tsX\1\0\0\0ah\x14s."));
+    const sumi_zip_entry many[] = {{"m/data.pkl", b.data, b.size}};
+    expect_entries(*state, many, 1, SUMI_EUNSUPPORTED,
+                   "f: not a state_dict: \"z\" is a tuple, not a tensor; save model.state_dict() "
+                   "alone");
+    blob_free(&b);
+}
+
 static void test_roots(void **state)
 {
     static const uint8_t pickle[] = START "}.";
@@ -432,7 +472,7 @@ static void test_write_many(void **state)
     for (int i = 0; i < COUNT; i++) {
         snprintf(names[i], sizeof names[i], "t%d", i);
         values[i] = (uint8_t)(i % 251);
-        tensors[i] = (sumi_file_tensor){names[i], SUMI_FILE_U8, 1, {1}, &values[i], 1};
+        tensors[i] = (sumi_file_tensor){names[i], SUMI_FILE_U8, 1, {1}, &values[i], 1, 0};
     }
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
     assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
@@ -455,7 +495,7 @@ static void test_write_large_shape(void **state)
 {
     const char *path = temp_path(*state, "m.pth");
     char name[] = "w";
-    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 5, {0, 255, 256, 2147483647, 1}, NULL, 0};
+    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 5, {0, 255, 256, 2147483647, 1}, NULL, 0, 0};
     sumi_tensor_file file = {.tensors = &tensor, .count = 1}, back;
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
     assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
@@ -469,7 +509,7 @@ static void test_write_metadata(void **state)
     char name[] = "w", size[] = "sumi.height", pixels[] = "28", who[] = "who \"\xe5\xa2\xa8\"\n";
     char nothing[] = "", latin[] = "\xe9";
     const float number = 3;
-    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 0, {0}, &number, sizeof number};
+    sumi_file_tensor tensor = {name, SUMI_FILE_F32, 0, {0}, &number, sizeof number, 0};
     sumi_file_pair pairs[] = {{size, pixels}, {who, nothing}, {nothing, who}};
     sumi_tensor_file file = {&tensor, 1, pairs, 3, NULL, NULL}, back;
     sumi_error err = {""};
@@ -577,6 +617,8 @@ int main(void)
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_refused_files),
         cmocka_unit_test_setup_teardown(test_view_bounds, temp_setup, temp_teardown),
+        cmocka_unit_test(test_dicts_in_a_dict),
+        cmocka_unit_test_setup_teardown(test_knots, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_roots, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_round_trip, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_write_many, temp_setup, temp_teardown),

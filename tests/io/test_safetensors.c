@@ -242,10 +242,10 @@ static void test_round_trip(void **state)
     const float weights[6] = {0, 1, 2, 3, 4, 5};
     const int64_t steps = 123456789012;
     sumi_file_tensor tensors[] = {
-        {flag, SUMI_FILE_BOOL, 1, {1}, "\1", 1},
-        {w, SUMI_FILE_F32, 2, {2, 3}, weights, 24},
-        {count, SUMI_FILE_I64, 0, {0}, &steps, 8},
-        {none, SUMI_FILE_F32, 2, {0, 3}, NULL, 0},
+        {flag, SUMI_FILE_BOOL, 1, {1}, "\1", 1, 0},
+        {w, SUMI_FILE_F32, 2, {2, 3}, weights, 24, 0},
+        {count, SUMI_FILE_I64, 0, {0}, &steps, 8, 0},
+        {none, SUMI_FILE_F32, 2, {0, 3}, NULL, 0, 0},
     };
     sumi_file_pair pair = {key, value};
     sumi_tensor_file file = {

@@ -23,7 +23,8 @@ static void test_dtypes(void **state)
 
 static sumi_file_tensor flat(sumi_file_dtype dtype, int64_t count, const void *data)
 {
-    return (sumi_file_tensor){"t", dtype, 1, {count}, data, (size_t)count * sumi_dtype_size(dtype)};
+    return (sumi_file_tensor){"t", dtype, 1, {count}, data, (size_t)count * sumi_dtype_size(dtype),
+                              0};
 }
 
 static void test_halves(void **state)
@@ -104,6 +105,40 @@ static void test_look_up(void **state)
     sumi_tensor_file_free(NULL);
 }
 
+/* What is no model is called by its name. */
+static void test_other_archives(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *message;
+    } cases[] = {
+        {"arrays.npz", "not a model but an .npz archive of NumPy arrays; save one array as .npy "
+                       "with numpy.save"},
+        {"packed.npz", "not a model but an .npz archive of NumPy arrays; save one array as .npy "
+                       "with numpy.save"},
+        {"pictures.zip", "not a model but a ZIP archive of pictures; unpack it"},
+        {"bare2.pkl", "not a model but a Python pickle; load it in Python and save the model's "
+                      "state_dict with torch.save"},
+        {"bare4.pkl", "not a model but a Python pickle; load it in Python and save the model's "
+                      "state_dict with torch.save"},
+        {"torchscript.pth", "a TorchScript program, not a state_dict; save model.state_dict() with "
+                            "torch.save"},
+        {"legacy.pth",
+         "not a model but a PyTorch file in the format before 1.6; load it in a newer "
+         "PyTorch and save its state_dict again"},
+        {"vector.npy", "not a model but an .npy file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[4096];
+        sumi_tensor_file file;
+        sumi_error err = {""};
+        sumi_status status = sumi_tensor_file_read(fixture_path(cases[i].file, path), &file, &err);
+        assert_true(status == SUMI_EFORMAT || status == SUMI_EUNSUPPORTED);
+        if (!strstr(err.text, cases[i].message))
+            fail_msg("%s", err.text);
+    }
+}
+
 static void test_sniff(void **state)
 {
     (void)state;
@@ -114,6 +149,14 @@ static void test_sniff(void **state)
     } cases[] = {
         {BYTES(""), "an empty file"},
         {BYTES("PK\3\4....."), "pth"},
+        {BYTES("PK\3\4\24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0a.npy"),
+         "an .npz archive of NumPy arrays"},
+        {BYTES("PK\3\4\24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\2\0\0\0a/"
+               "PK\3\4\24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\7\0\0\0a/B.JPG"),
+         "a ZIP archive of pictures"},
+        {BYTES("PK\3\4\24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xFF\xFF\0\0a.npy"), "pth"},
+        {BYTES("\x08\x07\x12\7pytorch"), "an ONNX model"},
+        {BYTES("\x80\4\x95\1\0\0\0\0\0\0\0N."), "a Python pickle"},
         {BYTES("PK\5\6....."), "an empty ZIP archive"},
         {BYTES("\x93NUMPY\1\0"), "npy"},
         {BYTES("\x89PNG\r\n\x1a\n...."), "png"},
@@ -186,7 +229,7 @@ static void test_write_checks(void **state)
     temp_folder *temp = *state;
     static char good[] = "w", bad[] = "\xFF", reserved[] = "__metadata__";
     static const uint8_t data[16];
-    const sumi_file_tensor fine = {good, SUMI_FILE_F32, 2, {2, 2}, data, 16};
+    const sumi_file_tensor fine = {good, SUMI_FILE_F32, 2, {2, 2}, data, 16, 0};
     sumi_file_tensor cases[8];
     static const char *const messages[] = {
         "f: the name of tensor 0 is not UTF-8",
@@ -237,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_halves),
         cmocka_unit_test(test_conversions),
         cmocka_unit_test(test_look_up),
+        cmocka_unit_test(test_other_archives),
         cmocka_unit_test(test_sniff),
         cmocka_unit_test_setup_teardown(test_read_by_content, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_write_checks, temp_setup, temp_teardown),

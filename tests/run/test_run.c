@@ -61,7 +61,7 @@ static void test_a_run_leaves_its_files(void **state)
     free(page);
 
     sumi_model *model;
-    assert_ok(sumi_model_read(join(path, f.run, "model.pth"), &model, NULL));
+    assert_ok(sumi_model_read(join(path, f.run, "model.pth"), &model, NULL, NULL));
     assert_same_model(model, f.model);
     sumi_model_release(model);
     assert_true(sumi_is_run(f.run));
@@ -269,7 +269,7 @@ static void test_the_seed_of_a_file_is_not_made_up(void **state)
     fixture f;
     sumi_model *loaded;
     open_fixture(&f, 1, 0);
-    assert_ok(sumi_model_read(SUMI_TEST_DIR "/golden/small.pth", &loaded, NULL));
+    assert_ok(sumi_model_read(SUMI_TEST_DIR "/golden/small.pth", &loaded, NULL, NULL));
     sumi_model_release(f.model);
     f.model = loaded;
     f.config.steps = 1;
