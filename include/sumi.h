@@ -401,33 +401,57 @@ SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
 
-/* x_t before the step from t = step, and the x_0 that the network implies there; both [n][h][w][c],
- * valid during the call. Non-zero stops. */
+/* x_t at an evaluation of the network at t = step, rounded, and the x_0 that it implies there; both
+ * [n][h][w][c], valid during the call. Non-zero stops. */
 typedef int (*sumi_on_step_fn)(void *user, int step, const float *x_t, const float *x_0, int n);
 
 typedef struct {
     size_t size;
     int count; /* images */
     int height, width;
-    int steps;          /* network evaluations an image; 0: every timestep */
-    const char *solver; /* "ddpm" or "ddim" */
-    float eta;          /* ddim: 0 deterministic .. 1 as noisy as ddpm */
+    /* Network evaluations an image, at most; 0: as many as timesteps. A solver with two a step
+     * takes one fewer where the number is even. */
+    int steps;
+    const char *solver; /* a name of sumi_solver_at */
+    float eta;          /* of solvers that have it: 0 deterministic .. 1 as noisy as ddpm; -1: the
+                           solver's own */
     uint64_t seed;
     int64_t first_index; /* image i of the call is image first_index + i of the seed */
-    const float
-        *noise; /* NULL: Philox; else [1 + steps][count][h][w][c]: x_T, then each step's z */
+    /* NULL: drawn from seed; else [1 + steps][count][h][w][c]: x_T, then z after each evaluation.
+     */
+    const float *noise;
     sumi_on_step_fn on_step;
     sumi_progress_fn progress;
     void *user;   /* given to on_step and progress */
     int batch;    /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
     int reserved; /* 0: what follows must not lie where an older struct had padding */
     sumi_precision precision;
+    const char *spacing; /* of the timesteps, a name of sumi_spacing_at; NULL: "trailing" */
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
-        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0,   \
-            SUMI_PRECISION_FP32                                                                    \
+        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0, 0,  \
+            SUMI_PRECISION_FP32, NULL                                                              \
     }
+
+/* One of the solvers, or one of the ways to space a run's timesteps. */
+typedef struct {
+    size_t size;
+    const char *name, *about; /* about: half a sentence of text */
+    /* Of a solver: evaluations of the network in one step; whether eta may be set, and what it is
+     * where nobody sets it. */
+    int evaluations;
+    bool has_eta;
+    float eta;
+} sumi_choice_t;
+#define SUMI_CHOICE_INIT                                                                           \
+    {                                                                                              \
+        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0                                             \
+    }
+
+/* Lists what there is: index from 0; SUMI_EINVAL past the end. The texts are the library's. */
+SUMI_API sumi_status sumi_solver_at(int index, sumi_choice_t *solver);
+SUMI_API sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing);
 
 /* Draws config->count images into out ([count][h][w][c] floats, not clamped); out_floats is its
  * capacity. On SUMI_CANCELLED the message says how many leading images are whole. */

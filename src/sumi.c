@@ -367,7 +367,7 @@ static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sum
     sumi_network *network;
     int most = full.n < PREDICT_BATCH ? full.n : PREDICT_BATCH;
     status = sumi_runtime_predictor(&ctx->runtime, model,
-                                    &(sumi_predictor){most, full.h, full.w, full.precision},
+                                    &(sumi_predictor){most, full.h, full.w, full.precision, false},
                                     &network, &ctx->error);
     if (status != SUMI_OK)
         return status;
@@ -530,6 +530,31 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
 }
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
+
+sumi_status sumi_solver_at(int index, sumi_choice_t *solver)
+{
+    const sumi_solver *row = sumi_solver_row(index);
+    if (!row || !solver)
+        return SUMI_EINVAL;
+    const sumi_choice_t full = {.size = sizeof full,
+                                .name = row->is.name,
+                                .about = row->is.about,
+                                .evaluations = row->evaluations,
+                                .has_eta = row->flags & SUMI_SOLVER_ETA,
+                                .eta = row->eta};
+    give_info(&full, sizeof full, solver);
+    return SUMI_OK;
+}
+
+sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing)
+{
+    const sumi_spacing *row = sumi_spacing_row(index);
+    if (!row || !spacing)
+        return SUMI_EINVAL;
+    const sumi_choice_t full = {.size = sizeof full, .name = row->is.name, .about = row->is.about};
+    give_info(&full, sizeof full, spacing);
+    return SUMI_OK;
+}
 
 sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
                         const sumi_sample_config *config, float *out, size_t out_floats)

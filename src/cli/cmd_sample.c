@@ -53,7 +53,9 @@ static int read_settings(sumi_cli *cli, sample_job *job)
     sumi_option_size(options, "size", &config.height, &config.width);
     config.steps = (int)sumi_option_int(options, "steps");
     config.solver = sumi_option_text(options, "solver");
-    config.eta = (float)sumi_option_real(options, "eta");
+    config.spacing = sumi_option_text(options, "spacing");
+    if (sumi_option_given(options, "eta"))
+        config.eta = (float)sumi_option_real(options, "eta");
     config.seed = (uint64_t)sumi_option_int(options, "seed");
     config.first_index = sumi_option_int(options, "index");
     config.batch = (int)sumi_option_int(options, "batch");
@@ -118,13 +120,15 @@ static char *describe(const sumi_cli *cli, const sample_job *job)
     const sumi_sample_config *c = &job->config;
     size_t size = strlen(cli->command_line) + 256;
     char *text = sumi_calloc(size, 1);
+    char eta[32] = "";
+    if (c->eta >= 0)
+        snprintf(eta, sizeof eta, ", eta %g", (double)c->eta);
     if (text != NULL)
-        snprintf(
-            text, size,
-            "sumi %s; seed %llu, images %lld to %lld, solver %s, steps %d (0: all), eta %g; %s",
-            sumi_version(), (unsigned long long)c->seed, (long long)c->first_index,
-            (long long)c->first_index + c->count - 1, c->solver, c->steps, (double)c->eta,
-            cli->command_line);
+        snprintf(text, size,
+                 "sumi %s; seed %llu, images %lld to %lld, solver %s, %s, steps %d (0: all)%s; %s",
+                 sumi_version(), (unsigned long long)c->seed, (long long)c->first_index,
+                 (long long)c->first_index + c->count - 1, c->solver, c->spacing, c->steps, eta,
+                 cli->command_line);
     return text;
 }
 

@@ -58,8 +58,10 @@ static void values_of(FILE *out, sumi_command_id id)
             fputs(") COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n", out);
         else if (option->kind == SUMI_ARG_CHOICE) {
             fputs(") words='", out);
-            for (const char *c = option->choices; *c != '\0'; c++)
-                fputc(*c == '|' ? ' ' : *c, out);
+            int length;
+            const char *word;
+            for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++)
+                fprintf(out, "%s%.*s", i > 0 ? " " : "", length, word);
             fputs("' ;;\n", out);
         } else
             fputs(") return ;;\n", out);

@@ -31,16 +31,16 @@ const sumi_variable sumi_variables[] = {
 void sumi_option_remark(const sumi_option *option, char *out, size_t size)
 {
     size_t used = 0;
+    const char *word;
+    int length;
     out[0] = '\0';
-    if (option->kind == SUMI_ARG_CHOICE && strchr(option->choices, '|') != NULL) {
-        used = (size_t)snprintf(out, size, " One of ");
-        for (const char *c = option->choices; *c != '\0' && used + 4 < size; c++) {
-            out[used++] = *c == '|' ? ',' : *c;
-            if (*c == '|')
-                out[used++] = ' ';
+    if (option->kind == SUMI_ARG_CHOICE && sumi_option_choice(option, 1, &length) != NULL) {
+        for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++) {
+            int more = snprintf(out + used, size - used, "%s%.*s", i > 0 ? ", " : " One of ",
+                                length, word);
+            used += (size_t)more < size - used ? (size_t)more : size - used - 1;
         }
-        out[used++] = '.';
-        out[used] = '\0';
+        used += (size_t)snprintf(out + used, size - used, ".");
     }
     if (option->initial != NULL)
         snprintf(out + used, size - used, " Default: %s.", option->initial);
@@ -93,7 +93,7 @@ void sumi_help_program(FILE *out)
 
 static void print_option(FILE *out, const sumi_option *option)
 {
-    char left[96], remark[160], text[512], letter[8] = "    ";
+    char left[96], remark[384], text[768], letter[8] = "    ";
     if (option->letter != '\0')
         snprintf(letter, sizeof letter, "-%c, ", option->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name,

@@ -51,7 +51,7 @@ static void sentences(FILE *out, const char *text)
 
 static void print_option(FILE *out, const sumi_option *option)
 {
-    char remark[160], text[512];
+    char remark[384], text[768];
     fputs(".TP\n.BR ", out);
     if (option->letter != '\0')
         fprintf(out, "\\-%c \", \" ", option->letter);

@@ -355,11 +355,18 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
              "the size that the model was trained on, but 32x32 for 28x28."},
     {.name = "solver",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "ddpm|ddim",
+     .choice_at = sumi_solver_at,
      .initial = "ddpm",
      .metavar = "NAME",
      .commands = BIT(SAMPLE),
-     .help = "How noise is taken away; ddim needs far fewer steps."},
+     .help = "How noise is taken away; all but ddpm need far fewer steps."},
+    {.name = "spacing",
+     .kind = SUMI_ARG_CHOICE,
+     .choice_at = sumi_spacing_at,
+     .initial = "trailing",
+     .metavar = "NAME",
+     .commands = BIT(SAMPLE),
+     .help = "Which timesteps the evaluations are at."},
     {.name = "steps",
      .kind = SUMI_ARG_INT,
      .low = 0,
@@ -367,15 +374,16 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .initial = "0",
      .metavar = "N",
      .commands = BIT(SAMPLE),
-     .help = "Network evaluations for one image; 0 takes every timestep."},
+     .help = "Network evaluations for one image, at most; 0 takes as many as there are timesteps."},
     {.name = "eta",
      .kind = SUMI_ARG_REAL,
      .least = 0,
      .most = 1,
-     .initial = "0",
      .metavar = "X",
      .commands = BIT(SAMPLE),
-     .help = "Noise of ddim: from 0, deterministic, to 1, as noisy as ddpm."},
+     .help =
+         "Noise that the solver adds: from 0, none, to 1, as much as ddpm. 0 for ddim and 1 for "
+         "euler-a and the solvers of dpmpp with an s or sde, if not given; others have none."},
     {.name = "seed",
      .kind = SUMI_ARG_INT,
      .low = 0,
@@ -531,6 +539,22 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .commands = (1u << SUMI_CMD_COUNT) - 1,
      .help = "Explain the command."},
 };
+
+const char *sumi_option_choice(const sumi_option *option, int index, int *length)
+{
+    const char *word = option->choices;
+    if (option->choice_at != NULL) {
+        sumi_choice_t choice = SUMI_CHOICE_INIT;
+        word = option->choice_at(index, &choice) == SUMI_OK ? choice.name : NULL;
+    } else
+        for (; word != NULL && index > 0; index--) {
+            word = strchr(word, '|');
+            word += word != NULL;
+        }
+    if (word != NULL)
+        *length = (int)strcspn(word, "|");
+    return word;
+}
 
 bool sumi_option_belongs(const sumi_option *option, sumi_command_id command)
 {

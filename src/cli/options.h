@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/base.h"
+#include "sumi.h"
 
 typedef enum {
     SUMI_CMD_DATA_LIST,
@@ -52,9 +53,11 @@ typedef struct {
     const char *name; /* without the two dashes; unique within a command */
     char letter;      /* 0: no short form */
     sumi_arg_kind kind;
-    int64_t low, high;       /* SUMI_ARG_INT, and each side of SUMI_ARG_SIZE */
-    double least, most;      /* SUMI_ARG_REAL */
-    const char *choices;     /* SUMI_ARG_CHOICE: words with | between them */
+    int64_t low, high;  /* SUMI_ARG_INT, and each side of SUMI_ARG_SIZE */
+    double least, most; /* SUMI_ARG_REAL */
+    /* SUMI_ARG_CHOICE: words with | between them, or what lists them. */
+    const char *choices;
+    sumi_status (*choice_at)(int index, sumi_choice_t *out);
     const char *initial;     /* the default as text, parsed like any value; NULL: none */
     const char *metavar;     /* NULL for flags */
     const char *key;         /* where config.json keeps it ("train.batch"); NULL: nowhere */
@@ -69,6 +72,8 @@ enum { SUMI_OPTIONS_MAX = 80, SUMI_OPERANDS_MAX = 2 };
 extern const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1];
 extern const sumi_option sumi_option_table[SUMI_OPTIONS_MAX];
 
+/* A choice's word number index, which ends at its length; NULL past the last. */
+const char *sumi_option_choice(const sumi_option *option, int index, int *length);
 bool sumi_option_belongs(const sumi_option *option, sumi_command_id command);
 /* The command's option of that name (length characters of it); NULL where it has none. */
 const sumi_option *sumi_option_find(sumi_command_id command, const char *name, size_t length);

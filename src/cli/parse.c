@@ -132,33 +132,29 @@ static bool parse_size(const sumi_option *option, const char *text, sumi_option_
 
 static bool is_choice(const sumi_option *option, const char *text)
 {
-    size_t length = strlen(text);
-    if (length == 0 || strchr(text, '|') != NULL)
-        return false;
-    for (const char *word = option->choices; word != NULL; word = strchr(word, '|')) {
-        word += *word == '|';
-        if (strncmp(word, text, length) == 0 && (word[length] == '|' || word[length] == '\0'))
+    const char *word;
+    int length;
+    for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++)
+        if (strlen(text) == (size_t)length && strncmp(word, text, (size_t)length) == 0)
             return true;
-    }
     return false;
 }
 
 static sumi_status bad_choice(const sumi_option *option, const char *label, const char *text,
                               sumi_error *err)
 {
-    char buffer[128], list[192] = "";
-    const char *words[16];
-    int count = 0;
-    snprintf(buffer, sizeof buffer, "%s", option->choices);
-    for (char *word = buffer; word != NULL && count < 15;) {
-        char *next = strchr(word, '|');
-        if (next != NULL)
-            *next++ = '\0';
+    enum { WORDS = 32 };
+    char copies[WORDS][WORD_MAX + 1], list[384] = "";
+    const char *words[WORDS + 1], *word;
+    int count = 0, length, next;
+    while (count < WORDS && (word = sumi_option_choice(option, count, &length)) != NULL) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s",
-                 count == 0 ? "" : (next != NULL ? ", " : " or "), word);
-        words[count++] = word;
-        word = next;
+        bool last = sumi_option_choice(option, count + 1, &next) == NULL;
+        snprintf(copies[count], sizeof copies[count], "%.*s", length, word);
+        snprintf(list + used, sizeof list - used, "%s%s", count == 0 ? "" : (last ? " or " : ", "),
+                 copies[count]);
+        words[count] = copies[count];
+        count++;
     }
     words[count] = NULL;
     const char *meant = sumi_suggest(text, words);

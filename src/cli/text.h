@@ -17,8 +17,8 @@ typedef struct {
 } sumi_variable;
 extern const sumi_variable sumi_variables[];
 
-/* What follows an option's help: its choices and its default, such as " One of ddpm, ddim. Default:
- * ddpm."; "" where there is nothing to say. */
+/* What follows an option's help: its choices and its default, such as " One of fp32, bf16. Default:
+ * fp32."; "" where there is nothing to say. */
 void sumi_option_remark(const sumi_option *option, char *out, size_t size);
 
 #endif

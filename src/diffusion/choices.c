@@ -16,19 +16,19 @@ const sumi_row *sumi_choice_at(sumi_choice choice, int index)
     const void *row = NULL;
     switch (choice) {
     case SUMI_CHOICE_OBJECTIVE:
-        row = sumi_objective_at(index);
+        row = sumi_objective_row(index);
         break;
     case SUMI_CHOICE_SCHEDULE:
-        row = sumi_schedule_at(index);
+        row = sumi_schedule_row(index);
         break;
     case SUMI_CHOICE_WEIGHTING:
-        row = sumi_weighting_at(index);
+        row = sumi_weighting_row(index);
         break;
     case SUMI_CHOICE_LAW:
-        row = sumi_law_at(index);
+        row = sumi_law_row(index);
         break;
     case SUMI_CHOICE_SPACING:
-        row = sumi_spacing_at(index);
+        row = sumi_spacing_row(index);
         break;
     case SUMI_CHOICE_SOLVER:
         row = sumi_solver_row(index);

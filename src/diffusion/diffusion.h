@@ -116,7 +116,7 @@ typedef struct {
     double first; /* the least t that a network is asked about */
 } sumi_schedule;
 
-const sumi_schedule *sumi_schedule_at(int index); /* NULL past the end */
+const sumi_schedule *sumi_schedule_row(int index); /* NULL past the end */
 /* t in 0..T, any real number. Between two rows of a table ln(sigma / alpha) goes straight. */
 sumi_level sumi_level_at(const sumi_process *process, double time);
 /* The level of the image itself: alpha 1, sigma 0, t 0. */
@@ -143,11 +143,12 @@ typedef struct {
 
 typedef struct {
     sumi_row is;
-    bool needs_image; /* has no x_0 where alpha is 0 */
+    bool needs_image;  /* has no x_0 where alpha is 0 */
+    bool scales_input; /* c_in is not always 1 */
     sumi_terms (*terms)(const sumi_level *level, double sigma_data);
 } sumi_objective;
 
-const sumi_objective *sumi_objective_at(int index); /* NULL past the end */
+const sumi_objective *sumi_objective_row(int index); /* NULL past the end */
 sumi_terms sumi_process_terms(const sumi_process *process, const sumi_level *level);
 /* out = the map of x_t and F, count floats; out may be f. */
 void sumi_map_apply(const sumi_map *map, const float *x_t, const float *f, float *out,
@@ -168,8 +169,8 @@ typedef struct {
     double (*time)(const sumi_process *process, double u);
 } sumi_law;
 
-const sumi_weighting *sumi_weighting_at(int index); /* NULL past the end */
-const sumi_law *sumi_law_at(int index);
+const sumi_weighting *sumi_weighting_row(int index); /* NULL past the end */
+const sumi_law *sumi_law_row(int index);
 
 /* Whose level it is: image number `image` of the batch of `batch` images of a step. */
 typedef struct {
@@ -198,45 +199,75 @@ typedef struct {
 
 typedef struct sumi_solver sumi_solver;
 
+#define SUMI_ETA_OWN (-1.f) /* what the solver has where nobody sets one */
+
 /* A sampling run's levels and settings. */
 typedef struct {
     const sumi_process *process;
     const sumi_solver *solver;
-    int steps;
+    int steps;       /* from a level to the next */
+    int evaluations; /* of the network, in all steps */
     float eta;
     /* [steps + 1], falling: where step i starts from; the last is the image. */
     sumi_level *levels;
-    /* History holds predictions of eps (F itself) and not of x_0: the objective eps, by a solver
-     * that knows how. */
-    bool of_noise;
+    bool of_noise; /* history holds predictions of eps, and not of x_0 */
 } sumi_path;
 
-const sumi_spacing *sumi_spacing_at(int index); /* NULL past the end */
-/* SUMI_EINVAL where steps is not in 1..T. solver may be NULL where only levels are wanted. */
+const sumi_spacing *sumi_spacing_row(int index); /* NULL past the end */
+/* At most `evaluations` of the network, by a solver that has several a step fewer where they do not
+ * come out even. SUMI_EINVAL where evaluations is not in 1..T, eta not in 0..1 (or SUMI_ETA_OWN),
+ * or the solver has none. solver may be NULL where only levels are wanted. */
 sumi_status sumi_path_init(sumi_path *path, const sumi_process *process, const sumi_solver *solver,
-                           const sumi_spacing *spacing, int steps, float eta, sumi_error *err);
+                           const sumi_spacing *spacing, int evaluations, float eta,
+                           sumi_error *err);
+/* Through `steps` levels of falling t of the caller's choice, each within what the schedule has. */
+sumi_status sumi_path_init_times(sumi_path *path, const sumi_process *process,
+                                 const sumi_solver *solver, const double *times, int steps,
+                                 float eta, sumi_error *err);
 void sumi_path_free(sumi_path *path); /* what it holds; a path of zeros is fine */
 
-/* ---- Solvers (solvers.c) --------------------------------------------------------------------- */
+/* ---- Solvers (solvers.c, multistep.c, stages.c) ---------------------------------------------- */
 
-enum { SUMI_HISTORY_MAX = 4 };
+enum { SUMI_HISTORY_MAX = 4, SUMI_MIXES_MAX = 2 };
 
-/* x = (x * x + h[0] h_0 + h[1] h_1 + ...) / divisor + z * normal noise. h_0 is the prediction at
- * the level that the step starts from, h_1 the one before, and so on. */
+/* x = (x * from + h[0] h_0 + h[1] h_1 + ...) / divisor + z * normal noise, where h_0 is the newest
+ * prediction, h_1 the one before, and so on. */
 typedef struct {
     float x, h[SUMI_HISTORY_MAX], divisor, z;
+    bool from_kept; /* `from` is the tensor that was kept, else x as it is */
+    bool keep;      /* the result is kept, too; x_T is from the start */
 } sumi_mix;
+
+/* What follows an evaluation of the network. */
+typedef struct {
+    int count; /* of mixes, one after the other; at most one of them adds noise */
+    sumi_mix mix[SUMI_MIXES_MAX];
+    sumi_level next; /* where x then is */
+} sumi_plan;
+
+/* What a solver can do or needs. */
+enum {
+    SUMI_SOLVER_ETA = 1,      /* has the option eta: how much noise it adds */
+    SUMI_SOLVER_ON_NOISE = 2, /* plans with predictions of eps too: the objective eps is used so */
+    SUMI_SOLVER_OF_NOISE = 4, /* always does */
+    SUMI_SOLVER_RATIO = 8,    /* divides by alpha: begins below a level that has no image */
+    SUMI_SOLVER_KEEPS = 16,   /* its mixes read what was kept */
+};
 
 struct sumi_solver {
     sumi_row is;
-    int history;   /* predictions that a step looks at, 1..SUMI_HISTORY_MAX */
-    bool has_eta;  /* adds noise as the option eta says */
-    bool on_noise; /* plans with predictions of eps too, where path->of_noise */
-    /* Step i, from levels[i] to levels[i + 1]. mix is {1, {0}, 1, 0} before. */
-    void (*plan)(const sumi_path *path, int i, sumi_mix *mix);
+    int history;     /* predictions that a step looks at, 1..SUMI_HISTORY_MAX */
+    int evaluations; /* of a step; the step to the image has one */
+    float eta;       /* where nobody sets one */
+    unsigned flags;
+    /* After evaluation `stage` of step i, from levels[i] to levels[i + 1]. plan is {1, {{1, {0}, 1,
+     * 0, false, false}}, levels[i + 1]} before. */
+    void (*plan)(const sumi_path *path, int i, int stage, sumi_plan *plan);
 };
 
 const sumi_solver *sumi_solver_row(int index); /* NULL past the end */
+/* Evaluations of step i. */
+int sumi_path_stages(const sumi_path *path, int i);
 
 /* ---- Sampling (sampler.c) -------------------------------------------------------------------- */
 
@@ -250,16 +281,16 @@ typedef struct {
     int n;        /* images, evaluated together */
     size_t count; /* floats of an image */
     /* Noise: drawn for (seed, first_image + i, t); or, where noise is not NULL, read: x_T of image
-     * i at noise + i * count, and z of step k = 1.. a further k * noise_stride floats on. */
+     * i at noise + i * count, and z after evaluation k = 1.. k * noise_stride floats further. */
     uint64_t seed;
     int64_t first_image;
     const float *noise;
     size_t noise_stride;
     sumi_pool *pool;
     sumi_predict_fn predict;
-    sumi_on_step_fn on_step;                 /* or NULL; non-zero stops */
-    int (*step_done)(void *user, int steps); /* or NULL: that many steps are done; likewise */
-    void *user;                              /* given to all three */
+    sumi_on_step_fn on_step;                /* or NULL; non-zero stops */
+    int (*step_done)(void *user, int done); /* or NULL: that many evaluations are done; likewise */
+    void *user;                             /* given to all three */
 } sumi_sampling;
 
 /* Draws n images into out [n][count]. An image's bits do not depend on n or on threads (as long as

@@ -69,21 +69,18 @@ static sumi_terms edm_terms(const sumi_level *at, double sigma_data)
     };
 }
 
+/* Needs the image, scales the input. */
 static const sumi_objective objectives[] = {
-    [SUMI_OBJECTIVE_EPS] = {{"eps", "the noise, as in the tutorial"}, true, eps_terms},
-    [SUMI_OBJECTIVE_X0] = {{"x0", "the image"}, false, x0_terms},
-    [SUMI_OBJECTIVE_V] = {{"v", "a mix of noise and image that is sound at every level"},
-                          false,
-                          v_terms},
-    [SUMI_OBJECTIVE_FLOW] = {{"flow", "the way from the image to the noise"}, false, flow_terms},
-    [SUMI_OBJECTIVE_EDM] = {{"edm", "Karras et al.: input and output of variance 1"},
-                            false,
-                            edm_terms},
+    [SUMI_OBJECTIVE_EPS] = {{"eps", "the noise, as in the tutorial"}, true, false, eps_terms},
+    [SUMI_OBJECTIVE_X0] = {{"x0", "the image"}, false, false, x0_terms},
+    [SUMI_OBJECTIVE_V] = {{"v", "noise and image, sound at every level"}, false, false, v_terms},
+    [SUMI_OBJECTIVE_FLOW] = {{"flow", "the way from image to noise"}, false, false, flow_terms},
+    [SUMI_OBJECTIVE_EDM] = {{"edm", "input and output of variance 1"}, false, true, edm_terms},
 };
 
 enum { OBJECTIVES = sizeof objectives / sizeof *objectives };
 
-const sumi_objective *sumi_objective_at(int index)
+const sumi_objective *sumi_objective_row(int index)
 {
     return index >= 0 && index < OBJECTIVES ? &objectives[index] : NULL;
 }

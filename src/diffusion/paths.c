@@ -15,7 +15,7 @@
 
 static double first_of(const sumi_process *process)
 {
-    return sumi_schedule_at(process->config.schedule)->first;
+    return sumi_schedule_row(process->config.schedule)->first;
 }
 
 static void trailing_times(const sumi_process *process, int steps, double *out)
@@ -98,35 +98,104 @@ static const sumi_spacing spacings[] = {
 
 enum { SPACINGS = sizeof spacings / sizeof *spacings };
 
-const sumi_spacing *sumi_spacing_at(int index)
+const sumi_spacing *sumi_spacing_row(int index)
 {
     return index >= 0 && index < SPACINGS ? &spacings[index] : NULL;
 }
 
-sumi_status sumi_path_init(sumi_path *path, const sumi_process *process, const sumi_solver *solver,
-                           const sumi_spacing *spacing, int steps, float eta, sumi_error *err)
+/* Of a solver with several evaluations a step, whose last step has one. */
+static int steps_of(const sumi_solver *solver, int evaluations)
 {
-    if (steps < 1 || steps > process->config.timesteps)
-        return sumi_fail(err, SUMI_EINVAL, "steps is %d, expected 1..%d", steps,
-                         process->config.timesteps);
-    size_t bytes = (size_t)(steps + 1) * sizeof(sumi_level);
-    double *times = sumi_calloc((size_t)steps, sizeof *times);
-    sumi_level *levels = sumi_calloc((size_t)steps + 1, sizeof *levels);
-    if (!times || !levels) {
-        free(times);
-        free(levels);
-        return sumi_fail_memory(err, "the levels of a sampling run", bytes);
-    }
-    spacing->times(process, steps, times);
-    for (int i = 0; i < steps; i++) {
-        bool row = process->alpha_bar && spacing->rows;
-        levels[i] = sumi_level_at(process, row ? floor(times[i] + .5) : times[i]);
-    }
-    levels[steps] = sumi_level_image();
-    free(times);
-    bool of_noise = solver && solver->on_noise && process->config.objective == SUMI_OBJECTIVE_EPS;
-    *path = (sumi_path){process, solver, steps, eta, levels, of_noise};
+    int each = solver ? solver->evaluations : 1;
+    return (evaluations + each - 1) / each;
+}
+
+int sumi_path_stages(const sumi_path *path, int i)
+{
+    return path->levels[i + 1].sigma2 > 0 ? path->solver->evaluations : 1;
+}
+
+static sumi_status check_eta(const sumi_solver *solver, float eta, sumi_error *err)
+{
+    if (eta != SUMI_ETA_OWN && !(eta >= 0 && eta <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "eta is %g, expected 0..1", (double)eta);
+    if (solver && eta > 0 && !(solver->flags & SUMI_SOLVER_ETA))
+        return sumi_fail(err, SUMI_EINVAL, "%s has no eta: it adds %s noise", solver->is.name,
+                         solver->eta > 0 ? "a fixed amount of" : "no");
     return SUMI_OK;
+}
+
+/* Solvers that divide by alpha leave out the last thousandth of t where nothing of the image is
+ * left: the noise there is the same but for a thousandth. */
+static double begin_below(const sumi_path *path, double time)
+{
+    sumi_level level = sumi_level_at(path->process, time);
+    bool ratio = path->solver && path->solver->flags & SUMI_SOLVER_RATIO;
+    return ratio && level.alpha2 == 0 ? time * .999 : time;
+}
+
+static sumi_status init_levels(sumi_path *path, const double *times, bool rows, sumi_error *err)
+{
+    const sumi_process *process = path->process;
+    const sumi_solver *solver = path->solver;
+    path->levels = sumi_calloc((size_t)path->steps + 1, sizeof *path->levels);
+    if (!path->levels)
+        return sumi_fail_memory(err, "the levels of a sampling run",
+                                ((size_t)path->steps + 1) * sizeof *path->levels);
+    for (int i = 0; i < path->steps; i++) {
+        double time = rows && process->alpha_bar ? floor(times[i] + .5) : times[i];
+        path->levels[i] = sumi_level_at(process, i == 0 ? begin_below(path, time) : time);
+    }
+    path->levels[path->steps] = sumi_level_image();
+    if (!solver)
+        return SUMI_OK;
+    for (int i = 0; i < path->steps; i++)
+        path->evaluations += sumi_path_stages(path, i);
+    if (path->eta == SUMI_ETA_OWN)
+        path->eta = solver->eta;
+    unsigned on_noise = process->config.objective == SUMI_OBJECTIVE_EPS ? SUMI_SOLVER_ON_NOISE : 0;
+    path->of_noise = solver->flags & (SUMI_SOLVER_OF_NOISE | on_noise);
+    return SUMI_OK;
+}
+
+sumi_status sumi_path_init(sumi_path *path, const sumi_process *process, const sumi_solver *solver,
+                           const sumi_spacing *spacing, int evaluations, float eta, sumi_error *err)
+{
+    *path = (sumi_path){.process = process, .solver = solver, .eta = eta};
+    if (evaluations < 1 || evaluations > process->config.timesteps)
+        return sumi_fail(err, SUMI_EINVAL, "steps is %d, expected 1..%d", evaluations,
+                         process->config.timesteps);
+    sumi_status status = check_eta(solver, eta, err);
+    if (status != SUMI_OK)
+        return status;
+    path->steps = steps_of(solver, evaluations);
+    double *times = sumi_calloc((size_t)path->steps, sizeof *times);
+    if (!times)
+        return sumi_fail_memory(err, "the levels of a sampling run", (size_t)path->steps * 8);
+    spacing->times(process, path->steps, times);
+    status = init_levels(path, times, spacing->rows, err);
+    free(times);
+    return status;
+}
+
+sumi_status sumi_path_init_times(sumi_path *path, const sumi_process *process,
+                                 const sumi_solver *solver, const double *times, int steps,
+                                 float eta, sumi_error *err)
+{
+    *path = (sumi_path){.process = process, .solver = solver, .steps = steps, .eta = eta};
+    double first = first_of(process), last = process->config.timesteps;
+    if (steps < 1 || steps > process->config.timesteps)
+        return sumi_fail(err, SUMI_EINVAL, "there are %d levels, expected 1..%g", steps, last);
+    for (int i = 0; i < steps; i++) {
+        if (!(times[i] >= first && times[i] <= last))
+            return sumi_fail(err, SUMI_EINVAL, "level %d is at t = %g, expected %g..%g", i,
+                             times[i], first, last);
+        if (i > 0 && !(times[i] < times[i - 1]))
+            return sumi_fail(err, SUMI_EINVAL, "level %d is at t = %g, expected below %g", i,
+                             times[i], times[i - 1]);
+    }
+    sumi_status status = check_eta(solver, eta, err);
+    return status == SUMI_OK ? init_levels(path, times, false, err) : status;
 }
 
 void sumi_path_free(sumi_path *path)

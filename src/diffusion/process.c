@@ -59,8 +59,8 @@ sumi_status sumi_process_check(const sumi_process_config *config, sumi_error *er
         status = check_ranges(config, err);
     if (status != SUMI_OK)
         return status;
-    const sumi_objective *objective = sumi_objective_at(config->objective);
-    const sumi_schedule *schedule = sumi_schedule_at(config->schedule);
+    const sumi_objective *objective = sumi_objective_row(config->objective);
+    const sumi_schedule *schedule = sumi_schedule_row(config->schedule);
     if (objective->needs_image && !schedule->betas &&
         !(schedule->level(config, timesteps).alpha > 0))
         return sumi_fail(err, SUMI_EINVAL,
@@ -75,7 +75,7 @@ sumi_status sumi_process_init(sumi_process *process, const sumi_process_config *
 {
     *process = (sumi_process){.config = *config};
     sumi_status status = sumi_process_check(config, err);
-    const sumi_schedule *schedule = sumi_schedule_at(config->schedule);
+    const sumi_schedule *schedule = sumi_schedule_row(config->schedule);
     if (status != SUMI_OK || !schedule->betas)
         return status;
     size_t count = (size_t)config->timesteps;

@@ -19,12 +19,14 @@
 /* One run, as the tasks of each pass over all images see it. */
 typedef struct {
     const sumi_sampling *sampling;
-    int64_t pieces; /* of an image */
-    int step;       /* that is being taken: 0 draws x_T, then from 1 */
-    sumi_terms terms;
+    int64_t pieces;   /* of an image */
+    int done;         /* evaluations, the present one included; 0 draws x_T */
+    sumi_level level; /* where x is */
+    sumi_terms terms; /* there */
     sumi_mix mix;
     float *x;                   /* [n][count] */
     float *h[SUMI_HISTORY_MAX]; /* likewise: the last predictions, newest first */
+    float *kept;                /* of a solver that keeps an x */
     float *input;               /* c_in x, where it is not x */
     float *x_0;                 /* for on_step, where it is not a prediction */
 } pass;
@@ -45,19 +47,20 @@ static piece piece_of(const pass *run, int64_t chunk)
     return part;
 }
 
-/* The noise of step `run->step` for a block; drawn into buffer, or where the caller has it. */
+/* The noise after evaluation `run->done` for a block; drawn into buffer, or where the caller has
+ * it. Two steps of a solver may begin at one row, but not of those with one evaluation a step. */
 static const float *noise_at(const pass *run, const piece *part, size_t begin, size_t count,
                              float *buffer)
 {
     const sumi_sampling *sampling = run->sampling;
     if (sampling->noise)
-        return sampling->noise + (size_t)run->step * sampling->noise_stride + part->offset + begin;
+        return sampling->noise + (size_t)run->done * sampling->noise_stride + part->offset + begin;
     sumi_random at = {.seed = sampling->seed,
-                      .stream = run->step ? SUMI_STREAM_SAMPLE_Z : SUMI_STREAM_SAMPLE_X,
+                      .stream = run->done ? SUMI_STREAM_SAMPLE_Z : SUMI_STREAM_SAMPLE_X,
                       .image = (uint64_t)(sampling->first_image + part->image)};
-    if (run->step) {
-        int row = sampling->path->levels[run->step - 1].row;
-        at.step = row ? (uint32_t)row : NOT_A_ROW + (uint32_t)run->step;
+    if (run->done) {
+        int row = sampling->path->solver->evaluations == 1 ? run->level.row : 0;
+        at.step = row ? (uint32_t)row : NOT_A_ROW + (uint32_t)run->done;
     }
     sumi_random_normals(&at, part->begin + begin, buffer, count);
     return buffer;
@@ -74,6 +77,8 @@ static void start_piece(void *arg, int64_t chunk, int thread)
     const float *noise = noise_at(run, &part, 0, part.count, x);
     for (size_t i = 0; i < part.count; i++)
         x[i] = scale * noise[i];
+    if (run->kept)
+        memcpy(run->kept + part.offset, x, part.count * sizeof *x);
 }
 
 static void input_piece(void *arg, int64_t chunk, int thread)
@@ -87,14 +92,15 @@ static void input_piece(void *arg, int64_t chunk, int thread)
         input[i] = c_in * x[i];
 }
 
-/* F becomes x_0, in its place. */
-static void image_piece(void *arg, int64_t chunk, int thread)
+/* F becomes x_0 or eps, in its place. */
+static void convert_piece(void *arg, int64_t chunk, int thread)
 {
     (void)thread;
     const pass *run = arg;
+    const sumi_map *map = run->sampling->path->of_noise ? &run->terms.noise : &run->terms.image;
     piece part = piece_of(run, chunk);
     float *h = run->h[0] + part.offset;
-    sumi_map_apply(&run->terms.image, run->x + part.offset, h, h, part.count);
+    sumi_map_apply(map, run->x + part.offset, h, h, part.count);
 }
 
 static void look_piece(void *arg, int64_t chunk, int thread)
@@ -110,9 +116,9 @@ static void mix_block(const pass *run, size_t offset, const float *z, size_t cou
 {
     const sumi_mix mix = run->mix;
     float *x = run->x + offset;
-    const float *newest = run->h[0] + offset;
+    const float *newest = run->h[0] + offset, *from = mix.from_kept ? run->kept + offset : x;
     for (size_t i = 0; i < count; i++)
-        x[i] = mix.x * x[i] + mix.h[0] * newest[i];
+        x[i] = mix.x * from[i] + mix.h[0] * newest[i];
     for (int k = 1; k < run->sampling->path->solver->history; k++) {
         const float *older = run->h[k] + offset;
         for (size_t i = 0; i < count; i++)
@@ -122,6 +128,8 @@ static void mix_block(const pass *run, size_t offset, const float *z, size_t cou
         x[i] /= mix.divisor;
     for (size_t i = 0; z && i < count; i++)
         x[i] += z[i] * mix.z;
+    if (mix.keep)
+        memcpy(run->kept + offset, x, count * sizeof *x);
 }
 
 static void mix_piece(void *arg, int64_t chunk, int thread)
@@ -138,60 +146,60 @@ static void mix_piece(void *arg, int64_t chunk, int thread)
     }
 }
 
-/* The network's prediction becomes the newest of the history. */
-static sumi_status predict(pass *run, const float *times)
+/* The network's F takes the place of the oldest prediction and becomes the newest. */
+static sumi_status predict(pass *run, float *times)
 {
     const sumi_sampling *sampling = run->sampling;
-    const sumi_path *path = sampling->path;
-    int64_t chunks = run->pieces * sampling->n;
-    int last = path->solver->history - 1;
+    int last = sampling->path->solver->history - 1;
     float *oldest = run->h[last];
     for (int k = last; k > 0; k--)
         run->h[k] = run->h[k - 1];
     run->h[0] = oldest;
+    for (int k = 0; k < sampling->n; k++)
+        times[k] = (float)run->level.time;
     if (run->input)
-        sumi_parallel_for(sampling->pool, chunks, input_piece, run);
-    sumi_status status = sampling->predict(sampling->user, run->input ? run->input : run->x, times,
-                                           sampling->n, run->h[0]);
-    if (status == SUMI_OK && !path->of_noise)
-        sumi_parallel_for(sampling->pool, chunks, image_piece, run);
-    return status;
+        sumi_parallel_for(sampling->pool, run->pieces * sampling->n, input_piece, run);
+    return sampling->predict(sampling->user, run->input ? run->input : run->x, times, sampling->n,
+                             run->h[0]);
 }
 
-static sumi_status take_step(pass *run, float *times)
+/* The caller sees x and x_0; F becomes what the solver mixes. */
+static sumi_status look_and_convert(pass *run)
 {
     const sumi_sampling *sampling = run->sampling;
-    const sumi_path *path = sampling->path;
     int64_t chunks = run->pieces * sampling->n;
-    const sumi_level *level = &path->levels[run->step - 1];
-    run->terms = sumi_process_terms(path->process, level);
-    run->mix = (sumi_mix){.x = 1, .divisor = 1};
-    path->solver->plan(path, run->step - 1, &run->mix);
-    for (int k = 0; k < sampling->n; k++)
-        times[k] = (float)level->time;
-    sumi_status status = predict(run, times);
-    if (status != SUMI_OK)
-        return status;
-    if (sampling->on_step) {
-        if (run->x_0)
-            sumi_parallel_for(sampling->pool, chunks, look_piece, run);
-        const float *x_0 = run->x_0 ? run->x_0 : run->h[0];
-        if (sampling->on_step(sampling->user, (int)lround(level->time), run->x, x_0, sampling->n))
-            return SUMI_CANCELLED;
-    }
-    sumi_parallel_for(sampling->pool, chunks, mix_piece, run);
-    bool stop = sampling->step_done && sampling->step_done(sampling->user, run->step);
+    const bool of_noise = sampling->path->of_noise;
+    if (run->x_0)
+        sumi_parallel_for(sampling->pool, chunks, look_piece, run);
+    if (!of_noise || !run->terms.target_is_noise)
+        sumi_parallel_for(sampling->pool, chunks, convert_piece, run);
+    const float *x_0 = of_noise ? run->x_0 : run->h[0];
+    bool stop = sampling->on_step && sampling->on_step(sampling->user, (int)lround(run->level.time),
+                                                       run->x, x_0, sampling->n);
     return stop ? SUMI_CANCELLED : SUMI_OK;
 }
 
-/* Does the network see something else than x at any level? */
-static bool scales_input(const sumi_path *path)
+/* One evaluation of step i and what the solver makes of it. */
+static sumi_status take_stage(pass *run, int i, int stage, float *times)
 {
-    for (int i = 0; i < path->steps; i++) {
-        if (sumi_process_terms(path->process, &path->levels[i]).c_in != 1)
-            return true;
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_path *path = sampling->path;
+    run->done++;
+    run->terms = sumi_process_terms(path->process, &run->level);
+    sumi_status status = predict(run, times);
+    if (status == SUMI_OK)
+        status = look_and_convert(run);
+    if (status != SUMI_OK)
+        return status;
+    sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path->levels[i + 1]};
+    path->solver->plan(path, i, stage, &plan);
+    for (int k = 0; k < plan.count; k++) {
+        run->mix = plan.mix[k];
+        sumi_parallel_for(sampling->pool, run->pieces * sampling->n, mix_piece, run);
     }
-    return false;
+    run->level = plan.next;
+    bool stop = sampling->step_done && sampling->step_done(sampling->user, run->done);
+    return stop ? SUMI_CANCELLED : SUMI_OK;
 }
 
 static bool add_tensor(float **tensor, size_t floats)
@@ -207,7 +215,9 @@ static bool add_tensors(pass *run, size_t floats)
     bool ok = true;
     for (int k = 0; k < path->solver->history && ok; k++)
         ok = add_tensor(&run->h[k], floats);
-    if (ok && scales_input(path))
+    if (ok && path->solver->flags & SUMI_SOLVER_KEEPS)
+        ok = add_tensor(&run->kept, floats);
+    if (ok && sumi_objective_row(path->process->config.objective)->scales_input)
         ok = add_tensor(&run->input, floats);
     if (ok && sampling->on_step && path->of_noise)
         ok = add_tensor(&run->x_0, floats);
@@ -218,18 +228,24 @@ sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_er
 {
     assert(sampling->n >= 1 && sampling->count >= 1);
     size_t floats = (size_t)sampling->n * sampling->count;
-    pass run = {
-        .sampling = sampling, .pieces = (int64_t)((sampling->count + PIECE - 1) / PIECE), .x = out};
+    pass run = {.sampling = sampling,
+                .pieces = (int64_t)((sampling->count + PIECE - 1) / PIECE),
+                .level = sampling->path->levels[0],
+                .x = out};
     float *times = sumi_calloc((size_t)sampling->n, sizeof *times);
     sumi_status status = SUMI_OK;
     if (!times || !add_tensors(&run, floats))
         status = sumi_fail_memory(err, "the sampler's buffers", floats * sizeof *out);
     else
         sumi_parallel_for(sampling->pool, run.pieces * sampling->n, start_piece, &run);
-    for (run.step = 1; run.step <= sampling->path->steps && status == SUMI_OK; run.step++)
-        status = take_step(&run, times);
+    for (int i = 0; i < sampling->path->steps && status == SUMI_OK; i++) {
+        int stages = sumi_path_stages(sampling->path, i);
+        for (int stage = 0; stage < stages && status == SUMI_OK; stage++)
+            status = take_stage(&run, i, stage, times);
+    }
     for (int k = 0; k < SUMI_HISTORY_MAX; k++)
         free(run.h[k]);
+    free(run.kept);
     free(run.input);
     free(run.x_0);
     free(times);

@@ -123,7 +123,7 @@ static const sumi_schedule schedules[] = {
 
 enum { SCHEDULES = sizeof schedules / sizeof *schedules };
 
-const sumi_schedule *sumi_schedule_at(int index)
+const sumi_schedule *sumi_schedule_row(int index)
 {
     return index >= 0 && index < SCHEDULES ? &schedules[index] : NULL;
 }

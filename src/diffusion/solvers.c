@@ -12,7 +12,7 @@
  * b^2 = sigma_t^2 - a^2 sigma_s^2: the papers' alpha is a^2, their 1 - alpha is b^2. A table's own
  * alpha and its float32 are kept where there is one, since they make PyTorch's bits.
  */
-#include "diffusion/diffusion.h"
+#include "diffusion/solvers.h"
 
 #include <math.h>
 
@@ -29,7 +29,7 @@ static float table_alpha(const sumi_path *path, int i)
 static bool between_rows(const sumi_path *path, int i)
 {
     const sumi_level *to = &path->levels[i + 1];
-    return path->levels[i].row > 0 && (to->row > 0 || i + 1 == path->steps);
+    return path->levels[i].row > 0 && (to->row > 0 || to->sigma2 == 0);
 }
 
 /* a^2 and b^2 of above. */
@@ -61,8 +61,10 @@ static void tutorial_step(const sumi_path *path, int i, sumi_mix *mix)
     mix->z = sqrtf((1 - alpha) * (1 - alpha_bar_s) / (1 - alpha_bar));
 }
 
-static void ddpm_plan(const sumi_path *path, int i, sumi_mix *mix)
+static void ddpm_plan(const sumi_path *path, int i, int stage, sumi_plan *plan)
 {
+    (void)stage;
+    sumi_mix *mix = &plan->mix[0];
     const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
     if (path->of_noise && between_rows(path, i)) {
         tutorial_step(path, i, mix);
@@ -82,8 +84,10 @@ static void ddpm_plan(const sumi_path *path, int i, sumi_mix *mix)
 /* ---- ddim ------------------------------------------------------------------------------------ */
 
 /* x_s = alpha_s x_0 + sqrt(sigma_s^2 - z^2) eps + z noise, with x_0 or eps put in. */
-static void ddim_plan(const sumi_path *path, int i, sumi_mix *mix)
+static void ddim_plan(const sumi_path *path, int i, int stage, sumi_plan *plan)
 {
+    (void)stage;
+    sumi_mix *mix = &plan->mix[0];
     const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
     double variance = to->sigma2 / at->sigma2 * transition_of(path, i).added;
     mix->z = (float)((double)path->eta * sqrt(variance));
@@ -99,9 +103,80 @@ static void ddim_plan(const sumi_path *path, int i, sumi_mix *mix)
     }
 }
 
+/* ---- Coordinates ----------------------------------------------------------------------------- */
+
+sumi_place sumi_place_ratio(const sumi_level *level)
+{
+    double alpha = sqrt(level->alpha2);
+    return (sumi_place){alpha, sqrt(level->sigma2) / alpha};
+}
+
+sumi_place sumi_place_flow(const sumi_level *level)
+{
+    double sum = sqrt(level->alpha2) + sqrt(level->sigma2);
+    return (sumi_place){sum, sqrt(level->sigma2) / sum};
+}
+
+double sumi_level_lambda(const sumi_level *level)
+{
+    return -sumi_level_log_ratio(level);
+}
+
+sumi_level sumi_level_of_ratio(const sumi_process *process, double ratio)
+{
+    return sumi_level_at(process, sumi_level_time(process, log(ratio)));
+}
+
+/* ---- The table ------------------------------------------------------------------------------- */
+
+#define ETA SUMI_SOLVER_ETA
+#define ON_NOISE SUMI_SOLVER_ON_NOISE
+#define OF_NOISE SUMI_SOLVER_OF_NOISE
+#define RATIO SUMI_SOLVER_RATIO
+#define KEEPS SUMI_SOLVER_KEEPS
+
+/* History, evaluations of a step, eta. */
 static const sumi_solver solvers[] = {
-    {{"ddpm", "the ancestral steps of the tutorial"}, 1, false, true, ddpm_plan},
-    {{"ddim", "good pictures in few steps; --eta adds noise"}, 1, true, true, ddim_plan},
+    {{"ddpm", "the ancestral steps of the tutorial"}, 1, 1, 1, ON_NOISE, ddpm_plan},
+    {{"ddim", "good pictures in few steps; eta adds noise"}, 1, 1, 0, ETA | ON_NOISE, ddim_plan},
+    {{"euler", "ddim by its name as an equation's solver"}, 1, 1, 0, 0, ddim_plan},
+    {{"euler-a", "euler with as much new noise as ddpm"}, 1, 1, 1, ETA, ddim_plan},
+    {{"heun", "second order, two evaluations a step"}, 2, 2, 0, RATIO | KEEPS, sumi_plan_heun},
+    {{"dpmpp-2m", "second order from one evaluation before"}, 2, 1, 0, RATIO, sumi_plan_dpmpp_2m},
+    {{"dpmpp-2m-sde", "dpmpp-2m with new noise"}, 2, 1, 1, ETA | RATIO, sumi_plan_dpmpp_2m_sde},
+    {{"dpmpp-3m-sde", "from two evaluations before, with new noise"},
+     3,
+     1,
+     1,
+     ETA | RATIO,
+     sumi_plan_dpmpp_3m_sde},
+    {{"dpmpp-2s-a", "two evaluations a step, with new noise"},
+     2,
+     2,
+     1,
+     ETA | RATIO | KEEPS,
+     sumi_plan_dpmpp_2s_a},
+    {{"unipc", "third order, corrects each step with the next one's evaluation"},
+     4,
+     1,
+     0,
+     RATIO | KEEPS,
+     sumi_plan_unipc},
+    {{"deis", "third order, polynomials of eps over the logarithm of noise"},
+     3,
+     1,
+     0,
+     RATIO | OF_NOISE,
+     sumi_plan_deis},
+    {{"ipndm", "the four-step formula of even steps"}, 4, 1, 0, RATIO | OF_NOISE, sumi_plan_ipndm},
+    {{"lms", "polynomials of eps over the noise"}, 4, 1, 0, RATIO | OF_NOISE, sumi_plan_lms},
+    {{"flow-midpoint", "second order along the line from image to noise"},
+     2,
+     2,
+     0,
+     KEEPS,
+     sumi_plan_flow_midpoint},
+    {{"flow-heun", "heun along the line from image to noise"}, 2, 2, 0, KEEPS, sumi_plan_flow_heun},
 };
 
 enum { SOLVERS = sizeof solvers / sizeof *solvers };

@@ -76,7 +76,7 @@ static const sumi_law laws[] = {
 
 enum { LAWS = sizeof laws / sizeof *laws };
 
-const sumi_law *sumi_law_at(int index)
+const sumi_law *sumi_law_row(int index)
 {
     return index >= 0 && index < LAWS ? &laws[index] : NULL;
 }
@@ -138,7 +138,7 @@ static const sumi_weighting weightings[] = {
 
 enum { WEIGHTINGS = sizeof weightings / sizeof *weightings };
 
-const sumi_weighting *sumi_weighting_at(int index)
+const sumi_weighting *sumi_weighting_row(int index)
 {
     return index >= 0 && index < WEIGHTINGS ? &weightings[index] : NULL;
 }

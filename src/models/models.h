@@ -97,6 +97,7 @@ void sumi_runtime_close(sumi_runtime *runtime);
 typedef struct {
     int n_max, h, w;
     sumi_precision precision;
+    bool any_time; /* times are not all whole numbers in 1..timesteps */
 } sumi_predictor;
 /* A network for model in eval mode as `want` says, from the cache (least recently used goes) or
  * new; its packed weights are those of the model's present generation. Borrowed: valid until the

@@ -58,7 +58,8 @@ static bool fits(const sumi_cached_network *cached, const sumi_model *model,
 {
     const sumi_plan_config *has = &cached->config;
     return cached->network && cached->model_id == model->id && has->n_max >= want->n_max &&
-           has->h == want->h && has->w == want->w && has->precision == want->precision;
+           has->h == want->h && has->w == want->w && has->precision == want->precision &&
+           (has->timesteps == 0) == want->any_time;
 }
 
 sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model,
@@ -80,7 +81,7 @@ sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *mode
                                    .h = want->h,
                                    .w = want->w,
                                    .force = -1,
-                                   .timesteps = model->info.timesteps,
+                                   .timesteps = want->any_time ? 0 : model->info.timesteps,
                                    .precision = want->precision};
         sumi_network *network;
         sumi_status status = runtime->backend->network_create(runtime->device, &model->graph,

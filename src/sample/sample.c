@@ -5,8 +5,6 @@
 #include "sample/sample.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SIDE_MAX 16384
@@ -21,12 +19,11 @@ typedef struct {
     sumi_runtime *runtime;
     const sumi_sample_config *config;
     sumi_network *network;
-    float *time; /* [batch] */
     size_t image_floats;
-    int steps;              /* network evaluations of an image */
+    int evaluations;        /* of an image */
     int batch;              /* images evaluated together */
     int64_t done;           /* images that are whole */
-    int64_t steps_before;   /* steps of the batches that are done */
+    int64_t steps_before;   /* evaluations of the batches that are done */
     int64_t images_x_steps; /* evaluations so far */
     int n;                  /* images of the present batch */
     double started;
@@ -38,9 +35,7 @@ static sumi_status predict(void *user, const float *x, const float *time, int n,
     sampling_call *call = user;
     if (sumi_runtime_cancelled(call->runtime))
         return SUMI_CANCELLED;
-    for (int i = 0; i < n; i++)
-        call->time[i] = roundf(time[i]);
-    const sumi_inputs in = {.image = x, .time = call->time};
+    const sumi_inputs in = {.image = x, .time = time};
     call->runtime->backend->predict(call->network, &in, n, f);
     if (call->runtime->kernels->all_finite(f, (size_t)n * call->image_floats))
         return SUMI_OK;
@@ -64,16 +59,16 @@ static int step_done(void *user, int step)
     if (!config->progress)
         return 0;
     int64_t batches = (config->count + call->batch - 1) / call->batch;
-    double done = (double)call->images_x_steps, all = (double)config->count * call->steps;
+    double done = (double)call->images_x_steps, all = (double)config->count * call->evaluations;
     double elapsed = sumi_time_now() - call->started;
     sumi_progress progress = {.size = sizeof progress,
                               .phase = SUMI_PHASE_SAMPLE,
                               .step = call->steps_before + step,
-                              .step_count = batches * call->steps,
+                              .step_count = batches * call->evaluations,
                               .images_per_s = elapsed > 0 ? done / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = elapsed * (all - done) / done,
-                              .images = call->done + (step == call->steps ? call->n : 0)};
+                              .images = call->done + (step == call->evaluations ? call->n : 0)};
     return config->progress(config->user, &progress);
 }
 
@@ -119,19 +114,18 @@ static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_
     return SUMI_OK;
 }
 
-static sumi_status find_solver(const sumi_sample_config *config, const sumi_solver **out,
-                               sumi_error *err)
+static sumi_status find_solver(const sumi_sample_config *config, const sumi_solver **solver,
+                               const sumi_spacing **spacing, sumi_error *err)
 {
     int index;
     sumi_status status = sumi_choice_find(SUMI_CHOICE_SOLVER, config->solver, &index, err);
     if (status != SUMI_OK)
         return status;
-    *out = sumi_solver_row(index);
-    if (!(config->eta >= 0 && config->eta <= 1))
-        return sumi_fail(err, SUMI_EINVAL, "eta is %g, expected 0..1", (double)config->eta);
-    if (config->eta > 0 && !(*out)->has_eta)
-        return sumi_fail(err, SUMI_EINVAL, "%s has no eta; ddim has", (*out)->is.name);
-    return SUMI_OK;
+    *solver = sumi_solver_row(index);
+    status = sumi_choice_find(SUMI_CHOICE_SPACING, config->spacing, &index, err);
+    if (status == SUMI_OK)
+        *spacing = sumi_spacing_row(index);
+    return status;
 }
 
 /* Never changes a bit of the result. */
@@ -157,7 +151,7 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         status = sumi_sampling_run(sampling, out + offset, call->err);
         if (status == SUMI_OK)
             call->done += call->n;
-        call->steps_before += call->steps;
+        call->steps_before += call->evaluations;
     }
     if (status == SUMI_CANCELLED)
         sumi_fail(call->err, SUMI_CANCELLED, "cancelled: %" PRId64 " of %d images are whole",
@@ -165,23 +159,27 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
     return status;
 }
 
-/* The network for the call's batches, and what its `predict` needs. */
-static sumi_status bind_network(sampling_call *call, const sumi_model *model)
+/* Rows of a table are the whole numbers. */
+static bool has_any_time(const sumi_path *path)
 {
-    const sumi_sample_config *config = call->config;
-    const sumi_predictor want = {call->batch, config->height, config->width, config->precision};
-    size_t bytes = (size_t)call->batch * sizeof *call->time;
-    call->time = call->runtime->backend->alloc(call->runtime->device, bytes);
-    if (!call->time)
-        return sumi_fail_memory(call->err, "a batch of times", bytes);
-    return sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
+    for (int i = 0; i < path->steps; i++) {
+        if (path->levels[i].row == 0)
+            return true;
+    }
+    return path->solver->evaluations > 1;
 }
 
 static sumi_status sample_path(sampling_call *call, const sumi_model *model, const sumi_path *path,
                                float *out)
 {
     const sumi_sample_config *config = call->config;
-    sumi_status status = bind_network(call, model);
+    const sumi_predictor want = {.n_max = call->batch,
+                                 .h = config->height,
+                                 .w = config->width,
+                                 .precision = config->precision,
+                                 .any_time = has_any_time(path)};
+    sumi_status status =
+        sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
     sumi_sampling sampling = {.path = path,
                               .count = call->image_floats,
                               .seed = config->seed,
@@ -193,8 +191,6 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                               .user = call};
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
-    call->runtime->backend->free(call->runtime->device, call->time,
-                                 (size_t)call->batch * sizeof *call->time);
     return status;
 }
 
@@ -204,25 +200,24 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
 {
     const sumi_model_info_t *info = &model->info;
     const sumi_solver *solver = NULL;
+    const sumi_spacing *spacing = NULL;
+    int most = config->steps > 0 ? config->steps : info->timesteps;
     sumi_process process = {0};
     sumi_path path = {0};
-    sampling_call call = {.runtime = runtime,
-                          .config = config,
-                          .steps = config->steps > 0 ? config->steps : info->timesteps,
-                          .started = sumi_time_now(),
-                          .err = err};
+    sampling_call call = {
+        .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
     sumi_status status = check_sizes(info, config, out_floats, err);
     if (status == SUMI_OK)
-        status = find_solver(config, &solver, err);
+        status = find_solver(config, &solver, &spacing, err);
     if (status == SUMI_OK)
         status = sumi_process_init(&process, &model->process, err);
     if (status == SUMI_OK)
-        status = sumi_path_init(&path, &process, solver, sumi_spacing_at(0), call.steps,
-                                config->eta, err);
+        status = sumi_path_init(&path, &process, solver, spacing, most, config->eta, err);
     if (status == SUMI_OK) {
         call.image_floats =
             (size_t)config->height * (size_t)config->width * (size_t)info->out_channels;
         call.batch = choose_batch(config);
+        call.evaluations = path.evaluations;
         status = sample_path(&call, model, &path, out);
     }
     sumi_path_free(&path);

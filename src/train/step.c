@@ -61,7 +61,7 @@ static void draw_image(void *arg, int64_t chunk, int thread)
                             .batch = (uint64_t)run->batch->n};
     sumi_level level = run->batch->t ? sumi_level_at(process, run->batch->t[chunk])
                                      : sumi_process_draw(process, &draw);
-    trainer->time[chunk] = (float)lround(level.time);
+    trainer->time[chunk] = (float)level.time;
     float *eps = trainer->target + at;
     if (run->batch->noise) {
         memcpy(eps, run->batch->noise + at, count * sizeof *eps);

@@ -296,7 +296,7 @@ static void test_sample_arguments(void **state)
                   wrong[i].text);
     }
     config = good;
-    config.solver = "euler";
+    config.solver = "eulr";
     api_fails(f.ctx, sumi_sample(f.ctx, f.model, &config, out, N * PIXELS), SUMI_EINVAL, "ddim");
     const float etas[] = {-.1f, 1.1f, NAN};
     for (int i = 0; i < 3; i++) {

@@ -77,7 +77,7 @@ static void test_table_is_sound(void **state)
     for (const sumi_option *a = sumi_option_table; a->name != NULL; a++) {
         assert_int_equal(a->help[strlen(a->help) - 1], '.');
         assert_true((a->metavar == NULL) == (a->kind == SUMI_ARG_FLAG));
-        assert_true((a->choices != NULL) == (a->kind == SUMI_ARG_CHOICE));
+        assert_true((a->choices || a->choice_at) == (a->kind == SUMI_ARG_CHOICE));
         assert_true(a->commands != 0 && a->commands < 1u << SUMI_CMD_COUNT);
         if (a->kind == SUMI_ARG_INT || a->kind == SUMI_ARG_SIZE)
             assert_true(a->low < a->high);
@@ -156,6 +156,37 @@ static void test_defaults_are_the_recipe(void **state)
     assert_true(height == sample.height && width == sample.width);
     assert_int_equal(sumi_option_int(&o, "steps"), sample.steps);
     assert_string_equal(sumi_option_text(&o, "solver"), sample.solver);
+    sumi_choice_t spacing = SUMI_CHOICE_INIT;
+    assert_int_equal(sumi_spacing_at(0, &spacing), SUMI_OK); /* what NULL stands for */
+    assert_null(sample.spacing);
+    assert_string_equal(sumi_option_text(&o, "spacing"), spacing.name);
+}
+
+/* Names that the library lists are all that the options take. */
+static void test_listed_names(void **state)
+{
+    (void)state;
+    sumi_options o;
+    sumi_choice_t choice = SUMI_CHOICE_INIT;
+    char line[128];
+    int count = 0;
+    for (; sumi_solver_at(count, &choice) == SUMI_OK; count++) {
+        snprintf(line, sizeof line, "sample m --out x.png --solver %s", choice.name);
+        assert_parses(line, &o);
+        assert_string_equal(sumi_option_text(&o, "solver"), choice.name);
+        assert_true(strlen(choice.about) > 0 && choice.evaluations >= 1);
+    }
+    assert_true(count >= 15);
+    assert_int_equal(sumi_solver_at(-1, &choice), SUMI_EINVAL);
+    assert_int_equal(sumi_solver_at(0, NULL), SUMI_EINVAL);
+    for (count = 0; sumi_spacing_at(count, &choice) == SUMI_OK; count++) {
+        snprintf(line, sizeof line, "sample m --out x.png --spacing %s", choice.name);
+        assert_parses(line, &o);
+    }
+    assert_true(count >= 6);
+    assert_refused("sample m --out x.png --solver heu", "did you mean heun?");
+    assert_refused("sample m --out x.png --spacing even", "expected trailing, uniform, leading");
+    assert_refused("sample m --out x.png --solver ''", "expected ddpm");
 }
 
 static void test_short_forms(void **state)
@@ -479,7 +510,7 @@ static void test_completion_tells_every_option(void **state)
     assert_non_null(
         strstr(text, "'data train sample predict convert info diff bench help version"));
     assert_non_null(strstr(text, "'list info preview'"));
-    assert_non_null(strstr(text, "words='ddpm ddim'"));
+    assert_non_null(strstr(text, "words='ddpm ddim euler "));
     free(text);
 }
 
@@ -490,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_every_kind_is_read),
         cmocka_unit_test(test_defaults_are_not_given),
         cmocka_unit_test(test_defaults_are_the_recipe),
+        cmocka_unit_test(test_listed_names),
         cmocka_unit_test(test_short_forms),
         cmocka_unit_test(test_operands),
         cmocka_unit_test(test_help_and_version),

@@ -61,8 +61,8 @@ static void check_round_trip(const sumi_process *process, double time)
         double lost = 4 * (size + fabs(terms.image.f) * size_f) / terms.image.divisor;
         if (fabs((double)image[i] - (double)x_0[i]) > lost * (double)FLT_EPSILON)
             fail_msg("%s, %s at %g: x_0 %.9g came back as %.9g",
-                     sumi_objective_at(process->config.objective)->is.name,
-                     sumi_schedule_at(process->config.schedule)->is.name, time, (double)x_0[i],
+                     sumi_objective_row(process->config.objective)->is.name,
+                     sumi_schedule_row(process->config.schedule)->is.name, time, (double)x_0[i],
                      (double)image[i]);
         size = fabs(terms.noise.x * (double)x_t[i]) + fabs(terms.noise.f * (double)f[i]);
         lost = 4 * (size + fabs(terms.noise.f) * size_f) / terms.noise.divisor;
@@ -76,12 +76,12 @@ static void check_round_trip(const sumi_process *process, double time)
 static void test_round_trips(void **state)
 {
     (void)state;
-    for (int o = 0; sumi_objective_at(o); o++) {
-        for (int s = 0; sumi_schedule_at(s); s++) {
-            const char *objective = sumi_objective_at(o)->is.name;
-            if (sumi_objective_at(o)->needs_image && s == SUMI_SCHEDULE_FLOW)
+    for (int o = 0; sumi_objective_row(o); o++) {
+        for (int s = 0; sumi_schedule_row(s); s++) {
+            const char *objective = sumi_objective_row(o)->is.name;
+            if (sumi_objective_row(o)->needs_image && s == SUMI_SCHEDULE_FLOW)
                 continue;
-            sumi_process process = process_of(objective, sumi_schedule_at(s)->is.name);
+            sumi_process process = process_of(objective, sumi_schedule_row(s)->is.name);
             for (int t = 1; t <= 1000; t++) {
                 check_round_trip(&process, t);
                 check_round_trip(&process, t - .375);
@@ -97,14 +97,14 @@ static void test_sound_at_every_level(void **state)
     (void)state;
     static const char *const sound[] = {"x0", "v", "flow", "edm"};
     for (int o = 0; o < COUNT(sound); o++) {
-        for (int s = 0; sumi_schedule_at(s); s++) {
-            sumi_process process = process_of(sound[o], sumi_schedule_at(s)->is.name);
+        for (int s = 0; sumi_schedule_row(s); s++) {
+            sumi_process process = process_of(sound[o], sumi_schedule_row(s)->is.name);
             for (int t = 1; t <= 1000; t++) {
                 sumi_level level = sumi_level_at(&process, t);
                 sumi_terms terms = sumi_process_terms(&process, &level);
                 double q = fabs(terms.image.f / terms.image.divisor);
                 if (!isfinite(terms.image.x / terms.image.divisor) || !(q <= 1.5))
-                    fail_msg("%s, %s at %d: %g F", sound[o], sumi_schedule_at(s)->is.name, t, q);
+                    fail_msg("%s, %s at %d: %g F", sound[o], sumi_schedule_row(s)->is.name, t, q);
             }
             sumi_process_free(&process);
         }
@@ -133,7 +133,7 @@ static void test_terms_and_weights_are_the_formulas(void **state)
             if (!near(weight, golden_terms[i].weights[w], 1e-5))
                 fail_msg("%s, %s at %g, %s: weight %.9g, expected %.9g", golden_terms[i].objective,
                          golden_terms[i].schedule, golden_terms[i].time,
-                         sumi_weighting_at(w)->is.name, weight, golden_terms[i].weights[w]);
+                         sumi_weighting_row(w)->is.name, weight, golden_terms[i].weights[w]);
         }
         sumi_process_free(&process);
     }
@@ -217,7 +217,7 @@ static void test_draws_have_their_distribution(void **state)
     (void)state;
     static const char *const schedules[] = {"linear", "edm", "flow"};
     static const float normals[][2] = {{0, 1}, {-1.2f, 1.2f}, {.7f, .4f}};
-    for (int law = 0; sumi_law_at(law); law++) {
+    for (int law = 0; sumi_law_row(law); law++) {
         for (int i = 0; i < 18; i++) {
             sumi_process process = process_of("v", schedules[i % 3]);
             process.config.law = law;
@@ -227,7 +227,7 @@ static void test_draws_have_their_distribution(void **state)
             double far = distance(&process, (uint64_t)i);
             /* Above 1.95 / sqrt(DRAWS) once in a thousand; strata leave less to chance. */
             if (far > (i % 2 ? .3 : 1.95) / sqrt(DRAWS))
-                fail_msg("%s, %s%s, mean %g: distance %g", sumi_law_at(law)->is.name,
+                fail_msg("%s, %s%s, mean %g: distance %g", sumi_law_row(law)->is.name,
                          schedules[i % 3], i % 2 ? ", stratified" : "", (double)normals[i / 6][0],
                          far);
             sumi_process_free(&process);
@@ -267,7 +267,7 @@ static void test_uniform_draws_of_a_table(void **state)
 static void test_draws_are_pure(void **state)
 {
     (void)state;
-    for (int law = 0; sumi_law_at(law); law++) {
+    for (int law = 0; sumi_law_row(law); law++) {
         sumi_process process = process_of("v", "edm");
         process.config.law = law;
         const sumi_draw draw = {5, 70, 3, 64};

@@ -59,7 +59,7 @@ static sumi_path path_of(const sumi_process *process, const char *solver, int st
 {
     sumi_path path;
     assert_int_equal(
-        sumi_path_init(&path, process, solver_of(solver), sumi_spacing_at(0), steps, eta, NULL),
+        sumi_path_init(&path, process, solver_of(solver), sumi_spacing_row(0), steps, eta, NULL),
         SUMI_OK);
     return path;
 }
@@ -119,9 +119,9 @@ static void test_same_bits_as_torch(void **state)
 
 static float noise_of_step(const sumi_path *path, int i)
 {
-    sumi_mix mix = {.x = 1, .divisor = 1};
-    path->solver->plan(path, i, &mix);
-    return mix.z;
+    sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path->levels[i + 1]};
+    path->solver->plan(path, i, 0, &plan);
+    return plan.mix[0].z;
 }
 
 /* One step of the tutorial's from t = 1, 8 and 5. */
@@ -135,8 +135,9 @@ static void test_single_steps_are_torch_s(void **state)
     float eps[15];
     assert_int_equal(predict_golden(NULL, golden_diffused, times, 3, eps), SUMI_OK);
     for (int i = 0; i < 15; i++) {
-        sumi_mix mix = {.x = 1, .divisor = 1};
-        path.solver->plan(&path, 8 - (int)times[i / 5], &mix);
+        sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path.levels[0]};
+        path.solver->plan(&path, 8 - (int)times[i / 5], 0, &plan);
+        sumi_mix mix = plan.mix[0];
         float x = (mix.x * golden_diffused[i] + mix.h[0] * eps[i]) / mix.divisor;
         x += golden_noise[45 + i] * mix.z;
         assert_true(x == golden_denoised[i]);
@@ -265,7 +266,8 @@ static void draw(const char *solver, int threads, int batch, float *x)
 {
     fixture f = {.count = 20000}; /* more than one piece of an image */
     make_process(&f.process, 50, .01f, .1f);
-    sumi_path path = path_of(&f.process, solver, 5, .7f);
+    sumi_path path =
+        path_of(&f.process, solver, 5, solver_of(solver)->flags & SUMI_SOLVER_ETA ? .7f : -1);
     sumi_pool *pool = pool_of(threads);
     for (int i = 0; i < 7; i += batch) {
         sumi_sampling sampling = {.path = &path,

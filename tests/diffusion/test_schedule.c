@@ -123,9 +123,9 @@ static void test_levels_are_the_formulas(void **state)
 static void test_levels_are_in_order(void **state)
 {
     (void)state;
-    for (int s = 0; sumi_schedule_at(s); s++) {
-        sumi_process process = named_process(sumi_schedule_at(s)->is.name);
-        double first = sumi_schedule_at(s)->first, before = -1;
+    for (int s = 0; sumi_schedule_row(s); s++) {
+        sumi_process process = named_process(sumi_schedule_row(s)->is.name);
+        double first = sumi_schedule_row(s)->first, before = -1;
         for (double t = 0; t <= 1000; t += .25) {
             sumi_level level = sumi_level_at(&process, t);
             double ratio = sqrt(level.sigma2 / level.alpha2);
@@ -201,7 +201,7 @@ static sumi_path spaced(const sumi_process *process, const char *spacing, int st
     sumi_path path;
     int index;
     assert_int_equal(sumi_choice_find(SUMI_CHOICE_SPACING, spacing, &index, NULL), SUMI_OK);
-    assert_int_equal(sumi_path_init(&path, process, NULL, sumi_spacing_at(index), steps, 0, NULL),
+    assert_int_equal(sumi_path_init(&path, process, NULL, sumi_spacing_row(index), steps, 0, NULL),
                      SUMI_OK);
     return path;
 }
@@ -230,7 +230,7 @@ static void test_spacings_are_the_formulas(void **state)
 static void check_order(const sumi_process *process, const sumi_spacing *spacing, int steps)
 {
     sumi_path path = spaced(process, spacing->is.name, steps);
-    double first = sumi_schedule_at(process->config.schedule)->first;
+    double first = sumi_schedule_row(process->config.schedule)->first;
     for (int i = 0; i < steps; i++) {
         double t = path.levels[i].time;
         if (!(t >= first && (i == 0 || t < path.levels[i - 1].time)))
@@ -245,19 +245,19 @@ static void check_order(const sumi_process *process, const sumi_spacing *spacing
 static void test_any_number_of_steps(void **state)
 {
     (void)state;
-    for (int s = 0; sumi_schedule_at(s); s++) {
-        sumi_process process = named_process(sumi_schedule_at(s)->is.name);
-        for (int p = 0; sumi_spacing_at(p); p++) {
+    for (int s = 0; sumi_schedule_row(s); s++) {
+        sumi_process process = named_process(sumi_schedule_row(s)->is.name);
+        for (int p = 0; sumi_spacing_row(p); p++) {
             for (int steps = 1; steps <= 1000; steps += steps < 20 ? 1 : 49)
-                check_order(&process, sumi_spacing_at(p), steps);
-            check_order(&process, sumi_spacing_at(p), 1000);
+                check_order(&process, sumi_spacing_row(p), steps);
+            check_order(&process, sumi_spacing_row(p), 1000);
         }
         sumi_path path;
         sumi_error err;
-        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_at(0), 1001, 0, &err),
+        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_row(0), 1001, 0, &err),
                          SUMI_EINVAL);
         assert_string_equal(err.text, "steps is 1001, expected 1..1000");
-        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_at(0), 0, 0, NULL),
+        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_row(0), 0, 0, NULL),
                          SUMI_EINVAL);
         sumi_process_free(&process);
     }
@@ -269,7 +269,7 @@ static void test_trailing_times(void **state)
     (void)state;
     sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
     sumi_process process = process_of(SUMI_SCHEDULE_LINEAR);
-    assert_string_equal(sumi_spacing_at(0)->is.name, "trailing");
+    assert_string_equal(sumi_spacing_row(0)->is.name, "trailing");
     sumi_path path = spaced(&process, "trailing", 1000);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(path.levels[i].row, 1000 - i);

@@ -28,8 +28,15 @@ static void check_value(const sumi_option *option, const sumi_option_value *valu
     if (option->kind == SUMI_ARG_SIZE)
         check(value->height >= option->low && value->height <= option->high &&
               value->width >= option->low && value->width <= option->high);
-    if (option->kind == SUMI_ARG_CHOICE)
-        check(value->text[0] != '\0' && strstr(option->choices, value->text) != NULL);
+    if (option->kind == SUMI_ARG_CHOICE) {
+        const char *word;
+        int length;
+        bool found = false;
+        for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++)
+            found |= strlen(value->text) == (size_t)length &&
+                     memcmp(word, value->text, (size_t)length) == 0;
+        check(found);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

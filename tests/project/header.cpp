@@ -12,9 +12,11 @@ int main()
     sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_choice_t choice = SUMI_CHOICE_INIT;
     sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
     return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size &&
-                   batch.size && train.size && trainer.size && sample.size && profile.size
+                   batch.size && train.size && trainer.size && sample.size && choice.size &&
+                   profile.size
                ? 0
                : 1;
 }

@@ -158,6 +158,43 @@ static int tell(void *user, const sumi_progress *progress)
     return ++f->tells == f->stop_tell;
 }
 
+static void check_solver(const char *solver, const char *spacing, int evaluations)
+{
+    float whole[COUNT * PIXELS], other[COUNT * PIXELS];
+    fixture f;
+    open_fixture(&f, 2);
+    f.config.solver = solver;
+    f.config.spacing = spacing;
+    f.config.steps = 7;
+    f.config.batch = COUNT;
+    f.config.progress = tell;
+    sample(&f, whole);
+    assert_int_equal(f.last_step, 7);
+    f.last_step = 0;
+    f.config.steps = 8;
+    sample(&f, other);
+    assert_int_equal(f.last_step, evaluations == 2 ? 7 : 8);
+    f.config.progress = NULL;
+    f.config.steps = 7;
+    f.config.batch = 2;
+    sample(&f, other);
+    assert_memory_equal(whole, other, sizeof whole);
+    for (int i = 0; i < COUNT * PIXELS; i++)
+        assert_true(isfinite(whole[i]));
+    close_fixture(&f);
+}
+
+/* With a network: the same bits in any batch, and steps are evaluations, which progress counts. */
+static void test_every_solver_and_spacing(void **state)
+{
+    (void)state;
+    for (int s = 0; sumi_solver_row(s); s++) {
+        for (int p = 0; sumi_spacing_row(p); p++)
+            check_solver(sumi_solver_row(s)->is.name, sumi_spacing_row(p)->is.name,
+                         sumi_solver_row(s)->evaluations);
+    }
+}
+
 static void test_callbacks_and_stopping(void **state)
 {
     (void)state;
@@ -228,6 +265,7 @@ static void test_refusals(void **state)
         {"batch is -1", SUMI_EINVAL, good},
         {"eta is nan", SUMI_EINVAL, good},
         {"do not fit into", SUMI_ESHAPE, good},
+        {"unknown spacing \"even\", expected one of: trailing", SUMI_EINVAL, good},
     };
     bad[0].config.count = 0;
     bad[1].config.count = -3;
@@ -238,7 +276,7 @@ static void test_refusals(void **state)
     bad[6].config.height = 6;
     bad[7].config.steps = 101;
     bad[8].config.steps = -1;
-    bad[9].config.solver = "heun";
+    bad[9].config.solver = "hun";
     bad[10].config.solver = "ddim";
     bad[10].config.eta = 1.5f;
     bad[11].config.eta = .5f;
@@ -249,6 +287,7 @@ static void test_refusals(void **state)
     bad[15].config.eta = NAN;
     bad[16].config.count = 1000000000;
     bad[16].config.height = bad[16].config.width = 16384;
+    bad[17].config.spacing = "even";
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(
             sumi_sample_run(&f.runtime, f.model, &bad[i].config, out, COUNT * PIXELS, &err),
@@ -279,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_batch_threads_and_index_change_no_bit),
         cmocka_unit_test(test_bf16_samples),
         cmocka_unit_test(test_given_noise_is_the_plain_loop),
+        cmocka_unit_test(test_every_solver_and_spacing),
         cmocka_unit_test(test_callbacks_and_stopping),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_a_broken_network_is_named),

@@ -64,8 +64,8 @@ static void test_loss_falls(void **state)
 static void test_every_objective_is_learned(void **state)
 {
     (void)state;
-    for (int o = 0; sumi_objective_at(o); o++) {
-        for (int s = 0; sumi_schedule_at(s); s++) {
+    for (int o = 0; sumi_objective_row(o); o++) {
+        for (int s = 0; sumi_schedule_row(s); s++) {
             if (s != SUMI_SCHEDULE_LINEAR && s != (o == SUMI_OBJECTIVE_EDM   ? SUMI_SCHEDULE_EDM
                                                    : o == SUMI_OBJECTIVE_EPS ? SUMI_SCHEDULE_COSINE
                                                                              : SUMI_SCHEDULE_FLOW))
@@ -87,8 +87,8 @@ static void test_every_objective_is_learned(void **state)
                 *(i < 10 ? &first : &last) += i < 10 || i >= 140 ? loss / 10 : 0;
             }
             if (!(last < .6 * first))
-                fail_msg("%s, %s: mean loss %g, then %g", sumi_objective_at(o)->is.name,
-                         sumi_schedule_at(s)->is.name, first, last);
+                fail_msg("%s, %s: mean loss %g, then %g", sumi_objective_row(o)->is.name,
+                         sumi_schedule_row(s)->is.name, first, last);
             close_fixture(&f);
         }
     }

@@ -1,0 +1,104 @@
+/*
+ * Solvers that evaluate the network twice in a step: the first evaluation takes x to a place on the
+ * way, the second one's prediction there takes what was kept, x at the step's begin, to its end.
+ *
+ *   heun           Karras et al. 2022, algorithm 1: Euler's step, then the mean of both slopes;
+ *                  flow-heun's where noise shrinks so much in one step that the second slope, which
+ *                  is divided by what is left, would count far too much
+ *   flow-heun      the same along the line from image to noise
+ *   flow-midpoint  the slope at the middle of that line
+ *   dpmpp-2s-a     Lu et al. 2022, "DPM-Solver++", algorithm 1, to the lower end of an ancestral
+ *                  step, whose noise is then added
+ */
+#include "diffusion/solvers.h"
+
+#include <math.h>
+
+#define FAR 8
+
+/* Euler's step, y' = keep y + (1 - keep) x_0 with keep = v' / v. */
+static void euler_step(sumi_place at, sumi_place to, sumi_mix *mix)
+{
+    double keep = to.v / at.v;
+    mix->x = (float)(to.scale / at.scale * keep);
+    mix->h[0] = (float)(to.scale * (1 - keep));
+}
+
+/* y' = y + (v' - v) times a share of the slope at y and the rest of that where Euler's step from
+ * there to `middle` ends. The second step of Heun and of the midpoint rule. */
+static void slope_step(sumi_place at, sumi_place middle, sumi_place to, double share, sumi_mix *mix)
+{
+    double step = to.v - at.v, keep = middle.v / at.v;
+    double first = share * step / at.v, second = (1 - share) * step / middle.v;
+    mix->x = (float)(to.scale / at.scale * (1 + first + second * keep));
+    mix->h[0] = (float)(to.scale * -second);
+    mix->h[1] = (float)(to.scale * (second * (1 - keep) - first));
+}
+
+static void heun(sumi_place at, sumi_place to, int stage, sumi_mix *mix)
+{
+    if (stage == 0)
+        euler_step(at, to, mix);
+    else
+        slope_step(at, to, to, .5, mix);
+    mix->from_kept = true;
+    mix->keep = stage == 1;
+}
+
+void sumi_plan_heun(const sumi_path *path, int i, int stage, sumi_plan *plan)
+{
+    sumi_place at = sumi_place_ratio(&path->levels[i]), to = sumi_place_ratio(&path->levels[i + 1]);
+    if (to.v > 0 && at.v > FAR * to.v)
+        sumi_plan_flow_heun(path, i, stage, plan);
+    else
+        heun(at, to, stage, &plan->mix[0]);
+}
+
+void sumi_plan_flow_heun(const sumi_path *path, int i, int stage, sumi_plan *plan)
+{
+    heun(sumi_place_flow(&path->levels[i]), sumi_place_flow(&path->levels[i + 1]), stage,
+         &plan->mix[0]);
+}
+
+void sumi_plan_flow_midpoint(const sumi_path *path, int i, int stage, sumi_plan *plan)
+{
+    sumi_place at = sumi_place_flow(&path->levels[i]), to = sumi_place_flow(&path->levels[i + 1]);
+    sumi_mix *mix = &plan->mix[0];
+    mix->from_kept = true;
+    if (to.v == 0) {
+        euler_step(at, to, mix);
+        return;
+    }
+    double v = (at.v + to.v) / 2;
+    sumi_level level = sumi_level_of_ratio(path->process, v / (1 - v));
+    sumi_place middle = sumi_place_flow(&level);
+    if (stage == 0) {
+        euler_step(at, middle, mix);
+        plan->next = level;
+    } else {
+        slope_step(at, middle, to, 0, mix);
+        mix->keep = true;
+    }
+}
+
+void sumi_plan_dpmpp_2s_a(const sumi_path *path, int i, int stage, sumi_plan *plan)
+{
+    sumi_place at = sumi_place_ratio(&path->levels[i]), to = sumi_place_ratio(&path->levels[i + 1]);
+    sumi_mix *mix = &plan->mix[0];
+    mix->from_kept = true;
+    if (to.v == 0) {
+        euler_step(at, to, mix);
+        return;
+    }
+    double down = to.v / at.v;
+    double up = (double)path->eta * to.v * sqrt(1 - down * down);
+    sumi_place low = {to.scale, sqrt(to.v * to.v - up * up)};
+    if (stage == 0) {
+        plan->next = sumi_level_of_ratio(path->process, sqrt(at.v * low.v));
+        euler_step(at, sumi_place_ratio(&plan->next), mix);
+    } else {
+        euler_step(at, low, mix); /* with the second prediction in place of the first */
+        mix->z = (float)(to.scale * up);
+        mix->keep = true;
+    }
+}
