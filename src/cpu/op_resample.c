@@ -83,11 +83,11 @@ static void pool_plan(sumi_network *net, int node)
 static void pool_task(void *arg, int64_t chunk, int thread)
 {
     const resample_job *job = arg;
-    (void)thread;
     const resample_plan *plan = job->plan;
     int band = (int)(chunk % plan->bands);
     job->net->kernels->pool(&job->source, &job->sink, job->h, job->w, (int)(chunk / plan->bands),
-                            band * plan->rows, chunk_rows(job, band, job->h / 2));
+                            band * plan->rows, chunk_rows(job, band, job->h / 2), plan->bands,
+                            sumi_scratch(job->net, thread));
 }
 
 static void pool_backward_task(void *arg, int64_t chunk, int thread)
@@ -130,9 +130,9 @@ static void upsample_task(void *arg, int64_t chunk, int thread)
     const resample_job *job = arg;
     const resample_plan *plan = job->plan;
     int band = (int)(chunk % plan->bands);
-    job->net->kernels->upsample(&job->source, &job->sink, job->h, job->w,
-                                (int)(chunk / plan->bands), 2 * band * plan->rows,
-                                2 * chunk_rows(job, band, job->h), sumi_scratch(job->net, thread));
+    job->net->kernels->upsample(
+        &job->source, &job->sink, job->h, job->w, (int)(chunk / plan->bands), 2 * band * plan->rows,
+        2 * chunk_rows(job, band, job->h), plan->bands, sumi_scratch(job->net, thread));
 }
 
 static void upsample_backward_task(void *arg, int64_t chunk, int thread)

@@ -100,6 +100,38 @@ static void column_sum(const float *x, size_t pixels, int c, double *db)
     }
 }
 
+/* Log-probabilities in double from the largest logit on; exponentials of at most 0 in float32. */
+static double cross_entropy(const float *logits, int classes, int label, float smoothing,
+                            float factor, float *dlogits)
+{
+    size_t count = (size_t)classes;
+    if (label < 0) {
+        memset(dlogits, 0, count * sizeof(float));
+        return 0.0;
+    }
+    float largest = logits[0];
+    for (size_t i = 1; i < count; i++)
+        if (!(logits[i] <= largest)) /* NaN becomes the largest, and stays */
+            largest = logits[i];
+    double sum = 0.0, mean = 0.0;
+    for (size_t i = 0; i < count; i += (size_t)VW) {
+        size_t lanes = count - i < (size_t)VW ? count - i : (size_t)VW;
+        vf e = v_exp(flat_load(logits, i, count) - v_splat(largest));
+        flat_store(dlogits, i, count, e);
+        for (size_t k = i; k < i + lanes; k++) {
+            sum += (double)dlogits[k];
+            mean += (double)(logits[k] - largest);
+        }
+    }
+    double each = (double)smoothing / classes, at_label = 1.0 - (double)smoothing;
+    for (size_t i = 0; i < count; i++) {
+        double q = each + (i == (size_t)label ? at_label : 0.0);
+        dlogits[i] = (float)((double)factor * ((double)dlogits[i] / sum - q));
+    }
+    /* The weights add up to 1, so that the logarithm of the sum stands alone. */
+    return log(sum) - at_label * (double)(logits[label] - largest) - each * mean;
+}
+
 static void round_bf16(const float *x, float *out, size_t count)
 {
     for (size_t i = 0; i < count; i += (size_t)VW)

@@ -8,8 +8,22 @@
 #include "kernels/kernels.h"
 #include "kernels/simd.h"
 
-/* The five loops that a source can need; a plain gradient is a copy of g. */
-typedef enum { FORM_COPY, FORM_AFFINE, FORM_RELU, FORM_GRAD, FORM_GRAD_RELU } view_form;
+/* The loops that a source can need; a plain gradient is a copy of g. */
+typedef enum {
+    FORM_COPY,
+    FORM_AFFINE,
+    FORM_RELU,
+    FORM_SILU,
+    FORM_GRAD,
+    FORM_GRAD_RELU,
+    FORM_GRAD_SILU
+} view_form;
+
+/* Loops that take an exponential stand apart from those that do not, which keep their code. */
+INLINE bool form_has_exp(view_form form)
+{
+    return form == FORM_SILU || form == FORM_GRAD_SILU;
+}
 
 /* One image of a source. Rows of coefficients may be NULL. */
 typedef struct {
@@ -42,6 +56,8 @@ INLINE view view_of(const sumi_source *s, int n, size_t pixels)
         v.post = row_of(s->post, n, s->post_stride);
         if (s->act == SUMI_ACT_RELU)
             v.form = FORM_RELU;
+        else if (s->act == SUMI_ACT_SILU)
+            v.form = FORM_SILU;
         else if (v.scale != NULL || v.shift != NULL || v.post != NULL)
             v.form = FORM_AFFINE;
         return v;
@@ -58,6 +74,8 @@ INLINE view view_of(const sumi_source *s, int n, size_t pixels)
     v.r = s->r != NULL ? tensor_at(s->r, at, s->bf16) : v.p;
     if (s->act == SUMI_ACT_RELU)
         v.form = FORM_GRAD_RELU;
+    else if (s->act == SUMI_ACT_SILU)
+        v.form = FORM_GRAD_SILU;
     else if (v.ga != NULL)
         v.form = FORM_GRAD;
     return v;
@@ -76,7 +94,7 @@ INLINE view_coefs view_coefs_get(const view *v, view_form form, int c, bool lane
         return k;
     k.scale = coef_get(v->scale, c, 1.0f, lane);
     k.shift = coef_get(v->shift, c, 0.0f, lane);
-    if (form == FORM_AFFINE || form == FORM_RELU) {
+    if (form == FORM_AFFINE || form == FORM_RELU || form == FORM_SILU) {
         k.post = coef_get(v->post, c, 0.0f, lane);
     } else {
         k.ga = coef_get(v->ga, c, 1.0f, lane);
@@ -97,9 +115,13 @@ INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs 
         return v_fma(k->scale, x, k->shift) + k->post;
     if (form == FORM_RELU)
         return v_relu(v_fma(k->scale, x, k->shift)) + k->post;
+    if (form == FORM_SILU)
+        return v_silu(v_fma(k->scale, x, k->shift)) + k->post;
     vf r = v_get_as(bf16, v->r, i, lane);
     if (form == FORM_GRAD_RELU)
         x = v_keep(v_fma(k->scale, r, k->shift) > v_zero(), x);
+    if (form == FORM_GRAD_SILU)
+        x *= v_silu_slope(v_fma(k->scale, r, k->shift));
     return v_fma(k->ga, x, v_fma(k->gb, r, k->gk));
 }
 
@@ -137,6 +159,17 @@ INLINE void fill_form(const view *v, view_form form, bool bf16, int c, int c1, s
         fill_pixels(v, form, bf16, 1, true, c, at, cols, dst, pixel_stride);
 }
 
+/* Likewise, one vector at a time: where a value takes an exponential, the loop over the pixels is
+ * busy enough. */
+INLINE void fill_by_vector(const view *v, view_form form, bool bf16, int c, int c1, size_t at,
+                           int cols, float *dst, size_t pixel_stride)
+{
+    for (; c + VW <= c1; c += VW, dst += VW)
+        fill_pixels(v, form, bf16, 1, false, c, at, cols, dst, pixel_stride);
+    for (; c < c1; c++, dst++)
+        fill_pixels(v, form, bf16, 1, true, c, at, cols, dst, pixel_stride);
+}
+
 INLINE void fill_run_as(const view *v, bool bf16, int c, int c1, size_t at, int cols, float *dst,
                         size_t pixel_stride)
 {
@@ -152,6 +185,12 @@ INLINE void fill_run_as(const view *v, bool bf16, int c, int c1, size_t at, int 
         break;
     case FORM_RELU:
         fill_form(v, FORM_RELU, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    case FORM_SILU:
+        fill_by_vector(v, FORM_SILU, bf16, c, c1, at, cols, dst, pixel_stride);
+        break;
+    case FORM_GRAD_SILU:
+        fill_by_vector(v, FORM_GRAD_SILU, bf16, c, c1, at, cols, dst, pixel_stride);
         break;
     case FORM_GRAD:
         fill_form(v, FORM_GRAD, bf16, c, c1, at, cols, dst, pixel_stride);

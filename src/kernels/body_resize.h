@@ -8,6 +8,30 @@
 
 #include "kernels/body_store.h"
 
+/* `rows` finished rows from y0 on, as band y0 / (rows of a band), through the sink. */
+INLINE void store_rows(const sumi_sink *sink, int h, int w, int n, int y0, int rows, int bands,
+                       const float *src)
+{
+    int band_rows = (h + bands - 1) / bands;
+    sumi_block block = {.n = n,
+                        .band = y0 / band_rows,
+                        .bands = bands,
+                        .y0 = y0,
+                        .rows = rows,
+                        .kn = sink->c,
+                        .src = src,
+                        .row_stride = (size_t)w * (size_t)sink->c,
+                        .pixel_stride = (size_t)sink->c};
+    body_store(sink, 1, h, w, &block);
+}
+
+/* True where a result can be written to dst at once. */
+INLINE bool sink_is_plain(const sumi_sink *s)
+{
+    return s->dst != NULL && s->bias == NULL && s->residual == NULL && s->act == SUMI_ACT_NONE &&
+           !s->accumulate && s->moments == NULL && s->sums == NULL;
+}
+
 /* ---- Pool ------------------------------------------------------------------------------------ */
 
 /* Floats from the first to the other pixels of a 2x2, in row-major order. */
@@ -67,26 +91,32 @@ INLINE void pool_row(const view *v, bool from_bf16, bool to_bf16, int w, size_t 
         pool_row_of(v, (resize_kind){FORM_COPY, from_bf16, to_bf16}, w, at, cols, dst);
     else if (v->form == FORM_AFFINE)
         pool_row_of(v, (resize_kind){FORM_AFFINE, from_bf16, to_bf16}, w, at, cols, dst);
+    else if (v->form == FORM_SILU)
+        pool_row_of(v, (resize_kind){FORM_SILU, from_bf16, to_bf16}, w, at, cols, dst);
     else
         pool_row_of(v, (resize_kind){FORM_RELU, from_bf16, to_bf16}, w, at, cols, dst);
 }
 
 static void pool(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
-                 int rows)
+                 int rows, int bands, float *scratch)
 {
     view v = view_of(source, n, (size_t)h * (size_t)w);
+    bool plain = sink_is_plain(sink), to_bf16 = plain && sink->bf16;
     int cols = w / 2;
-    size_t row = (size_t)cols * (size_t)v.c, to = ((size_t)n * (size_t)(h / 2) + (size_t)y0) * row;
+    size_t row = (size_t)cols * (size_t)v.c;
+    size_t to = plain ? ((size_t)n * (size_t)(h / 2) + (size_t)y0) * row : 0;
     for (int y = y0; y < y0 + rows; y++, to += row) {
         size_t at = (size_t)(2 * y) * (size_t)w * (size_t)v.c;
-        void *dst = tensor_begin(sink->dst, to, sink->bf16);
-        if (v.bf16 && sink->bf16)
+        void *dst = tensor_begin(plain ? sink->dst : scratch, to, to_bf16);
+        if (v.bf16 && to_bf16)
             pool_row(&v, true, true, w, at, cols, dst);
-        else if (!v.bf16 && !sink->bf16)
+        else if (!v.bf16 && !to_bf16)
             pool_row(&v, false, false, w, at, cols, dst);
         else
-            pool_row(&v, v.bf16, sink->bf16, w, at, cols, dst);
+            pool_row(&v, v.bf16, to_bf16, w, at, cols, dst);
     }
+    if (!plain)
+        store_rows(sink, h / 2, cols, n, y0, rows, bands, scratch);
 }
 
 /* One row of windows: the gradient goes to the winner. `at` and `dy_at` are where the row of the
@@ -129,21 +159,11 @@ INLINE void pool_backward_row(const view *v, const view *dy, bool bf16, bool dy_
         pool_backward_pixels(v, dy, bf16, dy_bf16, true, c, w, at, dy_at, dst);
 }
 
-/* `rows` finished rows from y0 on, as band y0 / (rows of a band), through the sink. */
-INLINE void store_rows(const sumi_sink *sink, int h, int w, int n, int y0, int rows, int bands,
-                       const float *src)
+/* Views by value: the caller's must stay in registers. */
+static __attribute__((noinline)) void pool_backward_exp(view v, view dy, int w, size_t at,
+                                                        size_t dy_at, float *dst)
 {
-    int band_rows = (h + bands - 1) / bands;
-    sumi_block block = {.n = n,
-                        .band = y0 / band_rows,
-                        .bands = bands,
-                        .y0 = y0,
-                        .rows = rows,
-                        .kn = sink->c,
-                        .src = src,
-                        .row_stride = (size_t)w * (size_t)sink->c,
-                        .pixel_stride = (size_t)sink->c};
-    body_store(sink, 1, h, w, &block);
+    pool_backward_row(&v, &dy, v.bf16, dy.bf16, w, at, dy_at, dst);
 }
 
 static void pool_backward(const sumi_source *source, const sumi_source *dy, const sumi_sink *sink,
@@ -155,7 +175,9 @@ static void pool_backward(const sumi_source *source, const sumi_source *dy, cons
     for (int y = 0; y < rows; y++) {
         size_t at = (size_t)(2 * (y0 + y)) * row, dy_at = (size_t)(y0 + y) * dy_row;
         float *dst = scratch + (size_t)(2 * y) * row;
-        if (v.bf16 && d.bf16)
+        if (form_has_exp(v.form) || form_has_exp(d.form))
+            pool_backward_exp(v, d, w, at, dy_at, dst);
+        else if (v.bf16 && d.bf16)
             pool_backward_row(&v, &d, true, true, w, at, dy_at, dst);
         else if (!v.bf16 && !d.bf16)
             pool_backward_row(&v, &d, false, false, w, at, dy_at, dst);
@@ -210,12 +232,14 @@ INLINE void upsample_row(const float *top, const float *bottom, const up_weight 
 }
 
 static void upsample(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
-                     int rows, float *scratch)
+                     int rows, int bands, float *scratch)
 {
     view v = view_of(source, n, (size_t)h * (size_t)w);
     size_t channels = (size_t)v.c, row = (size_t)w * channels;
+    bool plain = sink_is_plain(sink), bf16 = plain && sink->bf16;
+    float *result = scratch + 2 * row;
     int held[2] = {-1, -1}; /* which small row each half of scratch holds: row y is in half y % 2 */
-    size_t to = ((size_t)n * (size_t)(2 * h) + (size_t)y0) * 2 * row;
+    size_t to = plain ? ((size_t)n * (size_t)(2 * h) + (size_t)y0) * 2 * row : 0;
     for (int y = y0; y < y0 + rows; y++, to += 2 * row) {
         up_weight wy = up_weight_of(h, y);
         const int need[2] = {wy.i, wy.next};
@@ -227,12 +251,14 @@ static void upsample(const sumi_source *source, const sumi_sink *sink, int h, in
         }
         const float *top = scratch + (size_t)(wy.i % 2) * row;
         const float *bottom = scratch + (size_t)(wy.next % 2) * row;
-        void *dst = tensor_begin(sink->dst, to, sink->bf16);
-        if (sink->bf16)
+        void *dst = tensor_begin(plain ? sink->dst : result, to, bf16);
+        if (bf16)
             upsample_row(top, bottom, &wy, w, channels, dst, true);
         else
             upsample_row(top, bottom, &wy, w, channels, dst, false);
     }
+    if (!plain)
+        store_rows(sink, 2 * h, 2 * w, n, y0, rows, bands, result);
 }
 
 /* The large pixels that read small pixel i, and how much of it: at most UP_READERS of them. */
@@ -296,6 +322,8 @@ static void upsample_backward(const sumi_source *dy, const sumi_sink *sink, int 
                 up_backward_channels(&v, FORM_COPY, true, &ry, &rx, 2 * w, dst);
             else if (v.form == FORM_COPY)
                 up_backward_channels(&v, FORM_COPY, false, &ry, &rx, 2 * w, dst);
+            else if (form_has_exp(v.form))
+                up_backward_channels(&v, v.form, v.bf16, &ry, &rx, 2 * w, dst);
             else
                 up_backward_channels(&v, v.form, v.bf16, &ry, &rx, 2 * w, dst);
         }

@@ -20,20 +20,24 @@ typedef struct {
     bool relu, accumulate;
     view stat;
     bool stat_relu;
+    bool silu, stat_silu; /* looked at where the constant `silu` is set */
     float *moments, *sums;
 } store_job;
 
 /* result + bias + residual, activated: what is written, or accumulated. */
-INLINE vf store_value(const store_job *j, bool bf16, const float *src, size_t i, vf bias, bool lane)
+INLINE vf store_value(const store_job *j, bool bf16, bool silu, const float *src, size_t i, vf bias,
+                      bool lane)
 {
     vf v = v_get(src, lane) + bias;
     if (j->residual != NULL)
         v += v_get_as(bf16, j->residual, i, lane);
+    if (silu && j->silu)
+        return v_silu(v);
     return j->relu ? v_relu(v) : v;
 }
 
 /* Sums of squared differences from the mean, over what the first pass wrote (or would have). */
-INLINE void store_spread(const store_job *job, bool bf16, int c, int vectors, bool lane,
+INLINE void store_spread(const store_job *job, bool bf16, bool silu, int c, int vectors, bool lane,
                          const vf *bias, const vf *mean)
 {
     const store_job j = *job;
@@ -49,9 +53,9 @@ INLINE void store_spread(const store_job *job, bool bf16, int c, int vectors, bo
             UNROLL
             for (int u = 0; u < vectors; u++) {
                 size_t iu = i + (size_t)(u * VW);
-                vf v = j.dst != NULL
-                           ? v_get_as(bf16, j.dst, iu, lane)
-                           : v_stored(bf16, store_value(&j, bf16, src + u * VW, iu, bias[u], lane));
+                vf v = j.dst != NULL ? v_get_as(bf16, j.dst, iu, lane)
+                                     : v_stored(bf16, store_value(&j, bf16, silu, src + u * VW, iu,
+                                                                  bias[u], lane));
                 spread[u] = v_fma(v - mean[u], v - mean[u], spread[u]);
             }
         }
@@ -64,8 +68,8 @@ INLINE void store_spread(const store_job *job, bool bf16, int c, int vectors, bo
 }
 
 /* Channels c .. c + vectors * VW - 1, or the one channel c. */
-INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, int c, int vectors,
-                           bool lane)
+INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, bool silu, int c,
+                           int vectors, bool lane)
 {
     const store_job copy = *job, *j = &copy; /* stores to dst cannot alias the copy */
     const sumi_block *b = j->block;
@@ -80,7 +84,7 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, i
         sum[u] = sum_d[u] = sum_dr[u] = origin[u] = mean[u] = v_zero();
         if (stats == STATS_MOMENTS) {
             /* Summing differences from the first pixel keeps the mean exact far from 0. */
-            origin[u] = store_value(j, bf16, b->src + (cu + j->shift), i, bias[u], lane);
+            origin[u] = store_value(j, bf16, silu, b->src + (cu + j->shift), i, bias[u], lane);
             if (j->accumulate)
                 origin[u] += v_get_as(bf16, j->dst, i, lane);
         }
@@ -96,7 +100,7 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, i
             UNROLL
             for (int u = 0; u < vectors; u++) {
                 size_t iu = i + (size_t)(u * VW);
-                vf v = store_value(j, bf16, src + u * VW, iu, bias[u], lane);
+                vf v = store_value(j, bf16, silu, src + u * VW, iu, bias[u], lane);
                 if (stats == STATS_SUM || stats == STATS_SUMS)
                     sum[u] += v;
                 if (j->accumulate)
@@ -110,6 +114,8 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, i
                     vf r = v_get_as(bf16, j->stat.p, iu, lane);
                     if (j->stat_relu)
                         v = v_keep(v_fma(k[u].scale, r, k[u].shift) > v_zero(), v);
+                    if (silu && j->stat_silu)
+                        v *= v_silu_slope(v_fma(k[u].scale, r, k[u].shift));
                     sum_d[u] += v;
                     sum_dr[u] = v_fma(v, r - mean[u], sum_dr[u]);
                 }
@@ -130,19 +136,19 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, i
         }
     }
     if (stats == STATS_MOMENTS)
-        store_spread(j, bf16, c, vectors, lane, bias, mean);
+        store_spread(j, bf16, silu, c, vectors, lane, bias, mean);
 }
 
 INLINE void store_range(const store_job *j, store_stats stats, bool bf16, int c, int c1)
 {
     for (; c + STRIP_VECTORS * VW <= c1; c += STRIP_VECTORS * VW)
-        store_channels(j, stats, bf16, c, STRIP_VECTORS, false);
+        store_channels(j, stats, bf16, false, c, STRIP_VECTORS, false);
     for (; c + 2 * VW <= c1; c += 2 * VW)
-        store_channels(j, stats, bf16, c, 2, false);
+        store_channels(j, stats, bf16, false, c, 2, false);
     for (; c + VW <= c1; c += VW)
-        store_channels(j, stats, bf16, c, 1, false);
+        store_channels(j, stats, bf16, false, c, 1, false);
     for (; c < c1; c++)
-        store_channels(j, stats, bf16, c, 1, true);
+        store_channels(j, stats, bf16, false, c, 1, true);
 }
 
 INLINE void store_stats_range(const store_job *j, store_stats stats, bool bf16, int c, int c1)
@@ -155,6 +161,26 @@ INLINE void store_stats_range(const store_job *j, store_stats stats, bool bf16, 
         store_range(j, STATS_MOMENTS, bf16, c, c1);
     else
         store_range(j, STATS_NONE, bf16, c, c1);
+}
+
+INLINE void store_silu_range(const store_job *j, store_stats stats, bool bf16, int c, int c1)
+{
+    for (; c + VW <= c1; c += VW)
+        store_channels(j, stats, bf16, true, c, 1, false);
+    for (; c < c1; c++)
+        store_channels(j, stats, bf16, true, c, 1, true);
+}
+
+/* Apart from the others, which keep their code; a vector at a time keeps an exponential busy. */
+static __attribute__((noinline)) void store_silu(store_job j, store_stats stats, bool bf16, int c,
+                                                 int c1)
+{
+    if (stats == STATS_SUMS)
+        store_silu_range(&j, STATS_SUMS, bf16, c, c1);
+    else if (stats == STATS_MOMENTS)
+        store_silu_range(&j, STATS_MOMENTS, bf16, c, c1);
+    else
+        store_silu_range(&j, stats, bf16, c, c1);
 }
 
 static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b, int first)
@@ -174,6 +200,7 @@ static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b,
         .residual = sink->residual != NULL ? tensor_at(sink->residual, at, sink->bf16) : NULL,
         .bias = sink->bias,
         .relu = sink->act == SUMI_ACT_RELU,
+        .silu = sink->act == SUMI_ACT_SILU,
         .accumulate = sink->accumulate && sink->dst != NULL,
     };
     store_stats stats = STATS_NONE;
@@ -193,9 +220,12 @@ static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b,
                         .scale = row_of(sink->stat->scale, b->n, sink->stat->coef_stride),
                         .shift = row_of(sink->stat->shift, b->n, sink->stat->coef_stride)};
         j.stat_relu = sink->stat->act == SUMI_ACT_RELU;
+        j.stat_silu = sink->stat->act == SUMI_ACT_SILU;
         j.mean = row_of(sink->mean, b->n, sink->stat->coef_stride);
     }
-    if (sink->bf16)
+    if (j.silu || j.stat_silu)
+        store_silu(j, stats, sink->bf16, c, c1);
+    else if (sink->bf16)
         store_stats_range(&j, stats, true, c, c1);
     else
         store_stats_range(&j, stats, false, c, c1);

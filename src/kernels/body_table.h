@@ -8,7 +8,7 @@
  */
 #include "kernels/body_conv.h"
 #include "kernels/body_elementwise.h"
-#include "kernels/body_resize.h"
+#include "kernels/body_reshape.h"
 
 static const sumi_kernels table = {
     .name = TABLE_NAME,
@@ -24,11 +24,17 @@ static const sumi_kernels table = {
     .pool_backward = pool_backward,
     .upsample = upsample,
     .upsample_backward = upsample_backward,
+    .shrink = shrink,
+    .grow = grow,
+    .sum_sources = sum_sources,
+    .spatial_mean = spatial_mean,
+    .spatial_mean_backward = spatial_mean_backward,
     .column_sum = column_sum,
     .adam = adam,
     .ema = ema,
     .axpby = axpby,
     .squared_error = squared_error,
+    .cross_entropy = cross_entropy,
     .round_bf16 = round_bf16,
     .all_finite = all_finite,
     .burn = burn,

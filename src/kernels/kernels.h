@@ -28,7 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { SUMI_ACT_NONE, SUMI_ACT_RELU } sumi_act;
+/* RELU: max(z, 0), its derivative at 0 is 0. SILU: z / (1 + exp(-z)). */
+typedef enum { SUMI_ACT_NONE, SUMI_ACT_RELU, SUMI_ACT_SILU } sumi_act;
 
 /*
  * A tensor as a convolution reads it; r and g are float32, or bfloat16 where bf16 is set. Forward
@@ -178,6 +179,11 @@ typedef struct {
     bool add; /* to what the partial gradient holds; else it is overwritten */
 } sumi_wgrad_piece;
 
+/* How shrink makes one pixel of each 2x2: their mean (average pool), their sum, or the upper left
+ * one (every second pixel). grow is its transpose: each of the 2x2 is a quarter of the pixel, is the
+ * pixel (nearest up-sampling), or the upper left one is it and the others are 0. */
+typedef enum { SUMI_WINDOW_MEAN, SUMI_WINDOW_SUM, SUMI_WINDOW_FIRST } sumi_window;
+
 /* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. In double, because
  * 1 - 0.999f is off by 5e-5. */
 typedef struct {
@@ -210,25 +216,51 @@ typedef struct {
     void (*fill)(const sumi_source *sources, int count, int h, int w, const sumi_strip *strip);
     void (*store)(const sumi_sink *sinks, int count, int h, int w, const sumi_block *block);
 
-    /* Max pool 2x2 of rows y0 .. y0+rows-1 of the pooled image n to sink's dst [n][h/2][w/2][c],
-     * which is all that is used of it; h and w are the source's, and even. */
+    /* What follows works on rows y0 .. y0+rows-1 of image n, and writes them, or what becomes of
+     * them, through sink as one band: number y0 / (rows of a band) of `bands`, all of them of equal
+     * height but the last. h and w are the source's (for gradients: of the source forward), and
+     * even where they are halved. A plain sink has nothing but dst, c and bf16. */
+
+    /* Max pool 2x2 of rows y0 .. of the pooled image n to dst [n][h/2][w/2][c]. scratch:
+     * rows * w / 2 * c floats, none where the sink is plain. */
     void (*pool)(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
-                 int rows);
+                 int rows, int bands, float *scratch);
     /* Its gradient: rows y0.. of the pooled image n; dy [n][h/2][w/2][c] in gradient form. Each
      * value goes to the first row-major maximum of its 2x2, the other three get 0; the 2 * rows
-     * finished rows go through sink (as band y0 / rows of bands). scratch: 2 * rows * w * c floats.
-     */
+     * finished rows go through sink. scratch: 2 * rows * w * c floats. */
     void (*pool_backward)(const sumi_source *source, const sumi_source *dy, const sumi_sink *sink,
                           int h, int w, int n, int y0, int rows, int bands, float *scratch);
 
-    /* Bilinear x2, align_corners: rows y0 .. y0+rows-1 of the large image n to sink's dst
-     * [n][2h][2w][c], likewise; h and w are the source's. scratch: 2 * w * c floats. */
+    /* Bilinear x2, align_corners: rows y0 .. y0+rows-1 of the large image n to dst [n][2h][2w][c].
+     * scratch: 2 * w * c floats, and rows * 2 * w * c more where the sink is not plain. */
     void (*upsample)(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
-                     int rows, float *scratch);
+                     int rows, int bands, float *scratch);
     /* Its gradient, gathered: rows y0.. of the small image n from dy [n][2h][2w][c] through sink.
      * scratch: rows * w * c floats. */
     void (*upsample_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
                               int y0, int rows, int bands, float *scratch);
+
+    /* Rows y0.. of the small image n, sink [n][h/2][w/2][c], of a source of h x w. scratch:
+     * (2 * w + rows * w / 2) * c floats. */
+    void (*shrink)(sumi_window window, const sumi_source *source, const sumi_sink *sink, int h,
+                   int w, int n, int y0, int rows, int bands, float *scratch);
+    /* The transpose: rows y0.. of the large image n, sink [n][2h][2w][c], of a source of h x w.
+     * scratch: (w + rows * 2 * w) * c floats. */
+    void (*grow)(sumi_window window, const sumi_source *source, const sumi_sink *sink, int h, int w,
+                 int n, int y0, int rows, int bands, float *scratch);
+
+    /* Adds up `count` sources (at least one) of equal c, each in forward or gradient form, in their
+     * order: rows y0.. of image n. scratch: rows * w * c floats. */
+    void (*sum_sources)(const sumi_source *sources, int count, const sumi_sink *sink, int h, int w,
+                        int n, int y0, int rows, int bands, float *scratch);
+
+    /* dst [c]: the means over the pixels of image n. scratch: (w + 2) * c floats. */
+    void (*spatial_mean)(const sumi_source *source, int h, int w, int n, float *dst,
+                         float *scratch);
+    /* Its gradient: rows y0.. of image n, of which each pixel is dy / (h * w); dy has one pixel an
+     * image. scratch: (rows * w + 1) * c floats. */
+    void (*spatial_mean_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
+                                  int y0, int rows, int bands, float *scratch);
 
     /* Adds to db [c] the sum over `pixels` pixels of rows of c floats. */
     void (*column_sum)(const float *x, size_t pixels, int c, double *db);
@@ -241,6 +273,11 @@ typedef struct {
     /* dy = factor * (y - target); returns the sum of (y - target)^2 */
     double (*squared_error)(const float *y, const float *target, float factor, float *dy,
                             size_t count);
+    /* Softmax cross entropy of one image: returns -sum of q * log(p), with p the softmax of its
+     * logits and q = (1 - smoothing) at the label plus smoothing / classes everywhere; dlogits =
+     * factor * (p - q). Label -1: there is none, both are 0. */
+    double (*cross_entropy)(const float *logits, int classes, int label, float smoothing,
+                            float factor, float *dlogits);
     /* Each number rounded to the nearest bfloat16, kept as a float; out may be x. */
     void (*round_bf16)(const float *x, float *out, size_t count);
     /* True where every number is finite. */

@@ -161,6 +161,48 @@ INLINE void v_put(float *p, vf v, bool lane)
         v_store(p, v);
 }
 
+/* ---- The exponential -------------------------------------------------------------------------
+ * Within 1 ulp of it, over all of float32: with k the nearest whole number to x / ln 2,
+ * exp(x) = 2^k exp(r), r = x - k ln 2 in two parts, of which the first has so few bits that its
+ * product with k is exact; exp(r) - 1 - r by a polynomial (Moshier's, of the Cephes library). 2^k
+ * is multiplied in two halves, since neither numbers below 2^-126 nor infinity are powers of two.
+ */
+INLINE vf v_exp(vf x)
+{
+    const vf one_half_up = v_splat(0x1.8p23f); /* a sum with it ends in a whole number */
+    x = v_select(x > v_splat(100.0f), v_splat(100.0f), x);
+    x = v_select(x < v_splat(-110.0f), v_splat(-110.0f), x); /* NaN stays */
+    vf rounded = v_fma(x, v_splat(0x1.715476p0f), one_half_up);
+    vi k = (vi)rounded - (vi)one_half_up;
+    vf whole = rounded - one_half_up;
+    vf r = v_fma(whole, v_splat(-0x1.62e4p-1f), x);
+    r = v_fma(whole, v_splat(-0x1.7f7d1cp-20f), r);
+    vf p = v_splat(1.9875691500e-4f);
+    p = v_fma(p, r, v_splat(1.3981999507e-3f));
+    p = v_fma(p, r, v_splat(8.3334519073e-3f));
+    p = v_fma(p, r, v_splat(4.1665795894e-2f));
+    p = v_fma(p, r, v_splat(1.6666665459e-1f));
+    p = v_fma(p, r, v_splat(5.0000001201e-1f));
+    vf value = v_fma(p, r * r, r) + v_splat(1.0f);
+    vi half = k >> 1;
+    vf lower = (vf)((half + 127) << 23), upper = (vf)((k - half + 127) << 23);
+    return value * lower * upper;
+}
+
+/* x / (1 + exp(-x)). */
+INLINE vf v_silu(vf x)
+{
+    return x / (v_splat(1.0f) + v_exp(-x));
+}
+
+/* Its derivative s + x s (1 - s), s = 1 / (1 + e), e = exp(-x). 1 - s is e s too, which keeps its
+ * digits where s is close to 1, and is no number where e is infinite. */
+INLINE vf v_silu_slope(vf x)
+{
+    vf e = v_exp(-x), s = v_splat(1.0f) / (v_splat(1.0f) + e);
+    return v_fma(x * s, v_select(x > v_zero(), e * s, v_splat(1.0f) - s), s);
+}
+
 /* ---- Tensors of float32 or bfloat16 ----------------------------------------------------------
  * A bfloat16 is the upper half of a float32; widening and rounding are a few integer operations,
  * the same on every CPU. `bf16` must be a constant wherever speed matters.

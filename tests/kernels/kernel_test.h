@@ -130,6 +130,7 @@ enum {
     HAS_NORM = 16,  /* ga, gb, gk */
     PER_IMAGE = 32, /* coefficients differ from image to image */
     IS_BF16 = 64,
+    HAS_SILU = 128,
 };
 
 /* Takes x over. */
@@ -145,7 +146,7 @@ static inline const void *test_tensor(float *x, size_t count, bool bf16)
 /* The gradient form that matches a forward form, with or without normalisation. */
 static inline int test_gradient_bits(int bits, size_t variant)
 {
-    int kept = bits & (HAS_AFFINE | HAS_RELU | PER_IMAGE | IS_BF16);
+    int kept = bits & (HAS_AFFINE | HAS_RELU | HAS_SILU | PER_IMAGE | IS_BF16);
     return kept | IS_GRADIENT | (variant % 2 == 0 ? HAS_NORM : 0);
 }
 
@@ -156,8 +157,10 @@ static inline void test_source(sumi_source *s, int n, int pixels, int c, int bit
     size_t rows = (bits & PER_IMAGE) != 0 ? (size_t)n : 1;
     bool gradient = (bits & IS_GRADIENT) != 0, bf16 = (bits & IS_BF16) != 0;
     *s = (sumi_source){.c = c, .bf16 = bf16, .coef_stride = rows > 1 ? row : 0};
-    s->act = (bits & HAS_RELU) != 0 ? SUMI_ACT_RELU : SUMI_ACT_NONE;
-    if (!gradient || (bits & (HAS_RELU | HAS_NORM)) != 0) {
+    s->act = (bits & HAS_RELU) != 0   ? SUMI_ACT_RELU
+             : (bits & HAS_SILU) != 0 ? SUMI_ACT_SILU
+                                      : SUMI_ACT_NONE;
+    if (!gradient || (bits & (HAS_RELU | HAS_SILU | HAS_NORM)) != 0) {
         float *r = test_floats(count, seed);
         for (size_t i = 0; i < count; i += 7)
             r[i] = 0.0f; /* the gradient of ReLU at 0 is 0 */
@@ -192,6 +195,21 @@ static inline double test_coef(const float *row, size_t stride, int n, int c, do
     return row != NULL ? (double)row[(size_t)n * stride + (size_t)c] : missing;
 }
 
+static inline double test_act(sumi_act act, double z)
+{
+    if (act == SUMI_ACT_SILU)
+        return z / (1.0 + exp(-z));
+    return act == SUMI_ACT_RELU && z <= 0.0 ? 0.0 : z;
+}
+
+static inline double test_act_slope(sumi_act act, double z)
+{
+    double s = 1.0 / (1.0 + exp(-z));
+    if (act == SUMI_ACT_SILU)
+        return s + z * s * (1.0 - s);
+    return act == SUMI_ACT_RELU && z <= 0.0 ? 0.0 : 1.0;
+}
+
 /* kernels.h's formulas, word for word. */
 static inline double test_value(const sumi_source *s, int pixels, int n, int pixel, int c)
 {
@@ -200,10 +218,9 @@ static inline double test_value(const sumi_source *s, int pixels, int n, int pix
     double shift = test_coef(s->shift, s->coef_stride, n, c, 0.0);
     double r = s->r != NULL ? test_element(s->r, s->bf16, i) : 0.0;
     double z = scale * r + shift;
-    bool relu = s->act == SUMI_ACT_RELU;
     if (s->g == NULL)
-        return (relu && z <= 0.0 ? 0.0 : z) + test_coef(s->post, s->post_stride, n, c, 0.0);
-    double d = relu && z <= 0.0 ? 0.0 : test_element(s->g, s->bf16, i);
+        return test_act(s->act, z) + test_coef(s->post, s->post_stride, n, c, 0.0);
+    double d = test_act_slope(s->act, z) * test_element(s->g, s->bf16, i);
     if (s->ga == NULL)
         return d * scale;
     return test_coef(s->ga, s->coef_stride, n, c, 1.0) * d +

@@ -353,11 +353,11 @@ static void pool_and_upsample_round_once(void **state)
                             sink = {.dst = dst, .bf16 = true, .c = C};
             for (int n = 0; n < N; n++) {
                 if (up) {
-                    table->upsample(&wide, &plain, SIDE_H, SIDE_W, n, 0, 2 * SIDE_H, scratch);
-                    table->upsample(&s, &sink, SIDE_H, SIDE_W, n, 0, 2 * SIDE_H, scratch);
+                    table->upsample(&wide, &plain, SIDE_H, SIDE_W, n, 0, 2 * SIDE_H, 1, scratch);
+                    table->upsample(&s, &sink, SIDE_H, SIDE_W, n, 0, 2 * SIDE_H, 1, scratch);
                 } else {
-                    table->pool(&wide, &plain, SIDE_H, SIDE_W, n, 0, SIDE_H / 2);
-                    table->pool(&s, &sink, SIDE_H, SIDE_W, n, 0, SIDE_H / 2);
+                    table->pool(&wide, &plain, SIDE_H, SIDE_W, n, 0, SIDE_H / 2, 1, NULL);
+                    table->pool(&s, &sink, SIDE_H, SIDE_W, n, 0, SIDE_H / 2, 1, NULL);
                 }
             }
             check_halves(dst, want, count);
@@ -365,7 +365,7 @@ static void pool_and_upsample_round_once(void **state)
                 float *bare = test_scratch(count);
                 const sumi_sink to = {.dst = bare, .c = C};
                 for (int n = 0; n < N; n++)
-                    table->pool(&s, &to, SIDE_H, SIDE_W, n, 0, SIDE_H / 2);
+                    table->pool(&s, &to, SIDE_H, SIDE_W, n, 0, SIDE_H / 2, 1, NULL);
                 assert_memory_equal(bare, want, count * sizeof(float));
                 free(bare);
             }
@@ -388,7 +388,7 @@ static void pool_keeps_nan(void **state)
         sumi_source s = {.r = test_tensor(x, LARGE, true), .bf16 = true, .c = C};
         uint16_t dst[SIDE_H / 2 * SIDE_W / 2 * C];
         const sumi_sink sink = {.dst = dst, .bf16 = true, .c = C};
-        table->pool(&s, &sink, SIDE_H, SIDE_W, 0, 0, SIDE_H / 2);
+        table->pool(&s, &sink, SIDE_H, SIDE_W, 0, 0, SIDE_H / 2, 1, NULL);
         for (int i = 0; i < SIDE_H / 2 * SIDE_W / 2 * C; i++)
             assert_int_equal(isnan(test_from_bf16(dst[i])) != 0, i == 2);
         test_source_free(&s);

@@ -11,8 +11,8 @@ static void pool_rows(const sumi_kernels *table, const sumi_source *s, float *ds
 {
     const sumi_sink sink = {.dst = dst, .c = C};
     for (int n = 0; n < N; n++) {
-        table->pool(s, &sink, H, W, n, 0, 2);
-        table->pool(s, &sink, H, W, n, 2, H / 2 - 2);
+        table->pool(s, &sink, H, W, n, 0, 2, 2, NULL);
+        table->pool(s, &sink, H, W, n, 2, H / 2 - 2, 2, NULL);
     }
 }
 
@@ -154,7 +154,8 @@ static void upsample_is_bilinear(void **state)
             const sumi_sink sink = {.dst = dst, .c = C};
             for (int n = 0; n < N; n++)
                 for (int y = 0; y < 2 * h; y += 3)
-                    table->upsample(&s, &sink, h, w, n, y, 2 * h - y < 3 ? 2 * h - y : 3, scratch);
+                    table->upsample(&s, &sink, h, w, n, y, 2 * h - y < 3 ? 2 * h - y : 3, 1,
+                                    scratch);
             double *want = test_doubles(floats);
             for (int p = 0; p < N * 4 * h * w; p++)
                 for (int c = 0; c < C; c++)

@@ -15,6 +15,12 @@ static const int forms[] = {
     IS_GRADIENT | HAS_AFFINE | HAS_RELU | PER_IMAGE,
     IS_GRADIENT | HAS_RELU | HAS_NORM,
     IS_GRADIENT | HAS_AFFINE | HAS_RELU | HAS_NORM | PER_IMAGE,
+    HAS_SILU,
+    HAS_AFFINE | HAS_SILU | HAS_POST | PER_IMAGE,
+    HAS_AFFINE | HAS_SILU | IS_BF16,
+    IS_GRADIENT | HAS_SILU,
+    IS_GRADIENT | HAS_AFFINE | HAS_SILU | HAS_NORM | PER_IMAGE,
+    IS_GRADIENT | HAS_AFFINE | HAS_SILU | HAS_NORM | IS_BF16,
 };
 #define FORMS (sizeof forms / sizeof forms[0])
 
@@ -135,8 +141,7 @@ static void check_sums(const sumi_sink *sink, const float *result, const float *
                r = test_element(s->r, s->bf16, i);
         double z = test_coef(s->scale, s->coef_stride, n, c, 1.0) * r +
                    test_coef(s->shift, s->coef_stride, n, c, 0.0);
-        if (s->act == SUMI_ACT_RELU && z <= 0.0)
-            d = 0.0;
+        d *= test_act_slope(s->act, z);
         want[1] += d;
         want[2] += d * (r - test_coef(sink->mean, s->coef_stride, n, c, 0.0));
     }
@@ -154,14 +159,15 @@ static void backward_sums(void **state)
     (void)state;
     const sumi_kernels *table;
     for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++) {
-        for (int variant = 0; variant < 4; variant++) {
+        for (int variant = 0; variant < 6; variant++) {
             float *result = test_floats(FLOATS, 14);
             float *dst = test_floats(FLOATS, 15), *before = test_floats(FLOATS, 15);
             float *sums = test_scratch((size_t)(N * BANDS * 3 * C));
             float *mean = test_floats((size_t)(N * C), 16);
             sumi_source stat;
+            int act = variant < 4 ? HAS_RELU : HAS_SILU;
             test_source(&stat, N, H * W, C,
-                        variant == 2 ? 0 : HAS_AFFINE | HAS_RELU | (variant == 1 ? PER_IMAGE : 0),
+                        variant == 2 ? 0 : HAS_AFFINE | act | (variant % 4 == 1 ? PER_IMAGE : 0),
                         17);
             sumi_sink sink = {.dst = dst,
                               .c = C,
@@ -184,7 +190,55 @@ static void backward_sums(void **state)
     }
 }
 
-/* NaN survives bias, ReLU and store. */
+/* An activation in the store: of the result, its bias and what is added; then moments. */
+static void store_activates(void **state)
+{
+    (void)state;
+    const sumi_kernels *table;
+    for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++) {
+        for (int variant = 0; variant < 6; variant++) {
+            bool bf16 = variant % 3 == 2;
+            sumi_act act = variant < 3 ? SUMI_ACT_SILU : SUMI_ACT_RELU;
+            float *result = test_floats(FLOATS, 21), *bias = test_floats(C, 22);
+            const void *residual = test_tensor(test_floats(FLOATS, 23), FLOATS, bf16);
+            void *dst = (void *)(uintptr_t)test_tensor(test_floats(FLOATS, 24), FLOATS, bf16);
+            float *moments = test_scratch((size_t)(N * BANDS * 2 * C));
+            sumi_sink sink = {.dst = dst,
+                              .bf16 = bf16,
+                              .c = C,
+                              .bias = bias,
+                              .residual = variant % 3 == 1 ? NULL : residual,
+                              .act = act,
+                              .moments = moments};
+            test_store_all(table, &sink, result, &blocks);
+            float *found = test_scratch(FLOATS);
+            for (size_t i = 0; i < FLOATS; i++) {
+                double z = (double)result[i] + (double)bias[i % C];
+                if (sink.residual != NULL)
+                    z += test_element(residual, bf16, i);
+                double want = test_act(act, z);
+                found[i] = (float)test_element(dst, bf16, i);
+                assert_true(fabs((double)found[i] - want) <=
+                            (bf16 ? 4e-3 : 1e-6) * fabs(want) + 1e-7);
+            }
+            for (int i = 0; i < N * BANDS * C; i++) {
+                double mean, spread;
+                band_moments(found, i / C / BANDS, i / C % BANDS, i % C, &mean, &spread);
+                const float *m = moments + (size_t)(i / C * 2 * C + i % C);
+                assert_true(fabs((double)m[0] - mean) < 1e-6);
+                assert_true(fabs((double)m[C] - spread) <= 1e-5 * spread + 1e-9);
+            }
+            free(result);
+            free(bias);
+            free((void *)(uintptr_t)residual);
+            free(dst);
+            free(moments);
+            free(found);
+        }
+    }
+}
+
+/* NaN survives bias, activation and store. */
 static void broken_numbers_show(void **state)
 {
     (void)state;
@@ -193,10 +247,12 @@ static void broken_numbers_show(void **state)
         float *result = test_floats(FLOATS, 1), *dst = test_floats(FLOATS, 2);
         result[3] = NAN;
         result[36] = NAN;
-        sumi_sink sink = {.dst = dst, .c = C, .act = SUMI_ACT_RELU};
-        test_store_all(table, &sink, result, &blocks);
-        assert_true(isnan(dst[3]) && isnan(dst[36]) && !isnan(dst[4]));
-        assert_false(table->all_finite(dst, FLOATS));
+        for (int silu = 0; silu < 2; silu++) {
+            sumi_sink sink = {.dst = dst, .c = C, .act = silu ? SUMI_ACT_SILU : SUMI_ACT_RELU};
+            test_store_all(table, &sink, result, &blocks);
+            assert_true(isnan(dst[3]) && isnan(dst[36]) && !isnan(dst[4]));
+            assert_false(table->all_finite(dst, FLOATS));
+        }
         free(result);
         free(dst);
     }
@@ -208,6 +264,7 @@ int main(void)
         cmocka_unit_test(fill_pads_and_concatenates),
         cmocka_unit_test(moments_far_from_zero),
         cmocka_unit_test(backward_sums),
+        cmocka_unit_test(store_activates),
         cmocka_unit_test(broken_numbers_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
