@@ -180,8 +180,8 @@ typedef struct {
 } sumi_wgrad_piece;
 
 /* How shrink makes one pixel of each 2x2: their mean (average pool), their sum, or the upper left
- * one (every second pixel). grow is its transpose: each of the 2x2 is a quarter of the pixel, is the
- * pixel (nearest up-sampling), or the upper left one is it and the others are 0. */
+ * one (every second pixel). grow is its transpose: each of the 2x2 is a quarter of the pixel, is
+ * the pixel (nearest up-sampling), or the upper left one is it and the others are 0. */
 typedef enum { SUMI_WINDOW_MEAN, SUMI_WINDOW_SUM, SUMI_WINDOW_FIRST } sumi_window;
 
 /* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. In double, because
