@@ -20,7 +20,7 @@
  *
  * Conventions
  *   - Images are float32, in [n][h][w][c] order (NHWC), in the model's data range: the range that
- *     the training images had, [0, 1] for the seed recipe.
+ *     the training images had, [0, 1] for the tutorial.
  *   - Timesteps t are integers in 1..timesteps; x_0 is an image, x_t its noised form, eps the
  * noise.
  *   - Every fallible function returns a sumi_status. On anything but SUMI_OK the context holds one
@@ -31,8 +31,8 @@
  *     their status alone why they refuse, and leave every message as it is.
  *   - A handle belongs to the caller that created it and is released by the matching _free, which
  *     accepts NULL. A context must outlive the handles made on it. Returned strings are borrowed.
- *   - Config structs start with their own size, are filled by an _INIT macro that holds the seed
- *     recipe's values, and only ever grow at their end, so that an old program keeps working. So
+ *   - Config structs start with their own size, are filled by an _INIT macro that holds the
+ *     tutorial's values, and only ever grow at their end, so that an old program keeps working. So
  *     do the info structs that sumi fills: their size says how much the caller has room for, and
  *     stays as it is.
  *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
@@ -213,17 +213,18 @@ typedef struct sumi_model sumi_model;
 
 typedef struct {
     size_t size;
-    const char *preset; /* "seed": the tutorial's U-Net */
+    const char *preset; /* recipe: "tutorial" */
     int in_channels, out_channels;
     int time_dim;  /* of the sinusoidal embedding; 1..4096 */
     uint64_t seed; /* of the initial weights */
     int timesteps; /* T, 1..100000 */
     float beta_start, beta_end;
-    int base_channels; /* width of the first level; the seed has 64 */
+    int base_channels; /* width of the first level; the tutorial has 64 */
+    const char *net;   /* "tutorial": the tutorial's U-Net; also read as "seed", its former name */
 } sumi_model_config;
 #define SUMI_MODEL_CONFIG_INIT                                                                     \
     {                                                                                              \
-        sizeof(sumi_model_config), "seed", 1, 1, 100, 0, 1000, .001f, .01f, 64                     \
+        sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial"     \
     }
 
 typedef struct {
@@ -237,10 +238,11 @@ typedef struct {
     int height, width;  /* of the images it was trained on; 0: not known */
     float range_lo, range_hi;
     int64_t steps; /* training steps behind these weights */
+    char net[32];  /* "tutorial" */
 } sumi_model_info_t;
 #define SUMI_MODEL_INFO_INIT                                                                       \
     {                                                                                              \
-        sizeof(sumi_model_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                    \
+        sizeof(sumi_model_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ""                \
     }
 
 typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
@@ -264,7 +266,7 @@ SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_confi
                                        sumi_model **out);
 /* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
  * where there are some, else its weights). A file without sumi's metadata (PyTorch writes none) is
- * taken as the seed's. The network's tensors may have a prefix ("module."), lie in a dict beside
+ * taken as the tutorial's. Its tensors may have a prefix ("module."), lie in a dict beside
  * others, be parameters or halves, and lack num_batches_tracked; of several models in a file,
  * "FILE#NAME" takes the one below NAME. Where that was so, or a damaged checkpoint was passed over
  * for an older one, the status is SUMI_OK and sumi_last_error says so; it is "" otherwise. */
@@ -293,7 +295,7 @@ typedef struct {
     const float *x;           /* [n][h][w][in_channels] */
     const int32_t *t;         /* [n], 1..timesteps */
     const float *noise;       /* as x, or NULL */
-    const int32_t *labels;    /* [n], or NULL; the seed network ignores them */
+    const int32_t *labels;    /* [n], or NULL; the tutorial network ignores them */
     sumi_precision precision; /* of sumi_model_predict; a trainer has its own */
 } sumi_batch;
 #define SUMI_BATCH_INIT                                                                            \
@@ -302,7 +304,7 @@ typedef struct {
     }
 
 /* The network in eval mode: batch->x is x_t; out [n][h][w][out_channels] receives the predicted
- * noise. batch->noise is ignored. SUMI_ESHAPE where h or w is not a multiple of 4 (seed preset). */
+ * noise. batch->noise is ignored. SUMI_ESHAPE where h or w is not a multiple of 4 (tutorial). */
 SUMI_API sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model,
                                         const sumi_batch *batch, float *out);
 
@@ -345,7 +347,7 @@ typedef struct {
 typedef struct {
     size_t size;
     /* Limits, each 0 for none; the first that is met ends the training. Who sets only steps or
-     * minutes sets epochs to 0: it begins as the seed recipe's 10. */
+     * minutes sets epochs to 0: it begins as the tutorial's 10. */
     int epochs;
     int64_t steps; /* of the whole run, as epochs are */
     int batch;
@@ -356,9 +358,9 @@ typedef struct {
     sumi_progress_fn progress;
     void *user;
     double minutes;              /* of this call; 0: no such limit */
-    float ema;                   /* decay of the averaged weights, 0: none (the seed recipe) */
+    float ema;                   /* decay of the averaged weights, 0: none (the tutorial) */
     int grid;                    /* pictures in each sample grid; 0: no grids */
-    int grid_height, grid_width; /* 0: the size of the data, but 32x32 for 28x28 (seed recipe) */
+    int grid_height, grid_width; /* 0: the size of the data, but 32x32 for 28x28 (the tutorial) */
     int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
     const char *command;         /* kept in the run's files; NULL: none */
     sumi_precision precision;    /* a resumed run must have the one that it began with */

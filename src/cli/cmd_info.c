@@ -50,13 +50,13 @@ static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
         return;
     }
     put(about, "model",
-        json_pack("{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:[i, i], s:[f, f], s:I}",
-                  "preset", info.preset, "parameters", (json_int_t)info.parameters, "in_channels",
-                  info.in_channels, "out_channels", info.out_channels, "base_channels",
-                  info.base_channels, "time_dim", info.time_dim, "timesteps", info.timesteps,
-                  "beta_start", (double)info.beta_start, "beta_end", (double)info.beta_end,
-                  "trained_size", info.height, info.width, "range", (double)info.range_lo,
-                  (double)info.range_hi, "steps", (json_int_t)info.steps));
+        json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:[i, i], s:[f, f], s:I}",
+                  "net", info.net, "preset", info.preset, "parameters", (json_int_t)info.parameters,
+                  "in_channels", info.in_channels, "out_channels", info.out_channels,
+                  "base_channels", info.base_channels, "time_dim", info.time_dim, "timesteps",
+                  info.timesteps, "beta_start", (double)info.beta_start, "beta_end",
+                  (double)info.beta_end, "trained_size", info.height, info.width, "range",
+                  (double)info.range_lo, (double)info.range_hi, "steps", (json_int_t)info.steps));
     sumi_model_free(model);
 }
 

@@ -61,7 +61,7 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
     sumi_cli_note(cli, "note", "data   %s: %lld images of %dx%dx%d%s%s", data.name,
                   (long long)data.count, data.height, data.width, data.channels,
                   data.full_path[0] != '\0' ? ", from " : "", data.full_path);
-    sumi_cli_note(cli, "note", "model  %s: %lld parameters, T %d, beta %g to %g%s%s", info.preset,
+    sumi_cli_note(cli, "note", "model  %s: %lld parameters, T %d, beta %g to %g%s%s", info.net,
                   (long long)info.parameters, info.timesteps, (double)info.beta_start,
                   (double)info.beta_end, s->init != NULL ? ", from " : "",
                   s->init != NULL ? s->init : "");
@@ -149,6 +149,8 @@ int sumi_cmd_train(sumi_cli *cli)
         code = prepare(cli, &settings, &set, &model);
     if (code != 0)
         goto done;
+    if (strcmp(sumi_option_text(&cli->options, "recipe"), "seed") == 0 && !settings.train.resume)
+        sumi_cli_note(cli, "note", "the recipe seed is called tutorial now");
     print_banner(cli, &settings, set, model);
 
     sumi_bar_begin(&bar, cli);

@@ -64,14 +64,16 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
                        "Exits with 0 where names, types, shapes and all bits are equal (with "
                        "--tolerance: where no value is further off), else with 1.",
                        "sumi diff a.pth b.safetensors"},
-    [SUMI_CMD_BENCH_TRAIN] = {"bench train", "", 0, 0, "Time training steps on random images",
-                              "Trains the seed network on random images and prints the median "
-                              "over the timed steps, which follow three steps of warm-up.",
-                              "sumi bench train --batch 128 --json"},
-    [SUMI_CMD_BENCH_SAMPLE] = {"bench sample", "", 0, 0, "Time network evaluations for sampling",
-                               "Evaluates the seed network on random images and prints the median "
-                               "over the timed evaluations, which follow three of warm-up.",
-                               "sumi bench sample --size 32x32 --batch 16"},
+    [SUMI_CMD_BENCH_TRAIN] =
+        {"bench train", "", 0, 0, "Time training steps on random images",
+         "Trains the tutorial's network on random images and prints the median "
+         "over the timed steps, which follow three steps of warm-up.",
+         "sumi bench train --batch 128 --json"},
+    [SUMI_CMD_BENCH_SAMPLE] =
+        {"bench sample", "", 0, 0, "Time network evaluations for sampling",
+         "Evaluates the tutorial's network on random images and prints the median "
+         "over the timed evaluations, which follow three of warm-up.",
+         "sumi bench sample --size 32x32 --batch 16"},
     [SUMI_CMD_HELP] = {"help", "[COMMAND]", 0, 2, "Explain a command", "", "sumi help train"},
     [SUMI_CMD_VERSION] = {"version", "", 0, 0, "Print the version", "", "sumi --version"},
     [SUMI_CMD_COUNT] = {NULL, NULL, 0, 0, NULL, NULL, NULL},
@@ -170,12 +172,12 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .help = "The run directory to make; runs/SET-DATE-TIME if not given."},
     {.name = "recipe",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "seed",
-     .initial = "seed",
+     .choices = "tutorial|seed",
+     .initial = "tutorial",
      .metavar = "NAME",
      .key = "recipe",
      .commands = BIT(TRAIN),
-     .help = "The set of defaults to start from; seed is the tutorial's."},
+     .help = "The set of defaults to start from; seed is the former name of tutorial."},
     {.name = "init",
      .kind = SUMI_ARG_PATH,
      .metavar = "MODEL",
@@ -351,8 +353,9 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .initial = "32x32",
      .metavar = "HxW",
      .commands = BIT(SAMPLE),
-     .help = "Height and width of the images; multiples of 4 for the seed network. Without it, "
-             "the size that the model was trained on, but 32x32 for 28x28."},
+     .help =
+         "Height and width of the images; multiples of 4 for the tutorial's network. Without it, "
+         "the size that the model was trained on, but 32x32 for 28x28."},
     {.name = "solver",
      .kind = SUMI_ARG_CHOICE,
      .choice_at = sumi_solver_at,

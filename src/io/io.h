@@ -184,6 +184,8 @@ json_t *sumi_json_any(const char *text);
 /* Atomic, indented by two spaces, keys in insertion order, numbers as short as they can be, a final
  * line break. */
 sumi_status sumi_json_write(const char *path, const json_t *json, sumi_error *err);
+/* As one line, numbers with as many digits as a float needs; malloc'ed. NULL: out of memory. */
+char *sumi_json_compact(const json_t *json);
 /* Typed, range-checked members; SUMI_EFORMAT names path, key, expected and found. */
 sumi_status sumi_json_int(const char *path, const json_t *object, const char *key, int64_t low,
                           int64_t high, int64_t *out, sumi_error *err);

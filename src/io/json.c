@@ -88,6 +88,18 @@ void sumi_text_json(sumi_text *text, const json_t *json, size_t flags)
     sumi_plain_end(plain);
 }
 
+char *sumi_json_compact(const json_t *json)
+{
+    enum { FLOAT_DIGITS = 9 };
+    sumi_text text = {0};
+    sumi_text_json(&text, json,
+                   JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(FLOAT_DIGITS));
+    if (!text.failed)
+        return text.data;
+    sumi_text_free(&text);
+    return NULL;
+}
+
 /* Whether the text reads back as the very same numbers. */
 static bool says_the_same(const sumi_text *text, const json_t *json)
 {

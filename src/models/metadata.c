@@ -1,17 +1,28 @@
 /*
- * Metadata of a model's file. Numbers are decimal strings; floats have nine digits, enough to come
- * back as the same float32. A file without "sumi.preset" is read as the seed network: its sizes are
- * those of its tensors, its schedule the seed recipe's.
+ * Metadata of a model's file. "sumi.model" holds the model's description as JSON {version, net,
+ * process, data, sampling, trained}; other keys are the user's. Files of version 0.1 have a key for
+ * each number instead, "sumi.timesteps" and so on. A file with neither is read as the tutorial's
+ * network: its sizes are those of its tensors, its process the tutorial's.
  */
 #include "models/metadata.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The only ones there are so far: what the network predicts, and how the betas grow. */
-static const char OBJECTIVE[] = "eps", SCHEDULE[] = "linear";
+#include "models/fields.h"
+
+static const char DESCRIPTION[] = "sumi.model";
+
+/* Texts that a model has among its metadata, and where the description keeps them. */
+static const struct {
+    const char *key, *part, *name;
+} texts[] = {{"sumi.data", "data", "name"},
+             {"sumi.data_hash", "data", "hash"},
+             {"sumi.command", "trained", "command"}};
+enum { TEXTS = sizeof texts / sizeof *texts };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
@@ -25,96 +36,211 @@ sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *
     return SUMI_OK;
 }
 
+json_t *sumi_json_seed(uint64_t seed)
+{
+    char text[24];
+    if (seed <= INT64_MAX)
+        return json_integer((json_int_t)seed);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    return json_string(text);
+}
+
+static bool put(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0;
+}
+
+static json_t *describe(const sumi_model *model)
+{
+    json_t *root = json_object();
+    bool ok = put(root, "version", json_string(SUMI_VERSION));
+    for (unsigned part = 0; part < SUMI_PARTS; part++) {
+        json_t *object = json_object();
+        if (part == SUMI_PART_NET)
+            ok = ok && put(object, "name", json_string(model->info.net));
+        ok = ok && sumi_fields_write(object, model, 1u << part);
+        ok = put(root, sumi_model_parts[part], object) && ok;
+    }
+    if (model->seed_known)
+        ok = ok && put(json_object_get(root, "net"), "seed", sumi_json_seed(model->seed));
+    if (model->classes)
+        ok = ok && json_object_set(json_object_get(root, "data"), "classes", model->classes) == 0;
+    ok = ok && (model->sampling ? json_object_set(root, "sampling", model->sampling) == 0
+                                : put(root, "sampling", json_object()));
+    for (int i = 0; i < TEXTS; i++) {
+        json_t *text = json_object_get(model->metadata, texts[i].key);
+        if (text)
+            ok = ok &&
+                 json_object_set(json_object_get(root, texts[i].part), texts[i].name, text) == 0;
+    }
+    if (ok)
+        return root;
+    json_decref(root);
+    return NULL;
+}
+
+static bool is_text(const char *key)
+{
+    for (int i = 0; i < TEXTS; i++)
+        if (strcmp(key, texts[i].key) == 0)
+            return true;
+    return false;
+}
+
 static bool add_pair(sumi_tensor_file *out, const char *key, const char *value)
 {
     sumi_file_pair *pair = &out->metadata[out->metadata_count++];
     pair->key = sumi_strdup(key);
-    pair->value = sumi_strdup(value);
+    pair->value = value ? sumi_strdup(value) : NULL;
     return pair->key && pair->value;
-}
-
-static bool add_int(sumi_tensor_file *out, const char *key, int64_t value)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%lld", (long long)value);
-    return add_pair(out, key, text);
-}
-
-static bool add_real(sumi_tensor_file *out, const char *key, double value)
-{
-    char text[32];
-    sumi_format(text, sizeof text, "%.9g", value);
-    return add_pair(out, key, text);
 }
 
 sumi_status sumi_metadata_to_file(const sumi_model *model, sumi_tensor_file *out, sumi_error *err)
 {
-    const sumi_model_info_t *info = &model->info;
-    size_t capacity = 24 + json_object_size(model->metadata);
+    size_t capacity = 1 + json_object_size(model->metadata);
     out->metadata = sumi_calloc(capacity, sizeof *out->metadata);
-    bool ok = out->metadata != NULL;
-    ok = ok && add_pair(out, "sumi.version", SUMI_VERSION);
-    ok = ok && add_pair(out, "sumi.preset", info->preset);
-    ok = ok && add_pair(out, "sumi.objective", OBJECTIVE);
-    ok = ok && add_pair(out, "sumi.schedule", SCHEDULE);
-    ok = ok && add_int(out, "sumi.in_channels", info->in_channels);
-    ok = ok && add_int(out, "sumi.out_channels", info->out_channels);
-    ok = ok && add_int(out, "sumi.time_dim", info->time_dim);
-    ok = ok && add_int(out, "sumi.base_channels", info->base_channels);
-    ok = ok && add_int(out, "sumi.timesteps", info->timesteps);
-    ok = ok && add_real(out, "sumi.beta_start", (double)info->beta_start);
-    ok = ok && add_real(out, "sumi.beta_end", (double)info->beta_end);
-    ok = ok && add_int(out, "sumi.height", info->height);
-    ok = ok && add_int(out, "sumi.width", info->width);
-    ok = ok && add_real(out, "sumi.range_lo", (double)info->range_lo);
-    ok = ok && add_real(out, "sumi.range_hi", (double)info->range_hi);
-    ok = ok && add_int(out, "sumi.steps", info->steps);
+    json_t *root = out->metadata ? describe(model) : NULL;
+    char *text = root ? sumi_json_compact(root) : NULL;
+    json_decref(root);
+    bool ok = text && add_pair(out, DESCRIPTION, text);
+    free(text);
     const char *key;
     json_t *value;
-    json_object_foreach(model->metadata, key, value) ok =
-        ok && add_pair(out, key, json_string_value(value));
+    json_object_foreach(model->metadata, key, value)
+    {
+        if (!is_text(key))
+            ok = ok && add_pair(out, key, json_string_value(value));
+    }
     return ok ? SUMI_OK : sumi_fail_memory(err, "metadata", capacity * sizeof *out->metadata);
 }
 
-/* ---- Reading --------------------------------------------------------------------------------- */
+/* ---- Reading a description ------------------------------------------------------------------- */
 
-static sumi_status read_real(const char *path, const sumi_tensor_file *file, const char *key,
-                             double low, double high, double *out, sumi_error *err)
+/* *out is NULL where the file has none. where: for messages. */
+static sumi_status read_description(const char *path, const sumi_tensor_file *file,
+                                    char where[PATH_MAX], json_t **out, sumi_error *err)
 {
+    const char *text = sumi_tensor_file_meta(file, DESCRIPTION);
+    *out = NULL;
+    snprintf(where, PATH_MAX, "%.*s: %s", PATH_MAX - 32, path, DESCRIPTION);
+    if (!text)
+        return SUMI_OK;
+    sumi_status status = sumi_json_parse(where, (const uint8_t *)text, strlen(text), out, err);
+    if (status != SUMI_OK)
+        return status;
+    for (int part = 0; part < SUMI_PARTS; part++) {
+        if (json_is_object(json_object_get(*out, sumi_model_parts[part])))
+            continue;
+        json_decref(*out);
+        *out = NULL;
+        return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected an object", where,
+                         sumi_model_parts[part]);
+    }
+    return SUMI_OK;
+}
+
+static sumi_status config_from_description(const char *where, const json_t *root,
+                                           sumi_model_config *config, sumi_error *err)
+{
+    const char *name;
+    const json_t *net = json_object_get(root, "net");
+    sumi_status status = sumi_json_string(where, net, "name", &name, err);
+    if (status == SUMI_OK && !sumi_net_known(name))
+        status = sumi_fail(err, SUMI_EUNSUPPORTED,
+                           "%s: it holds a '%s' model, which this version of sumi does not know",
+                           where, name);
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
+        if (f->config != SUMI_NO_CONFIG)
+            status = sumi_field_read(where, json_object_get(root, sumi_model_parts[f->part]), f,
+                                     (char *)config + f->config, err);
+    return status;
+}
+
+/* A list of strings, one for each label. */
+static sumi_status read_classes(const char *where, const json_t *root, sumi_model *model,
+                                sumi_error *err)
+{
+    json_t *classes = json_object_get(json_object_get(root, "data"), "classes"), *name;
+    size_t i;
+    if (!classes)
+        return SUMI_OK;
+    if (!json_is_array(classes) || json_array_size(classes) > SUMI_NAMES_MAX)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: \"classes\": expected a list of at most %d names",
+                         where, SUMI_NAMES_MAX);
+    json_array_foreach(classes, i, name)
+    {
+        if (!json_is_string(name))
+            return sumi_fail(err, SUMI_EFORMAT, "%s: \"classes\": number %zu is no name", where, i);
+    }
+    model->classes = json_incref(classes);
+    return SUMI_OK;
+}
+
+static void read_seed(const json_t *root, sumi_model *model)
+{
+    const json_t *seed = json_object_get(json_object_get(root, "net"), "seed");
+    model->seed_known = json_is_integer(seed) || json_is_string(seed);
+    if (json_is_integer(seed))
+        model->seed = (uint64_t)json_integer_value(seed);
+    else if (json_is_string(seed))
+        model->seed = strtoull(json_string_value(seed), NULL, 10);
+}
+
+static sumi_status model_from_description(const char *where, const json_t *root, sumi_model *model,
+                                          sumi_error *err)
+{
+    sumi_status status = SUMI_OK;
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
+        status = sumi_field_read(where, json_object_get(root, sumi_model_parts[f->part]), f,
+                                 (char *)model + f->offset, err);
+    if (status == SUMI_OK)
+        status = read_classes(where, root, model, err);
+    sumi_fields_settle(model);
+    if (status == SUMI_OK && sumi_process_check(&model->process, err) != SUMI_OK)
+        status = sumi_fail_prefix(err, SUMI_EFORMAT, where);
+    if (status != SUMI_OK)
+        return status;
+    read_seed(root, model);
+    json_t *sampling = json_object_get(root, "sampling");
+    if (json_is_object(sampling))
+        model->sampling = json_incref(sampling);
+    for (int i = 0; i < TEXTS; i++) {
+        json_t *text = json_object_get(json_object_get(root, texts[i].part), texts[i].name);
+        if (json_is_string(text) && json_object_set(model->metadata, texts[i].key, text) != 0)
+            return sumi_fail_memory(err, "metadata", 0);
+    }
+    return SUMI_OK;
+}
+
+/* ---- Reading files of version 0.1 ------------------------------------------------------------ */
+
+static sumi_status read_number(const char *path, const sumi_tensor_file *file,
+                               const sumi_field *field, void *at, sumi_error *err)
+{
+    char key[48], *end;
+    snprintf(key, sizeof key, "sumi.%s", field->name);
     const char *text = sumi_tensor_file_meta(file, key);
     if (!text)
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' is missing", path, key);
-    char *end;
     errno = 0;
     double value = sumi_parse_real(text, &end);
-    if (end == text || *end != '\0' || errno == ERANGE || !(value >= low && value <= high))
+    if (end == text || *end != '\0' || errno == ERANGE ||
+        !(value >= field->low && value <= field->high))
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be %g to %g, found '%s'",
-                         path, key, low, high, text);
-    *out = value;
-    return SUMI_OK;
-}
-
-static sumi_status read_int(const char *path, const sumi_tensor_file *file, const char *key,
-                            int64_t low, int64_t high, int64_t *out, sumi_error *err)
-{
-    double value;
-    sumi_status status = read_real(path, file, key, (double)low, (double)high, &value, err);
-    if (status != SUMI_OK)
-        return status;
-    if (value != (double)(int64_t)value)
+                         path, key, field->low, field->high, text);
+    if (field->kind != SUMI_FIELD_FLOAT && value != (double)(int64_t)value)
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be a whole number", path,
                          key);
-    *out = (int64_t)value;
+    sumi_field_set(field, at, value);
     return SUMI_OK;
 }
 
-/* Another objective or schedule would load, and be sampled wrongly. A file without the keys has the
- * seed recipe's. */
+/* Another objective or schedule would load, and be sampled wrongly. */
 static sumi_status check_recipe(const char *path, const sumi_tensor_file *file, sumi_error *err)
 {
     static const struct {
         const char *key, *known;
-    } fixed[] = {{"sumi.objective", OBJECTIVE}, {"sumi.schedule", SCHEDULE}};
+    } fixed[] = {{"sumi.objective", "eps"}, {"sumi.schedule", "linear"}};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         const char *found = sumi_tensor_file_meta(file, fixed[i].key);
         if (found && strcmp(found, fixed[i].known) != 0)
@@ -126,45 +252,50 @@ static sumi_status check_recipe(const char *path, const sumi_tensor_file *file, 
     return SUMI_OK;
 }
 
-static sumi_status config_from_metadata(const char *path, const sumi_tensor_file *file,
-                                        sumi_model_config *config, sumi_error *err)
+static sumi_status config_before(const char *path, const sumi_tensor_file *file,
+                                 sumi_model_config *config, sumi_error *err)
 {
     const char *preset = sumi_tensor_file_meta(file, "sumi.preset");
-    if (strcmp(preset, "seed") != 0)
+    sumi_status status = SUMI_OK;
+    if (!sumi_net_known(preset))
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: it holds a '%s' model, which this version of sumi does not know",
                          path, preset);
-    struct {
-        const char *key;
-        int *out;
-        int64_t low, high;
-    } ints[] = {
-        {"sumi.in_channels", &config->in_channels, 1, 64},
-        {"sumi.out_channels", &config->out_channels, 1, 64},
-        {"sumi.time_dim", &config->time_dim, 1, 4096},
-        {"sumi.base_channels", &config->base_channels, 1, 1024},
-        {"sumi.timesteps", &config->timesteps, 1, 100000},
-    };
-    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
-        int64_t value;
-        sumi_status status =
-            read_int(path, file, ints[i].key, ints[i].low, ints[i].high, &value, err);
-        if (status != SUMI_OK)
-            return status;
-        *ints[i].out = (int)value;
-    }
-    double start, end;
-    sumi_status status = read_real(path, file, "sumi.beta_start", 0, 1, &start, err);
-    if (status == SUMI_OK)
-        status = read_real(path, file, "sumi.beta_end", 0, 1, &end, err);
-    if (status != SUMI_OK)
-        return status;
-    config->beta_start = (float)start;
-    config->beta_end = (float)end;
-    return SUMI_OK;
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
+        if (f->before && f->config != SUMI_NO_CONFIG)
+            status = read_number(path, file, f, (char *)config + f->config, err);
+    return status;
 }
 
-/* Dimension `axis` of a tensor of the seed network. */
+static sumi_status model_before(const char *path, const sumi_tensor_file *file, sumi_model *model,
+                                sumi_error *err)
+{
+    sumi_status status = SUMI_OK;
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
+        if (f->before && f->config == SUMI_NO_CONFIG)
+            status = read_number(path, file, f, (char *)model + f->offset, err);
+    return status;
+}
+
+/* A key that the description stands for now. */
+static bool was_number(const char *key)
+{
+    static const char *const others[] = {"sumi.version", "sumi.preset", "sumi.objective",
+                                         "sumi.schedule"};
+    if (strncmp(key, "sumi.", 5) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(key, others[i]) == 0)
+            return true;
+    for (const sumi_field *f = sumi_model_fields; f->name; f++)
+        if (f->before && strcmp(key + 5, f->name) == 0)
+            return true;
+    return false;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+/* Dimension `axis` of a tensor of the tutorial's network. */
 static sumi_status read_dimension(const char *path, const sumi_tensor_file *file, const char *name,
                                   int axis, int *out, sumi_error *err)
 {
@@ -174,87 +305,78 @@ static sumi_status read_dimension(const char *path, const sumi_tensor_file *file
                          "%s: tensor '%s' is missing: this is no model of sumi's", path, name);
     if (tensor->rank <= axis || tensor->shape[axis] < 1 || tensor->shape[axis] > 4096)
         return sumi_fail(err, SUMI_ESHAPE,
-                         "%s: tensor '%s' has not the shape of the seed network's", path, name);
+                         "%s: tensor '%s' has not the shape of the tutorial network's", path, name);
     *out = (int)tensor->shape[axis];
     return SUMI_OK;
+}
+
+static sumi_status config_from_shapes(const char *path, const sumi_tensor_file *file,
+                                      sumi_model_config *config, sumi_error *err)
+{
+    const struct {
+        const char *tensor;
+        int axis, *out;
+    } sizes[] = {{"down_conv1.conv.0.weight", 0, &config->base_channels},
+                 {"down_conv1.conv.0.weight", 1, &config->in_channels},
+                 {"down_conv1.linear.0.weight", 1, &config->time_dim},
+                 {"out.weight", 0, &config->out_channels}};
+    sumi_status status = SUMI_OK;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && status == SUMI_OK; i++)
+        status = read_dimension(path, file, sizes[i].tensor, sizes[i].axis, sizes[i].out, err);
+    return status;
 }
 
 sumi_status sumi_metadata_config(const char *path, const sumi_tensor_file *file,
                                  sumi_model_config *config, sumi_error *err)
 {
+    char where[PATH_MAX];
+    json_t *root;
     *config = (sumi_model_config)SUMI_MODEL_CONFIG_INIT;
-    sumi_status status = check_recipe(path, file, err);
+    sumi_status status = read_description(path, file, where, &root, err);
     if (status != SUMI_OK)
         return status;
-    if (sumi_tensor_file_meta(file, "sumi.preset"))
-        return config_from_metadata(path, file, config, err);
-    status = read_dimension(path, file, "down_conv1.conv.0.weight", 0, &config->base_channels, err);
-    if (status == SUMI_OK)
-        status =
-            read_dimension(path, file, "down_conv1.conv.0.weight", 1, &config->in_channels, err);
-    if (status == SUMI_OK)
-        status =
-            read_dimension(path, file, "down_conv1.linear.0.weight", 1, &config->time_dim, err);
-    if (status == SUMI_OK)
-        status = read_dimension(path, file, "out.weight", 0, &config->out_channels, err);
-    return status;
+    if (root) {
+        status = config_from_description(where, root, config, err);
+        json_decref(root);
+        return status;
+    }
+    status = check_recipe(path, file, err);
+    if (status != SUMI_OK)
+        return status;
+    return sumi_tensor_file_meta(file, "sumi.preset") ? config_before(path, file, config, err)
+                                                      : config_from_shapes(path, file, config, err);
 }
 
 /* Pictures are made by dividing by the range's width. */
-static sumi_status read_range(const char *path, const sumi_tensor_file *file,
-                              sumi_model_info_t *info, sumi_error *err)
+static sumi_status check_range(const char *path, const sumi_model_info_t *info, sumi_error *err)
 {
-    double lo, hi;
-    sumi_status status = read_real(path, file, "sumi.range_lo", -1e6, 1e6, &lo, err);
-    if (status == SUMI_OK)
-        status = read_real(path, file, "sumi.range_hi", -1e6, 1e6, &hi, err);
-    if (status != SUMI_OK)
-        return status;
-    if (!((float)lo < (float)hi))
-        return sumi_fail(err, SUMI_EFORMAT,
-                         "%s: metadata 'sumi.range_lo' should be below 'sumi.range_hi', found %g "
-                         "and %g",
-                         path, lo, hi);
-    info->range_lo = (float)lo;
-    info->range_hi = (float)hi;
-    return SUMI_OK;
-}
-
-static sumi_status read_training(const char *path, const sumi_tensor_file *file,
-                                 sumi_model_info_t *info, sumi_error *err)
-{
-    int64_t height, width;
-    sumi_status status = read_int(path, file, "sumi.height", 0, 1 << 20, &height, err);
-    if (status == SUMI_OK)
-        status = read_int(path, file, "sumi.width", 0, 1 << 20, &width, err);
-    if (status == SUMI_OK)
-        status = read_int(path, file, "sumi.steps", 0, (int64_t)1 << 52, &info->steps, err);
-    if (status != SUMI_OK)
-        return status;
-    info->height = (int)height;
-    info->width = (int)width;
-    return read_range(path, file, info, err);
+    if (info->range_lo < info->range_hi)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EFORMAT,
+                     "%s: metadata 'sumi.range_lo' should be below 'sumi.range_hi', found %g and "
+                     "%g",
+                     path, (double)info->range_lo, (double)info->range_hi);
 }
 
 sumi_status sumi_metadata_from_file(const char *path, const sumi_tensor_file *file,
                                     sumi_model *model, sumi_error *err)
 {
-    sumi_status status = SUMI_OK;
-    if (sumi_tensor_file_meta(file, "sumi.preset"))
-        status = read_training(path, file, &model->info, err);
-    /* Keys that describe the run behind the weights are kept; those above are made anew. */
-    static const char *const made_anew[] = {
-        "sumi.version",     "sumi.preset",       "sumi.objective", "sumi.schedule",
-        "sumi.in_channels", "sumi.out_channels", "sumi.time_dim",  "sumi.base_channels",
-        "sumi.timesteps",   "sumi.beta_start",   "sumi.beta_end",  "sumi.height",
-        "sumi.width",       "sumi.range_lo",     "sumi.range_hi",  "sumi.steps"};
+    char where[PATH_MAX];
+    json_t *root;
+    sumi_status status = read_description(path, file, where, &root, err);
+    if (status != SUMI_OK)
+        return status;
+    if (root)
+        status = model_from_description(where, root, model, err);
+    else if (sumi_tensor_file_meta(file, "sumi.preset"))
+        status = model_before(path, file, model, err);
+    json_decref(root);
+    if (status == SUMI_OK)
+        status = check_range(path, &model->info, err);
     for (size_t i = 0; i < file->metadata_count && status == SUMI_OK; i++) {
-        bool known = false;
-        for (size_t j = 0; j < sizeof made_anew / sizeof *made_anew; j++)
-            known |= strcmp(file->metadata[i].key, made_anew[j]) == 0;
-        if (!known)
-            status =
-                sumi_model_set_meta(model, file->metadata[i].key, file->metadata[i].value, err);
+        const sumi_file_pair *pair = &file->metadata[i];
+        if (strcmp(pair->key, DESCRIPTION) != 0 && !was_number(pair->key))
+            status = sumi_model_set_meta(model, pair->key, pair->value, err);
     }
     return status;
 }

@@ -1,7 +1,7 @@
 /*
  * The model object: a graph with weights, what it was made with, and the way to and from a tensor
  * file. The file carries the configuration as metadata; one without them (PyTorch's own .pth) is
- * taken as the seed network, whose sizes follow from the shapes.
+ * taken as the tutorial's network, whose sizes follow from the shapes.
  */
 #include "models/models.h"
 
@@ -10,46 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/fields.h"
 #include "models/metadata.h"
 #include "models/state_dict.h"
 
 /* ---- Creation -------------------------------------------------------------------------------- */
-
-static sumi_status check_int(const char *name, int64_t value, int64_t low, int64_t high,
-                             sumi_error *err)
-{
-    if (value >= low && value <= high)
-        return SUMI_OK;
-    return sumi_fail(err, SUMI_EINVAL, "%s must be %lld to %lld, found %lld", name, (long long)low,
-                     (long long)high, (long long)value);
-}
-
-sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error *err)
-{
-    if (!config->preset || strcmp(config->preset, "seed") != 0)
-        return sumi_fail(err, SUMI_EINVAL, "unknown preset '%s'; there is: seed",
-                         config->preset ? config->preset : "(null)");
-    struct {
-        const char *name;
-        int64_t value, low, high;
-    } ints[] = {
-        {"in_channels", config->in_channels, 1, 64},
-        {"out_channels", config->out_channels, 1, 64},
-        {"time_dim", config->time_dim, 1, 4096},
-        {"base_channels", config->base_channels, 1, 1024},
-        {"timesteps", config->timesteps, 1, 100000},
-    };
-    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
-        sumi_status status = check_int(ints[i].name, ints[i].value, ints[i].low, ints[i].high, err);
-        if (status != SUMI_OK)
-            return status;
-    }
-    if (!(config->beta_start > 0 && config->beta_start <= config->beta_end && config->beta_end < 1))
-        return sumi_fail(err, SUMI_EINVAL,
-                         "betas must be 0 < beta_start <= beta_end < 1, found %g and %g",
-                         (double)config->beta_start, (double)config->beta_end);
-    return SUMI_OK;
-}
 
 /* A number that no other model of this process has: no two live at one address at one time. */
 static uint64_t unique_id(const sumi_model *model)
@@ -70,7 +35,7 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
     if (!model)
         return sumi_fail_memory(err, "a model", sizeof *model);
     model->id = unique_id(model);
-    sumi_build_seed(&model->graph, config);
+    sumi_build_tutorial(&model->graph, config);
     model->metadata = json_object();
     if (model->graph.status != SUMI_OK || !model->metadata) {
         status = model->metadata
@@ -80,21 +45,15 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
         return status;
     }
     model->info = (sumi_model_info_t){.size = sizeof model->info,
-                                      .in_channels = config->in_channels,
-                                      .out_channels = config->out_channels,
-                                      .time_dim = config->time_dim,
-                                      .base_channels = config->base_channels,
-                                      .timesteps = config->timesteps,
-                                      .beta_start = config->beta_start,
-                                      .beta_end = config->beta_end,
+                                      .preset = SUMI_NET_TUTORIAL,
+                                      .net = SUMI_NET_TUTORIAL,
                                       .parameters = (int64_t)model->graph.params.value_count,
                                       .tensors = model->graph.params.count,
                                       .range_hi = 1};
     model->process = (sumi_process_config)SUMI_PROCESS_CONFIG_INIT;
-    model->process.timesteps = config->timesteps;
-    model->process.beta_start = config->beta_start;
-    model->process.beta_end = config->beta_end;
-    snprintf(model->info.preset, sizeof model->info.preset, "%s", config->preset);
+    model->data_std = 1;
+    sumi_fields_from_config(model, config);
+    sumi_fields_settle(model);
     *out = model;
     return SUMI_OK;
 }
@@ -132,16 +91,8 @@ void sumi_model_take_weights(sumi_model *to, const sumi_model *from)
 
 sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err)
 {
-    const sumi_model_info_t *info = &model->info;
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
-    config.preset = info->preset;
-    config.in_channels = info->in_channels;
-    config.out_channels = info->out_channels;
-    config.time_dim = info->time_dim;
-    config.base_channels = info->base_channels;
-    config.timesteps = info->timesteps;
-    config.beta_start = info->beta_start;
-    config.beta_end = info->beta_end;
+    sumi_fields_to_config(model, &config);
     sumi_model *copy;
     sumi_status status = prepare(&config, &copy, err);
     if (status != SUMI_OK)
@@ -154,6 +105,10 @@ sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_erro
         return status;
     }
     copy->process = model->process;
+    copy->data_mean = model->data_mean;
+    copy->data_std = model->data_std;
+    copy->classes = json_incref(model->classes);
+    copy->sampling = json_incref(model->sampling);
     sumi_model_take_weights(copy, model);
     *out = copy;
     return SUMI_OK;
@@ -172,6 +127,8 @@ void sumi_model_release(sumi_model *model)
         return;
     sumi_graph_free(&model->graph);
     json_decref(model->metadata);
+    json_decref(model->classes);
+    json_decref(model->sampling);
     free(model);
 }
 

@@ -1,7 +1,7 @@
 /*
  * models: architectures and what a model file is.
  *
- * Does: builders that turn a configuration into a graph (seed.c), the model object (weights,
+ * Does: builders that turn a configuration into a graph (tutorial.c), the model object (weights,
  * configuration, metadata), loading and saving it.
  * Does not: compute, train or sample.
  */
@@ -13,6 +13,10 @@
 #include "io/io.h"
 #include "kernels/kernels.h"
 
+/* What a file says of a model comes in these parts, and one for sampling. */
+typedef enum { SUMI_PART_NET, SUMI_PART_PROCESS, SUMI_PART_DATA, SUMI_PART_TRAINED } sumi_part;
+enum { SUMI_PARTS = 4, SUMI_NAMES_MAX = 100000 };
+
 struct sumi_model {
     sumi_model_info_t info;
     sumi_process_config process; /* what the network predicts, and at which levels */
@@ -23,25 +27,38 @@ struct sumi_model {
     uint64_t seed;               /* that the initial weights were drawn from */
     bool seed_known;             /* false where a file did not say so */
     atomic_int holders;          /* besides the one that made it */
+    float data_mean, data_std;   /* of the data's values; 0 and 1: not known, and not used yet */
+    json_t *classes;             /* names of the labels, a list of strings; NULL: there are none */
+    json_t *sampling;            /* how to sample without options, an object; NULL: as ever */
 };
 
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
-void sumi_build_seed(sumi_graph *graph, const sumi_model_config *config);
+void sumi_build_tutorial(sumi_graph *graph, const sumi_model_config *config);
 
 /* The blocks of that network, for graphs of one's own (and its tests): twice 3x3 convolution, batch
  * norm, ReLU, after a shift by an MLP of the time embedding. */
 typedef struct {
     int conv[2], norm[2], linear[2]; /* layers */
-} sumi_seed_block;
-sumi_seed_block sumi_seed_block_declare(sumi_graph *graph, const char *name, int in, int out);
+} sumi_tutorial_block;
+sumi_tutorial_block sumi_tutorial_block_declare(sumi_graph *graph, const char *name, int in,
+                                                int out);
 /* t may be an edge of count 0: then there is no shift (the tutorial's t=None). */
-sumi_edge sumi_seed_block_run(sumi_graph *graph, const sumi_seed_block *block, sumi_edge x,
-                              sumi_edge t);
+sumi_edge sumi_tutorial_block_run(sumi_graph *graph, const sumi_tutorial_block *block, sumi_edge x,
+                                  sumi_edge t);
 
 /* Checks ranges: channels 1..64, time_dim 1..4096, base_channels 1..1024, timesteps 1..100000,
  * 0 < beta_start <= beta_end < 1. */
 sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error *err);
 sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, sumi_error *err);
+/* Puts the numbers of these parts (bits 1 << sumi_part) into object; false: out of memory. */
+bool sumi_fields_write(json_t *object, const sumi_model *model, unsigned parts);
+/* SUMI_ESHAPE, with both values, where network or process are not the same. */
+sumi_status sumi_model_check_same(const char *path, const sumi_model *found,
+                                  const sumi_model *expected, sumi_error *err);
+/* The shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
+json_t *sumi_short_real(float value);
+/* A number, or a string of digits where it is above what JSON's readers hold, INT64_MAX. */
+json_t *sumi_json_seed(uint64_t seed);
 /* A second model with the same architecture, weights and metadata. */
 sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err);
 /* Weights, running statistics and info of a model of the same architecture. */

@@ -629,10 +629,31 @@ static sumi_status mark_model(const train_run *run, sumi_model *model)
     return status;
 }
 
+/* The labels' names go with the weights, too. */
+static sumi_status name_classes(const train_run *run)
+{
+    const sumi_dataset *set = run->set;
+    if (run->model->classes || !set->class_names)
+        return SUMI_OK;
+    json_t *names = json_array();
+    for (int i = 0; i < set->classes; i++)
+        json_array_append_new(names, sumi_json_any(set->class_names[i]));
+    if (json_array_size(names) != (size_t)set->classes) {
+        json_decref(names);
+        return sumi_fail_memory(run->err, "the names of the classes", 0);
+    }
+    run->model->classes = names;
+    for (int i = 0; i < run->trainer->averages.count; i++)
+        run->trainer->averages.model[i]->classes = json_incref(names);
+    return SUMI_OK;
+}
+
 static sumi_status mark_models(train_run *run)
 {
     const sumi_averages *averages = &run->trainer->averages;
-    sumi_status status = mark_model(run, run->model);
+    sumi_status status = name_classes(run);
+    if (status == SUMI_OK)
+        status = mark_model(run, run->model);
     for (int i = 0; i < averages->count && status == SUMI_OK; i++)
         status = mark_model(run, averages->model[i]);
     return status;
@@ -665,7 +686,7 @@ static sumi_status log_model(train_run *run)
     const sumi_model_info_t *info = &run->model->info;
     return sumi_run_log(run->dir, run->err,
                         "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch",
-                        info->preset, info->parameters, run->settings.batch, run->per_epoch);
+                        info->net, info->parameters, run->settings.batch, run->per_epoch);
 }
 
 static sumi_status begin_metrics(train_run *run)

@@ -40,16 +40,10 @@ static json_t *data_settings(const sumi_dataset *set, const char *hash, bool *fa
 
 static json_t *model_settings(const sumi_model *of, bool *failed)
 {
-    const sumi_model_info_t *info = &of->info;
     json_t *model = json_object();
-    put(model, "preset", json_string(info->preset), failed);
-    put(model, "in_channels", json_integer(info->in_channels), failed);
-    put(model, "out_channels", json_integer(info->out_channels), failed);
-    put(model, "time_dim", json_integer(info->time_dim), failed);
-    put(model, "base_channels", json_integer(info->base_channels), failed);
-    put(model, "timesteps", json_integer(info->timesteps), failed);
-    put(model, "beta_start", sumi_short_real(info->beta_start), failed);
-    put(model, "beta_end", sumi_short_real(info->beta_end), failed);
+    put(model, "net", json_string(of->info.net), failed);
+    if (!sumi_fields_write(model, of, 1u << SUMI_PART_NET | 1u << SUMI_PART_PROCESS))
+        *failed = true;
     /* Of weights that came from a file it may not be known. */
     if (of->seed_known)
         put(model, "seed", sumi_json_seed(of->seed), failed);

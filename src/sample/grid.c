@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GRID_MAX = 4096, SIDE_SEED = 28, SIDE_GRID = 32, SIDE_MAX = 4096 };
+enum { GRID_MAX = 4096, SIDE_TUTORIAL = 28, SIDE_GRID = 32, SIDE_MAX = 4096 };
 
 sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err)
 {
@@ -36,9 +36,9 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
     int h = grid->set_height, w = grid->set_width;
     sample.count = grid->count;
     /* The size that is trained on; the tutorial trains on 28x28 and draws 32x32. */
-    bool seed = h == SIDE_SEED && w == SIDE_SEED;
-    sample.height = config->grid_height ? config->grid_height : seed ? SIDE_GRID : h;
-    sample.width = config->grid_width ? config->grid_width : seed ? SIDE_GRID : w;
+    bool tutorial = h == SIDE_TUTORIAL && w == SIDE_TUTORIAL;
+    sample.height = config->grid_height ? config->grid_height : tutorial ? SIDE_GRID : h;
+    sample.width = config->grid_width ? config->grid_width : tutorial ? SIDE_GRID : w;
     sample.steps = steps < timesteps ? steps : timesteps;
     sample.solver = steps ? "ddim" : "ddpm";
     sample.seed = grid->seed;

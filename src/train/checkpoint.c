@@ -385,33 +385,6 @@ sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run,
 
 /* ---- Loading --------------------------------------------------------------------------------- */
 
-static sumi_status check_same_model(const char *dir, const sumi_model *found,
-                                    const sumi_model *expected, sumi_error *err)
-{
-    const sumi_model_info_t *a = &found->info, *b = &expected->info;
-    const struct {
-        const char *name;
-        double found, expected;
-    } numbers[] = {
-        {"in_channels", a->in_channels, b->in_channels},
-        {"out_channels", a->out_channels, b->out_channels},
-        {"time_dim", a->time_dim, b->time_dim},
-        {"base_channels", a->base_channels, b->base_channels},
-        {"timesteps", a->timesteps, b->timesteps},
-        {"beta_start", (double)a->beta_start, (double)b->beta_start},
-        {"beta_end", (double)a->beta_end, (double)b->beta_end},
-    };
-    if (strcmp(a->preset, b->preset) != 0)
-        return sumi_fail(err, SUMI_ESHAPE, "%s: a model of preset %s, expected %s", dir, a->preset,
-                         b->preset);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (numbers[i].found != numbers[i].expected)
-            return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %.9g, expected %.9g", dir,
-                             numbers[i].name, numbers[i].found, numbers[i].expected);
-    }
-    return SUMI_OK;
-}
-
 static sumi_status read_state(const sumi_trainer *trainer, const char *dir, int64_t *step,
                               json_t **run, sumi_error *err)
 {
@@ -437,7 +410,7 @@ static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int 
     sumi_status status = sumi_path_join(path, sizeof path, dir, file_names[file], err);
     if (status == SUMI_OK)
         status = sumi_model_read(path, out, NULL, err);
-    return status == SUMI_OK ? check_same_model(path, *out, trainer->model, err) : status;
+    return status == SUMI_OK ? sumi_model_check_same(path, *out, trainer->model, err) : status;
 }
 
 /* What was read, before the trainer takes it over. */

@@ -4,7 +4,6 @@
  */
 #include "train/train.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,26 +30,6 @@ const sumi_kept sumi_kept_trainer[] = {
 };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
-
-json_t *sumi_short_real(float value)
-{
-    char text[32];
-    for (int digits = 6; digits <= 9; digits++) {
-        sumi_format(text, sizeof text, "%.*g", digits, (double)value);
-        if ((float)sumi_parse_real(text, NULL) == value)
-            break;
-    }
-    return json_real(sumi_parse_real(text, NULL));
-}
-
-json_t *sumi_json_seed(uint64_t seed)
-{
-    char text[24];
-    if (seed <= INT64_MAX)
-        return json_integer((json_int_t)seed);
-    snprintf(text, sizeof text, "%" PRIu64, seed);
-    return json_string(text);
-}
 
 static json_t *value_of(const sumi_kept *kept, const void *config)
 {

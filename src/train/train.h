@@ -182,10 +182,6 @@ bool sumi_kept_write(json_t *object, const sumi_kept *table, const void *config)
  * messages. */
 sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_kept *table,
                             const void *config, sumi_error *err);
-/* The shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
-json_t *sumi_short_real(float value);
-/* A number, or a string of digits where it is above what JSON's readers hold, INT64_MAX. */
-json_t *sumi_json_seed(uint64_t seed);
 
 /* ---- Checkpoints (checkpoint.c) -----------------------------------------------------------------
  * A folder: model.safetensors, optim.safetensors, ema.safetensors (ema_2.safetensors, ...)

@@ -383,7 +383,8 @@ static void test_defaults(void **state)
     api_ok(ctx, sumi_model_create(ctx, &other, &c));
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     assert_int_equal(sumi_model_info(a, &info), SUMI_OK);
-    assert_string_equal(info.preset, "seed");
+    assert_string_equal(info.preset, "tutorial");
+    assert_string_equal(info.net, "tutorial");
     assert_int_equal(info.parameters, 2450254);
     assert_int_equal(info.tensors, 92);
     assert_int_equal(info.steps, 0);

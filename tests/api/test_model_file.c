@@ -20,7 +20,39 @@ static sumi_model *unusual_model(sumi_context *ctx)
     return model;
 }
 
-/* The file of such a model, as tensors and metadata. */
+/* The metadata that version 0.1 wrote of such a model. */
+static void use_former_metadata(sumi_tensor_file *file)
+{
+    static const char *const pairs[][2] = {{"sumi.version", "0.1.0"},
+                                           {"sumi.preset", "seed"},
+                                           {"sumi.objective", "eps"},
+                                           {"sumi.schedule", "linear"},
+                                           {"sumi.in_channels", "1"},
+                                           {"sumi.out_channels", "1"},
+                                           {"sumi.time_dim", "20"},
+                                           {"sumi.base_channels", "4"},
+                                           {"sumi.timesteps", "100"},
+                                           {"sumi.beta_start", "0.00200000009"},
+                                           {"sumi.beta_end", "0.100000001"},
+                                           {"sumi.height", "0"},
+                                           {"sumi.width", "0"},
+                                           {"sumi.range_lo", "0"},
+                                           {"sumi.range_hi", "1"},
+                                           {"sumi.steps", "0"}};
+    enum { PAIRS = sizeof pairs / sizeof *pairs };
+    for (size_t i = 0; i < file->metadata_count; i++) {
+        free(file->metadata[i].key);
+        free(file->metadata[i].value);
+    }
+    free(file->metadata);
+    file->metadata = calloc(PAIRS, sizeof *file->metadata);
+    assert_non_null(file->metadata);
+    file->metadata_count = PAIRS;
+    for (size_t i = 0; i < PAIRS; i++)
+        file->metadata[i] = (sumi_file_pair){sumi_strdup(pairs[i][0]), sumi_strdup(pairs[i][1])};
+}
+
+/* The file of such a model by version 0.1, as tensors and metadata. */
 static sumi_tensor_file file_of_model(sumi_context *ctx, temp_folder *temp)
 {
     const char *path = temp_path(temp, "whole.safetensors");
@@ -31,6 +63,7 @@ static sumi_tensor_file file_of_model(sumi_context *ctx, temp_folder *temp)
     if (sumi_tensor_file_read(path, &file, &err) != SUMI_OK)
         fail_msg("%s", err.text);
     sumi_model_free(model);
+    use_former_metadata(&file);
     return file;
 }
 
@@ -93,7 +126,7 @@ static void test_wrong_metadata(void **state)
     sumi_context_free(ctx);
 }
 
-/* A file that does not say its objective and schedule has the seed recipe's. */
+/* A file that does not say its objective and schedule has the tutorial's. */
 static void test_no_recipe(void **state)
 {
     temp_folder *temp = *state;
@@ -199,10 +232,139 @@ static void test_pth_metadata(void **state)
     sumi_context_free(ctx);
 }
 
+/* The descriptions of today: each is refused for one thing, which the message names. */
+static void test_wrong_descriptions(void **state)
+{
+    static const struct {
+        const char *net, *process, *data;
+        sumi_status status;
+        const char *text;
+    } cases[] = {
+        {"{}", "{}", "{}", SUMI_EFORMAT, "sumi.model: \"name\""},
+        {"{\"name\":\"resnet\"}", "{}", "{}", SUMI_EUNSUPPORTED, "'resnet' model"},
+        {"{\"name\":\"tutorial\",\"time_dim\":0}", "{}", "{}", SUMI_EFORMAT,
+         "\"time_dim\": expected 1 to 4096, found 0"},
+        {"{\"name\":\"tutorial\",\"time_dim\":\"20\"}", "{}", "{}", SUMI_EFORMAT, "\"time_dim\""},
+        {"[]", "{}", "{}", SUMI_EFORMAT, "\"net\": expected an object"},
+        {"NET", "{\"objective\":\"magic\"}", "{}", SUMI_EUNSUPPORTED,
+         "unknown objective \"magic\""},
+        {"NET", "{\"schedule\":7}", "{}", SUMI_EFORMAT, "\"schedule\""},
+        {"NET", "{\"stratified\":1}", "{}", SUMI_EFORMAT, "\"stratified\": expected true"},
+        {"NET", "{\"beta_start\":2}", "{}", SUMI_EFORMAT, "\"beta_start\": expected 0 to 1"},
+        {"NET", "{\"sigma_min\":9,\"sigma_max\":8}", "{}", SUMI_EFORMAT, "sigma_min is 9"},
+        {"NET", "{\"data_std\":0}", "{}", SUMI_EFORMAT, "\"data_std\""},
+        {"NET", "{}", "{\"range_lo\":1}", SUMI_EFORMAT, "found 1 and 1"},
+        {"NET", "{}", "{\"classes\":\"cat\"}", SUMI_EFORMAT, "\"classes\": expected a list"},
+        {"NET", "{}", "{\"classes\":[\"cat\",3]}", SUMI_EFORMAT, "number 1 is no name"},
+        {"NET", "{", "{}", SUMI_EFORMAT, "sumi.model"},
+    };
+    temp_folder *temp = *state;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_tensor_file file = file_of_model(ctx, temp);
+    sumi_model *model = NULL;
+    char text[600], key[] = "sumi.model";
+    sumi_file_pair pair = {key, text}, *all = file.metadata;
+    size_t count = file.metadata_count;
+    file.metadata = &pair;
+    file.metadata_count = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *net = strcmp(cases[i].net, "NET") == 0
+                              ? "{\"name\":\"tutorial\",\"time_dim\":20,\"base_channels\":4}"
+                              : cases[i].net;
+        snprintf(text, sizeof text, "{\"net\":%s,\"process\":%s,\"data\":%s,\"trained\":{}}", net,
+                 cases[i].process, cases[i].data);
+        api_fails(ctx, write_and_load(ctx, temp_path(temp, "m.safetensors"), &file, &model),
+                  cases[i].status, cases[i].text);
+    }
+    assert_null(model);
+    /* What is missing is as it was before there was such a thing; what is not known is left. */
+    snprintf(text, sizeof text,
+             "{\"net\":{\"name\":\"seed\",\"time_dim\":20,\"base_channels\":4,\"more\":1},"
+             "\"process\":{},\"data\":{},\"trained\":{},\"later\":[]}");
+    api_ok(ctx, write_and_load(ctx, temp_path(temp, "m.pth"), &file, &model));
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
+    assert_int_equal(sumi_model_info(model, &info), SUMI_OK);
+    assert_string_equal(info.net, "tutorial");
+    assert_int_equal(info.timesteps, 1000);
+    sumi_model_free(model);
+    file.metadata = all;
+    file.metadata_count = count;
+    sumi_tensor_file_free(&file);
+    sumi_context_free(ctx);
+}
+
+/* A fixture of version 0.1, in both formats and as a run, is the same model. */
+static void test_version_0_1(void **state)
+{
+    static const char *const names[] = {"model.safetensors", "model.pth", ""};
+    temp_folder *temp = *state;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_model *models[3], *again;
+    for (int i = 0; i < 3; i++) {
+        char path[512];
+        sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
+        snprintf(path, sizeof path, SUMI_TEST_DIR "/golden/run-0.1/%s", names[i]);
+        api_ok(ctx, sumi_model_load(ctx, path, &models[i]));
+        assert_int_equal(sumi_model_info(models[i], &info), SUMI_OK);
+        assert_string_equal(info.net, "tutorial");
+        assert_string_equal(info.preset, "tutorial");
+        assert_int_equal(info.timesteps, 20);
+        assert_int_equal(info.time_dim, 4);
+        assert_int_equal(info.height, 8);
+        assert_int_equal(info.steps, 3);
+        assert_string_equal(sumi_model_get_metadata(models[i], "sumi.data"), "shapes");
+        assert_null(sumi_model_get_metadata(models[i], "sumi.timesteps"));
+        api_same_state(models[i], models[0]);
+        /* And so it is when it was written anew. */
+        const char *copy = temp_path(temp, i ? "copy.pth" : "copy.safetensors");
+        api_ok(ctx, sumi_model_save(ctx, models[i], copy));
+        api_ok(ctx, sumi_model_load(ctx, copy, &again));
+        api_same_state(again, models[0]);
+        assert_string_equal(sumi_model_get_metadata(again, "sumi.data_hash"),
+                            sumi_model_get_metadata(models[0], "sumi.data_hash"));
+        sumi_model_free(again);
+    }
+    for (int i = 0; i < 3; i++)
+        sumi_model_free(models[i]);
+    sumi_context_free(ctx);
+}
+
+/* The network's name in a config, of today and of version 0.1. */
+static void test_names_of_the_network(void **state)
+{
+    (void)state;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_model *model;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    assert_string_equal(config.net, "tutorial");
+    config.base_channels = 1;
+    config.preset = "seed";
+    api_ok(ctx, sumi_model_create(ctx, &config, &model));
+    sumi_model_free(model);
+    config.net = "seed";
+    api_ok(ctx, sumi_model_create(ctx, &config, &model));
+    sumi_model_free(model);
+    config.net = "tree";
+    api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL,
+              "unknown net 'tree'; there is: tutorial");
+    config.net = "tutorial";
+    config.preset = NULL;
+    api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL, "unknown preset '(null)'");
+    config.preset = "seed"; /* an older program's, whose config ends before the name */
+    config.size = offsetof(sumi_model_config, net);
+    config.net = "nothing";
+    api_ok(ctx, sumi_model_create(ctx, &config, &model));
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_wrong_metadata, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_wrong_descriptions, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_version_0_1, temp_setup, temp_teardown),
+        cmocka_unit_test(test_names_of_the_network),
         cmocka_unit_test_setup_teardown(test_pth_metadata, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_no_recipe, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_narrow_counters, temp_setup, temp_teardown),

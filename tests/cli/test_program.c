@@ -431,7 +431,7 @@ static void test_convert(void **state)
     assert_string_equal(json_string_value(json_object_get(info, "kind")), "safetensors");
     assert_non_null(json_object_get(info, "metadata"));
     const json_t *model = json_object_get(info, "model");
-    assert_string_equal(json_string_value(json_object_get(model, "preset")), "seed");
+    assert_string_equal(json_string_value(json_object_get(model, "net")), "tutorial");
     assert_int_equal(json_integer_value(json_object_get(model, "time_dim")), 8);
     assert_true(json_array_size(json_object_get(info, "tensors")) > 40);
     json_decref(info);

@@ -214,10 +214,10 @@ static void test_many_tiny_images(void **state)
 static void build_block(sumi_graph *graph, bool with_time)
 {
     sumi_graph_init(graph, 2, 6);
-    sumi_seed_block block = sumi_seed_block_declare(graph, "b", 2, 4);
+    sumi_tutorial_block block = sumi_tutorial_block_declare(graph, "b", 2, 4);
     int out = sumi_graph_conv_layer(graph, "out", 4, 2, 1);
     sumi_edge t = with_time ? sumi_graph_time(graph) : (sumi_edge){.count = 0};
-    sumi_edge x = sumi_seed_block_run(graph, &block, sumi_graph_image(graph), t);
+    sumi_edge x = sumi_tutorial_block_run(graph, &block, sumi_graph_image(graph), t);
     sumi_graph_output(graph, sumi_graph_conv(graph, x, out));
     assert_int_equal(graph->status, SUMI_OK);
     sumi_error err = {""};

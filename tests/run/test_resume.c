@@ -239,6 +239,111 @@ static void test_a_resumed_run_keeps_its_beginning(void **state)
     close_fixture(&f);
 }
 
+static void copy_file(const fixture *f, const char *name)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    uint8_t *data;
+    size_t size;
+    snprintf(from, sizeof from, SUMI_TEST_DIR "/golden/run-0.1/%s", name);
+    assert_ok(sumi_file_read(from, 1 << 24, &data, &size, NULL));
+    assert_ok(sumi_file_save(join(to, f->run, name), data, size, NULL));
+    free(data);
+}
+
+/* A run of version 0.1 goes on, twice, the second time from what this version wrote. */
+static void test_a_run_of_version_0_1_goes_on(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "config.json",
+        "latest",
+        "metrics.csv",
+        "metrics.jsonl",
+        "train.log",
+        "checkpoints/step_3/ema.safetensors",
+        "checkpoints/step_3/manifest.json",
+        "checkpoints/step_3/model.safetensors",
+        "checkpoints/step_3/optim.safetensors",
+        "checkpoints/step_3/state.json",
+    };
+    fixture f;
+    char path[PATH_MAX];
+    open_fixture(&f, 2, .9f);
+    assert_ok(sumi_make_dirs(join(path, f.run, "checkpoints/step_3"), NULL));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        copy_file(&f, names[i]);
+    sumi_data_free(f.set);
+    f.set = make_shapes();
+    f.config.batch = 4;
+    f.config.seed = 0;
+    f.config.grid = f.config.grid_height = f.config.grid_width = f.config.grid_steps = 0;
+    f.config.epochs = 0;
+    f.config.resume = true;
+    for (int i = 0; i < 2; i++) {
+        sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+        config.base_channels = 2;
+        config.time_dim = 4;
+        config.timesteps = 20;
+        config.seed = 99;
+        sumi_model_release(f.model);
+        assert_ok(sumi_model_new(&config, &f.model, NULL));
+        f.config.steps = 5 + i;
+        sumi_error err = {""};
+        if (run(&f, &err) != SUMI_OK)
+            fail_msg("%s", err.text);
+        assert_int_equal(f.model->info.steps, 5 + i);
+    }
+    assert_int_equal(count_lines(&f, "metrics.jsonl"), 6);
+    assert_contains(&f, "config.json", "--steps 3"); /* as it was begun */
+    close_fixture(&f);
+}
+
+/* All that a model is comes back from its file, and is compared on going on. */
+static void test_a_description_comes_back(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_model *loaded;
+    char path[PATH_MAX];
+    sumi_error err = {""};
+    open_fixture(&f, 1, .5f);
+    sumi_process_config *process = &f.model->process;
+    process->objective = SUMI_OBJECTIVE_V;
+    process->schedule = SUMI_SCHEDULE_COSINE;
+    process->weighting = SUMI_WEIGHTING_MIN_SNR;
+    process->law = SUMI_LAW_LOGIT_NORMAL;
+    process->stratified = true;
+    process->sigma_min = .01f;
+    process->sigma_max = 70;
+    process->sigma_data = .3f;
+    process->gamma = 4;
+    process->law_mean = -.5f;
+    process->law_std = 1.25f;
+    f.model->data_mean = .25f;
+    f.model->data_std = .75f;
+    assert_null(f.model->sampling);
+    f.model->sampling = json_pack("{s:s}", "solver", "ddim");
+    assert_ok(run(&f, NULL));
+    for (int i = 0; i < 2; i++) {
+        join(path, f.run, i ? "model.pth" : "model.safetensors");
+        assert_ok(sumi_model_read(path, &loaded, NULL, NULL));
+        assert_memory_equal(&loaded->process, process, sizeof *process);
+        assert_true(loaded->data_mean == .25f && loaded->data_std == .75f);
+        assert_true(json_equal(loaded->sampling, f.model->sampling));
+        assert_int_equal(json_array_size(loaded->classes), f.set->classes);
+        assert_string_equal(json_string_value(json_array_get(loaded->classes, 1)),
+                            f.set->class_names[1]);
+        assert_true(loaded->seed_known && loaded->seed == 1);
+        sumi_model_release(loaded);
+    }
+    assert_contains(&f, "config.json", "\"objective\": \"v\"");
+    go_on(&f);
+    f.config.epochs = 3;
+    assert_int_equal(run(&f, &err), SUMI_ESHAPE);
+    assert_says(err, "objective v, expected eps");
+    close_fixture(&f);
+}
+
 static void test_another_instruction_set_is_told(void **state)
 {
     (void)state;
@@ -273,6 +378,8 @@ int main(void)
         cmocka_unit_test(test_kills_change_no_bit),
         cmocka_unit_test(test_a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(test_a_resumed_run_keeps_its_beginning),
+        cmocka_unit_test(test_a_run_of_version_0_1_goes_on),
+        cmocka_unit_test(test_a_description_comes_back),
         cmocka_unit_test(test_another_instruction_set_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
