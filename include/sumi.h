@@ -407,6 +407,10 @@ SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi
  * [n][h][w][c], valid during the call. Non-zero stops. */
 typedef int (*sumi_on_step_fn)(void *user, int step, const float *x_t, const float *x_0, int n);
 
+/* Images first .. first + n - 1 of the call as soon as they are whole, [n][h][w][c], not clamped,
+ * valid during the call. Non-zero stops. */
+typedef int (*sumi_images_fn)(void *user, int64_t first, const float *images, int n);
+
 typedef struct {
     size_t size;
     int count; /* images */
@@ -429,11 +433,12 @@ typedef struct {
     int reserved; /* 0: what follows must not lie where an older struct had padding */
     sumi_precision precision;
     const char *spacing; /* of the timesteps, a name of sumi_spacing_at; NULL: "trailing" */
+    sumi_images_fn on_images; /* given the same user */
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
         sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0, 0,  \
-            SUMI_PRECISION_FP32, NULL                                                              \
+            SUMI_PRECISION_FP32, NULL, NULL                                                        \
     }
 
 /* One of the solvers, or one of the ways to space a run's timesteps. */
@@ -456,7 +461,8 @@ SUMI_API sumi_status sumi_solver_at(int index, sumi_choice_t *solver);
 SUMI_API sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing);
 
 /* Draws config->count images into out ([count][h][w][c] floats, not clamped); out_floats is its
- * capacity. On SUMI_CANCELLED the message says how many leading images are whole. */
+ * capacity. Where config->on_images takes the images, out may be NULL: then memory does not grow
+ * with count. On SUMI_CANCELLED the message says how many leading images are whole. */
 SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
                                  const sumi_sample_config *config, float *out, size_t out_floats);
 

@@ -562,10 +562,12 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
     sumi_status status = enter_long_call(ctx, "sumi_sample");
     if (status != SUMI_OK)
         return status;
-    if (!model || !out)
-        return leave_long_call(ctx, missing(ctx, "sumi_sample", model ? "out" : "model"));
+    if (!model)
+        return leave_long_call(ctx, missing(ctx, "sumi_sample", "model"));
     sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
     status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
+    if (status == SUMI_OK && !out && !full.on_images)
+        status = missing(ctx, "sumi_sample", "out");
     sumi_model *held = sumi_model_hold(model); /* as in sumi_train */
     if (status == SUMI_OK)
         status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);

@@ -196,6 +196,17 @@ sumi_status sumi_file_begin(const char *path, sumi_file **out, sumi_error *err);
 sumi_status sumi_file_write(sumi_file *file, const void *data, size_t size, sumi_error *err);
 sumi_status sumi_file_commit(sumi_file *file, sumi_error *err); /* frees file in every case */
 void sumi_file_abort(sumi_file *file);                          /* NULL is fine */
+/* A write that is of use before it is whole goes to PATH.part, which stays where the process ends
+ * before the commit; abort leaves it, too. A PATH.part that is there already is replaced where it
+ * begins with magic (something of the same kind, left behind) or is empty; any other, and one that
+ * a process is writing, is refused. */
+sumi_status sumi_file_begin_part(const char *path, const void *magic, size_t magic_size,
+                                 sumi_file **out, sumi_error *err);
+/* For these: brings to disk what was written, then overwrites bytes of it. */
+sumi_status sumi_file_patch(sumi_file *file, size_t offset, const void *data, size_t size,
+                            sumi_error *err);
+/* Ends without a commit: PATH.part stays with its first `size` bytes; with 0 it is removed. */
+void sumi_file_keep_part(sumi_file *file, size_t size);
 /* begin, write, commit in one. */
 sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err);
 

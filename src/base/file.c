@@ -4,7 +4,8 @@
  * A write goes to a temporary file in the same folder, since rename is atomic only within a file
  * system. Its name is ".sumi-PID-N.tmp": a run that was killed may leave one, and it is safe to
  * delete. It is named within its open folder, since its path may be longer than the system takes
- * where the file's own is not. A symbolic link stays: what it points to is replaced.
+ * where the file's own is not. A symbolic link stays: what it points to is replaced. PATH.part is
+ * locked while it is written, and the lock held until it has its name.
  */
 #ifdef __linux__
 #define _GNU_SOURCE /* O_PATH: a folder that may be written to need not be readable */
@@ -12,12 +13,14 @@
 
 #include "base/base.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,7 +37,8 @@ struct sumi_file {
     char path[PATH_MAX];     /* as the caller wrote it, for messages */
     char target[PATH_MAX];   /* with links followed: what rename replaces */
     char temp[NAME_MAX + 1]; /* in folder */
-    int folder, fd;          /* -1 where it is not open; fd so after an error */
+    int folder, fd;    /* -1 where it is not open; fd so after an error, unless it is a part */
+    bool part, failed; /* temp is PATH.part; a write to it has failed */
     size_t held;
     uint8_t buffer[BUFFER];
 };
@@ -208,6 +212,7 @@ static sumi_status find_target(const char *path, sumi_file **out, mode_t *mode, 
         return sumi_fail_memory(err, path, sizeof *file);
     file->fd = file->folder = -1;
     file->held = 0;
+    file->part = file->failed = false;
     sumi_status status = SUMI_OK;
     struct stat st;
     int error = follow_links(path, file->target);
@@ -260,7 +265,8 @@ static void drop_temp(sumi_file *file)
     if (file->fd < 0)
         return;
     close(file->fd);
-    unlinkat(file->folder, file->temp, 0);
+    if (!file->part)
+        unlinkat(file->folder, file->temp, 0);
     file->fd = -1;
 }
 
@@ -269,13 +275,15 @@ static sumi_status write_bytes(sumi_file *file, const uint8_t *data, size_t size
     if (write_all(file->fd, data, size))
         return SUMI_OK;
     int error = errno;
-    drop_temp(file);
+    file->failed = true;
+    if (!file->part)
+        drop_temp(file);
     return sumi_fail_errno(err, file->path, error);
 }
 
 sumi_status sumi_file_write(sumi_file *file, const void *data, size_t size, sumi_error *err)
 {
-    if (file->fd < 0)
+    if (file->failed)
         return sumi_fail(err, SUMI_EIO, "%s: an earlier write failed", file->path);
     if (size == 0)
         return SUMI_OK;
@@ -330,8 +338,18 @@ static const char *target_name(const sumi_file *file)
     return file->target + folder_length(file->target);
 }
 
+/* Closes the file; error is what went wrong before, or 0. */
+static int close_fd(sumi_file *file, int error)
+{
+    if (file->fd >= 0 && close(file->fd) != 0 && !error && errno != EINTR)
+        error = errno;
+    file->fd = -1;
+    return error;
+}
+
 static void release(sumi_file *file)
 {
+    (void)close_fd(file, 0);
     if (file->folder >= 0)
         close(file->folder);
     free(file);
@@ -341,21 +359,22 @@ sumi_status sumi_file_commit(sumi_file *file, sumi_error *err)
 {
     sumi_status status = SUMI_EIO;
     int error = 0;
-    if (file->fd < 0) {
+    if (file->failed) {
         sumi_fail(err, SUMI_EIO, "%s: an earlier write failed", file->path);
         goto done;
     }
     if (write_bytes(file, file->buffer, file->held, err) != SUMI_OK)
         goto done;
     error = sync_fd(file->fd);
-    if (close(file->fd) != 0 && !error && errno != EINTR)
-        error = errno;
-    file->fd = -1;
+    if (!file->part)
+        error = close_fd(file, error);
     if (!error && renameat(file->folder, file->temp, file->folder, target_name(file)) != 0)
         error = errno;
-    if (error)
+    if (file->part) /* until now its lock has kept others from taking it for a part */
+        error = close_fd(file, error);
+    if (error && !file->part)
         unlinkat(file->folder, file->temp, 0);
-    else
+    if (!error)
         error = sync_folder(file->target);
     status = error ? sumi_fail_errno(err, file->path, error) : SUMI_OK;
 done:
@@ -370,6 +389,106 @@ void sumi_file_abort(sumi_file *file)
     drop_temp(file);
     release(file);
 }
+
+/* ---- PATH.part ------------------------------------------------------------------------------- */
+
+static const char part_ending[] = ".part";
+
+/* Whether what is there may be replaced: 0 or an errno, EEXIST where it is something else. */
+static int check_part(int fd, const void *magic, size_t magic_size)
+{
+    uint8_t head[16];
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return errno;
+    if (!S_ISREG(st.st_mode))
+        return EEXIST;
+    if (st.st_size == 0)
+        return 0;
+    assert(magic_size <= sizeof head);
+    ssize_t n = pread(fd, head, magic_size, 0);
+    if (n < 0)
+        return errno;
+    return (size_t)n == magic_size && memcmp(head, magic, magic_size) == 0 ? 0 : EEXIST;
+}
+
+/* Opens and locks PATH.part; 0 or an errno, EWOULDBLOCK where another process writes it. */
+static int open_part(sumi_file *file, const void *magic, size_t magic_size)
+{
+    const char *base = file->target + folder_length(file->target);
+    size_t room = sizeof file->temp - sizeof part_ending;
+    snprintf(file->temp, sizeof file->temp, "%.*s%s",
+             (int)(strlen(base) > room ? sumi_utf8_whole(base, room) : strlen(base)), base,
+             part_ending);
+    for (int i = 0; i < MAX_TEMP_NAMES; i++) {
+        struct stat opened, there;
+        file->fd =
+            openat(file->folder, file->temp, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+        if (file->fd < 0)
+            return errno;
+        /* Some file systems have no locks: there it goes without. */
+        if (flock(file->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+            return EWOULDBLOCK;
+        /* Who held the lock may have given the file its name meanwhile: then it is not ours. */
+        if (fstat(file->fd, &opened) == 0 && fstatat(file->folder, file->temp, &there, 0) == 0 &&
+            opened.st_ino == there.st_ino && opened.st_dev == there.st_dev) {
+            int error = check_part(file->fd, magic, magic_size);
+            return error || ftruncate(file->fd, 0) == 0 ? error : errno;
+        }
+        close(file->fd);
+        file->fd = -1;
+    }
+    return EEXIST;
+}
+
+sumi_status sumi_file_begin_part(const char *path, const void *magic, size_t magic_size,
+                                 sumi_file **out, sumi_error *err)
+{
+    sumi_file *file = NULL;
+    mode_t mode = 0;
+    sumi_status status = find_target(path, &file, &mode, err);
+    if (status != SUMI_OK)
+        return status;
+    file->part = true; /* what is there stays there whatever happens */
+    int error = open_part(file, magic, magic_size);
+    if (error != EWOULDBLOCK && error != EEXIST)
+        return keep_mode(file, error, mode, out, err);
+    sumi_fail(err, SUMI_EIO,
+              error == EEXIST ? "%s: %s is there already and not a part of such a file"
+                              : "%s: another process is writing %s",
+              path, file->temp);
+    sumi_file_abort(file);
+    return SUMI_EIO;
+}
+
+sumi_status sumi_file_patch(sumi_file *file, size_t offset, const void *data, size_t size,
+                            sumi_error *err)
+{
+    if (file->failed)
+        return sumi_fail(err, SUMI_EIO, "%s: an earlier write failed", file->path);
+    sumi_status status = write_bytes(file, file->buffer, file->held, err);
+    file->held = 0;
+    if (status != SUMI_OK)
+        return status;
+    int error = sync_fd(file->fd);
+    if (!error && pwrite(file->fd, data, size, (off_t)offset) != (ssize_t)size)
+        error = errno;
+    return error ? sumi_fail_errno(err, file->path, error) : SUMI_OK;
+}
+
+void sumi_file_keep_part(sumi_file *file, size_t size)
+{
+    if (!file)
+        return;
+    bool written = !file->failed && write_bytes(file, file->buffer, file->held, NULL) == SUMI_OK;
+    if (size == 0)
+        unlinkat(file->folder, file->temp, 0);
+    else if (ftruncate(file->fd, (off_t)size) != 0 || !written)
+        file->failed = true; /* what is too much at its end does no harm */
+    sumi_file_abort(file);
+}
+
+/* ---- Whole files and lines --------------------------------------------------------------------- */
 
 sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err)
 {

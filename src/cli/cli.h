@@ -97,14 +97,26 @@ sumi_status sumi_check_output(const char *path, sumi_error *err);
 /* The same for a folder that is there or can be made. */
 sumi_status sumi_check_output_dir(const char *path, sumi_error *err);
 
+/* Pictures as they come, to a grid (x.png), one file each (DIR/) or an array (x.npy), by the ending
+ * of path. Files of a folder are whole when add returns, and so are an array's images, in PATH.part
+ * until end; a grid needs all and is written by end. Memory grows with n for a grid alone. Zero it,
+ * set what is asked for, then begin, add ... and either end or stop. */
 typedef struct {
+    const char *path;
     int64_t first_index; /* number of the first picture, for file names */
-    int n, h, w, c;
-    const uint8_t *pixels; /* [n][h][w][c] */
-    const char *comment;   /* goes into the PNG files */
-} sumi_pictures;
+    int n, h, w, c;      /* n: as many as there will be */
+    const char *comment; /* goes into the PNG files */
+    int done;            /* that were added */
+    uint8_t *grid;       /* [n][h][w][c] */
+    sumi_npy_stream *array;
+} sumi_output;
 
-/* Grid (x.png), one file each (DIR/) or array (x.npy), by the ending of path. */
-sumi_status sumi_write_pictures(const char *path, const sumi_pictures *pictures, sumi_error *err);
+sumi_status sumi_output_begin(sumi_output *output, sumi_error *err);
+/* pixels: [n][h][w][c] */
+sumi_status sumi_output_add(sumi_output *output, const uint8_t *pixels, int n, sumi_error *err);
+/* What was added is the result, even if it is less than was announced, but at least one. */
+sumi_status sumi_output_end(sumi_output *output, sumi_error *err);
+/* What is on disk stays there; a grid is not. */
+void sumi_output_stop(sumi_output *output);
 
 #endif

@@ -169,14 +169,21 @@ int sumi_cmd_data_info(sumi_cli *cli)
     return code;
 }
 
-/* The first n images in one block; NULL where memory is out. */
-static uint8_t *read_images(const sumi_dataset *set, int n)
+/* The set's first images. */
+static sumi_status draw_images(const sumi_dataset *set, sumi_output *output, sumi_error *err)
 {
-    size_t size = (size_t)set->height * (size_t)set->width * (size_t)set->channels;
-    uint8_t *pixels = sumi_calloc((size_t)n, size);
-    for (int i = 0; i < n && pixels != NULL; i++)
-        sumi_data_read_bytes(set, i, pixels + (size_t)i * size);
-    return pixels;
+    uint8_t *pixels = sumi_calloc((size_t)set->height * (size_t)set->width, (size_t)set->channels);
+    sumi_status status = pixels != NULL ? sumi_output_begin(output, err)
+                                        : sumi_fail(err, SUMI_ENOMEM, "out of memory for an image");
+    for (int i = 0; i < output->n && status == SUMI_OK; i++) {
+        sumi_data_read_bytes(set, i, pixels);
+        status = sumi_output_add(output, pixels, 1, err);
+    }
+    if (status == SUMI_OK)
+        status = sumi_output_end(output, err);
+    sumi_output_stop(output);
+    free(pixels);
+    return status;
 }
 
 int sumi_cmd_data_preview(sumi_cli *cli)
@@ -193,11 +200,12 @@ int sumi_cmd_data_preview(sumi_cli *cli)
     if (code != 0)
         return code;
     int64_t wanted = sumi_option_int(&cli->options, "count");
-    sumi_pictures pictures = {.n = (int)(wanted < set->count ? wanted : set->count),
-                              .h = set->height,
-                              .w = set->width,
-                              .c = set->channels,
-                              .comment = cli->command_line};
+    sumi_output pictures = {.path = path,
+                            .n = (int)(wanted < set->count ? wanted : set->count),
+                            .h = set->height,
+                            .w = set->width,
+                            .c = set->channels,
+                            .comment = cli->command_line};
     sumi_grid_layout grid;
     if (sumi_image_grid_size(pictures.n, pictures.h, pictures.w, &grid, &err) != SUMI_OK) {
         code = sumi_cli_usage(cli,
@@ -206,11 +214,7 @@ int sumi_cmd_data_preview(sumi_cli *cli)
         sumi_data_free(set);
         return code;
     }
-    uint8_t *pixels = read_images(set, pictures.n);
-    pictures.pixels = pixels;
-    status = pixels != NULL ? sumi_write_pictures(path, &pictures, &err)
-                            : sumi_fail(&err, SUMI_ENOMEM, "out of memory for the images");
-    free(pixels);
+    status = draw_images(set, &pictures, &err);
     if (status != SUMI_OK)
         code = sumi_cli_fail(cli, status, err.text);
     else if (cli->json)

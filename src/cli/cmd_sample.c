@@ -16,17 +16,42 @@ typedef struct {
     float low, high;
 } sample_job;
 
-/* The bar, and how many images are whole: what can be saved where the sampling is stopped. */
+/* What the callbacks of the sampling work with. */
 typedef struct {
     sumi_bar bar;
-    int whole;
+    const sample_job *job;
+    sumi_output output;
+    uint8_t *pixels; /* of the images of a batch */
+    size_t room;     /* its bytes */
+    sumi_status status;
+    sumi_error err; /* why images could not be written */
 } sample_watch;
 
 static int see_progress(void *user, const sumi_progress *progress)
 {
     sample_watch *watch = user;
-    watch->whole = (int)progress->images;
     return sumi_bar_update(&watch->bar, progress);
+}
+
+/* Writes the images of a batch, which are whole: whatever ends the program later, they are there. */
+static int take_images(void *user, int64_t first, const float *images, int n)
+{
+    sample_watch *watch = user;
+    const sumi_output *o = &watch->output;
+    size_t count = (size_t)n * (size_t)o->h * (size_t)o->w * (size_t)o->c;
+    (void)first; /* they come in order */
+    if (count > watch->room) {
+        free(watch->pixels);
+        watch->pixels = sumi_calloc(count, 1);
+        watch->room = watch->pixels != NULL ? count : 0;
+    }
+    if (watch->pixels == NULL) {
+        watch->status = sumi_fail(&watch->err, SUMI_ENOMEM, "out of memory writing the images");
+    } else {
+        sumi_range_to_bytes(images, count, watch->job->low, watch->job->high, watch->pixels);
+        watch->status = sumi_output_add(&watch->output, watch->pixels, n, &watch->err);
+    }
+    return watch->status != SUMI_OK;
 }
 
 static int check_grid(const sumi_cli *cli, const sample_job *job)
@@ -132,35 +157,9 @@ static char *describe(const sumi_cli *cli, const sample_job *job)
     return text;
 }
 
-/* The first config.count images of values. */
-static sumi_status write_images(const sumi_cli *cli, const sample_job *job, const float *values,
-                                sumi_error *err)
+static int report_done(sumi_cli *cli, const sample_job *job, double elapsed_s)
 {
     const sumi_sample_config *c = &job->config;
-    size_t count = (size_t)c->count * (size_t)c->height * (size_t)c->width * (size_t)job->channels;
-    uint8_t *pixels = sumi_calloc(count, 1);
-    char *comment = describe(cli, job);
-    sumi_status status = SUMI_ENOMEM;
-    sumi_pictures pictures = {c->first_index, c->count, c->height, c->width,
-                              job->channels,  pixels,   comment};
-    if (pixels != NULL && comment != NULL) {
-        sumi_range_to_bytes(values, count, job->low, job->high, pixels);
-        status = sumi_write_pictures(job->path, &pictures, err);
-    } else {
-        sumi_fail(err, status, "out of memory writing the images");
-    }
-    free(pixels);
-    free(comment);
-    return status;
-}
-
-static int write_result(sumi_cli *cli, const sample_job *job, const float *values, double elapsed_s)
-{
-    const sumi_sample_config *c = &job->config;
-    sumi_error err = {""};
-    sumi_status status = write_images(cli, job, values, &err);
-    if (status != SUMI_OK)
-        return sumi_cli_fail(cli, status, err.text);
     sumi_cli_note(cli, "note", "wrote %d image%s of %dx%d to %s in %.1f s", c->count,
                   c->count == 1 ? "" : "s", c->height, c->width, job->path, elapsed_s);
     if (!cli->json)
@@ -173,56 +172,85 @@ static int write_result(sumi_cli *cli, const sample_job *job, const float *value
                                           c->steps, "elapsed_s", elapsed_s));
 }
 
-/* What is whole is saved: image i is the same whether or not those after it are drawn. */
-static int write_cancelled(sumi_cli *cli, const sample_job *job, const float *values, int whole)
+/* Of a sampling that failed, what is whole is in a folder or in PATH.part: the user is told. */
+static void tell_part(const sumi_cli *cli, const sumi_output *output)
 {
-    sample_job part = *job;
-    sumi_error err = {""};
-    if (whole == 0)
-        return sumi_cli_fail_context(cli, SUMI_CANCELLED);
-    part.config.count = whole;
-    sumi_status status = write_images(cli, &part, values, &err);
-    if (status == SUMI_OK)
-        status = sumi_fail(&err, SUMI_CANCELLED, "stopped: wrote the first %d of %d images to %s",
-                           whole, job->config.count, job->path);
-    return sumi_cli_fail(cli, status, err.text);
+    bool array = output->array != NULL;
+    if (output->done > 0 && output->grid == NULL)
+        sumi_cli_note(cli, "note", "the first %d of %d images are whole and in %s%s", output->done,
+                      output->n, output->path, array ? ".part" : "");
+}
+
+/* Ends the output after the sampling has ended in this way. A stop keeps what is whole: image i is
+ * the same whether or not those after it are drawn. */
+static int finish(sumi_cli *cli, const sample_job *job, sample_watch *watch, sumi_status status,
+                  double elapsed_s)
+{
+    sumi_output *output = &watch->output;
+    int whole = output->done;
+    bool stopped = status == SUMI_CANCELLED && watch->status == SUMI_OK;
+    if (watch->status != SUMI_OK || (status != SUMI_OK && !(stopped && whole > 0))) {
+        int code = watch->status != SUMI_OK ? sumi_cli_fail(cli, watch->status, watch->err.text)
+                                            : sumi_cli_fail_context(cli, status);
+        tell_part(cli, output);
+        return code;
+    }
+    status = sumi_output_end(output, &watch->err);
+    if (status == SUMI_OK && stopped)
+        status =
+            sumi_fail(&watch->err, SUMI_CANCELLED, "stopped: wrote the first %d of %d images to %s",
+                      whole, job->config.count, job->path);
+    return status == SUMI_OK ? report_done(cli, job, elapsed_s)
+                             : sumi_cli_fail(cli, status, watch->err.text);
+}
+
+/* Draws and writes. */
+static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
+{
+    char *comment = describe(cli, job);
+    const sumi_sample_config *c = &job->config;
+    sample_watch watch = {.job = job,
+                          .output = {.path = job->path,
+                                     .first_index = c->first_index,
+                                     .n = c->count,
+                                     .h = c->height,
+                                     .w = c->width,
+                                     .c = job->channels,
+                                     .comment = comment}};
+    sumi_status status = comment != NULL
+                             ? sumi_output_begin(&watch.output, &watch.err)
+                             : sumi_fail(&watch.err, SUMI_ENOMEM, "out of memory for the comment");
+    if (status != SUMI_OK) {
+        free(comment);
+        return sumi_cli_fail(cli, status, watch.err.text);
+    }
+    double start = sumi_time_now();
+    sumi_bar_begin(&watch.bar, cli);
+    job->config.progress = see_progress;
+    job->config.on_images = take_images;
+    job->config.user = &watch;
+    sumi_signals_watch(cli->signals, cli->ctx, NULL);
+    status = sumi_sample(cli->ctx, model, &job->config, NULL, 0);
+    sumi_signals_watch(cli->signals, NULL, NULL);
+    sumi_bar_end(&watch.bar);
+    int code = finish(cli, job, &watch, status, sumi_time_now() - start);
+    sumi_output_stop(&watch.output);
+    free(watch.pixels);
+    free(comment);
+    return code;
 }
 
 int sumi_cmd_sample(sumi_cli *cli)
 {
     sample_job job = {0};
     sumi_model *model = NULL;
-    float *values = NULL;
-    sample_watch watch = {.whole = 0};
     int code = read_settings(cli, &job);
     if (code == 0)
         code = sumi_cli_open(cli);
     if (code == 0)
         code = load_model(cli, &job, &model);
-    if (code != 0)
-        goto done;
-
-    const int64_t shape[] = {job.config.count, job.config.height, job.config.width, job.channels};
-    size_t count = 0;
-    if (sumi_size_product(shape, 4, &count))
-        values = sumi_calloc(count, sizeof *values);
-    if (values == NULL) {
-        code = sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the images; give a smaller -n");
-        goto done;
-    }
-    double start = sumi_time_now();
-    sumi_bar_begin(&watch.bar, cli);
-    job.config.progress = see_progress;
-    job.config.user = &watch;
-    sumi_signals_watch(cli->signals, cli->ctx, NULL);
-    sumi_status status = sumi_sample(cli->ctx, model, &job.config, values, count);
-    sumi_signals_watch(cli->signals, NULL, NULL);
-    sumi_bar_end(&watch.bar);
-    code = status == SUMI_OK          ? write_result(cli, &job, values, sumi_time_now() - start)
-           : status == SUMI_CANCELLED ? write_cancelled(cli, &job, values, watch.whole)
-                                      : sumi_cli_fail_context(cli, status);
-done:
-    free(values);
+    if (code == 0)
+        code = draw(cli, &job, model);
     sumi_model_free(model);
     return code;
 }

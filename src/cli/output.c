@@ -1,5 +1,5 @@
 /*
- * Output files: checked before the work that fills them, written atomically after it.
+ * Output files: checked before the work that fills them; pictures are written as they come.
  */
 #include "cli.h"
 
@@ -75,46 +75,87 @@ sumi_status sumi_check_output_dir(const char *path, sumi_error *err)
     return result == SUMI_OK ? check_folder(path, folder, err) : result;
 }
 
-static sumi_status write_grid(const char *path, const sumi_pictures *p, sumi_error *err)
+sumi_status sumi_output_begin(sumi_output *output, sumi_error *err)
+{
+    if (sumi_has_ending(output->path, ".png")) {
+        const int64_t sizes[] = {output->n, output->h, output->w, output->c};
+        size_t bytes;
+        if (sumi_size_product(sizes, 4, &bytes))
+            output->grid = sumi_calloc(bytes, 1);
+        return output->grid != NULL
+                   ? SUMI_OK
+                   : sumi_fail(err, SUMI_ENOMEM, "out of memory for the images; give a smaller -n");
+    }
+    if (!sumi_has_ending(output->path, ".npy"))
+        return sumi_make_dirs(output->path, err);
+    const sumi_npy type = {
+        .dtype = SUMI_NPY_U8, .rank = 4, .shape = {output->n, output->h, output->w, output->c}};
+    return sumi_npy_begin(output->path, &type, &output->array, err);
+}
+
+/* One picture of a folder. */
+static sumi_status write_one(const sumi_output *output, const uint8_t *pixels, int64_t index,
+                             sumi_error *err)
+{
+    char name[64], file[PATH_MAX];
+    snprintf(name, sizeof name, "%06lld.png", (long long)index);
+    sumi_status status = sumi_path_join(file, sizeof file, output->path, name, err);
+    /* sumi_png_write only reads the pixels. */
+    const sumi_image image = {output->h, output->w, output->c, (uint8_t *)pixels};
+    return status == SUMI_OK ? sumi_png_write(file, &image, output->comment, err) : status;
+}
+
+sumi_status sumi_output_add(sumi_output *output, const uint8_t *pixels, int n, sumi_error *err)
+{
+    size_t bytes = (size_t)output->h * (size_t)output->w * (size_t)output->c;
+    sumi_status status = SUMI_OK;
+    if (n > output->n - output->done)
+        return sumi_fail(err, SUMI_EINVAL, "%s: more pictures than were announced", output->path);
+    if (output->grid != NULL) {
+        memcpy(output->grid + (size_t)output->done * bytes, pixels, (size_t)n * bytes);
+    } else if (output->array != NULL) {
+        status = sumi_npy_add(output->array, pixels, n, err);
+    } else {
+        for (int i = 0; i < n && status == SUMI_OK; i++) {
+            int64_t index = output->first_index + output->done;
+            status = write_one(output, pixels + (size_t)i * bytes, index, err);
+            output->done += status == SUMI_OK;
+        }
+        return status;
+    }
+    output->done += status == SUMI_OK ? n : 0;
+    return status;
+}
+
+static sumi_status write_grid(const sumi_output *output, sumi_error *err)
 {
     sumi_image grid;
-    sumi_status status = sumi_image_grid(p->pixels, p->n, p->h, p->w, p->c, &grid, err);
+    sumi_status status =
+        sumi_image_grid(output->grid, output->done, output->h, output->w, output->c, &grid, err);
     if (status != SUMI_OK)
         return status;
-    status = sumi_png_write(path, &grid, p->comment, err);
+    status = sumi_png_write(output->path, &grid, output->comment, err);
     sumi_image_free(&grid);
     return status;
 }
 
-static sumi_status write_each(const char *path, const sumi_pictures *p, sumi_error *err)
+sumi_status sumi_output_end(sumi_output *output, sumi_error *err)
 {
-    sumi_status status = sumi_make_dirs(path, err);
-    for (int i = 0; i < p->n && status == SUMI_OK; i++) {
-        char name[64], file[PATH_MAX];
-        snprintf(name, sizeof name, "%06lld.png", (long long)(p->first_index + i));
-        status = sumi_path_join(file, sizeof file, path, name, err);
-        size_t offset = (size_t)i * (size_t)p->h * (size_t)p->w * (size_t)p->c;
-        /* sumi_png_write only reads the pixels. */
-        sumi_image image = {p->h, p->w, p->c, (uint8_t *)p->pixels + offset};
-        if (status == SUMI_OK)
-            status = sumi_png_write(file, &image, p->comment, err);
+    sumi_status status = SUMI_OK;
+    if (output->grid != NULL)
+        status = write_grid(output, err);
+    if (output->array != NULL) {
+        status = sumi_npy_end(output->array, err);
+        output->array = NULL;
     }
+    sumi_output_stop(output);
     return status;
 }
 
-static sumi_status write_array(const char *path, const sumi_pictures *p, sumi_error *err)
+void sumi_output_stop(sumi_output *output)
 {
-    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {p->n, p->h, p->w, p->c}};
-    array.count = (size_t)p->n * (size_t)p->h * (size_t)p->w * (size_t)p->c;
-    array.data = (uint8_t *)p->pixels;
-    return sumi_npy_write(path, &array, err);
-}
-
-sumi_status sumi_write_pictures(const char *path, const sumi_pictures *pictures, sumi_error *err)
-{
-    if (sumi_has_ending(path, ".png"))
-        return write_grid(path, pictures, err);
-    if (sumi_has_ending(path, ".npy"))
-        return write_array(path, pictures, err);
-    return write_each(path, pictures, err);
+    free(output->grid);
+    output->grid = NULL;
+    sumi_npy_stop(output->array);
+    output->array = NULL;
 }

@@ -31,6 +31,15 @@ void sumi_text_json(sumi_text *text, const json_t *json, size_t flags);
 sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
                            const char *where, size_t size);
 
+/* ---- .npy (npy.c) ------------------------------------------------------------------------------ */
+
+#define SUMI_NPY_MAGIC "\x93NUMPY"
+/* Adds the header of an array of that type and shape to an empty text, at least `size` bytes long;
+ * it `failed` where memory is out. */
+void sumi_npy_header(sumi_text *head, const sumi_npy *array, size_t size);
+/* Bytes of an element; 0 where the type, rank or shape is none. */
+size_t sumi_npy_item_size(const sumi_npy *array);
+
 /* ---- Little-endian numbers ------------------------------------------------------------------- */
 
 static inline uint16_t sumi_get16(const uint8_t *p)

@@ -111,6 +111,16 @@ sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, s
 sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
 sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
 void sumi_npy_free(sumi_npy *array);
+/* An array that is written from its first row on (npy_stream.c). Whenever the process ends, PATH.part
+ * is a .npy of the rows that were added; after end it is PATH, with as many rows as were. type: dtype,
+ * rank and shape of the whole array, shape[0] being the most rows. path must stay. */
+typedef struct sumi_npy_stream sumi_npy_stream;
+sumi_status sumi_npy_begin(const char *path, const sumi_npy *type, sumi_npy_stream **out,
+                           sumi_error *err);
+sumi_status sumi_npy_add(sumi_npy_stream *stream, const void *data, int64_t rows, sumi_error *err);
+sumi_status sumi_npy_end(sumi_npy_stream *stream, sumi_error *err); /* frees it in every case */
+/* Leaves PATH.part with the rows that were added, or nothing where there are none. NULL is fine. */
+void sumi_npy_stop(sumi_npy_stream *stream);
 
 /* ---- Pictures (image.c: PNG by libpng; jpeg.c: JPEG by libjpeg) ------------------------------ */
 

@@ -207,36 +207,49 @@ sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err)
 }
 
 /* Format 1.0; the header is padded so that the numbers begin at a multiple of 64, as NumPy does. */
-sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err)
+void sumi_npy_header(sumi_text *head, const sumi_npy *array, size_t size)
 {
-    size_t count, bytes;
-    sumi_text head = {0};
-    sumi_file *file = NULL;
-    if ((unsigned)array->dtype >= TYPE_COUNT || array->rank < 0 ||
-        array->rank > SUMI_TENSOR_RANK_MAX ||
-        !sumi_size_product(array->shape, array->rank, &count) || count != array->count ||
-        !sumi_size_mul(count, types[array->dtype].size, &bytes))
-        return sumi_fail(err, SUMI_EINVAL, "%s: the array's type, shape and count do not fit",
-                         path);
-    sumi_text_add(&head, "\x93NUMPY\1\0\0\0", 10);
-    sumi_text_printf(&head, "{'descr': '%s', 'fortran_order': False, 'shape': (",
+    sumi_text_add(head, SUMI_NPY_MAGIC "\1\0\0\0", 10);
+    sumi_text_printf(head, "{'descr': '%s', 'fortran_order': False, 'shape': (",
                      types[array->dtype].descr);
     for (int i = 0; i < array->rank; i++)
-        sumi_text_printf(&head, i ? " %lld," : "%lld,", (long long)array->shape[i]);
-    if (array->rank > 1 && !head.failed)
-        head.size--;
-    sumi_text_puts(&head, "), }");
-    while ((head.size + 1) % 64 && !head.failed)
-        sumi_text_puts(&head, " ");
-    sumi_text_puts(&head, "\n");
+        sumi_text_printf(head, i ? " %lld," : "%lld,", (long long)array->shape[i]);
+    if (array->rank > 1 && !head->failed)
+        head->size--;
+    sumi_text_puts(head, "), }");
+    while (((head->size + 1) % 64 || head->size + 1 < size) && !head->failed)
+        sumi_text_puts(head, " ");
+    sumi_text_puts(head, "\n");
+    if (!head->failed)
+        sumi_put((uint8_t *)head->data + 8, head->size - 10, 2);
+}
+
+size_t sumi_npy_item_size(const sumi_npy *array)
+{
+    size_t count, bytes;
+    bool good = (unsigned)array->dtype < TYPE_COUNT && array->rank >= 0 &&
+                array->rank <= SUMI_TENSOR_RANK_MAX &&
+                sumi_size_product(array->shape, array->rank, &count) &&
+                sumi_size_mul(count, types[array->dtype].size, &bytes);
+    return good ? types[array->dtype].size : 0;
+}
+
+sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err)
+{
+    size_t count = 0, item = sumi_npy_item_size(array);
+    sumi_text head = {0};
+    sumi_file *file = NULL;
+    if (item == 0 || !sumi_size_product(array->shape, array->rank, &count) || count != array->count)
+        return sumi_fail(err, SUMI_EINVAL, "%s: the array's type, shape and count do not fit",
+                         path);
+    sumi_npy_header(&head, array, 0);
     if (head.failed)
         return sumi_text_free(&head), sumi_fail_memory(err, path, 128);
-    sumi_put((uint8_t *)head.data + 8, head.size - 10, 2);
     sumi_status status = sumi_file_begin(path, &file, err);
     if (status == SUMI_OK)
         status = sumi_file_write(file, head.data, head.size, err);
     if (status == SUMI_OK)
-        status = sumi_file_write(file, array->data, bytes, err);
+        status = sumi_file_write(file, array->data, count * item, err);
     if (status == SUMI_OK)
         status = sumi_file_commit(file, err);
     else

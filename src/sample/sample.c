@@ -19,6 +19,7 @@ typedef struct {
     sumi_runtime *runtime;
     const sumi_sample_config *config;
     sumi_network *network;
+    float *images; /* a batch of them, where the caller has no room for all */
     size_t image_floats;
     int evaluations;        /* of an image */
     int batch;              /* images evaluated together */
@@ -82,7 +83,7 @@ static sumi_status check_range(const char *name, int64_t value, int64_t low, int
 }
 
 static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_config *config,
-                               size_t out_floats, sumi_error *err)
+                               const float *out, size_t out_floats, sumi_error *err)
 {
     const struct {
         const char *name;
@@ -107,7 +108,7 @@ static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_
                          info->in_channels, info->out_channels);
     int64_t sizes[] = {config->count, config->height, config->width, info->out_channels};
     size_t floats;
-    if (!sumi_size_product(sizes, 4, &floats) || floats > out_floats)
+    if (!sumi_size_product(sizes, 4, &floats) || (out && floats > out_floats))
         return sumi_fail(err, SUMI_ESHAPE, "%d images of %dx%dx%d do not fit into %zu floats",
                          config->count, config->height, config->width, info->out_channels,
                          out_floats);
@@ -148,9 +149,14 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         sampling->n = call->n = left < call->batch ? (int)left : call->batch;
         sampling->first_image = config->first_index + call->done;
         sampling->noise = config->noise ? config->noise + offset : NULL;
-        status = sumi_sampling_run(sampling, out + offset, call->err);
-        if (status == SUMI_OK)
+        float *images = out ? out + offset : call->images;
+        status = sumi_sampling_run(sampling, images, call->err);
+        if (status == SUMI_OK) {
             call->done += call->n;
+            if (config->on_images &&
+                config->on_images(config->user, call->done - call->n, images, call->n))
+                status = SUMI_CANCELLED;
+        }
         call->steps_before += call->evaluations;
     }
     if (status == SUMI_CANCELLED)
@@ -180,6 +186,12 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                                  .any_time = has_any_time(path)};
     sumi_status status =
         sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
+    size_t floats = (size_t)call->batch * call->image_floats;
+    if (status == SUMI_OK && !out) {
+        call->images = sumi_calloc(floats, sizeof *call->images);
+        if (!call->images)
+            status = sumi_fail_memory(call->err, "a batch of images", floats * sizeof *out);
+    }
     sumi_sampling sampling = {.path = path,
                               .count = call->image_floats,
                               .seed = config->seed,
@@ -191,6 +203,7 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                               .user = call};
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
+    free(call->images);
     return status;
 }
 
@@ -206,7 +219,7 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
     sumi_path path = {0};
     sampling_call call = {
         .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
-    sumi_status status = check_sizes(info, config, out_floats, err);
+    sumi_status status = check_sizes(info, config, out, out_floats, err);
     if (status == SUMI_OK)
         status = find_solver(config, &solver, &spacing, err);
     if (status == SUMI_OK)

@@ -306,6 +306,52 @@ static void test_another_context(void **state)
     close_fixture(&f);
 }
 
+/* Images by lots, with and without room for all of them. */
+typedef struct {
+    float images[5 * PIXELS];
+    int64_t next;
+    int stop_at; /* call that returns non-zero; 0: none */
+    int calls;
+} taken;
+
+static int take(void *user, int64_t first, const float *images, int n)
+{
+    taken *t = user;
+    assert_int_equal(first, t->next);
+    assert_in_range(n, 1, 2);
+    memcpy(t->images + first * PIXELS, images, (size_t)n * PIXELS * sizeof *images);
+    t->next += n;
+    return ++t->calls == t->stop_at;
+}
+
+static void test_images_come(void **state)
+{
+    fixture f;
+    open_fixture(&f, *state);
+    float whole[5 * PIXELS], out[5 * PIXELS];
+    sumi_sample_config config = sample_config(SIDE);
+    config.count = 5;
+    config.first_index = 3;
+    api_ok(f.ctx, sumi_sample(f.ctx, f.model, &config, whole, 5 * PIXELS));
+    config.batch = 2;
+    api_fails(f.ctx, sumi_sample(f.ctx, f.model, &config, NULL, 0), SUMI_EINVAL, "out");
+    config.on_images = take;
+    for (int room = 0; room < 2; room++) {
+        taken t = {.calls = 0};
+        config.user = &t;
+        api_ok(f.ctx, sumi_sample(f.ctx, f.model, &config, room ? out : NULL, room * 5 * PIXELS));
+        assert_true(t.next == 5 && t.calls == 3);
+        assert_memory_equal(t.images, whole, sizeof whole);
+        if (room)
+            assert_memory_equal(out, whole, sizeof whole);
+        t = (taken){.stop_at = 2};
+        api_fails(f.ctx, sumi_sample(f.ctx, f.model, &config, room ? out : NULL, room * 5 * PIXELS),
+                  SUMI_CANCELLED, "4 of 5");
+        assert_int_equal(t.calls, 2);
+    }
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +360,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_survives, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_frees, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_another_context, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_images_come, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

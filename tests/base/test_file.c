@@ -429,6 +429,56 @@ static void test_append(void **state)
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
 
+/* A file in parts is PATH.part until it is whole, and what was written stays there. */
+static void test_part(void **state)
+{
+    temp_folder *temp = *state;
+    const char *path = temp_path(temp, "x.npy"), *part = temp_path(temp, "x.npy.part");
+    sumi_file *file, *other;
+    sumi_error err = {""};
+    assert_int_equal(sumi_file_save(path, "old", 3, &err), SUMI_OK);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(sumi_file_begin_part(path, "MAG", 3, &file, &err), SUMI_OK);
+    assert_int_equal(sumi_file_write(file, "MAG0abc", 7, &err), SUMI_OK);
+    assert_int_equal(sumi_file_patch(file, 3, "1", 1, &err), SUMI_OK);
+    assert_true(holds(part, "MAG1abc"));
+    assert_true(holds(path, "old"));
+    /* Nobody else may write it meanwhile. */
+    assert_int_equal(sumi_file_begin_part(path, "MAG", 3, &other, &err), SUMI_EIO);
+    assert_non_null(strstr(err.text, "another process is writing x.npy.part"));
+    assert_int_equal(sumi_file_write(file, "de", 2, &err), SUMI_OK);
+    sumi_file_keep_part(file, 8);
+    assert_true(holds(part, "MAG1abcd"));
+    /* What was left behind is replaced, where it is of the kind. */
+    assert_int_equal(sumi_file_begin_part(path, "GAM", 3, &file, &err), SUMI_EIO);
+    assert_non_null(strstr(err.text, "x.npy.part is there already and not"));
+    assert_true(holds(part, "MAG1abcd"));
+    assert_int_equal(sumi_file_begin_part(path, "MAG", 3, &file, &err), SUMI_OK);
+    assert_int_equal(sumi_file_write(file, "MAGnew", 6, &err), SUMI_OK);
+    assert_int_equal(sumi_file_commit(file, &err), SUMI_OK);
+    assert_true(holds(path, "MAGnew"));
+    assert_false(sumi_is_file(part));
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    /* Without a byte of use it goes. */
+    assert_int_equal(sumi_file_begin_part(path, "MAG", 3, &file, &err), SUMI_OK);
+    sumi_file_keep_part(file, 0);
+    assert_false(sumi_is_file(part));
+    sumi_file_keep_part(NULL, 5);
+    /* The longest name has no room for an ending: its own end makes room. */
+    char name[256] = "";
+    memset(name, 'n', 250);
+    memcpy(name + 250, "\xc3\xa9.xy", 6);
+    name[255] = '\0';
+    assert_int_equal(sumi_file_begin_part(temp_path(temp, name), "MAG", 3, &file, &err), SUMI_OK);
+    assert_int_equal(sumi_file_write(file, "MAG", 3, &err), SUMI_OK);
+    assert_int_equal(sumi_file_commit(file, &err), SUMI_OK);
+    assert_true(holds(temp_path(temp, name), "MAG"));
+    assert_int_equal(mkfifo(temp_path(temp, "f.part"), 0666), 0);
+    assert_int_equal(sumi_file_begin_part(temp_path(temp, "f"), "MAG", 3, &file, &err), SUMI_EIO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +495,7 @@ int main(void)
         WITH_FOLDER(test_full_disk),
         WITH_FOLDER(test_rights),
         WITH_FOLDER(test_append),
+        WITH_FOLDER(test_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

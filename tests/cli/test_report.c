@@ -185,6 +185,9 @@ static void test_output_is_checked(void **state)
     assert_int_equal(sumi_check_output_dir(temp_path(temp, "folder/d"), &err), SUMI_EIO);
 }
 
+static const char *const output_names[] = {"x.npy", "x.png", "d/"};
+
+/* Two pictures of 3x4, one after the other, to each kind of output. */
 static void test_pictures(void **state)
 {
     temp_folder *temp = *state;
@@ -192,10 +195,21 @@ static void test_pictures(void **state)
     sumi_error err = {""};
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(10 * i);
-    const sumi_pictures pictures = {57, 2, 3, 4, 1, pixels, "made by a test"};
-    assert_int_equal(sumi_write_pictures(temp_path(temp, "x.npy"), &pictures, &err), SUMI_OK);
-    assert_int_equal(sumi_write_pictures(temp_path(temp, "x.png"), &pictures, &err), SUMI_OK);
-    assert_int_equal(sumi_write_pictures(temp_path(temp, "d/"), &pictures, &err), SUMI_OK);
+    for (int kind = 0; kind < 3; kind++) {
+        sumi_output output = {.path = temp_path(temp, output_names[kind]),
+                              .first_index = 57,
+                              .n = 2,
+                              .h = 3,
+                              .w = 4,
+                              .c = 1,
+                              .comment = "made by a test"};
+        assert_int_equal(sumi_output_begin(&output, &err), SUMI_OK);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(sumi_output_add(&output, pixels + 12 * i, 1, &err), SUMI_OK);
+        assert_int_equal(sumi_output_add(&output, pixels, 1, &err), SUMI_EINVAL);
+        assert_int_equal(sumi_output_end(&output, &err), SUMI_OK);
+    }
+    assert_int_equal(temp_entries(temp->path), 3);
     assert_int_equal(temp_entries(temp_path(temp, "d")), 2);
     sumi_npy array;
     assert_int_equal(sumi_npy_read(temp_path(temp, "x.npy"), &array, &err), SUMI_OK);
@@ -210,6 +224,51 @@ static void test_pictures(void **state)
     sumi_image_free(&image);
 }
 
+/* Where it ends early, what was added is there: as a folder's files, and as the first images of an
+ * array, whichever way it ends. */
+static void test_unfinished_pictures(void **state)
+{
+    temp_folder *temp = *state;
+    uint8_t pixels[5 * 6];
+    sumi_error err = {""};
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(7 * i);
+    for (int kind = 0; kind < 3; kind++) {
+        for (int ends = 0; ends < 2; ends++) {
+            const char *path = temp_path(temp, output_names[kind]), *left = path;
+            sumi_output output = {.path = path, .n = 1000000, .h = 2, .w = 3, .c = 1};
+            if (kind == 1)
+                output.n = 1000;
+            assert_int_equal(sumi_output_begin(&output, &err), SUMI_OK);
+            assert_int_equal(sumi_output_add(&output, pixels, 3, &err), SUMI_OK);
+            assert_int_equal(sumi_output_add(&output, pixels + 18, 2, &err), SUMI_OK);
+            if (ends)
+                assert_int_equal(sumi_output_end(&output, &err), SUMI_OK);
+            else
+                sumi_output_stop(&output);
+            if (kind == 0 && !ends)
+                left = temp_path(temp, "x.npy.part");
+            if (kind == 0) {
+                sumi_npy array;
+                assert_int_equal(sumi_npy_read(left, &array, &err), SUMI_OK);
+                assert_int_equal(array.shape[0], 5);
+                assert_memory_equal(array.data, pixels, sizeof pixels);
+                sumi_npy_free(&array);
+            }
+            if (kind == 1)
+                assert_true(sumi_is_file(path) == (ends == 1));
+            if (kind == 2)
+                assert_int_equal(temp_entries(path), 5);
+        }
+    }
+    /* Nothing was added: nothing is left. */
+    sumi_output output = {.path = temp_path(temp, "y.npy"), .n = 4, .h = 2, .w = 3, .c = 1};
+    assert_int_equal(sumi_output_begin(&output, &err), SUMI_OK);
+    assert_true(sumi_is_file(temp_path(temp, "y.npy.part")));
+    sumi_output_stop(&output);
+    assert_false(sumi_is_file(temp_path(temp, "y.npy.part")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_bar_remembers),
         cmocka_unit_test_setup_teardown(test_output_is_checked, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_pictures, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_unfinished_pictures, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
