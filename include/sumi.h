@@ -265,11 +265,13 @@ typedef struct {
 SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,
                                        sumi_model **out);
 /* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
- * where there are some, else its weights). A file without sumi's metadata (PyTorch writes none) is
- * taken as the tutorial's. Its tensors may have a prefix ("module."), lie in a dict beside
- * others, be parameters or halves, and lack num_batches_tracked; of several models in a file,
- * "FILE#NAME" takes the one below NAME. Where that was so, or a damaged checkpoint was passed over
- * for an older one, the status is SUMI_OK and sumi_last_error says so; it is "" otherwise. */
+ * where there are some, else its weights; without a whole checkpoint its model file). A file
+ * without sumi's metadata (PyTorch writes none) is taken as the tutorial's. Its tensors may
+ * have a prefix ("module."), lie in a dict beside others, be parameters or halves, and lack
+ * num_batches_tracked; of several models in a file, "FILE#NAME" takes the one below NAME. Where
+ * that was so, or a damaged or missing checkpoint was passed over, the status is SUMI_OK and
+ * sumi_last_error says so; it is "" otherwise. Of a folder that is no run, the message says what it
+ * is, and names the newest of runs in it. */
 SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out);
 /* Told by ending: .safetensors or .pth. Atomic: an existing file stays whole until it is replaced.
  */

@@ -284,8 +284,8 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
     snprintf(out->run, sizeof out->run, "%s", run);
     sumi_status status = sumi_path_join(path, sizeof path, run, "config.json", &err);
     if (status == SUMI_OK && !sumi_is_file(path))
-        status = sumi_fail(&err, SUMI_EIO, "%s: expected a run directory, found no %s in it", run,
-                           "config.json");
+        status = sumi_is_dir(run) ? sumi_fail_no_run(run, &err)
+                                  : sumi_fail(&err, SUMI_EIO, "%s: there is no such run", run);
     if (status == SUMI_OK)
         status = sumi_json_read(path, &out->config, &err);
     /* A limit that is given stands for all limits of the old run. */

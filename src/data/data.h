@@ -124,6 +124,10 @@ sumi_status sumi_fail_no_fashion(const char *looked, sumi_error *err);
 /* Says that nothing is at name_or_path, where it was looked for, and the name that may be meant. */
 sumi_status sumi_fail_not_found(const char *name_or_path, sumi_error *err);
 
+/* Says what a folder is that was named as a run and has none to take a model from, or names the
+ * newest of the runs below it (no_run.c). SUMI_EIO. */
+sumi_status sumi_fail_no_run(const char *path, sumi_error *err);
+
 /* ---- Loaders --------------------------------------------------------------------------------- */
 
 /* idx.c: http://yann.lecun.com/exdb/mnist (the format); images: magic 0x00000803, labels

@@ -146,8 +146,8 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
     free(steps);
     if (count == 0)
         return sumi_fail(err, SUMI_EIO,
-                         "%s: there is no checkpoint: the run ended before its first step; remove "
-                         "the folder and start it anew",
+                         "%s: there is no checkpoint: the run ended before its first, or they were "
+                         "removed",
                          folder);
     if (!whole)
         return sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder, damage.text);
@@ -254,38 +254,4 @@ sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err)
         closedir(open_folder);
     }
     return status;
-}
-
-/* ---- Loading a model from a run -------------------------------------------------------------- */
-
-static bool has_file(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    return sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK && sumi_is_file(path);
-}
-
-bool sumi_is_run(const char *path)
-{
-    char checkpoints[PATH_MAX];
-    if (!sumi_is_dir(path))
-        return false;
-    /* Other programs call files config.json, too; a run's folder has its log from the first. */
-    return has_file(path, "manifest.json") ||
-           (has_file(path, "config.json") && has_file(path, "train.log")) ||
-           (sumi_path_join(checkpoints, sizeof checkpoints, path, "checkpoints", NULL) == SUMI_OK &&
-            sumi_is_dir(checkpoints));
-}
-
-static sumi_status load_model(void *user, const char *folder, sumi_error *err)
-{
-    return sumi_checkpoint_model(folder, user, err);
-}
-
-sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
-{
-    if (notice)
-        notice->text[0] = '\0';
-    if (has_file(path, "manifest.json"))
-        return sumi_checkpoint_model(path, out, err);
-    return sumi_run_newest(path, load_model, out, notice, err);
 }

@@ -33,11 +33,10 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
                            const sumi_train_config *config, sumi_error *err);
 /* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
 bool sumi_grid_due(int64_t epoch);
-/* True where path is a folder that a run wrote, or one checkpoint of it. */
-bool sumi_is_run(const char *path);
-/* The model that a run directory stands for: its latest checkpoint's averaged weights where there
- * are some, else its weights; a checkpoint folder is taken as it is. A damaged checkpoint is passed
- * over for the one before; notice (may be NULL) then says so, else its text is "". */
+/* The model that a run directory stands for (load.c): its latest checkpoint's averaged weights where
+ * there are some, else its weights; a checkpoint folder is taken as it is. A damaged checkpoint is
+ * passed over for the one before; where none is whole or there (removed to save space), the run's
+ * model file is used. notice (may be NULL) then says so, else its text is "". */
 sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
 
 /* ---- The open directory (run_dir.c) ---------------------------------------------------------- */

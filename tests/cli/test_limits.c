@@ -190,7 +190,7 @@ static void test_long_messages(void **state)
         assert_int_equal(sumi_file_save(page, "<!DOCTYPE html>", 15, NULL), SUMI_OK);
         runs(temp, load, 10 + SUMI_EFORMAT, "/p.pth: ");
         runs(temp, full, 10 + SUMI_EINVAL, "is there already and not empty");
-        runs(temp, resume, 10 + SUMI_EIO, "expected a run directory");
+        runs(temp, resume, 10 + SUMI_EIO, "/p.pth\n");
         runs(temp, word, 2, "a whole number from 1 to");
         free(folder);
         free(missing);

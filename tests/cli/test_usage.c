@@ -108,7 +108,7 @@ static void test_missing_files(void **state)
         {"data info fashionmnist", "did you mean"},
         {"data preview shapes --out @no/x.png", "there is no folder"},
         {"train @none --out @run", "/none: no such file or folder"},
-        {"train --resume @none", "expected a run directory"},
+        {"train --resume @none", "there is no such run"},
         {"sample @none.pth --out @x.png", "none.pth"},
         {"sample @none.pth --out @no/x.png", "there is no folder"},
         {"predict @none.pth --x @x.npy --t @t.npy --out @e.npy", "none.pth"},

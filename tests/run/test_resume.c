@@ -184,6 +184,15 @@ static void test_a_damaged_checkpoint_is_passed_over(void **state)
             damage(&f, name);
     }
     model = NULL;
+    /* The model file of the finished run is there still. */
+    assert_ok(sumi_run_load(f.run, &model, &notice, &err));
+    assert_says(notice, "no checkpoint is whole");
+    assert_says(notice, "using ");
+    assert_int_equal(model->info.steps, 9);
+    sumi_model_release(model);
+    model = NULL;
+    assert_ok(sumi_remove_tree(join(path, f.run, "model.safetensors"), NULL));
+    assert_ok(sumi_remove_tree(join(path, f.run, "model.pth"), NULL));
     assert_int_equal(sumi_run_load(f.run, &model, &notice, &err), SUMI_EFORMAT);
     assert_says(err, "no checkpoint is whole");
     assert_null(model);

@@ -64,7 +64,6 @@ static void test_a_run_leaves_its_files(void **state)
     assert_ok(sumi_model_read(join(path, f.run, "model.pth"), &model, NULL, NULL));
     assert_same_model(model, f.model);
     sumi_model_release(model);
-    assert_true(sumi_is_run(f.run));
     assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
     assert_same_model(model, f.model);
     assert_string_equal(json_string_value(json_object_get(model->metadata, "sumi.data")), "shapes");
@@ -230,7 +229,6 @@ static void test_a_checkpoint_is_a_model(void **state)
     open_fixture(&f, 1, .9f);
     assert_ok(run(&f, NULL));
     join(path, f.run, "checkpoints/step_6");
-    assert_true(sumi_is_run(path));
     assert_ok(sumi_run_load(path, &model, NULL, NULL));
     assert_int_equal(model->info.steps, 6);
     sumi_model_release(model);
@@ -435,7 +433,6 @@ static void test_folders_that_are_no_runs(void **state)
     assert_true(sumi_dir_has_only(f.run, "run.lock"));
     assert_ok(sumi_file_save(join(path, f.run, "config.json"), "{}", 2, NULL));
     assert_false(sumi_dir_has_only(f.run, "run.lock"));
-    assert_false(sumi_is_run(f.run)); /* anybody's config.json */
     assert_ok(sumi_remove_tree(f.run, NULL));
     f.config.grid_height = 10; /* told before the first step, not after the first epoch */
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
