@@ -434,7 +434,7 @@ typedef struct {
     int batch;    /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
     int reserved; /* 0: what follows must not lie where an older struct had padding */
     sumi_precision precision;
-    const char *spacing; /* of the timesteps, a name of sumi_spacing_at; NULL: "trailing" */
+    const char *spacing;      /* of the timesteps, a name of sumi_spacing_at; NULL: "trailing" */
     sumi_images_fn on_images; /* given the same user */
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \

@@ -170,6 +170,7 @@ typedef struct {
     const sumi_plot_series *series;
     size_t series_count;
     bool log_y;
+    size_t thin_count; /* the first of the series: drawn thin and pale, behind the others */
 } sumi_plot;
 
 /* A self-contained, readable SVG of 720 x 440 with axes, ticks, grid and legend; text is escaped.

@@ -329,14 +329,18 @@ static void end_line(sumi_text *out, column *c, bool *open)
 static void put_series(sumi_text *out, const sumi_plot *plot, size_t index, const axis *x,
                        const axis *y)
 {
-    enum { SPARSE = 40 };
+    enum { SPARSE = 40, SPARSE_THIN = 1 };
+    const bool thin = index < plot->thin_count;
+    const size_t dots = thin ? SPARSE_THIN : SPARSE; /* up to so many points have a dot each */
     const sumi_plot_series *series = &plot->series[index];
     const char *colour = colours[index % COLOUR_COUNT];
     column c = {0};
     bool open = false, dense = series->count > 2 * WIDTH;
-    sumi_text_printf(out,
-                     "<g class=\"series\" stroke=\"%s\" stroke-opacity=\"%s\" fill=\"none\">\n",
-                     colour, dense ? "0.7" : "1");
+    sumi_text_printf(out, "<g class=\"%s\" stroke=\"%s\" stroke-opacity=\"%s\" fill=\"none\">\n",
+                     thin ? "thin" : "series", colour,
+                     thin    ? "0.55"
+                     : dense ? "0.7"
+                             : "1");
     for (size_t i = 0; i < series->count; i++) {
         if (!is_drawable(plot, series->x[i], series->y[i])) {
             end_line(out, &c, &open);
@@ -356,7 +360,7 @@ static void put_series(sumi_text *out, const sumi_plot *plot, size_t index, cons
         c.count++;
     }
     end_line(out, &c, &open);
-    for (size_t i = 0; series->count <= SPARSE && i < series->count; i++) {
+    for (size_t i = 0; series->count <= dots && i < series->count; i++) {
         if (!is_drawable(plot, series->x[i], series->y[i]))
             continue;
         sumi_text_puts(out, "<circle r=\"3\" cx=\"");
@@ -398,8 +402,9 @@ static void put_legend(sumi_text *out, const sumi_plot *plot)
         int y = top + PAD / 2 + ROW * row++ + ROW / 2;
         sumi_text_printf(out,
                          "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" "
-                         "stroke-width=\"2.5\" stroke-linecap=\"round\"/>\n",
-                         left + PAD, y, left + PAD + SWATCH, y, colours[s % COLOUR_COUNT]);
+                         "stroke-width=\"%s\" stroke-linecap=\"round\"/>\n",
+                         left + PAD, y, left + PAD + SWATCH, y, colours[s % COLOUR_COUNT],
+                         s < plot->thin_count ? "1" : "2.5");
         begin_text(out, "class=\"tick\"", left + 2 * PAD + SWATCH, y + 4);
         put_escaped(out, plot->series[s].label);
         sumi_text_puts(out, "</text>\n");
@@ -426,6 +431,7 @@ sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_
                          ".legend { fill: #fff; fill-opacity: 0.88; stroke: #ddd }\n"
                          ".series { stroke-width: 1.8; stroke-linejoin: round; "
                          "stroke-linecap: round }\n"
+                         ".thin { stroke-width: 1; stroke-linejoin: round }\n"
                          "</style>\n");
     sumi_text_printf(&out, "<rect width=\"%d\" height=\"%d\" fill=\"#fff\"/>\n", WIDTH, HEIGHT);
     put_frame(&out, plot, &x, &y);

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,46 +19,82 @@
 
 /* ---- The plot -------------------------------------------------------------------------------- */
 
-/* The epochs as points; *x and *y as sumi_run_step_losses. */
-static sumi_status epoch_losses(const sumi_run_dir *dir, double **x, double **y, size_t *count,
-                                sumi_error *err)
+/* The means of the losses around each, of so many that about fifty stand apart. The first is itself,
+ * since that is where a loss falls fastest; the last has those before it alone. */
+static void smooth(const double *losses, size_t count, double *sums, double *out)
 {
-    *count = dir->epoch_count;
-    *x = sumi_calloc(2 * *count, sizeof **x);
-    if (!*x)
-        return sumi_fail_memory(err, "the loss plot", 2 * *count * sizeof **x);
-    *y = *x + *count;
-    for (size_t i = 0; i < *count; i++) {
-        (*x)[i] = (double)dir->epochs[i].epoch;
-        (*y)[i] = dir->epochs[i].loss;
+    size_t reach = count / 100 > 2 ? count / 100 : 2;
+    sums[0] = 0; /* sums[i]: of all before number i */
+    for (size_t i = 0; i < count; i++)
+        sums[i + 1] = sums[i] + losses[i];
+    for (size_t i = 0; i < count; i++) {
+        size_t before = i < reach ? i : reach;
+        size_t after = count - 1 - i < before ? count - 1 - i : before;
+        out[i] = (sums[i + after + 1] - sums[i - before]) / (double)(before + after + 1);
     }
-    return SUMI_OK;
 }
 
-/* The tutorial's plot: the mean loss of each epoch. Within the first there is none yet: the losses
- * of its steps are shown. */
-static sumi_status write_plot(const sumi_run_dir *dir, sumi_error *err)
+/* A loss that falls far shows nothing but its beginning on a linear axis. */
+static bool falls_far(const double *losses, size_t count)
 {
-    char path[PATH_MAX], *svg = NULL;
-    size_t size, count = 0;
-    double *x = NULL, *y = NULL;
+    double low = INFINITY, high = 0;
+    for (size_t i = 0; i < count; i++) {
+        low = fmin(low, losses[i]);
+        high = fmax(high, losses[i]);
+    }
+    return low > 0 && high > 8 * low;
+}
+
+/* points: [2 * steps + 1 + 2 * epochs], room for what is computed here. */
+static sumi_status draw_plot(const sumi_run_dir *dir, double *points, const char *path,
+                             sumi_error *err)
+{
+    double *smoothed = points, *x = points + dir->step_count, *y = x + dir->epoch_count,
+           *sums = y + dir->epoch_count;
+    char *svg = NULL;
+    size_t size;
+    smooth(dir->step_loss, dir->step_count, sums, smoothed);
+    for (size_t i = 0; i < dir->epoch_count; i++) {
+        x[i] = (double)dir->epochs[i].epoch + .5; /* amid the steps that it is the mean of */
+        y[i] = dir->epochs[i].loss;
+    }
+    const sumi_plot_series series[] = {
+        {.label = "each step, smoothed", .x = dir->step_x, .y = smoothed, .count = dir->step_count},
+        {.label = dir->epoch_count ? "mean of the epoch" : NULL,
+         .x = x,
+         .y = y,
+         .count = dir->epoch_count}};
+    const sumi_plot plot = {.title = "Training loss",
+                            .x_label = "Epoch",
+                            .y_label = "Loss",
+                            .series = series,
+                            .series_count = 2,
+                            .log_y = falls_far(smoothed, dir->step_count),
+                            .thin_count = 1};
+    sumi_status status = sumi_plot_svg(&plot, &svg, &size, err);
+    if (status == SUMI_OK)
+        status = sumi_file_save(path, svg, size, err);
+    free(svg);
+    return status;
+}
+
+/* The loss of every step as a thin line, and over it the tutorial's plot, the mean loss of each
+ * epoch; a run of one epoch would be a dot without the former. */
+static sumi_status write_plot(sumi_run_dir *dir, sumi_error *err)
+{
+    char path[PATH_MAX];
     sumi_status status = sumi_run_file(dir, "loss.svg", path, err);
     if (status == SUMI_OK)
-        status = dir->epoch_count > 0 ? epoch_losses(dir, &x, &y, &count, err)
-                                      : sumi_run_step_losses(dir, &x, &y, &count, err);
-    if (status == SUMI_OK && count > 0) {
-        sumi_plot_series series = {.x = x, .y = y, .count = count};
-        sumi_plot plot = {.title = dir->epoch_count > 0 ? "Training loss" : "Loss of each step",
-                          .x_label = "Epoch",
-                          .y_label = "Loss",
-                          .series = &series,
-                          .series_count = 1};
-        status = sumi_plot_svg(&plot, &svg, &size, err);
-        if (status == SUMI_OK)
-            status = sumi_file_save(path, svg, size, err);
-    }
-    free(svg);
-    free(x);
+        status = sumi_run_flush(dir, err);
+    if (status == SUMI_OK)
+        status = sumi_run_step_losses(dir, err);
+    if (status != SUMI_OK || dir->step_count + dir->epoch_count == 0)
+        return status;
+    size_t count = 2 * dir->step_count + 1 + 2 * dir->epoch_count;
+    double *points = sumi_calloc(count, sizeof *points);
+    status = points ? draw_plot(dir, points, path, err)
+                    : sumi_fail_memory(err, "the loss plot", count * sizeof *points);
+    free(points);
     return status;
 }
 
@@ -237,7 +274,7 @@ static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, boo
     char folder[PATH_MAX], plot[PATH_MAX];
     put_head(page, dir, state, running);
     if (sumi_run_file(dir, "loss.svg", plot, NULL) == SUMI_OK && sumi_is_file(plot))
-        fputs("<h2>Loss</h2>\n<img class=\"plot\" src=\"loss.svg\" alt=\"loss by epoch\">\n", page);
+        fputs("<h2>Loss</h2>\n<img class=\"plot\" src=\"loss.svg\" alt=\"training loss\">\n", page);
     if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
         put_grids(page, folder);
     fputs("<div class=\"columns\">\n", page);
@@ -264,8 +301,7 @@ static json_t *read_settings(const sumi_run_dir *dir, const char *name)
     return json;
 }
 
-sumi_status sumi_run_report(const sumi_run_dir *dir, const char *state, bool running,
-                            sumi_error *err)
+sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, sumi_error *err)
 {
     char path[PATH_MAX], *text = NULL;
     size_t size = 0;

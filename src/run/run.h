@@ -51,6 +51,10 @@ typedef struct {
     double metrics_written_at;
     sumi_epoch_record *epochs; /* [epoch_count] */
     size_t epoch_count, epoch_capacity;
+    /* What sumi_run_step_losses has read of metrics.jsonl so far. */
+    double *step_x, *step_loss; /* [step_count] */
+    size_t step_count, step_capacity;
+    int64_t step_offset; /* bytes */
     /* Names of folders in checkpoints, "" where there are none. */
     char latest[SUMI_STEP_NAME_MAX], best[SUMI_STEP_NAME_MAX];
     double best_loss;
@@ -76,10 +80,9 @@ sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
 sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err);
 /* Adds an epoch to metrics.csv and the list. */
 sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err);
-/* The losses of the steps so far, from metrics.jsonl, as points over fractions of an epoch: *x and
- * *y are [*count], both in one block that free(*x) releases. */
-sumi_status sumi_run_step_losses(const sumi_run_dir *dir, double **x, double **y, size_t *count,
-                                 sumi_error *err);
+/* Reads the losses of the steps so far from metrics.jsonl into step_x, in fractions of an epoch, and
+ * step_loss; only what was added since the last call. */
+sumi_status sumi_run_step_losses(sumi_run_dir *dir, sumi_error *err);
 /* Cuts off what metrics.jsonl and metrics.csv say about later steps and epochs than these, and
  * reads the epochs that are left. */
 sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, sumi_error *err);
@@ -126,7 +129,6 @@ sumi_status sumi_run_note_data(const sumi_run_dir *dir, const sumi_dataset *set,
 /* ---- The report (report.c) ------------------------------------------------------------------- */
 
 /* Writes loss.svg and index.html from what the directory has. running: the page reloads itself. */
-sumi_status sumi_run_report(const sumi_run_dir *dir, const char *state, bool running,
-                            sumi_error *err);
+sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, sumi_error *err);
 
 #endif

@@ -122,8 +122,12 @@ void sumi_run_dir_close(sumi_run_dir *dir)
         close(dir->lock);
     dir->lock = -1;
     free(dir->epochs);
+    free(dir->step_x);
+    free(dir->step_loss);
     dir->epochs = NULL;
-    dir->epoch_count = dir->epoch_capacity = 0;
+    dir->step_x = dir->step_loss = NULL;
+    dir->epoch_count = dir->epoch_capacity = dir->step_count = dir->step_capacity = 0;
+    dir->step_offset = 0;
 }
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
@@ -284,40 +288,56 @@ static bool find_number(const char *line, const char *key, double *out)
     return parse_number(&at, ",}", out);
 }
 
-sumi_status sumi_run_step_losses(const sumi_run_dir *dir, double **x, double **y, size_t *count,
-                                 sumi_error *err)
+/* Makes room for one more point. */
+static sumi_status reserve_point(sumi_run_dir *dir, sumi_error *err)
+{
+    if (dir->step_count < dir->step_capacity)
+        return SUMI_OK;
+    size_t capacity = dir->step_capacity ? 2 * dir->step_capacity : 1024, bytes;
+    double **lists[] = {&dir->step_x, &dir->step_loss};
+    for (int i = 0; i < 2; i++) {
+        double *larger =
+            sumi_size_mul(capacity, sizeof **lists, &bytes) ? realloc(*lists[i], bytes) : NULL;
+        if (!larger)
+            return sumi_fail_memory(err, "the loss plot", capacity * sizeof *larger);
+        *lists[i] = larger;
+    }
+    dir->step_capacity = capacity;
+    return SUMI_OK;
+}
+
+sumi_status sumi_run_step_losses(sumi_run_dir *dir, sumi_error *err)
 {
     char path[PATH_MAX], *line = NULL;
-    size_t capacity = 0, lines = 0;
+    size_t capacity = 0;
+    double step, loss;
     sumi_status status = sumi_run_file(dir, "metrics.jsonl", path, err);
     FILE *file = status == SUMI_OK ? fopen(path, "r") : NULL;
-    double *points = NULL, step, loss;
-    *count = 0;
-    *x = *y = NULL;
     if (!file)
-        return status;
-    while (getline(&line, &capacity, file) > 0)
-        lines++;
-    rewind(file);
-    points = sumi_calloc(2 * lines, sizeof *points);
-    if (!points)
-        status = sumi_fail_memory(err, path, 2 * lines * sizeof *points);
-    while (status == SUMI_OK && *count < lines && getline(&line, &capacity, file) > 0) {
+        return status; /* there is none before the first step */
+    if (fseeko(file, (off_t)dir->step_offset, SEEK_SET) != 0)
+        status = sumi_fail_errno(err, path, errno);
+    for (ssize_t n; status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0;) {
+        if (line[n - 1] != '\n')
+            break;
+        dir->step_offset += n;
         if (!find_number(line, "\"step\": ", &step) || !find_number(line, "\"loss\": ", &loss))
             continue;
-        points[*count] = step / (double)dir->steps_per_epoch;
-        points[lines + (*count)++] = loss;
+        status = reserve_point(dir, err);
+        if (status != SUMI_OK)
+            break;
+        dir->step_x[dir->step_count] = step / (double)dir->steps_per_epoch;
+        dir->step_loss[dir->step_count++] = loss;
     }
     free(line);
     fclose(file);
-    *x = points;
-    *y = points ? points + lines : NULL;
     return status;
 }
 
 sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, sumi_error *err)
 {
-    dir->epoch_count = 0;
+    dir->epoch_count = dir->step_count = 0;
+    dir->step_offset = 0;
     sumi_status status = cut(dir, "metrics.jsonl", steps, false, err);
     return status == SUMI_OK ? cut(dir, "metrics.csv", epochs - 1, true, err) : status;
 }

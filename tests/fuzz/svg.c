@@ -17,7 +17,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(y, data + 17 + count * 8, count * 8);
     }
     const sumi_plot_series series[] = {{label, x, y, count}, {NULL, y, x, count / 2}};
-    const sumi_plot plot = {label, "Epoch", "Loss", series, 1 + (data[0] >> 1 & 1), data[0] & 1};
+    const sumi_plot plot = {.title = label,
+                            .x_label = "Epoch",
+                            .y_label = "Loss",
+                            .series = series,
+                            .series_count = 1 + (data[0] >> 1 & 1),
+                            .log_y = data[0] & 1,
+                            .thin_count = data[0] >> 2 & 1};
     sumi_error err;
     fuzz_check(sumi_plot_svg(&plot, &svg, &written, &err) == SUMI_OK, "a plot is drawn");
     fuzz_check(strlen(svg) == written && sumi_utf8_valid(svg, written), "it is text");

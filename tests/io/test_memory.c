@@ -170,7 +170,7 @@ static sumi_status write_svg(const char *path, sumi_error *err)
 {
     static const double x[3] = {0, 1, 2};
     const sumi_plot_series series = {"s", x, x, 3};
-    const sumi_plot plot = {"t", "x", "y", &series, 1, false};
+    const sumi_plot plot = {"t", "x", "y", &series, 1, false, 0};
     char *svg;
     size_t size;
     sumi_status status = sumi_plot_svg(&plot, &svg, &size, err);

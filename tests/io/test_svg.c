@@ -117,6 +117,29 @@ static void test_log_ticks(void **state)
         &plot, (const char *const[]){"1", "2", "3", "0.02", "0.03", "0.04", "0.05", "0.06", NULL});
 }
 
+/* The first series may stand behind the others, thin and without dots. */
+static void test_thin_series(void **state)
+{
+    (void)state;
+    const double x[] = {0, 1, 2}, y[] = {3, 2, 1};
+    const sumi_plot_series series[] = {{"steps", x, y, 3}, {"means", x, y, 2}, {"one", x, y, 1}};
+    sumi_plot plot = {.series = series, .series_count = 2, .thin_count = 1};
+    char *svg;
+    size_t size;
+    assert_int_equal(sumi_plot_svg(&plot, &svg, &size, NULL), SUMI_OK);
+    const char *thin = strstr(svg, "<g class=\"thin\""),
+               *thick = strstr(svg, "<g class=\"series\"");
+    assert_true(thin && thick && thin < thick);
+    const char *dot = strstr(svg, "<circle");
+    assert_true(dot > thick);
+    free(svg);
+    /* Of one point there is no line: it is a dot. */
+    plot = (sumi_plot){.series = series + 2, .series_count = 1, .thin_count = 1};
+    assert_int_equal(sumi_plot_svg(&plot, &svg, &size, NULL), SUMI_OK);
+    assert_non_null(strstr(svg, "<circle"));
+    free(svg);
+}
+
 static void test_texts_are_escaped(void **state)
 {
     (void)state;
@@ -127,7 +150,7 @@ static void test_texts_are_escaped(void **state)
                                        {"\xFF\xFE", x, y, 2},
                                        {"\xEF\xBF\xBE\xEF\xBF\xBF\xEF\xBF\xBD", x, y, 2},
                                        {"", x, y, 2}};
-    const sumi_plot plot = {"T & <t>", "x > 1", "\"y\"", series, 6, false};
+    const sumi_plot plot = {"T & <t>", "x > 1", "\"y\"", series, 6, false, 0};
     size_t size;
     char *svg = draw(&plot, &size);
     assert_null(strstr(svg, "<script"));
@@ -257,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_ticks),
         cmocka_unit_test(test_tick_forms),
         cmocka_unit_test(test_log_ticks),
+        cmocka_unit_test(test_thin_series),
         cmocka_unit_test(test_texts_are_escaped),
         cmocka_unit_test(test_lines_break),
         cmocka_unit_test(test_nothing_to_draw),

@@ -314,6 +314,57 @@ static void test_limits(void **state)
     close_fixture(&f);
 }
 
+/* How often a text has a part. */
+static int times(const char *text, const char *part)
+{
+    int count = 0;
+    for (; (text = strstr(text, part)); text++)
+        count++;
+    return count;
+}
+
+/* Points of the thin line, as in "x,y x,y x,y". */
+static int thin_points(const char *svg)
+{
+    bool thin = false, within = false;
+    int points = 0;
+    for (size_t i = 0; svg[i]; i++) {
+        thin = thin || strncmp(svg + i, "<g class=\"thin\"", 15) == 0;
+        within = (within && svg[i] != '>') || (thin && strncmp(svg + i, "points=", 7) == 0);
+        thin = thin && strncmp(svg + i, "</g>", 4) != 0;
+        points += within && svg[i] == ',';
+    }
+    return points;
+}
+
+/* The page of a run of one epoch: a line through the loss of each step, and one dot for the mean,
+ * also where the steps were made in two calls. */
+static void test_a_plot_of_one_epoch(void **state)
+{
+    (void)state;
+    fixture f, straight;
+    open_fixture(&straight, 1, 0);
+    straight.config.epochs = 1;
+    assert_ok(run(&straight, NULL));
+    char *svg = read_text(&straight, "loss.svg");
+    assert_int_equal(times(svg, "<circle"), 1);
+    assert_int_equal(thin_points(svg), PER_EPOCH);
+
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    f.stop_step = 1;
+    f.stop_phase = SUMI_PHASE_TRAIN;
+    assert_int_equal(run(&f, NULL), SUMI_CANCELLED);
+    go_on(&f);
+    assert_ok(run(&f, NULL));
+    char *again = read_text(&f, "loss.svg");
+    assert_string_equal(svg, again);
+    free(svg);
+    free(again);
+    close_fixture(&f);
+    close_fixture(&straight);
+}
+
 /* A run that ends within its first epoch still shows a curve. */
 static void test_a_plot_before_the_first_epoch(void **state)
 {
@@ -322,7 +373,10 @@ static void test_a_plot_before_the_first_epoch(void **state)
     open_fixture(&f, 1, 0);
     f.config.steps = 2;
     assert_ok(run(&f, NULL));
-    assert_contains(&f, "loss.svg", "Loss of each step");
+    assert_contains(&f, "loss.svg", "each step, smoothed");
+    char *svg = read_text(&f, "loss.svg");
+    assert_null(strstr(svg, "mean of the epoch"));
+    free(svg);
     assert_contains(&f, "index.html", "src=\"loss.svg\"");
     char *csv = read_text(&f, "metrics.csv");
     assert_string_equal(csv, "epoch,loss,step,seconds\n");
@@ -465,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_a_checkpoint_is_a_model),
         cmocka_unit_test(test_the_seed_of_a_file_is_not_made_up),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_a_plot_of_one_epoch),
         cmocka_unit_test(test_a_plot_before_the_first_epoch),
         cmocka_unit_test(test_without_a_directory),
         cmocka_unit_test(test_data_that_do_not_fit),
