@@ -61,7 +61,7 @@ static void fail(const char *what, const char *why)
     exit(1);
 }
 
-/* Multiply-adds of one image in a residual block's two convolutions and its time MLP. */
+/* Multiply-adds of one image in a block's two convolutions and its time MLP. */
 static double block_macs(double in, double out, double pixels)
 {
     return 9 * pixels * (in * out + out * out) + 2 * in * (TIME_DIM + in);

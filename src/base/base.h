@@ -171,10 +171,8 @@ typedef struct {
 } sumi_loop;
 enum { SUMI_LOOPS_MAX = 16 };
 void sumi_parallel_loops(sumi_pool *pool, const sumi_loop *loops, int loop_count);
-/* Runs fn once on every thread (chunk = thread); inside, sumi_pool_barrier waits for all, as often
- * as all call it. Not to be called by a task either. */
+/* Runs fn once on every thread (chunk = thread). Not to be called by a task either. */
 void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg);
-void sumi_pool_barrier(sumi_pool *pool);
 
 /* ---- Files (file.c, tree.c) ----------------------------------------------------------------- */
 

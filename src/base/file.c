@@ -488,7 +488,7 @@ void sumi_file_keep_part(sumi_file *file, size_t size)
     sumi_file_abort(file);
 }
 
-/* ---- Whole files and lines --------------------------------------------------------------------- */
+/* ---- Whole files and lines ------------------------------------------------------------------- */
 
 sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err)
 {

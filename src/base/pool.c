@@ -1,5 +1,5 @@
 /*
- * The thread pool: parallel_for over chunks, one call per thread, a barrier.
+ * The thread pool: parallel_for over chunks, one call per thread.
  *
  * A job is published by one atomic word, `state`: generation | ALL | OPEN | how many workers are in
  * it. A worker that sees a new generation enters an open job by counting itself in, and leaves by
@@ -49,10 +49,8 @@ typedef struct {
 struct sumi_pool {
     _Alignas(64) _Atomic uint64_t state;
     _Alignas(64) _Atomic int64_t done[SUMI_LOOPS_MAX]; /* chunks of each loop */
-    _Alignas(64) _Atomic uint64_t phase;
-    atomic_int arrived; /* at the barrier of this phase */
     _Alignas(64) pthread_mutex_t lock;
-    gate new_job, job_done, barrier;
+    gate new_job, job_done;
     atomic_bool stop;
     const sumi_loop *loops; /* these change only while nobody is in a job */
     int loop_count;
@@ -225,17 +223,6 @@ void sumi_parallel_all(sumi_pool *pool, sumi_task_fn fn, void *arg)
     run_job(pool, &loop, 1, pool->threads, true);
 }
 
-void sumi_pool_barrier(sumi_pool *pool)
-{
-    uint64_t phase = atomic_load(&pool->phase);
-    if (atomic_fetch_add(&pool->arrived, 1) == pool->threads - 1) {
-        atomic_store(&pool->arrived, 0);
-        atomic_store(&pool->phase, phase + 1);
-        wake(pool, &pool->barrier, pool->threads);
-    }
-    wait_until(pool, &pool->barrier, &pool->phase, UINT64_MAX, phase, true);
-}
-
 int sumi_pool_threads(const sumi_pool *pool)
 {
     return pool->threads;
@@ -282,8 +269,7 @@ sumi_status sumi_pool_create(int threads, sumi_pool **out, sumi_error *err)
     /* With more threads than cores, a spinning thread keeps from its core the one it waits for. */
     pool->spin_seconds = threads <= cores ? SPIN_SECONDS : 0;
     if (pthread_mutex_init(&pool->lock, NULL) || pthread_cond_init(&pool->new_job.cond, NULL) ||
-        pthread_cond_init(&pool->job_done.cond, NULL) ||
-        pthread_cond_init(&pool->barrier.cond, NULL)) {
+        pthread_cond_init(&pool->job_done.cond, NULL)) {
         free(pool);
         return sumi_fail_memory(err, "locks of the thread pool", bytes);
     }
@@ -309,7 +295,6 @@ void sumi_pool_free(sumi_pool *pool)
         pthread_join(pool->workers[i].thread, NULL);
     pthread_cond_destroy(&pool->new_job.cond);
     pthread_cond_destroy(&pool->job_done.cond);
-    pthread_cond_destroy(&pool->barrier.cond);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }

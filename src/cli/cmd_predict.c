@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Images evaluated in one call: bounds the memory, and never changes a bit of the result. */
+/* Images between two updates of the progress; never changes a bit of the result. */
 enum { CHUNK = 128 };
 
 typedef struct {

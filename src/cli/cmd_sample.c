@@ -33,7 +33,7 @@ static int see_progress(void *user, const sumi_progress *progress)
     return sumi_bar_update(&watch->bar, progress);
 }
 
-/* Writes the images of a batch, which are whole: whatever ends the program later, they are there. */
+/* Writes the images of a batch, which are whole: whatever ends the program, they are there. */
 static int take_images(void *user, int64_t first, const float *images, int n)
 {
     sample_watch *watch = user;

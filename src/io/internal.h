@@ -31,7 +31,7 @@ void sumi_text_json(sumi_text *text, const json_t *json, size_t flags);
 sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
                            const char *where, size_t size);
 
-/* ---- .npy (npy.c) ------------------------------------------------------------------------------ */
+/* ---- .npy (npy.c) ---------------------------------------------------------------------------- */
 
 #define SUMI_NPY_MAGIC "\x93NUMPY"
 /* Adds the header of an array of that type and shape to an empty text, at least `size` bytes long;

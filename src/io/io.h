@@ -111,9 +111,9 @@ sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, s
 sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
 sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
 void sumi_npy_free(sumi_npy *array);
-/* An array that is written from its first row on (npy_stream.c). Whenever the process ends, PATH.part
- * is a .npy of the rows that were added; after end it is PATH, with as many rows as were. type: dtype,
- * rank and shape of the whole array, shape[0] being the most rows. path must stay. */
+/* An array that is written from its first row on (npy_stream.c). Whenever the process ends,
+ * PATH.part is a .npy of the rows that were added; after end it is PATH, with as many rows. type:
+ * dtype, rank and shape of the whole array, shape[0] being the most rows. path must stay. */
 typedef struct sumi_npy_stream sumi_npy_stream;
 sumi_status sumi_npy_begin(const char *path, const sumi_npy *type, sumi_npy_stream **out,
                            sumi_error *err);

@@ -1,6 +1,6 @@
 /*
- * A .npy that grows: its header tells how many rows are whole, and is written anew after each lot of
- * them. The rows go to disk first, so that the header never tells of more than there are.
+ * A .npy that grows: its header tells how many rows are whole, and is written anew after each lot
+ * of them. The rows go to disk first, so that the header never tells of more than there are.
  */
 #include <stdlib.h>
 

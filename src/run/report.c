@@ -19,8 +19,8 @@
 
 /* ---- The plot -------------------------------------------------------------------------------- */
 
-/* The means of the losses around each, of so many that about fifty stand apart. The first is itself,
- * since that is where a loss falls fastest; the last has those before it alone. */
+/* The means of the losses around each, of so many that about fifty stand apart. The first is
+ * itself, since that is where a loss falls fastest; the last has those before it alone. */
 static void smooth(const double *losses, size_t count, double *sums, double *out)
 {
     size_t reach = count / 100 > 2 ? count / 100 : 2;

@@ -33,10 +33,10 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
                            const sumi_train_config *config, sumi_error *err);
 /* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
 bool sumi_grid_due(int64_t epoch);
-/* The model that a run directory stands for (load.c): its latest checkpoint's averaged weights where
- * there are some, else its weights; a checkpoint folder is taken as it is. A damaged checkpoint is
- * passed over for the one before; where none is whole or there (removed to save space), the run's
- * model file is used. notice (may be NULL) then says so, else its text is "". */
+/* The model that a run directory stands for (load.c): its latest checkpoint's averaged weights
+ * where there are some, else its weights; a checkpoint folder is taken as it is. A damaged
+ * checkpoint is passed over for the one before; where none is whole or there (removed to save
+ * space), the run's model file is used. notice (may be NULL) then says so, else its text is "". */
 sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
 
 /* ---- The open directory (run_dir.c) ---------------------------------------------------------- */
@@ -80,8 +80,8 @@ sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
 sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err);
 /* Adds an epoch to metrics.csv and the list. */
 sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err);
-/* Reads the losses of the steps so far from metrics.jsonl into step_x, in fractions of an epoch, and
- * step_loss; only what was added since the last call. */
+/* Reads the losses of the steps so far from metrics.jsonl into step_x, in fractions of an epoch,
+ * and step_loss; only what was added since the last call. */
 sumi_status sumi_run_step_losses(sumi_run_dir *dir, sumi_error *err);
 /* Cuts off what metrics.jsonl and metrics.csv say about later steps and epochs than these, and
  * reads the epochs that are left. */

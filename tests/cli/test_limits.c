@@ -273,6 +273,92 @@ static void test_reader_leaves(void **state)
     one_line(temp, "sumi: standard output: Broken pipe");
 }
 
+/* ---- Sampling that ends early, or is long ---------------------------------------------------- */
+
+/* Killed, it leaves what was whole, and the next call of the same name is not in its way. */
+static void test_killed_sampling_leaves_whole_images(void **state)
+{
+    temp_folder *temp = *state;
+    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/run"), 0);
+    static const char command[] =
+        "sample @run -n 100000 --batch 2 --size 8 --solver ddim --steps 2 "
+        "--json --out @";
+    char line[160];
+    program p;
+    snprintf(line, sizeof line, "%skilled.npy", command);
+    program_start(&p, temp, line);
+    program_await(&p, temp, "phase", 4);
+    assert_int_equal(kill(p.pid, SIGKILL), 0);
+    program_wait(&p, temp);
+    program_free(&p);
+    assert_false(sumi_is_file(temp_path(temp, "killed.npy")));
+    uint8_t *data = NULL;
+    size_t size = 0;
+    assert_int_equal(
+        sumi_file_read(temp_path(temp, "killed.npy.part"), 1 << 24, &data, &size, NULL), SUMI_OK);
+    const char *shape = strstr((const char *)data + 10, "'shape': (");
+    assert_non_null(shape);
+    long count = strtol(shape + 10, NULL, 10);
+    size_t header = 10 + data[8] + 256u * data[9];
+    assert_true(count >= 2 && count % 2 == 0 && size >= header + 64 * (size_t)count);
+    snprintf(line, sizeof line,
+             "sample @run -n %ld --size 8 --solver ddim --steps 2 -q --out @killed.npy", count);
+    assert_quiet_run(temp, line);
+    assert_false(sumi_is_file(temp_path(temp, "killed.npy.part")));
+    sumi_npy same;
+    assert_int_equal(sumi_npy_read(temp_path(temp, "killed.npy"), &same, NULL), SUMI_OK);
+    assert_memory_equal(data + header, same.data, 64 * (size_t)count);
+    sumi_npy_free(&same);
+    free(data);
+
+    snprintf(line, sizeof line, "%skilled/", command);
+    program_start(&p, temp, line);
+    program_await(&p, temp, "phase", 4);
+    assert_int_equal(kill(p.pid, SIGKILL), 0);
+    program_wait(&p, temp);
+    program_free(&p);
+    assert_true(sumi_is_file(temp_path(temp, "killed/000001.png")));
+}
+
+/* Somebody's own file of that name is not overwritten, and that is said before the work. */
+static void test_foreign_part(void **state)
+{
+    temp_folder *temp = *state;
+    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/run"), 0);
+    assert_int_equal(sumi_file_save(temp_path(temp, "own.npy.part"), "notes", 5, NULL), SUMI_OK);
+    assert_failed_run(temp, "sample @run --size 8 -q --out @own.npy", 10 + SUMI_EIO,
+                      "own.npy.part is there already");
+    char *text = program_read(temp, "own.npy.part");
+    assert_string_equal(text, "notes");
+    free(text);
+}
+
+/* The most memory that a run took, in bytes. */
+static long peak_of(temp_folder *temp, const char *line)
+{
+    program p;
+    int status = 0;
+    struct rusage usage;
+    program_start(&p, temp, line);
+    while (wait4(p.pid, &status, 0, &usage) < 0)
+        assert_int_equal(errno, EINTR);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return usage.ru_maxrss * 1024;
+}
+
+/* 2,000 images of 64x64 are 33 MB as the numbers that are drawn. */
+static void test_memory_does_not_grow(void **state)
+{
+    temp_folder *temp = *state;
+    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/run"), 0);
+    long few = peak_of(temp, "sample @run -n 16 --batch 16 --size 64 --solver ddim --steps 1 -q "
+                             "--out @few.npy");
+    long many = peak_of(temp, "sample @run -n 2000 --batch 16 --size 64 --solver ddim --steps 1 -q "
+                              "--out @many.npy");
+    if (many > few + (8 << 20))
+        fail_msg("2,000 images take %ld bytes, 16 take %ld", many, few);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +368,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_closed_descriptors, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_file_size_limit, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_reader_leaves, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_killed_sampling_leaves_whole_images, temp_setup,
+                                        temp_teardown),
+        cmocka_unit_test_setup_teardown(test_foreign_part, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_memory_does_not_grow, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

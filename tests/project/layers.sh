@@ -10,10 +10,10 @@ cd "$1"
 forbidden() {
     grep -rn '^ *# *include *"' --include='*.[ch]' src examples | awk -F: '
     BEGIN {
-        count = split("base kernels graph cpu io diffusion models data train sample eval run", names, " ")
+        count = split("base kernels graph cpu io diffusion models data train sample run", names, " ")
         for (i = 1; i <= count; i++)
             rank[names[i]] = i
-        split("base io data eval cli", words, " ")
+        split("base io data cli", words, " ")
         for (i in words)
             cli[words[i]] = 1
     }

@@ -1,5 +1,5 @@
-/* What a folder stands for where a model is wanted: a run, what is left of one, what has runs in it,
- * and what is none at all. Nobody is told to remove anything. */
+/* What a folder stands for where a model is wanted: a run, what is left of one, what has runs in
+ * it, and what is none at all. Nobody is told to remove anything. */
 #include "run/run_fixture.h"
 
 #include <fcntl.h>
