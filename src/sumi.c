@@ -382,8 +382,8 @@ static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sum
         const sumi_inputs in = {.image = full.x +
                                          (size_t)first * pixels * (size_t)model->info.in_channels,
                                 .time = time};
-        ctx->runtime.backend->predict(
-            network, &in, n, out + (size_t)first * pixels * (size_t)model->info.out_channels);
+        float *images = out + (size_t)first * pixels * (size_t)model->info.out_channels;
+        ctx->runtime.backend->predict(network, &in, n, &images);
     }
     return SUMI_OK;
 }

@@ -303,29 +303,44 @@ void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *part
 
 /* ---- Bias gradients -------------------------------------------------------------------------- */
 
-/* Only layers without a norm behind them have one that matters (a vector's, or the small output's),
- * so this runs on the calling thread. */
-void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
-                        float *db)
+enum { BIAS_CHANNELS = 16 }; /* a task's: a line of memory */
+
+typedef struct {
+    const sumi_network *net;
+    const sumi_source *dy;
+    int n, h, w;
+    float *db;
+} bias_job;
+
+/* All images and pixels in their order, so that it does not matter how channels are cut. */
+static void bias_task(void *arg, int64_t chunk, int thread)
 {
-    size_t c = (size_t)dy->c;
-    double *sum = sumi_scratch(net, 0);
-    float *row = (float *)(sum + c);
-    for (size_t k = 0; k < c; k++)
-        sum[k] = 0;
-    for (int image = 0; image < n; image++)
-        for (int y = 0; y < h; y++) {
+    const bias_job *job = arg;
+    int c0 = (int)chunk * BIAS_CHANNELS, left = job->dy->c - c0;
+    int cn = left < BIAS_CHANNELS ? left : BIAS_CHANNELS;
+    double sum[BIAS_CHANNELS] = {0};
+    float *row = sumi_scratch(job->net, thread);
+    for (int image = 0; image < job->n; image++)
+        for (int y = 0; y < job->h; y++) {
             sumi_strip strip = {.n = image,
                                 .y0 = y,
                                 .rows = 1,
-                                .cols = w,
-                                .cn = dy->c,
+                                .cols = job->w,
+                                .c0 = c0,
+                                .cn = cn,
                                 .dst = row,
-                                .row_stride = (size_t)w * c,
-                                .pixel_stride = c};
-            net->kernels->fill(dy, 1, h, w, &strip);
-            net->kernels->column_sum(row, (size_t)w, dy->c, sum);
+                                .row_stride = (size_t)job->w * (size_t)cn,
+                                .pixel_stride = (size_t)cn};
+            job->net->kernels->fill(job->dy, 1, job->h, job->w, &strip);
+            job->net->kernels->column_sum(row, (size_t)job->w, cn, sum);
         }
-    for (size_t k = 0; k < c; k++)
-        db[k] = (float)sum[k];
+    for (int k = 0; k < cn; k++)
+        job->db[c0 + k] = (float)sum[k];
+}
+
+void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
+                        float *db)
+{
+    bias_job job = {net, dy, n, h, w, db};
+    sumi_parallel_for(net->pool, (dy->c + BIAS_CHANNELS - 1) / BIAS_CHANNELS, bias_task, &job);
 }

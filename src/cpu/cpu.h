@@ -24,12 +24,12 @@ sumi_status sumi_network_create(const sumi_graph *graph, const sumi_kernels *ker
                                 sumi_error *err);
 void sumi_network_free(sumi_network *network);
 void sumi_network_weights_changed(sumi_network *network);
-void sumi_network_predict(sumi_network *network, const sumi_inputs *in, int n, float *out);
+void sumi_network_predict(sumi_network *network, const sumi_inputs *in, int n, float *const *out);
 double sumi_network_gradients(sumi_network *network, const sumi_inputs *in, int n,
                               float *gradients);
 void sumi_network_update_statistics(sumi_network *network, sumi_params *params);
 bool sumi_network_statistics_finite(const sumi_network *network);
-/* The output of the last training run's forward pass: [n][h][w][c]. */
+/* The first output of the last training run's forward pass: [n][h][w][c]. */
 const float *sumi_network_output(const sumi_network *network);
 void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);

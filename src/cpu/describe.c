@@ -43,13 +43,46 @@ __attribute__((format(printf, 2, 3))) static void say(text_buffer *out, const ch
 
 static void say_view(text_buffer *out, const sumi_network *net, const sumi_view *view)
 {
+    static const char *const acts[] = {"", " relu", " silu"};
+    const sumi_form *form = sumi_view_form(net->graph, view);
+    bool in_store = view->form > 0 && net->values[view->value].absorbed == view->form;
     say(out, " v%d[%d]", view->value, net->graph->values[view->value].channels);
-    if (view->norm >= 0)
-        say(out, net->values[view->value].absorbed ? "(norm%d in store)" : " norm%d", view->norm);
-    if (view->act == SUMI_ACT_RELU && !net->values[view->value].absorbed)
-        say(out, " relu");
+    if (form->norm >= 0)
+        say(out, in_store ? "(norm%d in store)" : " norm%d", form->norm);
+    if (!in_store)
+        say(out, "%s", acts[form->act]);
     if (view->post >= 0)
         say(out, " +v%d@%d", view->post, view->post_offset);
+}
+
+/* What becomes of the gradient of each source. */
+static void say_gradients(text_buffer *out, const sumi_network *net, int i)
+{
+    const sumi_node_plan *plan = &net->nodes[i];
+    for (int s = 0; s < plan->in.count; s++) {
+        const sumi_view *view = &plan->in.views[s];
+        const sumi_form_plan *form = &net->values[view->value].forms[view->form];
+        bool final = form->final_reader == i && form->final_source == s;
+        const char *verb = plan->sources[s].passes          ? "is passed on"
+                           : form->gradient == SUMI_NOWHERE ? "sums only"
+                           : plan->sources[s].accumulate    ? "adds"
+                                                            : "writes";
+        say(out, "      gradient of v%d: %s%s%s\n", view->value, verb,
+            view->post >= 0 ? ", sums for the shift" : "",
+            final && sumi_view_form(net->graph, view)->norm >= 0 ? ", sums for the norm" : "");
+    }
+}
+
+static void say_result(text_buffer *out, const sumi_network *net, int i)
+{
+    const sumi_node_plan *plan = &net->nodes[i];
+    int value = plan->stores;
+    if (plan->residual >= 0)
+        say(out, " + v%d", plan->residual);
+    if (value < 0)
+        return;
+    say(out, " -> v%d[%d] %dx%d%s", value, net->graph->values[value].channels, net->values[value].h,
+        net->values[value].w, net->values[value].bf16 ? " bf16" : "");
 }
 
 static void say_node(text_buffer *out, const sumi_network *net, int i)
@@ -60,7 +93,11 @@ static void say_node(text_buffer *out, const sumi_network *net, int i)
     const sumi_facts *facts = sumi_kind_facts(node->kind);
     say(out, "%3d %-9s", i, facts->name);
     if (plan->skipped) {
-        say(out, " left to the convolution that reads it\n");
+        say(out, "%s\n",
+            facts->loss        ? " in training only"
+            : node->superseded ? " left to its modulation"
+            : facts->passes_on ? " left to the convolution that makes an operand"
+                               : " left to the convolution that reads it");
         return;
     }
     for (int s = 0; s < plan->in.count; s++) {
@@ -68,10 +105,9 @@ static void say_node(text_buffer *out, const sumi_network *net, int i)
         if (plan->sources[s].up)
             say(out, " x2");
     }
-    if (node->out >= 0)
-        say(out, " -> v%d[%d] %dx%d%s", node->out, net->graph->values[node->out].channels,
-            net->values[node->out].h, net->values[node->out].w,
-            net->values[node->out].bf16 ? " bf16" : "");
+    if (node->vector >= 0)
+        say(out, " modulated by v%d", node->vector);
+    say_result(out, net, i);
     if (op->describe) {
         char text[256] = "";
         op->describe(net, i, text, sizeof text);
@@ -82,19 +118,11 @@ static void say_node(text_buffer *out, const sumi_network *net, int i)
     if (sumi_time_only(net, i))
         say(out, ", once for each t");
     say(out, "\n");
-    if (!sumi_training(net) || !plan->wants_dgrad || facts->pending)
-        return;
-    for (int s = 0; s < plan->in.count; s++) {
-        const sumi_value_plan *value = &net->values[plan->in.views[s].value];
-        const char *verb = value->grad == SUMI_NOWHERE   ? "sums only"
-                           : plan->sources[s].accumulate ? "adds"
-                                                         : "writes";
-        say(out, "      gradient of v%d: %s%s%s\n", plan->in.views[s].value, verb,
-            plan->in.views[s].post >= 0 ? ", sums for the shift" : "",
-            value->norm >= 0 && value->final_reader == i && value->final_source == s
-                ? ", sums for the norm"
-                : "");
-    }
+    if (node->out >= 0 && net->values[node->out].term_count > 1)
+        say(out, "      gradient of v%d: sum of %d\n", node->out,
+            net->values[node->out].term_count);
+    if (sumi_training(net) && plan->wants_dgrad && !facts->pending && !plan->dead)
+        say_gradients(out, net, i);
 }
 
 char *sumi_network_describe(const sumi_network *net)
@@ -106,7 +134,7 @@ char *sumi_network_describe(const sumi_network *net)
     for (int i = 0; i < net->graph->node_count; i++)
         say_node(&out, net, i);
     if (net->time_table.row_floats > 0)
-        say(&out, "time table: %d rows of %zu floats\n", net->config.timesteps,
+        say(&out, "time table: %zu rows of %zu floats\n", net->time_table.capacity,
             net->time_table.row_floats);
     say(&out, "buffers, in bytes: place size first..last\n");
     for (int i = 0; i < net->buffer_count; i++) {

@@ -24,27 +24,46 @@ typedef struct {
     int index;        /* value or node */
 } sumi_buffer;
 
+/* One form of a value. */
+typedef struct {
+    bool read;           /* a node has it as a source */
+    int last_reader;     /* in forward order: the first to write the gradient; -1: nobody */
+    int final_reader;    /* the last to add to it in backward order: it collects the norm's sums */
+    int final_source;    /* which of its sources */
+    sumi_place gradient; /* at the form, before its activation and norm are gone back through */
+} sumi_form_plan;
+
+/* A share of a value's gradient: what one of its forms gathers, or, where value is not -1, all of
+ * the gradient of that value, which an addition passes on. */
+typedef struct {
+    int form, value;
+} sumi_term;
+
+enum { SUMI_TERMS_MAX = SUMI_FORMS_MAX + 4 };
+
 typedef struct {
     int h, w;
     size_t image_floats; /* of one image */
-    /* Every view of a value has the same norm and activation pending; they are kept here. */
-    int norm;
-    sumi_act act;
-    bool absorbed; /* predict: norm and act are applied by the producer's store */
-    bool needs_gradient;
-    bool time_only;   /* predict: known from the time, and computed before all others */
-    size_t table_at;  /* where in a row of the time table, or SUMI_NOWHERE */
-    bool bf16;        /* what raw and grad hold */
-    int last_reader;  /* in forward order: the first to write the gradient */
-    int final_reader; /* the last to add to it in backward order: it collects the norm's sums */
-    int final_source; /* which of its sources */
-    sumi_place raw, grad;
+    bool bf16;           /* what raw and gradients hold */
+    int stored_by;       /* node; -1: it is an input, or never exists */
+    int absorbed;        /* predict: the form that the store applies; 0: none */
+    bool needs_gradient; /* a parameter's gradient depends on it */
+    bool live;           /* training: a loss depends on it */
+    bool time_only;      /* predict: known from time and labels, and computed before all others */
+    size_t table_at;     /* where in a row of the time table, or SUMI_NOWHERE */
+    sumi_form_plan forms[SUMI_FORMS_MAX];
+    sumi_term terms[SUMI_TERMS_MAX];
+    int term_count;
+    int gradient_end; /* time at which its gradient is last read */
+    sumi_place raw;
+    sumi_place sum;     /* of several terms, before the producer's backward; else none */
     sumi_place moments; /* [n][bands][2][c], collected by whoever stores the value */
     int rows, bands;    /* of the moments: rows of a band */
 } sumi_value_plan;
 
 /* One source of a node. */
 typedef struct {
+    bool passes;     /* its gradient is the output's: nothing is written */
     bool accumulate; /* the node adds to the source's gradient instead of writing it */
     bool up;         /* the node up-samples the source on the way */
     sumi_place sums; /* [n][sum_bands][3][c] */
@@ -55,20 +74,33 @@ typedef struct {
     /* As the graph's, but a node that does another's work by itself reads what that one would, and
      * that one is skipped. */
     sumi_edge in;
-    bool skipped; /* another node does its work */
+    int stores;   /* the value it writes: its output, or that of a node it does the work of; -1 */
+    int residual; /* value that it adds while it stores, or -1 */
+    bool skipped; /* another node does its work, or nobody wants it */
+    bool dead;    /* training: no loss depends on it */
     bool unfused;
     bool wants_dgrad;
     sumi_source_plan sources[SUMI_SOURCES_MAX];
     void *own; /* the operation's (op_*.c): one block of memory, or NULL */
 } sumi_node_plan;
 
-/* Predict: rows of what depends on the time alone, for each time (time_table.c). */
+/* What a row of the time table is found by: the bits of the time, and the label. */
 typedef struct {
-    size_t row_floats;  /* 0: there is no table */
-    int batch;          /* most rows that are computed at once */
-    sumi_place rows;    /* [timesteps][row_floats] */
-    sumi_place filled;  /* [timesteps] bytes: not 0 where the row is there */
-    sumi_place missing; /* [batch]: the times of the rows that a run computes */
+    uint32_t time;
+    int32_t label;
+} sumi_time_key;
+
+/* Predict: rows of what depends on time and label alone (time_table.c). */
+typedef struct {
+    size_t row_floats; /* 0: there is no table */
+    int batch;         /* most rows that are computed at once */
+    size_t capacity;   /* most rows that are kept */
+    size_t count;      /* rows that are there */
+    size_t slot_count; /* a power of two */
+    sumi_place rows;   /* [capacity][row_floats] */
+    sumi_place keys;   /* [capacity] */
+    sumi_place slots;  /* [slot_count]: where a key's hash leads to; row number plus 1, or 0 */
+    sumi_place times, labels; /* [batch]: of the rows that a run computes */
 } sumi_time_table;
 
 struct sumi_network {
@@ -100,8 +132,9 @@ typedef struct {
     sumi_network *net;
     int n;
     sumi_inputs in;
-    float *out;       /* predict: where the output value lives */
-    float *gradients; /* training */
+    float *const *out; /* predict: where the outputs live */
+    float *gradients;  /* training */
+    double *loss;      /* training: a loss adds to it */
 } sumi_run;
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
@@ -114,10 +147,17 @@ int sumi_value_h(const sumi_network *net, int value);
 int sumi_value_w(const sumi_network *net, int value);
 /* Bytes of the arena that hold a value or its gradient. */
 size_t sumi_value_bytes(const sumi_network *net, int value);
-bool sumi_reads_value(const sumi_network *net, int node, int value);
+bool sumi_reads_value(const sumi_network *net, int node, int value); /* also as a vector */
+const sumi_facts *sumi_node_facts(const sumi_network *net, int node);
 /* Images, or rows of the time table, that a value has room for. */
 int sumi_value_rows(const sumi_network *net, int value);
 const sumi_layer *sumi_node_layer(const sumi_network *net, int node);
+/* The form that is pending on a view, where the view's producer's store did not apply it. */
+const sumi_form *sumi_view_pending(const sumi_network *net, const sumi_view *view);
+/* True where a node that is not pending has this form of the value as a source. */
+bool sumi_reads_form(const sumi_network *net, int node, int value, int form);
+/* How a value's moments are cut, and room for them, where somebody wants them. */
+void sumi_plan_moments(sumi_network *net, int value, int rows, int bands);
 /* Room for the sums that a node's backward collects of its source i, in so many bands, where
  * somebody wants them. */
 void sumi_plan_sums(sumi_network *net, int node, int i, int bands);
@@ -136,6 +176,33 @@ void sumi_arena_lay_out(sumi_network *net);
 void *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
 void *sumi_scratch(const sumi_network *net, int thread);
 
+/* ---- terms.c --------------------------------------------------------------------------------- */
+
+/* What the gradient of each value is made of, who writes each share, and for how long it is needed;
+ * after the values' readers are known. */
+sumi_status sumi_plan_gradients(sumi_network *net, sumi_error *err);
+/* True where a constant added to a value changes nothing: all of its gradient goes through a norm
+ * that subtracts the mean of each channel. */
+bool sumi_value_is_centred(const sumi_network *net, int value);
+/* Adds up the terms of a value's gradient, where there are several. */
+void sumi_sum_terms(const sumi_run *run, int value);
+
+/* ---- residual.c ------------------------------------------------------------------------------ */
+
+/* Before values are planned. Leaves an addition to the node that makes the later of its operands,
+ * where the kinds allow it. */
+void sumi_plan_residual(sumi_network *net, int node);
+
+/* ---- sum.c: passes over images in bands of rows ---------------------------------------------- */
+
+/* Rows of an image of h rows of so many floats that a piece of work has. */
+int sumi_band_rows(int h, size_t row_floats);
+/* The sources added up go through sink, which has rows and bands as planned. */
+void sumi_sum_run(const sumi_run *run, const sumi_source *sources, int count, const sumi_sink *sink,
+                  int value, int rows);
+/* Its scratch, in bytes. */
+size_t sumi_sum_scratch(const sumi_network *net, int value, int rows);
+
 /* ---- upsampling.c ---------------------------------------------------------------------------- */
 
 /* Before values are planned. Lets node up-sample its sources by itself, where the kernels can and
@@ -152,7 +219,9 @@ void sumi_view_source(const sumi_run *run, const sumi_view *view, sumi_source *o
 int sumi_edge_sources(const sumi_run *run, const sumi_edge *edge, sumi_source *out);
 /* The sink that writes a value. */
 void sumi_value_sink(const sumi_run *run, int value, sumi_sink *out);
-/* The gradient of a raw value, in gradient form. */
+/* One term of it, and the whole. */
+void sumi_term_source(const sumi_run *run, int value, const sumi_term *term, sumi_source *out);
+/* The gradient of a raw value that is live, in gradient form. */
 void sumi_gradient_source(const sumi_run *run, int value, sumi_source *out);
 /* The sink of the gradient that node sends to its source number i. stat must live as long. */
 void sumi_gradient_sink(const sumi_run *run, int node, int i, sumi_source *stat, sumi_sink *out);
@@ -163,12 +232,6 @@ void sumi_post_gradients(const sumi_run *run, int node);
 void sumi_materialise(const sumi_network *net, const sumi_source *sources, int count, int n, int h,
                       int w, float *dst, sumi_source *out);
 
-/* ---- loss.c ---------------------------------------------------------------------------------- */
-
-void sumi_loss_plan(sumi_network *net); /* its scratch */
-/* Writes the output's gradient. */
-double sumi_loss_run(const sumi_run *run);
-
 /* ---- run.c ----------------------------------------------------------------------------------- */
 
 /* A node's forward, timed where somebody asked. */
@@ -176,8 +239,8 @@ void sumi_run_forward_op(const sumi_run *run, int node);
 
 /* ---- time_table.c ---------------------------------------------------------------------------- */
 
-/* Finds the values that depend on the time alone and asks for the table's memory; after the values'
- * plans, before the nodes'. */
+/* Finds the values that depend on time and label alone and asks for the table's memory; after the
+ * values' plans, before the nodes'. */
 void sumi_time_table_plan(sumi_network *net);
 /* True where a node is run by sumi_time_table_run alone. */
 bool sumi_time_only(const sumi_network *net, int node);

@@ -71,7 +71,7 @@ static void plan_spec(sumi_network *net, int node, const conv_part *part,
                       sumi_conv_direction direction, sumi_conv_spec *spec)
 {
     const sumi_layer *layer = sumi_node_layer(net, node);
-    const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    const sumi_value_plan *out = &net->values[net->nodes[node].stores];
     bool dgrad = direction == SUMI_CONV_DGRAD;
     int channels = part_channels(net, node, part);
     *spec =
@@ -117,7 +117,7 @@ static void plan_training(sumi_network *net, int node)
 {
     conv_plan *plan = plan_of(net, node);
     int now = sumi_time_forward(net, node), back = sumi_time_backward(net, node);
-    sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    sumi_value_plan *out = &net->values[net->nodes[node].stores];
     size_t channels = (size_t)sumi_node_layer(net, node)->out_channels;
     for (int p = 0; p < plan->part_count; p++) {
         conv_part *part = &plan->parts[p];
@@ -130,12 +130,8 @@ static void plan_training(sumi_network *net, int node)
         sumi_reserve(net, part->wgrad.partial_floats * (size_t)part->wgrad_groups * sizeof(float),
                      back, back, &part->partials, "partials", node);
     }
-    if (out->norm >= 0)
-        sumi_reserve(net,
-                     (size_t)net->config.n_max * (size_t)out->bands * 2 * channels * sizeof(float),
-                     now, sumi_time_forward(net, out->norm), &out->moments, "moments", node);
-    /* sumi_bias_gradient: a row of doubles and one of floats. */
-    sumi_want_scratch(net, (size_t)(out->w + 2) * channels * sizeof(float));
+    /* sumi_bias_gradient: a row of some channels. */
+    sumi_want_scratch(net, (size_t)out->w * channels * sizeof(float));
     if (net->nodes[node].unfused)
         reserve_temp(net, SUMI_TEMP_GRADIENT, out->image_floats);
 }
@@ -163,15 +159,15 @@ static void clear_places(conv_plan *plan)
 static void conv_make_plan(sumi_network *net, int node)
 {
     conv_plan *plan = sumi_plan_own(net, node, sizeof *plan);
-    sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
+    sumi_value_plan *out = &net->values[net->nodes[node].stores];
     if (!plan)
         return;
     clear_places(plan);
     plan_parts(net, node);
     for (int p = 0; p < plan->part_count; p++)
         plan_spec(net, node, &plan->parts[p], SUMI_CONV_FORWARD, &plan->parts[p].forward);
-    out->bands = plan->parts[plan->part_count - 1].forward.bands;
-    out->rows = plan->parts[plan->part_count - 1].forward.rows;
+    const sumi_conv_spec *last = &plan->parts[plan->part_count - 1].forward;
+    sumi_plan_moments(net, net->nodes[node].stores, last->rows, last->bands);
     if (sumi_training(net))
         plan_training(net, node);
     else
@@ -189,15 +185,15 @@ static void conv_make_plan(sumi_network *net, int node)
 
 /* w * s and (b - mean) * s + beta with s = gamma / sqrt(var + eps): the convolution followed by the
  * batch norm in eval mode. */
-static void fold_norm(const sumi_network *net, int node, const sumi_layer *conv, float *bias,
-                      float *scale)
+static void fold_norm(const sumi_network *net, const sumi_form *form, const sumi_layer *conv,
+                      float *bias, float *scale)
 {
-    const sumi_layer *norm = sumi_node_layer(net, net->values[net->graph->nodes[node].out].norm);
+    const sumi_layer *norm = sumi_node_layer(net, form->norm);
     const float *b = sumi_param_data(net, conv->bias);
-    const float *gamma = sumi_param_data(net, norm->weight),
-                *beta = sumi_param_data(net, norm->bias);
-    const float *mean = sumi_param_data(net, norm->mean);
-    const float *variance = sumi_param_data(net, norm->variance);
+    const float *gamma = sumi_param_data(net, norm->weight) + form->first;
+    const float *beta = sumi_param_data(net, norm->bias) + form->first;
+    const float *mean = sumi_param_data(net, norm->mean) + form->first;
+    const float *variance = sumi_param_data(net, norm->variance) + form->first;
     for (int k = 0; k < conv->out_channels; k++) {
         double s = sumi_norm_scale((double)gamma[k], (double)variance[k]);
         scale[k] = (float)s;
@@ -211,16 +207,16 @@ static const float *part_weights(const sumi_network *net, const sumi_layer *laye
     return sumi_param_data(net, layer->weight) + (size_t)part->c0 * (size_t)layer->out_channels;
 }
 
-/* What the forward weights are multiplied with, or NULL. Predict: also what the bias becomes. */
-static const float *forward_scale(sumi_network *net, int node)
+/* What the forward weights are multiplied with, or NULL. Predict: also what the bias becomes, given
+ * the form that the store applies. */
+static const float *forward_scale(const sumi_network *net, int node, const sumi_form *form)
 {
     const sumi_layer *layer = sumi_node_layer(net, node);
-    const sumi_value_plan *out = &net->values[net->graph->nodes[node].out];
     if (sumi_training(net))
         return NULL;
     float *bias = sumi_at(net, plan_of(net, node)->bias), *scale = bias + layer->out_channels;
-    if (out->absorbed && out->norm >= 0) {
-        fold_norm(net, node, layer, bias, scale);
+    if (form->norm >= 0) {
+        fold_norm(net, form, layer, bias, scale);
         return scale;
     }
     for (int k = 0; k < layer->out_channels; k++)
@@ -233,10 +229,11 @@ static void conv_forward(const sumi_run *run, int node)
     sumi_network *net = run->net;
     const conv_plan *plan = plan_of(net, node);
     const sumi_layer *layer = sumi_node_layer(net, node);
-    int value = net->graph->nodes[node].out;
+    int value = net->nodes[node].stores;
     const sumi_value_plan *out = &net->values[value];
+    const sumi_form *form = &net->graph->values[value].forms[out->absorbed];
     bool pack = sumi_training(net) || !net->packed_valid;
-    const float *scale = pack ? forward_scale(net, node) : NULL;
+    const float *scale = pack ? forward_scale(net, node, form) : NULL;
     sumi_source sources[SUMI_SOURCES_MAX];
     sumi_sink sinks[SUMI_PARTS_MAX];
     sumi_conv_pass passes[SUMI_PARTS_MAX];
@@ -248,12 +245,14 @@ static void conv_forward(const sumi_run *run, int node)
         sumi_value_sink(run, value, sink);
         if (p > 0)
             sink->residual = sink->dst;
+        else if (net->nodes[node].residual >= 0)
+            sink->residual = sumi_value_data(run, net->nodes[node].residual);
         if (!last)
             sink->moments = NULL;
         if (last) {
             sink->bias =
                 sumi_training(net) ? sumi_param_data(net, layer->bias) : sumi_at(net, plan->bias);
-            sink->act = out->absorbed ? out->act : SUMI_ACT_NONE;
+            sink->act = form->act;
         }
         float *packed = sumi_at(net, part->packed);
         passes[p] =
@@ -322,7 +321,7 @@ static void conv_backward(const sumi_run *run, int node)
     if (node_plan->wants_dgrad)
         sumi_post_gradients(run, node);
     float *db = sumi_gradient_data(run, layer->bias);
-    if (out->norm >= 0) /* the norm subtracts any bias again: the gradient is exactly zero */
+    if (sumi_value_is_centred(net, value)) /* the gradient is exactly zero */
         for (int k = 0; k < layer->out_channels; k++)
             db[k] = 0;
     else

@@ -1,8 +1,9 @@
 /*
  * Batch normalisation (Ioffe & Szegedy 2015) as torch.nn.BatchNorm2d: eps 1e-5, momentum 0.1,
- * biased variance for normalising, unbiased for the running variance.
+ * biased variance for normalising, unbiased for the running variance. What gives each image rows of
+ * its own, group normalisation and modulation, is in norm_rows.c.
  *
- * It touches no activation: forward turns the moments that the producer's store collected into
+ * A norm touches no activation: forward turns the moments that the producer's store collected into
  * scale and shift, backward turns the sums that the last reader's store collected into the
  * coefficients of the gradient. With d the gradient at the norm's output, r its input, N the count,
  * mu and s the mean and 1/sqrt(var + eps):
@@ -11,7 +12,7 @@
  */
 #include <math.h>
 
-#include "cpu/ops.h"
+#include "cpu/norm.h"
 
 enum { CHANNELS_A_TASK = 32 };
 
@@ -23,51 +24,104 @@ double sumi_norm_scale(double gamma, double variance)
     return gamma / sqrt(variance + EPS);
 }
 
-/* Rows of one float for each channel. */
-typedef struct {
-    sumi_place scale, shift, mean, variance, ga, gb, gk;
-    double count; /* pixels of all images that the last run took the statistics of */
-} norm_plan;
-
-static norm_plan *plan_of(const sumi_network *net, int node)
-{
-    return net->nodes[node].own;
-}
+/* ---- Plan ------------------------------------------------------------------------------------ */
 
 sumi_norm_rows sumi_norm_rows_of(const sumi_network *net, int node)
 {
-    const norm_plan *plan = plan_of(net, node);
-    return (sumi_norm_rows){sumi_at(net, plan->scale), sumi_at(net, plan->shift),
-                            sumi_at(net, plan->mean),  sumi_at(net, plan->ga),
-                            sumi_at(net, plan->gb),    sumi_at(net, plan->gk)};
+    const sumi_norm_plan *plan = sumi_norm_plan_of(net, node);
+    return (sumi_norm_rows){sumi_at(net, plan->scale),
+                            sumi_at(net, plan->shift),
+                            sumi_at(net, plan->mean),
+                            sumi_at(net, plan->ga),
+                            sumi_at(net, plan->gb),
+                            sumi_at(net, plan->gk),
+                            plan->per_image ? (size_t)sumi_node_layer(net, node)->in_channels : 0};
+}
+
+static void reserve_rows(sumi_network *net, int node, sumi_norm_plan *plan)
+{
+    bool training = sumi_training(net), own = plan->per_image;
+    const struct {
+        sumi_place *place;
+        const char *what;
+        bool wanted, shared;
+    } rows[] = {{&plan->scale, "scale", true, false},
+                {&plan->shift, "shift", true, false},
+                {&plan->mean, "mean", training, false},
+                {&plan->ga, "ga", training, false},
+                {&plan->gb, "gb", training, false},
+                {&plan->gk, "gk", training, false},
+                {&plan->inverse, "inverse", own, false},
+                {&plan->totals, "totals", own && training, false},
+                {&plan->variance, "variance", training && !plan->grouped, true},
+                {&plan->batch_mean, "batch mean", own && training && !plan->grouped, true}};
+    size_t c = (size_t)sumi_node_layer(net, node)->in_channels;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t count = own && !rows[i].shared ? c * (size_t)net->config.n_max : c;
+        bool sums = rows[i].place == &plan->totals; /* two of them, in double */
+        *rows[i].place = SUMI_NOWHERE;
+        if (rows[i].wanted)
+            sumi_reserve(net, count * (sums ? 2 * sizeof(double) : sizeof(float)), 0,
+                         sumi_time_end(net), rows[i].place, rows[i].what, node);
+    }
+}
+
+/* Moments of an input are nobody else's to collect. */
+static void plan_own_moments(sumi_network *net, int node, sumi_norm_plan *plan)
+{
+    const sumi_edge *in = &net->nodes[node].in;
+    for (int i = 0; i < in->count; i++) {
+        int value = in->views[i].value;
+        sumi_value_plan *input = &net->values[value];
+        int rows =
+            sumi_band_rows(input->h, (size_t)input->w * (size_t)net->graph->values[value].channels);
+        if (input->stored_by >= 0 || input->bands > 0 || !(plan->grouped || sumi_training(net)))
+            continue;
+        sumi_plan_moments(net, value, rows, (input->h + rows - 1) / rows);
+        sumi_want_scratch(net, sumi_sum_scratch(net, value, rows));
+        plan->collects[i] = true;
+    }
 }
 
 static void norm_make_plan(sumi_network *net, int node)
 {
-    norm_plan *plan = sumi_plan_own(net, node, sizeof *plan);
+    sumi_norm_plan *plan = sumi_plan_own(net, node, sizeof *plan);
     if (!plan)
         return;
-    const struct {
-        sumi_place *place;
-        const char *what;
-        bool training;
-    } rows[] = {{&plan->scale, "scale", false}, {&plan->shift, "shift", false},
-                {&plan->mean, "mean", true},    {&plan->variance, "variance", true},
-                {&plan->ga, "ga", true},        {&plan->gb, "gb", true},
-                {&plan->gk, "gk", true}};
-    size_t bytes = (size_t)sumi_node_layer(net, node)->in_channels * sizeof(float);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        *rows[i].place = SUMI_NOWHERE;
-        if (!rows[i].training || sumi_training(net))
-            sumi_reserve(net, bytes, 0, sumi_time_end(net), rows[i].place, rows[i].what, node);
+    plan->grouped = sumi_node_layer(net, node)->groups > 0;
+    plan->per_image = plan->grouped || net->graph->nodes[node].vector >= 0;
+    reserve_rows(net, node, plan);
+    plan_own_moments(net, node, plan);
+    sumi_want_scratch(net, 2 * (size_t)sumi_node_layer(net, node)->in_channels * sizeof(double));
+}
+
+static void collect_own_moments(const sumi_run *run, int node)
+{
+    const sumi_network *net = run->net;
+    const sumi_edge *in = &net->nodes[node].in;
+    for (int i = 0; i < in->count; i++) {
+        int value = in->views[i].value;
+        sumi_source source;
+        sumi_sink sink;
+        if (!sumi_norm_plan_of(net, node)->collects[i] ||
+            net->values[value].moments == SUMI_NOWHERE)
+            continue;
+        sumi_view_source(run, &in->views[i], &source);
+        sumi_value_sink(run, value, &sink);
+        sink.dst = NULL;
+        sumi_sum_run(run, &source, 1, &sink, value, net->values[value].rows);
     }
 }
+
+/* ---- One source of a batch norm -------------------------------------------------------------- */
 
 typedef struct {
     const sumi_run *run;
     sumi_network *net;
-    int node;
+    /* Of the source's channels: rows, and parameters. */
     float *scale, *shift, *mean, *variance, *ga, *gb, *gk;
+    const float *gamma, *beta;
+    float *dgamma, *dbeta;
     int c;
     double pixels;       /* of one image */
     const float *pieces; /* moments, or sums, of [n][bands][2 or 3][c] */
@@ -111,8 +165,6 @@ static void forward_task(void *arg, int64_t chunk, int thread)
 {
     const norm_job *job = arg;
     (void)thread;
-    const sumi_network *net = job->net;
-    const sumi_layer *layer = sumi_node_layer(net, job->node);
     int k0 = (int)chunk * CHANNELS_A_TASK;
     int kn = job->c - k0 < CHANNELS_A_TASK ? job->c - k0 : CHANNELS_A_TASK;
     double mean[CHANNELS_A_TASK], m2[CHANNELS_A_TASK];
@@ -121,47 +173,60 @@ static void forward_task(void *arg, int64_t chunk, int thread)
     for (int k = 0; k < kn; k++) {
         int i = k0 + k;
         double variance = m2[k] / total;
-        double scale = sumi_norm_scale((double)sumi_param_data(net, layer->weight)[i], variance);
+        double scale = sumi_norm_scale((double)job->gamma[i], variance);
         job->mean[i] = (float)mean[k];
         job->variance[i] = (float)variance;
         job->scale[i] = (float)scale;
-        job->shift[i] = (float)((double)sumi_param_data(net, layer->bias)[i] - mean[k] * scale);
+        job->shift[i] = (float)((double)job->beta[i] - mean[k] * scale);
     }
 }
 
-/* Eval mode, where the producer's store does not apply the norm. */
-static void predict_coefficients(const norm_job *job)
+/* Eval mode, where no store applies the norm. */
+static void predict_coefficients(const norm_job *job, const float *running_mean,
+                                 const float *running_variance)
 {
-    const sumi_network *net = job->net;
-    const sumi_layer *layer = sumi_node_layer(net, job->node);
-    for (int i = 0; i < layer->in_channels; i++) {
-        double variance = (double)sumi_param_data(net, layer->variance)[i];
-        double scale = sumi_norm_scale((double)sumi_param_data(net, layer->weight)[i], variance);
-        double mean = (double)sumi_param_data(net, layer->mean)[i];
+    for (int i = 0; i < job->c; i++) {
+        double variance = (double)running_variance[i], mean = (double)running_mean[i];
+        double scale = sumi_norm_scale((double)job->gamma[i], variance);
         job->scale[i] = (float)scale;
-        job->shift[i] = (float)((double)sumi_param_data(net, layer->bias)[i] - mean * scale);
+        job->shift[i] = (float)((double)job->beta[i] - mean * scale);
     }
 }
 
-static norm_job job_of(const sumi_run *run, int node)
+static float *row_at(const sumi_network *net, sumi_place place, int first)
+{
+    float *row = sumi_at(net, place);
+    return row ? row + first : NULL;
+}
+
+/* first: the source's first channel in the norm. */
+static norm_job job_of(const sumi_run *run, int node, int i, int first)
 {
     sumi_network *net = run->net;
-    const norm_plan *plan = plan_of(net, node);
-    int value = net->graph->nodes[node].in.views[0].value;
+    const sumi_norm_plan *plan = sumi_norm_plan_of(net, node);
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    int value = net->nodes[node].in.views[i].value;
+    bool training = sumi_training(net);
     norm_job job = {.run = run,
                     .net = net,
-                    .node = node,
-                    .scale = sumi_at(net, plan->scale),
-                    .shift = sumi_at(net, plan->shift),
-                    .mean = sumi_at(net, plan->mean),
-                    .variance = sumi_at(net, plan->variance),
-                    .ga = sumi_at(net, plan->ga),
-                    .gb = sumi_at(net, plan->gb),
-                    .gk = sumi_at(net, plan->gk),
+                    .scale = row_at(net, plan->scale, first),
+                    .shift = row_at(net, plan->shift, first),
+                    .mean = row_at(net, plan->per_image ? plan->batch_mean : plan->mean, first),
+                    .variance = row_at(net, plan->variance, first),
+                    .ga = row_at(net, plan->ga, first),
+                    .gb = row_at(net, plan->gb, first),
+                    .gk = row_at(net, plan->gk, first),
+                    .gamma = sumi_param_data(net, layer->weight) + first,
+                    .beta = sumi_param_data(net, layer->bias) + first,
+                    .dgamma = training ? sumi_gradient_data(run, layer->weight) + first : NULL,
+                    .dbeta = training ? sumi_gradient_data(run, layer->bias) + first : NULL,
                     .c = net->graph->values[value].channels};
     job.h = net->values[value].h;
     job.w = net->values[value].w;
     job.pixels = (double)job.h * job.w;
+    job.pieces = sumi_at(net, net->values[value].moments);
+    job.bands = net->values[value].bands;
+    job.rows = net->values[value].rows;
     return job;
 }
 
@@ -170,29 +235,39 @@ static int64_t task_count(const norm_job *job)
     return (job->c + CHANNELS_A_TASK - 1) / CHANNELS_A_TASK;
 }
 
+static void batch_forward(const sumi_run *run, int node)
+{
+    sumi_network *net = run->net;
+    const sumi_edge *in = &net->nodes[node].in;
+    const sumi_layer *layer = sumi_node_layer(net, node);
+    for (int i = 0, first = 0; i < in->count; i++) {
+        norm_job job = job_of(run, node, i, first);
+        if (sumi_training(net)) {
+            sumi_norm_plan_of(net, node)->count = job.pixels * run->n;
+            sumi_parallel_for(net->pool, task_count(&job), forward_task, &job);
+        } else if (!net->packed_valid) {
+            predict_coefficients(&job, sumi_param_data(net, layer->mean) + first,
+                                 sumi_param_data(net, layer->variance) + first);
+        }
+        first += job.c;
+    }
+}
+
 static void norm_forward(const sumi_run *run, int node)
 {
-    const sumi_network *net = run->net;
-    const sumi_value_plan *value = &net->values[net->graph->nodes[node].in.views[0].value];
-    norm_job job = job_of(run, node);
-    if (!sumi_training(net)) {
-        if (!value->absorbed && !net->packed_valid)
-            predict_coefficients(&job);
-        return;
-    }
-    job.pieces = sumi_at(net, value->moments);
-    job.bands = value->bands;
-    job.rows = value->rows;
-    plan_of(net, node)->count = job.pixels * run->n;
-    sumi_parallel_for(net->pool, task_count(&job), forward_task, &job);
+    const sumi_norm_plan *plan = sumi_norm_plan_of(run->net, node);
+    collect_own_moments(run, node);
+    /* A modulated batch norm's statistics first, then the rows of each image. */
+    if (!plan->grouped && (!plan->per_image || sumi_training(run->net)))
+        batch_forward(run, node);
+    if (plan->per_image)
+        sumi_norm_rows_forward(run, node);
 }
 
 static void backward_task(void *arg, int64_t chunk, int thread)
 {
     const norm_job *job = arg;
     (void)thread;
-    const sumi_network *net = job->net;
-    const sumi_layer *layer = sumi_node_layer(net, job->node);
     int k0 = (int)chunk * CHANNELS_A_TASK;
     int kn = job->c - k0 < CHANNELS_A_TASK ? job->c - k0 : CHANNELS_A_TASK;
     size_t c = (size_t)job->c;
@@ -208,45 +283,78 @@ static void backward_task(void *arg, int64_t chunk, int thread)
     for (int k = 0; k < kn; k++) {
         int i = k0 + k;
         double inverse = sumi_norm_scale(1, (double)job->variance[i]);
-        double ga = (double)sumi_param_data(net, layer->weight)[i] * inverse;
+        double ga = (double)job->gamma[i] * inverse;
         double gb = -ga * inverse * inverse * dr[k] / total;
         job->ga[i] = (float)ga;
         job->gb[i] = (float)gb;
         job->gk[i] = (float)(-ga * d[k] / total - gb * (double)job->mean[i]);
-        sumi_gradient_data(job->run, layer->weight)[i] = (float)(dr[k] * inverse);
-        sumi_gradient_data(job->run, layer->bias)[i] = (float)d[k];
+        job->dgamma[i] = (float)(dr[k] * inverse);
+        job->dbeta[i] = (float)d[k];
     }
+}
+
+const sumi_source_plan *sumi_norm_sums(const sumi_network *net, int node, int i)
+{
+    int index = net->nodes[node].in.views[i].value;
+    const sumi_value *value = &net->graph->values[index];
+    for (int f = 0; f < value->form_count; f++) {
+        const sumi_form_plan *form = &net->values[index].forms[f];
+        if (value->forms[f].norm == node && form->final_reader >= 0)
+            return &net->nodes[form->final_reader].sources[form->final_source];
+    }
+    return NULL;
+}
+
+int sumi_norm_sum_bands(const sumi_network *net, int node, int i)
+{
+    const sumi_source_plan *source = sumi_norm_sums(net, node, i);
+    return source ? source->sum_bands : 0;
 }
 
 static void norm_backward(const sumi_run *run, int node)
 {
     const sumi_network *net = run->net;
-    const sumi_value_plan *value = &net->values[net->graph->nodes[node].in.views[0].value];
-    const sumi_source_plan *source = &net->nodes[value->final_reader].sources[value->final_source];
-    norm_job job = job_of(run, node);
-    job.pieces = sumi_at(net, source->sums);
-    job.bands = source->sum_bands;
-    sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
+    const sumi_edge *in = &net->nodes[node].in;
+    if (sumi_norm_plan_of(net, node)->per_image) {
+        sumi_norm_rows_backward(run, node);
+        return;
+    }
+    for (int i = 0, first = 0; i < in->count; i++) {
+        const sumi_source_plan *source = sumi_norm_sums(net, node, i);
+        norm_job job = job_of(run, node, i, first);
+        job.pieces = sumi_at(net, source->sums);
+        job.bands = source->sum_bands;
+        sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
+        first += job.c;
+    }
 }
 
 const sumi_op sumi_op_norm = {norm_make_plan, norm_forward, norm_backward, NULL};
 
 /* ---- Running statistics ---------------------------------------------------------------------- */
 
-/* The plan of a norm, or NULL where the node is none. */
-static const norm_plan *norm_at(const sumi_network *net, int node)
+/* The plan of a norm that has them, or NULL. */
+static const sumi_norm_plan *batch_norm_at(const sumi_network *net, int node)
 {
-    return sumi_node_op(net, node) == &sumi_op_norm ? plan_of(net, node) : NULL;
+    if (sumi_node_op(net, node) != &sumi_op_norm || net->nodes[node].skipped)
+        return NULL;
+    const sumi_norm_plan *plan = sumi_norm_plan_of(net, node);
+    return plan->grouped ? NULL : plan;
+}
+
+static const float *batch_mean(const sumi_network *net, const sumi_norm_plan *plan)
+{
+    return sumi_at(net, plan->per_image ? plan->batch_mean : plan->mean);
 }
 
 bool sumi_network_statistics_finite(const sumi_network *net)
 {
     for (int node = 0; node < net->graph->node_count; node++) {
-        const norm_plan *plan = norm_at(net, node);
+        const sumi_norm_plan *plan = batch_norm_at(net, node);
         if (!plan)
             continue;
         size_t c = (size_t)sumi_node_layer(net, node)->in_channels;
-        if (!net->kernels->all_finite(sumi_at(net, plan->mean), c) ||
+        if (!net->kernels->all_finite(batch_mean(net, plan), c) ||
             !net->kernels->all_finite(sumi_at(net, plan->variance), c))
             return false;
     }
@@ -256,18 +364,18 @@ bool sumi_network_statistics_finite(const sumi_network *net)
 void sumi_network_update_statistics(sumi_network *net, sumi_params *params)
 {
     for (int node = 0; node < net->graph->node_count; node++) {
-        const norm_plan *plan = norm_at(net, node);
+        const sumi_norm_plan *plan = batch_norm_at(net, node);
         if (!plan)
             continue;
         const sumi_layer *layer = sumi_node_layer(net, node);
-        const float *batch_mean = sumi_at(net, plan->mean);
-        const float *batch_variance = sumi_at(net, plan->variance);
+        const float *mean_now = batch_mean(net, plan);
+        const float *variance_now = sumi_at(net, plan->variance);
         double count = plan->count, unbiased = count > 1 ? count / (count - 1) : 1;
         float *mean = params->statistics + params->items[layer->mean].offset;
         float *variance = params->statistics + params->items[layer->variance].offset;
         for (int i = 0; i < layer->in_channels; i++) {
-            float batch = (float)((double)batch_variance[i] * unbiased);
-            mean[i] += MOMENTUM * (batch_mean[i] - mean[i]);
+            float batch = (float)((double)variance_now[i] * unbiased);
+            mean[i] += MOMENTUM * (mean_now[i] - mean[i]);
             variance[i] += MOMENTUM * (batch - variance[i]);
         }
         params->counters[params->items[layer->counter].offset]++;

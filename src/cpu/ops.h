@@ -23,8 +23,10 @@ const sumi_op *sumi_op_of(sumi_kind kind);
 const sumi_op *sumi_node_op(const sumi_network *net, int node);
 
 /* The rows of sumi_op_of. */
-extern const sumi_op sumi_op_conv, sumi_op_linear, sumi_op_norm, sumi_op_max_pool, sumi_op_upsample,
-    sumi_op_sinusoid;
+extern const sumi_op sumi_op_sinusoid, sumi_op_fourier, sumi_op_embedding, sumi_op_conv,
+    sumi_op_linear, sumi_op_norm, sumi_op_add, sumi_op_max_pool, sumi_op_avg_pool,
+    sumi_op_subsample, sumi_op_upsample, sumi_op_nearest, sumi_op_mean, sumi_op_mse,
+    sumi_op_cross_entropy;
 
 /* ---- Normalisation (op_norm.c) --------------------------------------------------------------- */
 
@@ -34,7 +36,10 @@ double sumi_norm_scale(double gamma, double variance);
  * pending on the gradient. */
 typedef struct {
     float *scale, *shift, *mean, *ga, *gb, *gk;
+    size_t stride; /* from image to image; 0: one row for all */
 } sumi_norm_rows;
 sumi_norm_rows sumi_norm_rows_of(const sumi_network *net, int node);
+/* In how many bands the sums of its source i come. */
+int sumi_norm_sum_bands(const sumi_network *net, int node, int i);
 
 #endif

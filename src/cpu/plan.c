@@ -1,6 +1,7 @@
 /*
  * The plan: what is known about a graph once its size and mode are: shapes, which store applies
- * which norm, who writes, adds to and completes each gradient, and where every buffer lives.
+ * what, who reads which form, and where every buffer lives. Gradients have a file of their own
+ * (terms.c).
  */
 #include <stdlib.h>
 
@@ -39,16 +40,7 @@ int sumi_value_w(const sumi_network *net, int index)
     return value->vector ? 1 : net->config.w >> value->level;
 }
 
-/* ---- Values ---------------------------------------------------------------------------------- */
-
-size_t sumi_value_bytes(const sumi_network *net, int value)
-{
-    const sumi_value_plan *plan = &net->values[value];
-    size_t count = plan->image_floats * (size_t)sumi_value_rows(net, value);
-    return count * (plan->bf16 ? sizeof(uint16_t) : sizeof(float));
-}
-
-static const sumi_facts *facts_of(const sumi_network *net, int node)
+const sumi_facts *sumi_node_facts(const sumi_network *net, int node)
 {
     return sumi_kind_facts(net->graph->nodes[node].kind);
 }
@@ -58,9 +50,29 @@ const sumi_layer *sumi_node_layer(const sumi_network *net, int node)
     return &net->graph->layers[net->graph->nodes[node].layer];
 }
 
+/* ---- Readers --------------------------------------------------------------------------------- */
+
 bool sumi_reads_value(const sumi_network *net, int node, int value)
 {
-    return sumi_edge_reads(&net->nodes[node].in, value);
+    return sumi_edge_reads(&net->nodes[node].in, value) ||
+           (net->graph->nodes[node].vector == value && !net->nodes[node].skipped);
+}
+
+bool sumi_reads_form(const sumi_network *net, int node, int value, int form)
+{
+    const sumi_edge *in = &net->nodes[node].in;
+    if (sumi_node_facts(net, node)->pending)
+        return false;
+    for (int i = 0; i < in->count; i++)
+        if (in->views[i].value == value && in->views[i].form == form)
+            return true;
+    return false;
+}
+
+const sumi_form *sumi_view_pending(const sumi_network *net, const sumi_view *view)
+{
+    const sumi_value *value = &net->graph->values[view->value];
+    return &value->forms[net->values[view->value].absorbed == view->form ? 0 : view->form];
 }
 
 static bool runs_unfused(const sumi_network *net, int node)
@@ -68,79 +80,13 @@ static bool runs_unfused(const sumi_network *net, int node)
     return net->config.unfused || (node < 64 && net->config.unfused_nodes >> node & 1);
 }
 
-/* Notes a reader's pending norm and activation; they must be the same for all readers. */
-static bool note_view(sumi_value_plan *plan, const sumi_view *view)
-{
-    bool first = plan->final_reader < 0;
-    if (!first && (plan->norm != view->norm || plan->act != view->act))
-        return false;
-    plan->norm = view->norm;
-    plan->act = view->act;
-    return true;
-}
+/* ---- Values ---------------------------------------------------------------------------------- */
 
-static sumi_status plan_value(sumi_network *net, int index, sumi_error *err)
+size_t sumi_value_bytes(const sumi_network *net, int value)
 {
-    const sumi_graph *graph = net->graph;
-    const sumi_value *value = &graph->values[index];
-    sumi_value_plan *plan = &net->values[index];
-    *plan = (sumi_value_plan){.norm = -1,
-                              .last_reader = -1,
-                              .final_reader = -1,
-                              .table_at = SUMI_NOWHERE,
-                              .raw = SUMI_NOWHERE,
-                              .grad = SUMI_NOWHERE,
-                              .moments = SUMI_NOWHERE};
-    plan->h = sumi_value_h(net, index);
-    plan->w = sumi_value_w(net, index);
-    plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
-    plan->bf16 = net->config.precision == SUMI_PRECISION_BF16 && !value->vector &&
-                 index != SUMI_IN_IMAGE && index != graph->output.views[0].value;
-    plan->needs_gradient = index != SUMI_IN_IMAGE && index != SUMI_IN_TIME;
-    for (int i = 0; i < graph->node_count; i++) {
-        const sumi_edge *in = &net->nodes[i].in;
-        if (facts_of(net, i)->pending || !sumi_reads_value(net, i, index))
-            continue;
-        plan->last_reader = i;
-        for (int s = 0, reads = 0; s < in->count; s++) {
-            if (in->views[s].value != index)
-                continue;
-            if (reads++ > 0) /* both would write the one gradient */
-                return sumi_fail(err, SUMI_EUNSUPPORTED, "graph: node %d reads value %d twice", i,
-                                 index);
-            if (!note_view(plan, &in->views[s]))
-                return sumi_fail(err, SUMI_EUNSUPPORTED,
-                                 "graph: value %d is read with different norms or activations",
-                                 index);
-            if (plan->final_reader < 0) {
-                plan->final_reader = i;
-                plan->final_source = s;
-            }
-        }
-    }
-    plan->absorbed = !sumi_training(net) && value->producer >= 0 &&
-                     facts_of(net, value->producer)->stores_views &&
-                     !runs_unfused(net, value->producer) &&
-                     (plan->norm >= 0 || plan->act != SUMI_ACT_NONE);
-    return SUMI_OK;
-}
-
-/* The time of a value's last use, given what reads it and, in training, its producer's backward. */
-static int value_end(const sumi_network *net, int index)
-{
-    const sumi_value_plan *plan = &net->values[index];
-    int last = net->graph->values[index].producer;
-    for (int i = 0; i < net->graph->node_count; i++)
-        if (sumi_reads_value(net, i, index)) {
-            int time = sumi_training(net) ? sumi_time_backward(net, i) : i;
-            last = time > last ? time : last;
-        }
-    if (net->graph->output.views[0].value == index)
-        return sumi_time_end(net);
-    bool gradient_reads_it = plan->norm >= 0 || plan->act != SUMI_ACT_NONE;
-    if (sumi_training(net) && gradient_reads_it)
-        last = sumi_time_backward(net, net->graph->values[index].producer);
-    return last;
+    const sumi_value_plan *plan = &net->values[value];
+    size_t count = plan->image_floats * (size_t)sumi_value_rows(net, value);
+    return count * (plan->bf16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 int sumi_value_rows(const sumi_network *net, int value)
@@ -148,61 +94,164 @@ int sumi_value_rows(const sumi_network *net, int value)
     return net->values[value].time_only ? net->time_table.batch : net->config.n_max;
 }
 
+static bool is_input(const sumi_network *net, int value)
+{
+    return net->graph->values[value].producer < 0;
+}
+
+/* True where a parameter is behind the value. Values stand in the order in which they are made. */
+static bool needs_gradient(const sumi_network *net, int value)
+{
+    int producer = net->graph->values[value].producer;
+    if (producer < 0 || sumi_node_facts(net, producer)->no_gradient)
+        return false;
+    const sumi_node *node = &net->graph->nodes[producer];
+    bool needs = node->layer >= 0;
+    for (int i = 0; i < node->in.count; i++) {
+        const sumi_view *view = &node->in.views[i];
+        needs |= net->values[view->value].needs_gradient ||
+                 sumi_view_form(net->graph, view)->norm >= 0 ||
+                 (view->post >= 0 && net->values[view->post].needs_gradient);
+    }
+    return needs;
+}
+
+static void plan_value(sumi_network *net, int index)
+{
+    const sumi_graph *graph = net->graph;
+    const sumi_value *value = &graph->values[index];
+    sumi_value_plan *plan = &net->values[index];
+    *plan = (sumi_value_plan){.stored_by = -1,
+                              .table_at = SUMI_NOWHERE,
+                              .raw = SUMI_NOWHERE,
+                              .sum = SUMI_NOWHERE,
+                              .moments = SUMI_NOWHERE};
+    for (int f = 0; f < SUMI_FORMS_MAX; f++)
+        plan->forms[f] =
+            (sumi_form_plan){.last_reader = -1, .final_reader = -1, .gradient = SUMI_NOWHERE};
+    plan->h = sumi_value_h(net, index);
+    plan->w = sumi_value_w(net, index);
+    plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
+    plan->bf16 = net->config.precision == SUMI_PRECISION_BF16 && !value->vector &&
+                 !is_input(net, index) && !sumi_graph_is_output(graph, index);
+    plan->needs_gradient = needs_gradient(net, index);
+    for (int i = 0; i < graph->node_count; i++) {
+        if (net->nodes[i].stores == index && !net->nodes[i].skipped)
+            plan->stored_by = i;
+        for (int f = 0; f < value->form_count; f++)
+            plan->forms[f].read |= sumi_reads_form(net, i, index, f);
+    }
+}
+
+/* True where a form is known in eval mode before its value is: a norm by running statistics. */
+static bool is_known_before(const sumi_network *net, const sumi_form *form)
+{
+    return form->norm < 0 || (sumi_node_layer(net, form->norm)->groups == 0 &&
+                              net->graph->nodes[form->norm].vector < 0);
+}
+
+/* The one form in which everybody reads a value, if the node that stores it can apply it; or 0. */
+static int absorbed_form(const sumi_network *net, int index)
+{
+    const sumi_value *value = &net->graph->values[index];
+    const sumi_value_plan *plan = &net->values[index];
+    int by = plan->stored_by, one = 0, count = 0;
+    for (int f = 0; f < value->form_count; f++)
+        if (plan->forms[f].read) {
+            one = f;
+            count++;
+        }
+    const sumi_form *form = &value->forms[one];
+    if (sumi_training(net) || by < 0 || count != 1 || net->nodes[by].unfused ||
+        !sumi_node_facts(net, by)->stores_views || sumi_graph_is_output(net->graph, index) ||
+        !is_known_before(net, form) || (form->norm >= 0 && net->nodes[by].residual >= 0))
+        return 0;
+    return one;
+}
+
+/* The time of a value's last use: by what reads it and, in training, by what needs it again. */
+static int value_end(const sumi_network *net, int index)
+{
+    const sumi_value *value = &net->graph->values[index];
+    const sumi_value_plan *plan = &net->values[index];
+    int last = plan->stored_by;
+    if (sumi_graph_is_output(net->graph, index))
+        return sumi_time_end(net);
+    for (int i = 0; i < net->graph->node_count; i++) {
+        if (!sumi_reads_value(net, i, index))
+            continue;
+        bool passes = true; /* or is pending, and needs moments alone */
+        for (int s = 0; s < net->nodes[i].in.count; s++)
+            passes &= net->nodes[i].sources[s].passes;
+        int time = sumi_training(net) && !passes ? sumi_time_backward(net, i) : i;
+        last = time > last ? time : last;
+    }
+    for (int f = 1; f < value->form_count && sumi_training(net); f++)
+        if (plan->forms[f].read && plan->gradient_end > last)
+            last = plan->gradient_end;
+    return last;
+}
+
 static void reserve_value(sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
     sumi_value_plan *plan = &net->values[index];
-    bool output = net->graph->output.views[0].value == index;
+    bool output = sumi_graph_is_output(net->graph, index);
     size_t bytes = sumi_value_bytes(net, index);
-    if (index == SUMI_IN_IMAGE)
-        return; /* the caller's memory */
-    if (value->producer >= 0 && net->nodes[value->producer].skipped)
-        return; /* it never exists */
-    /* What depends on t alone is computed, and copied from its table, before anything else. */
-    int begin = plan->time_only ? 0 : value->producer;
-    int end = plan->time_only && plan->table_at == SUMI_NOWHERE ? 0 : value_end(net, index);
-    if (!output || sumi_training(net))
+    if (plan->stored_by >= 0 && (!output || sumi_training(net))) {
+        /* What depends on the time alone is computed, and copied from its table, before anything
+         * else. */
+        int begin = plan->time_only ? 0 : plan->stored_by;
+        int end = plan->time_only && plan->table_at == SUMI_NOWHERE ? 0 : value_end(net, index);
         sumi_reserve(net, bytes, begin, end, &plan->raw, "value", index);
-    if (!sumi_training(net) || !plan->needs_gradient)
-        return;
-    /* Vectors' gradients are small sums from many readers: zeroed at the start, always added to. */
-    int first = output          ? net->graph->node_count
-                : value->vector ? 0
-                                : sumi_time_backward(net, plan->last_reader);
-    sumi_reserve(net, bytes, first, sumi_time_backward(net, value->producer), &plan->grad,
-                 "gradient", index);
-}
-
-/* Who adds to a gradient: all readers but the first in backward order (the last in forward order).
- */
-static void plan_accumulation(sumi_network *net, int node)
-{
-    const sumi_edge *in = &net->nodes[node].in;
-    for (int i = 0; i < in->count; i++) {
-        int value = in->views[i].value;
-        bool later = false; /* does a node further on in forward order read it too? */
-        for (int j = node + 1; j < net->graph->node_count; j++)
-            for (int s = 0; s < net->nodes[j].in.count; s++)
-                later |= !facts_of(net, j)->pending && net->nodes[j].in.views[s].value == value;
-        for (int s = i + 1; s < in->count; s++)
-            later |= in->views[s].value == value;
-        net->nodes[node].sources[i].accumulate = later || net->graph->values[value].vector;
-        net->nodes[node].wants_dgrad |= net->values[value].needs_gradient || in->views[i].post >= 0;
     }
+    for (int f = 0; f < value->form_count; f++) {
+        sumi_form_plan *form = &plan->forms[f];
+        if (form->last_reader < 0)
+            continue;
+        /* Vectors' gradients are small sums from many readers: zeroed at the start, always added
+         * to. */
+        int first = value->vector ? 0 : sumi_time_backward(net, form->last_reader);
+        sumi_reserve(net, bytes, first, plan->gradient_end, &form->gradient, "gradient", index);
+    }
+    if (plan->term_count > 1)
+        sumi_reserve(net, bytes, sumi_time_backward(net, value->producer), plan->gradient_end,
+                     &plan->sum, "summed gradient", index);
 }
 
-/* ---- Creation -------------------------------------------------------------------------------- */
+/* ---- Nodes ----------------------------------------------------------------------------------- */
 
 void sumi_plan_sums(sumi_network *net, int node, int i, int bands)
 {
     const sumi_view *view = &net->nodes[node].in.views[i];
     sumi_source_plan *source = &net->nodes[node].sources[i];
-    int norm = net->values[view->value].norm, back = sumi_time_backward(net, node);
+    int norm = sumi_view_form(net->graph, view)->norm, back = sumi_time_backward(net, node);
     size_t row = 3 * (size_t)net->graph->values[view->value].channels * sizeof(float);
     source->sum_bands = bands;
     if (view->post >= 0 || norm >= 0)
         sumi_reserve(net, (size_t)net->config.n_max * (size_t)bands * row, back,
                      norm >= 0 ? sumi_time_backward(net, norm) : back, &source->sums, "sums", node);
+}
+
+void sumi_plan_moments(sumi_network *net, int value, int rows, int bands)
+{
+    sumi_value_plan *plan = &net->values[value];
+    size_t row = 2 * (size_t)net->graph->values[value].channels * sizeof(float);
+    int last = -1, first = -1;
+    plan->rows = rows;
+    plan->bands = bands;
+    for (int i = 0; i < net->graph->node_count; i++) {
+        int layer = net->graph->nodes[i].layer;
+        if (!sumi_node_facts(net, i)->pending || !sumi_edge_reads(&net->nodes[i].in, value) ||
+            (!sumi_training(net) && net->graph->layers[layer].groups == 0))
+            continue;
+        last = i;
+        first = first < 0 ? i : first;
+    }
+    if (last >= 0)
+        sumi_reserve(net, (size_t)net->config.n_max * (size_t)bands * row,
+                     plan->stored_by >= 0 ? plan->stored_by : first, last, &plan->moments,
+                     "moments", value);
 }
 
 void *sumi_plan_own(sumi_network *net, int node, size_t size)
@@ -229,12 +278,13 @@ static void plan_nodes(sumi_network *net)
 {
     for (int i = 0; i < net->graph->node_count && !net->out_of_memory; i++) {
         const sumi_op *op = sumi_node_op(net, i);
-        plan_accumulation(net, i);
         plan_rounding(net, i);
         if (!net->nodes[i].skipped && op->plan)
             op->plan(net, i);
     }
 }
+
+/* ---- Creation -------------------------------------------------------------------------------- */
 
 /* What does not belong to a value or a node. */
 static void reserve_shared(sumi_network *net)
@@ -250,21 +300,35 @@ static void reserve_shared(sumi_network *net)
             sumi_reserve(net, net->temp_bytes[i], 0, end, &net->temp[i], "temporary", i);
 }
 
+/* A sum of values that somebody stores in one of several terms needs scratch for its rows. */
+static void plan_sum_scratch(sumi_network *net, int value)
+{
+    const sumi_value_plan *plan = &net->values[value];
+    size_t row = (size_t)plan->w * (size_t)net->graph->values[value].channels;
+    if (plan->term_count > 1)
+        sumi_want_scratch(net, sumi_sum_scratch(net, value, sumi_band_rows(plan->h, row)));
+}
+
 static sumi_status plan_all(sumi_network *net, sumi_error *err)
 {
     const sumi_graph *graph = net->graph;
     for (int i = 0; i < graph->node_count; i++)
         sumi_plan_upsampling(net, i);
-    for (int i = 0; i < graph->value_count; i++) {
-        sumi_status status = plan_value(net, i, err);
-        if (status != SUMI_OK)
-            return status;
-    }
+    for (int i = 0; i < graph->node_count; i++)
+        sumi_plan_residual(net, i);
+    for (int i = 0; i < graph->value_count; i++)
+        plan_value(net, i);
+    for (int i = 0; i < graph->value_count; i++)
+        net->values[i].absorbed = absorbed_form(net, i);
+    sumi_status status = sumi_plan_gradients(net, err);
+    if (status != SUMI_OK)
+        return status;
     sumi_time_table_plan(net);
     plan_nodes(net);
-    for (int i = 0; i < graph->value_count; i++)
+    for (int i = 0; i < graph->value_count; i++) {
         reserve_value(net, i);
-    sumi_loss_plan(net);
+        plan_sum_scratch(net, i);
+    }
     reserve_shared(net);
     if (net->out_of_memory)
         return sumi_fail_memory(err, "the plan", 0);
@@ -287,7 +351,13 @@ static sumi_status make_plans(sumi_network *net, sumi_error *err)
     for (int i = 0; i < graph->node_count; i++) {
         sumi_node_plan *plan = &net->nodes[i];
         plan->in = graph->nodes[i].in;
+        plan->stores = graph->nodes[i].out;
+        plan->residual = -1;
         plan->unfused = runs_unfused(net, i);
+        plan->skipped =
+            graph->nodes[i].superseded || (sumi_node_facts(net, i)->loss && !sumi_training(net));
+        if (plan->skipped)
+            plan->in.count = 0;
         for (int s = 0; s < SUMI_SOURCES_MAX; s++)
             plan->sources[s].sums = SUMI_NOWHERE;
     }

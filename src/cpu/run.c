@@ -42,7 +42,7 @@ static void run_forward(const sumi_run *run)
             sumi_run_forward_op(run, i);
 }
 
-void sumi_network_predict(sumi_network *net, const sumi_inputs *in, int n, float *out)
+void sumi_network_predict(sumi_network *net, const sumi_inputs *in, int n, float *const *out)
 {
     sumi_run run = {.net = net, .n = n, .in = *in, .out = out};
     run_forward(&run);
@@ -54,27 +54,54 @@ static void clear_vectors(const sumi_run *run)
 {
     const sumi_network *net = run->net;
     for (int i = 0; i < net->graph->value_count; i++)
-        if (net->graph->values[i].vector && net->values[i].grad != SUMI_NOWHERE)
-            memset(sumi_at(net, net->values[i].grad), 0,
-                   net->values[i].image_floats * (size_t)run->n * sizeof(float));
+        for (int f = 0; f < net->graph->values[i].form_count && net->graph->values[i].vector; f++)
+            if (net->values[i].forms[f].gradient != SUMI_NOWHERE)
+                memset(sumi_at(net, net->values[i].forms[f].gradient), 0,
+                       net->values[i].image_floats * (size_t)run->n * sizeof(float));
+}
+
+/* No loss depends on a dead node's parameters. */
+static void clear_parameters(const sumi_run *run, int node)
+{
+    const sumi_params *params = &run->net->graph->params;
+    if (run->net->graph->nodes[node].layer < 0 || run->net->graph->nodes[node].superseded)
+        return;
+    const sumi_layer *layer = sumi_node_layer(run->net, node);
+    const int both[] = {layer->weight, layer->bias};
+    for (int i = 0; i < 2; i++)
+        if (both[i] >= 0)
+            memset(sumi_gradient_data(run, both[i]), 0,
+                   params->items[both[i]].count * sizeof(float));
+}
+
+static void run_backward(const sumi_run *run, int node)
+{
+    const sumi_network *net = run->net;
+    int nodes = net->graph->node_count, value = net->graph->nodes[node].out;
+    if (net->nodes[node].dead) {
+        clear_parameters(run, node);
+        return;
+    }
+    double begin = net->seconds ? sumi_time_now() : 0;
+    if (value >= 0)
+        sumi_sum_terms(run, value);
+    if (net->seconds)
+        net->seconds[nodes + node] += sumi_time_now() - begin;
+    run_op(run, sumi_node_op(net, node)->backward, node, nodes + node);
 }
 
 double sumi_network_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients)
 {
-    sumi_run run = {.net = net, .n = n, .in = *in, .gradients = gradients};
-    int nodes = net->graph->node_count;
+    double loss = 0;
+    sumi_run run = {.net = net, .n = n, .in = *in, .gradients = gradients, .loss = &loss};
     run_forward(&run);
-    double begin = net->seconds ? sumi_time_now() : 0;
-    double loss = sumi_loss_run(&run);
-    if (net->seconds)
-        net->seconds[2 * nodes] += sumi_time_now() - begin;
     clear_vectors(&run);
-    for (int i = nodes - 1; i >= 0; i--)
-        run_op(&run, sumi_node_op(net, i)->backward, i, nodes + i);
+    for (int i = net->graph->node_count - 1; i >= 0; i--)
+        run_backward(&run, i);
     return loss;
 }
 
 const float *sumi_network_output(const sumi_network *net)
 {
-    return sumi_at(net, net->values[net->graph->output.views[0].value].raw);
+    return sumi_at(net, net->values[net->graph->outputs[0].value].raw);
 }

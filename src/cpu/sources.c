@@ -7,8 +7,17 @@
 
 void *sumi_value_data(const sumi_run *run, int value)
 {
+    const sumi_graph *graph = run->net->graph;
     sumi_place raw = run->net->values[value].raw;
-    return raw == SUMI_NOWHERE ? run->out : sumi_at(run->net, raw);
+    if (raw != SUMI_NOWHERE)
+        return sumi_at(run->net, raw);
+    for (int i = 0; i < graph->output_count && run->out; i++)
+        if (graph->outputs[i].value == value)
+            return run->out[i];
+    return (void *)(uintptr_t)(const void *)(value == graph->image    ? run->in.image
+                                             : value == graph->labels ? (const void *)run->in.labels
+                                             : value == graph->time   ? run->in.time
+                                                                      : NULL);
 }
 
 const float *sumi_param_data(const sumi_network *net, int param)
@@ -25,27 +34,25 @@ float *sumi_gradient_data(const sumi_run *run, int param)
 
 /* ---- Sources and sinks ----------------------------------------------------------------------- */
 
-/* The pending norm and activation of a value, forward form. Batch norm has one row for all images.
- */
-static void pending_source(const sumi_run *run, int value, sumi_source *out)
+/* A value in one of its forms, without a shift. */
+static void form_source(const sumi_run *run, int value, const sumi_form *form, sumi_source *out)
 {
     const sumi_network *net = run->net;
-    const sumi_value_plan *plan = &net->values[value];
-    *out = (sumi_source){.c = net->graph->values[value].channels, .bf16 = plan->bf16};
-    out->r = value == SUMI_IN_IMAGE ? run->in.image : sumi_value_data(run, value);
-    if (plan->absorbed)
-        return;
-    out->act = plan->act;
-    if (plan->norm >= 0) {
-        sumi_norm_rows rows = sumi_norm_rows_of(net, plan->norm);
-        out->scale = rows.scale;
-        out->shift = rows.shift;
+    *out = (sumi_source){.r = sumi_value_data(run, value),
+                         .bf16 = net->values[value].bf16,
+                         .c = net->graph->values[value].channels,
+                         .act = form->act};
+    if (form->norm >= 0) {
+        sumi_norm_rows rows = sumi_norm_rows_of(net, form->norm);
+        out->scale = rows.scale + form->first;
+        out->shift = rows.shift + form->first;
+        out->coef_stride = rows.stride;
     }
 }
 
 void sumi_view_source(const sumi_run *run, const sumi_view *view, sumi_source *out)
 {
-    pending_source(run, view->value, out);
+    form_source(run, view->value, sumi_view_pending(run->net, view), out);
     if (view->post >= 0) {
         out->post = (const float *)sumi_value_data(run, view->post) + view->post_offset;
         out->post_stride = (size_t)run->net->graph->values[view->post].channels;
@@ -68,33 +75,51 @@ void sumi_value_sink(const sumi_run *run, int value, sumi_sink *out)
                        .moments = sumi_at(run->net, plan->moments)};
 }
 
-void sumi_gradient_source(const sumi_run *run, int value, sumi_source *out)
+void sumi_term_source(const sumi_run *run, int value, const sumi_term *term, sumi_source *out)
 {
     const sumi_network *net = run->net;
-    const sumi_value_plan *plan = &net->values[value];
-    pending_source(run, value, out);
-    out->g = sumi_at(net, plan->grad);
-    if (plan->norm >= 0) {
-        sumi_norm_rows rows = sumi_norm_rows_of(net, plan->norm);
-        out->ga = rows.ga;
-        out->gb = rows.gb;
-        out->gk = rows.gk;
+    const sumi_form *form = &net->graph->values[value].forms[term->form];
+    if (term->value >= 0) {
+        sumi_gradient_source(run, term->value, out);
+        return;
     }
+    form_source(run, value, form, out);
+    out->g = sumi_at(net, net->values[value].forms[term->form].gradient);
+    if (form->norm >= 0) {
+        sumi_norm_rows rows = sumi_norm_rows_of(net, form->norm);
+        out->ga = rows.ga + form->first;
+        out->gb = rows.gb + form->first;
+        out->gk = rows.gk + form->first;
+    }
+}
+
+void sumi_gradient_source(const sumi_run *run, int value, sumi_source *out)
+{
+    const sumi_value_plan *plan = &run->net->values[value];
+    if (plan->term_count == 1) {
+        sumi_term_source(run, value, &plan->terms[0], out);
+        return;
+    }
+    *out = (sumi_source){.g = sumi_at(run->net, plan->sum),
+                         .bf16 = plan->bf16,
+                         .c = run->net->graph->values[value].channels};
 }
 
 void sumi_gradient_sink(const sumi_run *run, int node, int i, sumi_source *stat, sumi_sink *out)
 {
     const sumi_network *net = run->net;
     const sumi_view *view = &net->nodes[node].in.views[i];
-    const sumi_value_plan *plan = &net->values[view->value];
-    *out = (sumi_sink){.c = net->graph->values[view->value].channels, .bf16 = plan->bf16};
-    out->dst = sumi_at(net, plan->grad);
+    const sumi_value_plan *value = &net->values[view->value];
+    const sumi_form_plan *plan = &value->forms[view->form];
+    const sumi_form *form = sumi_view_form(net->graph, view);
+    *out = (sumi_sink){.c = net->graph->values[view->value].channels, .bf16 = value->bf16};
+    out->dst = sumi_at(net, plan->gradient);
     out->accumulate = net->nodes[node].sources[i].accumulate;
     out->sums = sumi_at(net, net->nodes[node].sources[i].sums);
-    if (plan->norm >= 0 && plan->final_reader == node && plan->final_source == i) {
-        pending_source(run, view->value, stat);
+    if (form->norm >= 0 && plan->final_reader == node && plan->final_source == i) {
+        form_source(run, view->value, form, stat);
         out->stat = stat;
-        out->mean = sumi_norm_rows_of(net, plan->norm).mean;
+        out->mean = sumi_norm_rows_of(net, form->norm).mean + form->first;
     }
 }
 
@@ -128,9 +153,9 @@ void sumi_post_gradients(const sumi_run *run, int node)
     const sumi_edge *in = &net->nodes[node].in;
     for (int i = 0; i < in->count; i++) {
         const sumi_view *view = &in->views[i];
-        if (view->post < 0 || !net->values[view->post].needs_gradient)
+        if (view->post < 0 || net->values[view->post].forms[0].gradient == SUMI_NOWHERE)
             continue;
-        float *gradient = sumi_at(net, net->values[view->post].grad);
+        float *gradient = sumi_at(net, net->values[view->post].forms[0].gradient);
         post_job job = {sumi_at(net, net->nodes[node].sources[i].sums),
                         gradient + view->post_offset, net->nodes[node].sources[i].sum_bands,
                         net->graph->values[view->value].channels,

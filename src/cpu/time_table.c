@@ -1,37 +1,40 @@
 /*
- * Values that depend on t alone, in predict mode: the time embedding and whatever linear layers
- * make of it. t is one of a model's timesteps, and weights seldom change, so each row is computed
- * when its t is first met, and kept with the packed weights. A run computes the rows it lacks, then
- * copies the rows of its images to where the readers look.
+ * Values that depend on time and label alone, in predict mode: embeddings and what linear layers
+ * make of them. Weights seldom change, and the same times come again with every batch, so each row
+ * is computed when its time and label are first met, and kept with the packed weights. A run
+ * computes the rows it lacks, then copies the rows of its images to where the readers look.
  *
  * Which values these are follows from the graph. A row's bits are those of computing it with its
- * batch, because a linear layer's sums do not depend on the other rows.
+ * batch, because a linear layer's sums do not depend on the other rows. Rows are found by the bits
+ * of the time; where there is no room for another, all are forgotten.
  */
+#include <math.h>
 #include <string.h>
 
 #include "cpu/network.h"
 
 enum {
-    TABLE_BYTES_MAX = 64 * 1024 * 1024, /* of untouched pages mostly; beyond it there is no table */
+    TABLE_BYTES_MAX = 64 * 1024 * 1024, /* of untouched pages mostly */
     ROWS_AT_ONCE = 4, /* take no longer than one, which waits for its multiply-adds */
 };
 
 /* ---- The plan -------------------------------------------------------------------------------- */
 
-static bool depends_on_time_alone(const sumi_network *net, int index)
+static bool is_time_or_label(const sumi_network *net, int index)
+{
+    return index == net->graph->time || index == net->graph->labels;
+}
+
+static bool depends_on_them_alone(const sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
-    if (index == SUMI_IN_TIME)
-        return true;
-    if (!value->vector || value->producer < 0 || net->graph->output.views[0].value == index)
+    if (!value->vector || value->producer < 0 || sumi_graph_is_output(net->graph, index))
         return false;
     const sumi_edge *in = &net->graph->nodes[value->producer].in;
-    for (int i = 0; i < in->count; i++) {
-        const sumi_view *view = &in->views[i];
-        if (view->norm >= 0 || !net->values[view->value].time_only ||
-            (view->post >= 0 && !net->values[view->post].time_only))
+    for (int i = 0; i < in->count; i++)
+        if (!net->values[in->views[i].value].time_only &&
+            !is_time_or_label(net, in->views[i].value))
             return false;
-    }
     return true;
 }
 
@@ -51,6 +54,17 @@ static bool read_by_others(const sumi_network *net, int index)
     return false;
 }
 
+/* How many rows are kept: for every label of every timestep, as far as that is reasonable, and
+ * always enough for two batches. */
+static size_t capacity_of(const sumi_network *net, size_t row_bytes)
+{
+    size_t labels = net->graph->labels >= 0 ? (size_t)net->graph->classes + 1 : 1;
+    size_t most = TABLE_BYTES_MAX / row_bytes, times = (size_t)net->config.timesteps;
+    size_t least = 2 * (size_t)net->time_table.batch + ROWS_AT_ONCE;
+    size_t wanted = times > most / labels ? most : times * labels;
+    return wanted > least ? wanted : least;
+}
+
 void sumi_time_table_plan(sumi_network *net)
 {
     const sumi_graph *graph = net->graph;
@@ -58,97 +72,135 @@ void sumi_time_table_plan(sumi_network *net)
     if (sumi_training(net) || net->config.timesteps < 1)
         return;
     for (int i = 0; i < graph->value_count; i++)
-        net->values[i].time_only = depends_on_time_alone(net, i);
+        net->values[i].time_only = depends_on_them_alone(net, i);
     for (int i = 0; i < graph->value_count; i++)
         if (net->values[i].time_only && read_by_others(net, i)) {
             net->values[i].table_at = table->row_floats;
             table->row_floats += (size_t)graph->values[i].channels;
         }
-    size_t rows = (size_t)net->config.timesteps;
-    if (table->row_floats == 0 || rows > TABLE_BYTES_MAX / sizeof(float) / table->row_floats) {
-        for (int i = 0; i < graph->value_count; i++)
-            net->values[i].time_only = false;
-        table->row_floats = 0;
+    if (table->row_floats == 0)
         return;
-    }
     table->batch = net->config.n_max > ROWS_AT_ONCE ? net->config.n_max : ROWS_AT_ONCE;
+    table->capacity = capacity_of(net, table->row_floats * sizeof(float));
+    for (table->slot_count = 1; table->slot_count < 2 * table->capacity;)
+        table->slot_count *= 2;
     int end = sumi_time_end(net);
-    sumi_reserve(net, rows * table->row_floats * sizeof(float), 0, end, &table->rows, "time table",
-                 0);
-    sumi_reserve(net, rows, 0, end, &table->filled, "rows filled", 0);
-    sumi_reserve(net, (size_t)table->batch * sizeof(float), 0, end, &table->missing, "rows missing",
-                 0);
+    size_t batch = (size_t)table->batch;
+    sumi_reserve(net, table->capacity * table->row_floats * sizeof(float), 0, end, &table->rows,
+                 "time table", 0);
+    sumi_reserve(net, table->capacity * sizeof(sumi_time_key), 0, end, &table->keys, "keys", 0);
+    sumi_reserve(net, table->slot_count * sizeof(int32_t), 0, end, &table->slots, "slots", 0);
+    sumi_reserve(net, batch * sizeof(float), 0, end, &table->times, "times missing", 0);
+    sumi_reserve(net, batch * sizeof(int32_t), 0, end, &table->labels, "labels missing", 0);
 }
 
-/* ---- A run ----------------------------------------------------------------------------------- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
-static bool has_row(const sumi_value_plan *value)
+static sumi_time_key key_of(const sumi_run *run, int image)
 {
-    return value->time_only && value->table_at != SUMI_NOWHERE;
+    sumi_time_key key = {0, 0};
+    if (run->net->graph->time >= 0)
+        memcpy(&key.time, &run->in.time[image], sizeof key.time);
+    if (run->net->graph->labels >= 0)
+        key.label = run->in.labels[image];
+    return key;
+}
+
+/* The slot of a key, which holds the number of its row plus 1, or 0 where it has none. */
+static int32_t *slot_of(const sumi_network *net, sumi_time_key key)
+{
+    const sumi_time_table *table = &net->time_table;
+    const sumi_time_key *keys = sumi_at(net, table->keys);
+    int32_t *slots = sumi_at(net, table->slots);
+    uint32_t hash = (key.time ^ (uint32_t)key.label * UINT32_C(0x85ebca6b)) * UINT32_C(0x9e3779b1);
+    size_t at = (hash ^ hash >> 15) & (table->slot_count - 1);
+    while (slots[at] != 0 &&
+           (keys[slots[at] - 1].time != key.time || keys[slots[at] - 1].label != key.label))
+        at = (at + 1) & (table->slot_count - 1);
+    return &slots[at];
+}
+
+static void forget_rows(sumi_network *net)
+{
+    net->time_table.count = 0;
+    memset(sumi_at(net, net->time_table.slots), 0, net->time_table.slot_count * sizeof(int32_t));
 }
 
 /* Between a row of the table and row `image` of the values that its readers look at. */
-static void copy_row(const sumi_run *run, int t, int image, bool into_table)
+static void copy_row(const sumi_run *run, size_t number, int image, bool into_table)
 {
     const sumi_network *net = run->net;
-    const sumi_time_table *table = &net->time_table;
-    float *rows = sumi_at(net, table->rows);
-    float *row = rows + (size_t)(t - 1) * table->row_floats;
+    float *rows = sumi_at(net, net->time_table.rows);
+    float *row = rows + number * net->time_table.row_floats;
     for (int i = 0; i < net->graph->value_count; i++) {
-        if (!has_row(&net->values[i]))
+        const sumi_value_plan *plan = &net->values[i];
+        if (!plan->time_only || plan->table_at == SUMI_NOWHERE)
             continue;
-        size_t floats = net->values[i].image_floats;
-        float *kept = row + net->values[i].table_at;
-        float *value = (float *)sumi_value_data(run, i) + (size_t)image * floats;
-        memcpy(into_table ? kept : value, into_table ? value : kept, floats * sizeof(float));
+        float *kept = row + plan->table_at;
+        float *value = (float *)sumi_value_data(run, i) + (size_t)image * plan->image_floats;
+        memcpy(into_table ? kept : value, into_table ? value : kept,
+               plan->image_floats * sizeof(float));
     }
 }
 
-/* Marks t's row as filled and notes it among the missing ones, if it is. */
-static int note_missing(const sumi_network *net, int t, int count)
+/* Gives a key a row, if it has none, and notes it among the missing ones. */
+static int note_missing(sumi_network *net, sumi_time_key key, int count)
 {
-    unsigned char *filled = sumi_at(net, net->time_table.filled);
-    float *missing = sumi_at(net, net->time_table.missing);
-    if (filled[t - 1] != 0)
+    sumi_time_table *table = &net->time_table;
+    sumi_time_key *keys = sumi_at(net, table->keys);
+    float *times = sumi_at(net, table->times);
+    int32_t *labels = sumi_at(net, table->labels), *slot = slot_of(net, key);
+    if (*slot != 0)
         return count;
-    filled[t - 1] = 1;
-    missing[count] = (float)t;
+    keys[table->count] = key;
+    *slot = (int32_t)++table->count;
+    memcpy(&times[count], &key.time, sizeof key.time);
+    labels[count] = key.label;
     return count + 1;
 }
 
-/* Rows that this run lacks, and a few of those that sampling will ask for next. */
+/* Rows that this run lacks, and a few of those that sampling in whole steps will ask for next. */
 static int find_missing(const sumi_run *run)
 {
     int count = 0;
     for (int i = 0; i < run->n; i++)
-        count = note_missing(run->net, (int)run->in.time[i], count);
-    for (int t = (int)run->in.time[0] - 1; count > 0 && count < ROWS_AT_ONCE && t >= 1; t--)
-        count = note_missing(run->net, t, count);
+        count = note_missing(run->net, key_of(run, i), count);
+    if (run->net->graph->time < 0)
+        return count;
+    sumi_time_key key = key_of(run, 0);
+    float t = run->in.time[0];
+    if (t != floorf(t) || t > (float)run->net->config.timesteps)
+        return count;
+    for (t -= 1; count > 0 && count < ROWS_AT_ONCE && t >= 1; t -= 1) {
+        memcpy(&key.time, &t, sizeof t);
+        count = note_missing(run->net, key, count);
+    }
     return count;
 }
 
 static void fill_missing(const sumi_run *run, int count)
 {
     const sumi_network *net = run->net;
-    const float *missing = sumi_at(net, net->time_table.missing);
     sumi_run rows = *run;
-    rows.in.time = missing;
+    rows.in.time = sumi_at(net, net->time_table.times);
+    rows.in.labels = sumi_at(net, net->time_table.labels);
     rows.n = count;
     for (int node = 0; node < net->graph->node_count; node++)
         if (sumi_time_only(net, node))
             sumi_run_forward_op(&rows, node);
     for (int i = 0; i < count; i++)
-        copy_row(&rows, (int)missing[i], i, true);
+        copy_row(&rows, net->time_table.count - (size_t)(count - i), i, true);
 }
 
 void sumi_time_table_run(const sumi_run *run)
 {
-    const sumi_network *net = run->net;
-    if (!net->packed_valid)
-        memset(sumi_at(net, net->time_table.filled), 0, (size_t)net->config.timesteps);
+    sumi_network *net = run->net;
+    sumi_time_table *table = &net->time_table;
+    if (!net->packed_valid || table->count + (size_t)table->batch + ROWS_AT_ONCE > table->capacity)
+        forget_rows(net);
     int count = find_missing(run);
     if (count > 0)
         fill_missing(run, count);
     for (int i = 0; i < run->n; i++)
-        copy_row(run, (int)run->in.time[i], i, false);
+        copy_row(run, (size_t)*slot_of(net, key_of(run, i)) - 1, i, false);
 }

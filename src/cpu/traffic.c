@@ -39,45 +39,72 @@ static double view_bytes(const sumi_network *net, const sumi_view *view, int n)
 }
 
 /* A norm touches no tensor: forward it reads means and squared differences of each band and writes
- * four rows; backward it reads three sums of each band, writes three rows and two gradients. */
-static double pending_bytes(const sumi_network *net, const sumi_node *op, int n, bool backward)
+ * four rows; backward it reads three sums of each band, writes three rows and two gradients. Where
+ * each image has rows of its own, there are so many of the rows. */
+static double pending_bytes(const sumi_network *net, int node, int n, bool backward)
 {
-    const sumi_view *view = &op->in.views[0];
-    const sumi_value_plan *value = &net->values[view->value];
-    double row = row_bytes(net->graph->values[view->value].channels);
-    if (!sumi_training(net))
+    const sumi_node *op = &net->graph->nodes[node];
+    const sumi_edge *in = &net->nodes[node].in;
+    double rows = sumi_norm_rows_of(net, node).stride > 0 ? n : 1, bytes = 0;
+    if (!sumi_training(net) && sumi_node_layer(net, node)->groups == 0)
         return 0;
-    if (!backward)
-        return row * (2.0 * n * value->bands + 4) + layer_bytes(net, op);
-    const sumi_node_plan *reader = &net->nodes[value->final_reader];
-    return row * (3.0 * n * reader->sources[value->final_source].sum_bands + 5);
+    for (int i = 0; i < in->count; i++) {
+        const sumi_view *view = &in->views[i];
+        double row = row_bytes(net->graph->values[view->value].channels);
+        bytes += backward ? row * (3.0 * n * sumi_norm_sum_bands(net, node, i) + 3 * rows + 2)
+                          : row * (2.0 * n * net->values[view->value].bands + 4 * rows);
+    }
+    return backward ? bytes : bytes + layer_bytes(net, op);
 }
 
 static double forward_bytes(const sumi_network *net, int node, int n)
 {
     const sumi_node *op = &net->graph->nodes[node];
-    double bytes = value_bytes(net, op->out, n) + layer_bytes(net, op);
+    const sumi_node_plan *plan = &net->nodes[node];
+    double bytes = plan->stores < 0 ? 0 : value_bytes(net, plan->stores, n);
+    bytes += layer_bytes(net, op);
+    if (plan->residual >= 0)
+        bytes += value_bytes(net, plan->residual, n);
     const sumi_edge *in = &net->nodes[node].in;
     for (int i = 0; i < in->count; i++)
         bytes += view_bytes(net, &in->views[i], n);
     return bytes;
 }
 
-/* The output's gradient, which needs the output where a norm or an activation is behind it. */
+/* A value's gradient, which needs the value where a norm or an activation is behind it. */
 static double arriving_bytes(const sumi_network *net, int value, int n)
 {
     const sumi_value_plan *plan = &net->values[value];
-    bool masked = plan->norm >= 0 || plan->act != SUMI_ACT_NONE;
+    if (plan->term_count == 1 && plan->terms[0].value >= 0)
+        return arriving_bytes(net, plan->terms[0].value, n);
+    bool masked = plan->term_count == 1 && plan->terms[0].form > 0;
     return value_bytes(net, value, n) * (masked ? 2 : 1);
+}
+
+/* Several terms of a gradient are read, and their sum is written. */
+static double sum_bytes(const sumi_network *net, int value, int n)
+{
+    const sumi_value_plan *plan = &net->values[value];
+    double bytes = value_bytes(net, value, n);
+    if (plan->term_count < 2)
+        return 0;
+    for (int i = 0; i < plan->term_count; i++)
+        bytes += plan->terms[i].value >= 0
+                     ? arriving_bytes(net, plan->terms[i].value, n)
+                     : value_bytes(net, value, n) * (plan->terms[i].form > 0 ? 2 : 1);
+    return bytes;
 }
 
 /* Source i: its gradient written or added to, and its shift's gradient added to. */
 static double leaving_bytes(const sumi_network *net, int node, int i, int n)
 {
     const sumi_view *view = &net->nodes[node].in.views[i];
+    const sumi_source_plan *source = &net->nodes[node].sources[i];
     double bytes = 0;
-    if (net->values[view->value].grad != SUMI_NOWHERE)
-        bytes = value_bytes(net, view->value, n) * (net->nodes[node].sources[i].accumulate ? 2 : 1);
+    if (source->passes)
+        return 0;
+    if (net->values[view->value].forms[view->form].gradient != SUMI_NOWHERE)
+        bytes = value_bytes(net, view->value, n) * (source->accumulate ? 2 : 1);
     if (view->post >= 0)
         bytes += 2 * n * row_bytes(net->graph->values[view->value].channels);
     return bytes;
@@ -87,16 +114,20 @@ static double leaving_bytes(const sumi_network *net, int node, int i, int n)
  * of the norm that is pending on it. */
 static bool backward_reads(const sumi_network *net, int node, int i)
 {
-    const sumi_value_plan *value = &net->values[net->nodes[node].in.views[i].value];
-    return sumi_kind_facts(net->graph->nodes[node].kind)->reads_again ||
-           (value->norm >= 0 && value->final_reader == node && value->final_source == i);
+    const sumi_view *view = &net->nodes[node].in.views[i];
+    const sumi_form_plan *form = &net->values[view->value].forms[view->form];
+    return sumi_node_facts(net, node)->reads_again ||
+           (sumi_view_form(net->graph, view)->norm >= 0 && form->final_reader == node &&
+            form->final_source == i);
 }
 
 static double backward_bytes(const sumi_network *net, int node, int n)
 {
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_node_plan *plan = &net->nodes[node];
-    double bytes = arriving_bytes(net, op->out, n) + layer_bytes(net, op);
+    double bytes = layer_bytes(net, op);
+    if (op->out >= 0)
+        bytes += arriving_bytes(net, op->out, n) + sum_bytes(net, op->out, n);
     if (op->layer >= 0 && plan->wants_dgrad)
         bytes += param_bytes(net, net->graph->layers[op->layer].weight);
     for (int i = 0; i < plan->in.count; i++) {
@@ -112,8 +143,10 @@ double sumi_node_bytes(const sumi_network *net, int node, int n, bool backward)
     const sumi_facts *facts = sumi_kind_facts(op->kind);
     if (sumi_time_only(net, node) || net->nodes[node].skipped || (backward && facts->no_gradient))
         return 0;
+    if (facts->loss) /* output and target read, gradient written */
+        return backward ? 3 * value_bytes(net, op->in.views[0].value, n) : 0;
     if (facts->pending)
-        return pending_bytes(net, op, n, backward);
+        return pending_bytes(net, node, n, backward);
     return backward ? backward_bytes(net, node, n) : forward_bytes(net, node, n);
 }
 

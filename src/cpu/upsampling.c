@@ -13,8 +13,8 @@ static int own_upsampling(const sumi_network *net, int node, int i)
     const sumi_facts *facts = sumi_kind_facts(graph->nodes[node].kind);
     int up = graph->values[view->value].producer;
     if (up < 0 || !(facts->absorbs & sumi_kind_bit(graph->nodes[up].kind)) ||
-        net->nodes[up].unfused || view->norm >= 0 || view->act != SUMI_ACT_NONE ||
-        graph->nodes[up].in.views[0].post >= 0 || graph->output.views[0].value == view->value)
+        net->nodes[up].unfused || view->form != 0 || graph->nodes[up].in.views[0].post >= 0 ||
+        sumi_graph_is_output(graph, view->value))
         return -1;
     int readers = 0;
     for (int n = 0; n < graph->node_count; n++)

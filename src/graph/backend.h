@@ -28,8 +28,8 @@ typedef struct {
     bool unfused;
     uint64_t unfused_nodes;
     int force; /* sumi_conv_algorithm for every convolution that it can do, or -1 */
-    /* Predict: what depends on the time alone is computed once for each time, which is then a whole
-     * number from 1 to this. 0: it is computed for every image, and the time may be any number. */
+    /* Predict: what depends on time and label alone is computed once for each time, and kept; whole
+     * times from 1 to this are expected. 0: it is computed for every image. */
     int timesteps;
     /* bf16: raw tensors of images and their gradients are kept as bfloat16 (but the input, the
      * output and its gradient), and layers compute with weights rounded to it. */
@@ -43,9 +43,11 @@ sumi_status sumi_plan_check(const sumi_graph *graph, const sumi_plan_config *con
 
 /* What a run of n images reads, by the names of the graph's inputs. */
 typedef struct {
-    const float *image;  /* [n][h][w][c] */
-    const float *time;   /* [n] */
-    const float *target; /* training: as the output */
+    const float *image;    /* [n][h][w][c] */
+    const float *time;     /* [n] */
+    const int32_t *labels; /* [n]: -1 is none */
+    /* Training, for a loss that is a squared error: as its output, and [n] or NULL: all are 1. */
+    const float *target, *weight;
 } sumi_inputs;
 
 typedef struct {
@@ -72,8 +74,8 @@ typedef struct {
     void (*network_free)(sumi_network *network); /* NULL is fine */
     /* Says that parameters changed since the last predict. */
     void (*weights_changed)(sumi_network *network);
-    /* Eval mode: running statistics. out as the graph's output; n <= n_max. */
-    void (*predict)(sumi_network *network, const sumi_inputs *in, int n, float *out);
+    /* Eval mode: running statistics. out: a place for each of the graph's outputs; n <= n_max. */
+    void (*predict)(sumi_network *network, const sumi_inputs *in, int n, float *const *out);
     /* Train mode: batch statistics; returns the loss, and its gradients (as params.values;
      * overwritten). Running statistics are not touched. */
     double (*gradients)(sumi_network *network, const sumi_inputs *in, int n, float *gradients);
@@ -83,8 +85,7 @@ typedef struct {
     bool (*statistics_finite)(const sumi_network *network);
 
     /* Adds the time that each node takes from now on to seconds[node] (forward) and
-     * seconds[node_count + node] (backward), in seconds, and in training that of the loss to
-     * seconds[2 * node_count]; NULL stops it. */
+     * seconds[node_count + node] (backward), in seconds; NULL stops it. */
     void (*profile)(sumi_network *network, double *seconds);
     size_t (*network_bytes)(const sumi_network *network);
     /* Multiply-adds of one image's forward pass through one node; 0 where a table of time has

@@ -9,7 +9,8 @@
  * An edge of the graph is a list of views. A view is a raw tensor and what is pending on it,
  *     act(scale[n,c] * r + shift[n,c]) + post[n,c],
  * so normalisation, activation, time shift and concatenation are notations, not passes over memory;
- * a convolution applies them while it loads.
+ * a convolution applies them while it loads. One tensor may be read in several forms: a residual
+ * block reads its input as it is, and normalised.
  */
 #ifndef SUMI_GRAPH_H
 #define SUMI_GRAPH_H
@@ -17,13 +18,19 @@
 #include "base/base.h"
 #include "kernels/kernels.h"
 
-enum { SUMI_SOURCES_MAX = 4, SUMI_NAME_MAX = 96 };
+enum {
+    SUMI_SOURCES_MAX = 4, /* views of one edge */
+    SUMI_FORMS_MAX = 8,   /* of one value */
+    SUMI_OUTPUTS_MAX = 4,
+    SUMI_NAME_MAX = 96,
+};
 
 /* ---- Parameters (params.c) ------------------------------------------------------------------- */
 
 typedef enum {
     SUMI_PARAM_CONV,     /* weight, kept as [kh][kw][in][out]; PyTorch: [out][in][kh][kw] */
     SUMI_PARAM_LINEAR,   /* weight, kept as [in][out]; PyTorch: [out][in] */
+    SUMI_PARAM_ROWS,     /* of an embedding: [rows][dim] in either; starts as normal numbers */
     SUMI_PARAM_BIAS,     /* of a convolution or linear layer: [out] */
     SUMI_PARAM_GAMMA,    /* of a normalisation: [c], starts at 1 */
     SUMI_PARAM_BETA,     /* of a normalisation: [c], starts at 0 */
@@ -54,8 +61,8 @@ typedef struct {
 bool sumi_param_trainable(const sumi_param *param);
 /* Allocates the buffers once all parameters are declared. */
 sumi_status sumi_params_allocate(sumi_params *params, sumi_error *err);
-/* PyTorch's defaults: weights and biases uniform in +-1/sqrt(fan_in), gamma 1, beta 0, mean 0,
- * variance 1. A pure function of seed. */
+/* PyTorch's defaults: weights and biases uniform in +-1/sqrt(fan_in), embeddings normal, gamma 1,
+ * beta 0, mean 0, variance 1. A pure function of seed. */
 void sumi_params_init(sumi_params *params, uint64_t seed);
 void sumi_params_free(sumi_params *params);
 /* Between sumi's layout of a trained parameter or statistic and PyTorch's; flat is the buffer that
@@ -66,13 +73,22 @@ void sumi_param_import(const sumi_param *param, const float *torch_order, float 
 /* ---- Kinds of operations (kinds.c) ----------------------------------------------------------- */
 
 typedef enum {
-    SUMI_KIND_SINUSOID, /* the time embedding */
+    SUMI_KIND_SINUSOID, /* the tutorial's time embedding */
+    SUMI_KIND_FOURIER,  /* cosines and sines of a time */
+    SUMI_KIND_EMBEDDING,
     SUMI_KIND_CONV,
     SUMI_KIND_LINEAR,
     SUMI_KIND_NORM,
+    SUMI_KIND_ADD,
     SUMI_KIND_MAX_POOL,
+    SUMI_KIND_AVG_POOL,
+    SUMI_KIND_SUBSAMPLE,
     SUMI_KIND_UPSAMPLE, /* bilinear x2, align_corners */
-    SUMI_KINDS          /* how many there are */
+    SUMI_KIND_UPSAMPLE_NEAREST,
+    SUMI_KIND_MEAN, /* over the pixels of an image */
+    SUMI_KIND_MSE,
+    SUMI_KIND_CROSS_ENTROPY,
+    SUMI_KINDS /* how many there are */
 } sumi_kind;
 
 /* Where a kind stands in the sets below. */
@@ -87,13 +103,16 @@ typedef struct sumi_node sumi_node;
 /* What the builder, a plan and its description need to know of a kind, whoever computes it. */
 typedef struct {
     const char *name;
-    bool vector;       /* reads and gives vectors [n][c], not images */
-    bool pending;      /* gives no tensor: what it computes is pending on its input */
-    int level_change;  /* 1: its output has half the height and width; -1: twice */
-    bool no_gradient;  /* nothing flows back through it */
-    bool reads_again;  /* its backward reads its input, not its gradient alone */
-    unsigned absorbs;  /* kinds that may be left to it: of what its input is made by */
-    bool stores_views; /* what is pending on its output can be applied while it is stored */
+    bool reads_vectors, gives_vector; /* [n][c]; not images */
+    bool pending;            /* gives no tensor: what it computes is pending on its input */
+    bool loss;               /* gives no tensor: a share of the loss; runs in training only */
+    int level_change;        /* 1: its output has half the height and width; -1: twice */
+    bool no_gradient;        /* nothing flows back through it */
+    bool reads_again;        /* its backward reads its input, not its gradient alone */
+    bool passes_on;          /* the gradient of each plain input is that of its output */
+    unsigned absorbs;        /* kinds that may be left to it, of what its input is made by */
+    unsigned absorbs_reader; /* likewise, of what reads its output */
+    bool stores_views;       /* what is pending on its output can be applied while it is stored */
     /* Multiply-adds of one image's forward pass into an output of h x w; NULL: none. */
     double (*macs)(const sumi_graph *graph, const sumi_node *node, int h, int w);
 } sumi_facts;
@@ -102,10 +121,16 @@ const sumi_facts *sumi_kind_facts(sumi_kind kind);
 
 /* ---- Building (graph.c) ---------------------------------------------------------------------- */
 
+/* What is pending on a value before it is read: a norm (its node, and the value's first channel in
+ * the norm's) or -1, then an activation. */
 typedef struct {
-    int value; /* index of the raw tensor */
-    int norm;  /* node whose scale and shift are pending, or -1 */
+    int norm, first;
     sumi_act act;
+} sumi_form;
+
+typedef struct {
+    int value;       /* index of the raw tensor */
+    int form;        /* of the value; 0 is plain */
     int post;        /* value (a vector) that is added per image and channel, or -1 */
     int post_offset; /* first channel in it */
 } sumi_view;
@@ -120,25 +145,38 @@ typedef struct {
     int channels;
     int level;    /* height and width are the input's >> level */
     bool vector;  /* [n][c] */
+    bool numbers; /* int32: labels */
     int producer; /* node, or -1: an input */
+    sumi_form forms[SUMI_FORMS_MAX];
+    int form_count;
 } sumi_value;
-
-typedef enum { SUMI_IN_IMAGE = 0, SUMI_IN_TIME = 1 } sumi_input; /* the graph's first two values */
 
 struct sumi_node {
     sumi_kind kind;
     sumi_edge in;
-    int out;   /* value, or -1 where the kind gives none */
-    int layer; /* or -1 */
+    int out;              /* value, or -1 where the kind gives none */
+    int layer;            /* or -1 */
+    int vector;           /* norm: the value that modulates it, or -1 */
+    bool superseded;      /* norm: another node, modulated, took its place */
+    int labels;           /* cross entropy: the value of the labels; else -1 */
+    double lowest, ratio; /* fourier: the first frequency, and from one to the next */
+    double smoothing;     /* cross entropy */
 };
 
 /* A layer's parameters, as indices into the registry (-1: none). */
 typedef struct {
-    sumi_kind kind;              /* conv, linear or norm */
-    int weight, bias;            /* conv and linear; norm: gamma and beta */
-    int mean, variance, counter; /* norm */
-    int in_channels, out_channels, ksize;
+    sumi_kind kind;                       /* conv, linear, norm or embedding */
+    int weight, bias;                     /* norm: gamma and beta; embedding: weight only */
+    int mean, variance, counter;          /* batch norm */
+    int in_channels, out_channels, ksize; /* embedding: rows, and their dimension */
+    int groups;                           /* of a group norm; 0: statistics over all images */
+    bool used;                            /* by a node: a second one may not */
 } sumi_layer;
+
+typedef struct {
+    char name[32];
+    int value;
+} sumi_output;
 
 struct sumi_graph {
     sumi_params params;
@@ -147,42 +185,90 @@ struct sumi_graph {
     sumi_value *values;
     int layer_count, node_count, value_count;
     int layer_capacity, node_capacity, value_capacity;
-    int in_channels, time_dim;
-    int levels; /* h and w must be multiples of 2^levels */
-    sumi_edge output;
+    int image, time, labels; /* the inputs' values, or -1 */
+    int classes;             /* labels are below this */
+    int levels;              /* h and w must be multiples of 2^levels */
+    sumi_output outputs[SUMI_OUTPUTS_MAX];
+    int output_count;
     sumi_status status; /* of the first builder call that failed; later ones do nothing */
     sumi_error error;
 };
 
-/* The two inputs exist from the start: the image [n][h][w][in_channels], and the sinusoidal
- * embedding [n][time_dim] of the time. */
-void sumi_graph_init(sumi_graph *graph, int in_channels, int time_dim);
+/* A graph without inputs. */
+void sumi_graph_init(sumi_graph *graph);
 void sumi_graph_free(sumi_graph *graph);
 
 /* Declaring layers fixes the order of the state dict, as PyTorch's __init__ does. name is the
- * module's, such as "down_conv1.conv.0". Returns the layer's index. */
+ * module's, such as "down_conv1.conv.0". Returns the layer's index. One node may use a layer. */
 int sumi_graph_conv_layer(sumi_graph *graph, const char *name, int in, int out, int ksize);
 int sumi_graph_linear_layer(sumi_graph *graph, const char *name, int in, int out);
 int sumi_graph_batch_norm_layer(sumi_graph *graph, const char *name, int channels);
+/* Statistics of each image and each of `groups` runs of channels; affine: with gamma and beta. */
+int sumi_graph_group_norm_layer(sumi_graph *graph, const char *name, int channels, int groups,
+                                bool affine);
+int sumi_graph_embedding_layer(sumi_graph *graph, const char *name, int rows, int dim);
 
-sumi_edge sumi_graph_image(const sumi_graph *graph);
-sumi_edge sumi_graph_time(const sumi_graph *graph);
+/* Inputs, at most one of each: "image" [n][h][w][channels], "time" [n] as float, "labels" [n] as
+ * int32, from 0 to below classes, or -1: none. */
+sumi_edge sumi_graph_input_image(sumi_graph *graph, int channels);
+sumi_edge sumi_graph_input_time(sumi_graph *graph);
+sumi_edge sumi_graph_input_labels(sumi_graph *graph, int classes);
+
+/* The tutorial's embedding of a time: see src/cpu/op_sinusoid.c. */
+sumi_edge sumi_graph_sinusoid(sumi_graph *graph, sumi_edge time, int dim);
+/* cos(w_k time), then sin(w_k time), for dim / 2 frequencies from lowest to highest, each the same
+ * multiple of the one before; dim is even. */
+sumi_edge sumi_graph_fourier(sumi_graph *graph, sumi_edge time, int dim, double lowest,
+                             double highest);
+/* Row `label` of the layer, and row `classes` where there is none: it has classes + 1 rows. */
+sumi_edge sumi_graph_embedding(sumi_graph *graph, sumi_edge labels, int layer);
+
 sumi_edge sumi_graph_conv(sumi_graph *graph, sumi_edge in, int layer);
 sumi_edge sumi_graph_linear(sumi_graph *graph, sumi_edge in, int layer);
-/* in: one raw view. The result is a view of the same tensor with the norm pending. */
+/* in: raw views of images. The result is the same tensors with the norm pending; a group may go
+ * over the border of two of them. */
 sumi_edge sumi_graph_norm(sumi_graph *graph, sumi_edge in, int layer);
+/* in has a norm pending, and nothing behind it, and is read in no other way; vector [n][2c] holds
+ * a, then b, of (1 + a) y + b, for each channel of an image. */
+sumi_edge sumi_graph_modulate(sumi_graph *graph, sumi_edge in, sumi_edge vector);
 sumi_edge sumi_graph_act(sumi_graph *graph, sumi_edge in, sumi_act act);
 /* Adds vector [n][c] to every pixel; in has c channels in all. */
 sumi_edge sumi_graph_shift(sumi_graph *graph, sumi_edge in, sumi_edge vector);
 sumi_edge sumi_graph_concat(sumi_graph *graph, sumi_edge a, sumi_edge b);
+/* Of two views of equal size. */
+sumi_edge sumi_graph_add(sumi_graph *graph, sumi_edge a, sumi_edge b);
+/* Half the size: the maximum or mean of each 2x2, or every second pixel (behind a 3x3 convolution
+ * that makes a stride of 2). */
 sumi_edge sumi_graph_max_pool(sumi_graph *graph, sumi_edge in);
+sumi_edge sumi_graph_avg_pool(sumi_graph *graph, sumi_edge in);
+sumi_edge sumi_graph_subsample(sumi_graph *graph, sumi_edge in);
+/* Twice the size: bilinear with align_corners, or each pixel four times. */
 sumi_edge sumi_graph_upsample(sumi_graph *graph, sumi_edge in);
-void sumi_graph_output(sumi_graph *graph, sumi_edge out);
+sumi_edge sumi_graph_upsample_nearest(sumi_graph *graph, sumi_edge in);
+/* The mean of each image's pixels: a vector. */
+sumi_edge sumi_graph_mean(sumi_graph *graph, sumi_edge in);
+
+/* Names a raw view, which may be read by nodes, too. */
+void sumi_graph_output(sumi_graph *graph, const char *name, sumi_edge out);
+/* Losses, of an output that no later node reads, one for each; the loss of a run is their sum.
+ * Mean over images of weight (1 where none is given) times the mean of (output - target)^2. */
+void sumi_graph_loss_mse(sumi_graph *graph, sumi_edge out);
+/* Mean over images of -sum q log softmax(logits), where q is 1 - smoothing for the label plus
+ * smoothing / classes for each; an image without a label counts as 0. */
+void sumi_graph_loss_cross_entropy(sumi_graph *graph, sumi_edge logits, sumi_edge labels,
+                                   double smoothing);
+
 int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
+/* What is pending on a view before its shift. */
+static inline const sumi_form *sumi_view_form(const sumi_graph *graph, const sumi_view *view)
+{
+    return &graph->values[view->value].forms[view->form];
+}
 /* True where it has that value, or a shift by it. */
 bool sumi_edge_reads(const sumi_edge *edge, int value);
-/* What cannot be told before all is built: SUMI_EUNSUPPORTED where a layer's output is read by
- * nobody, or the graph's output by a layer. */
+bool sumi_graph_is_output(const sumi_graph *graph, int value);
+/* What cannot be told before all is built: SUMI_EUNSUPPORTED where nobody reads a layer's output,
+ * or a norm is read in two ways. */
 sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err);
 
 #endif

@@ -37,6 +37,9 @@ void sumi_params_init(sumi_params *params, uint64_t seed)
             for (size_t j = 0; j < param->count; j++)
                 value[j] = (2 * sumi_random_uniform(&at, j) - 1) * bound;
             break;
+        case SUMI_PARAM_ROWS:
+            sumi_random_normals(&at, 0, value, param->count);
+            break;
         case SUMI_PARAM_GAMMA:
             for (size_t j = 0; j < param->count; j++)
                 value[j] = 1;

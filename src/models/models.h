@@ -35,13 +35,16 @@ struct sumi_model {
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
 void sumi_build_tutorial(sumi_graph *graph, const sumi_model_config *config);
 
-/* The blocks of that network, for graphs of one's own (and its tests): twice 3x3 convolution, batch
- * norm, ReLU, after a shift by an MLP of the time embedding. */
+/* A small residual network of images, times and labels; width is a multiple of 4. */
+void sumi_build_residual(sumi_graph *graph, int channels, int width, int classes);
+
+/* The blocks of the tutorial's, for graphs of one's own (and its tests): twice 3x3 convolution,
+ * batch norm, ReLU, after a shift by an MLP of the time embedding. */
 typedef struct {
     int conv[2], norm[2], linear[2]; /* layers */
 } sumi_tutorial_block;
-sumi_tutorial_block sumi_tutorial_block_declare(sumi_graph *graph, const char *name, int in,
-                                                int out);
+sumi_tutorial_block sumi_tutorial_block_declare(sumi_graph *graph, const char *name, int time_dim,
+                                                int in, int out);
 /* t may be an edge of count 0: then there is no shift (the tutorial's t=None). */
 sumi_edge sumi_tutorial_block_run(sumi_graph *graph, const sumi_tutorial_block *block, sumi_edge x,
                                   sumi_edge t);

@@ -25,16 +25,15 @@ static int batch_norm(sumi_graph *graph, const char *name, int in, int out)
     return sumi_graph_batch_norm_layer(graph, name, out);
 }
 
-sumi_tutorial_block sumi_tutorial_block_declare(sumi_graph *graph, const char *name, int in,
-                                                int out)
+sumi_tutorial_block sumi_tutorial_block_declare(sumi_graph *graph, const char *name, int time_dim,
+                                                int in, int out)
 {
     sumi_tutorial_block block;
     block.conv[0] = named(conv3x3, graph, name, "conv.0", in, out);
     block.norm[0] = named(batch_norm, graph, name, "conv.1", out, out);
     block.conv[1] = named(conv3x3, graph, name, "conv.3", out, out);
     block.norm[1] = named(batch_norm, graph, name, "conv.4", out, out);
-    block.linear[0] =
-        named(sumi_graph_linear_layer, graph, name, "linear.0", graph->time_dim, 2 * in);
+    block.linear[0] = named(sumi_graph_linear_layer, graph, name, "linear.0", time_dim, 2 * in);
     block.linear[1] = named(sumi_graph_linear_layer, graph, name, "linear.2", 2 * in, in);
     return block;
 }
@@ -57,25 +56,30 @@ sumi_edge sumi_tutorial_block_run(sumi_graph *graph, const sumi_tutorial_block *
 void sumi_build_tutorial(sumi_graph *graph, const sumi_model_config *config)
 {
     int in = config->in_channels, width = config->base_channels;
-    sumi_graph_init(graph, in, config->time_dim);
+    int dim = config->time_dim;
+    sumi_graph_init(graph);
 
-    sumi_tutorial_block down1 = sumi_tutorial_block_declare(graph, "down_conv1", in, width);
-    sumi_tutorial_block down2 = sumi_tutorial_block_declare(graph, "down_conv2", width, 2 * width);
+    sumi_tutorial_block down1 = sumi_tutorial_block_declare(graph, "down_conv1", dim, in, width);
+    sumi_tutorial_block down2 =
+        sumi_tutorial_block_declare(graph, "down_conv2", dim, width, 2 * width);
     sumi_tutorial_block bottleneck =
-        sumi_tutorial_block_declare(graph, "bottleneck", 2 * width, 4 * width);
+        sumi_tutorial_block_declare(graph, "bottleneck", dim, 2 * width, 4 * width);
     sumi_tutorial_block up2 =
-        sumi_tutorial_block_declare(graph, "up_conv2", 4 * width + 2 * width, 2 * width);
+        sumi_tutorial_block_declare(graph, "up_conv2", dim, 4 * width + 2 * width, 2 * width);
     sumi_tutorial_block up1 =
-        sumi_tutorial_block_declare(graph, "up_conv1", 2 * width + width, width);
+        sumi_tutorial_block_declare(graph, "up_conv1", dim, 2 * width + width, width);
     int out = sumi_graph_conv_layer(graph, "out", width, config->out_channels, 1);
 
-    sumi_edge t = sumi_graph_time(graph);
-    sumi_edge x1 = sumi_tutorial_block_run(graph, &down1, sumi_graph_image(graph), t);
+    sumi_edge image = sumi_graph_input_image(graph, in);
+    sumi_edge t = sumi_graph_sinusoid(graph, sumi_graph_input_time(graph), dim);
+    sumi_edge x1 = sumi_tutorial_block_run(graph, &down1, image, t);
     sumi_edge x2 = sumi_tutorial_block_run(graph, &down2, sumi_graph_max_pool(graph, x1), t);
     sumi_edge x = sumi_tutorial_block_run(graph, &bottleneck, sumi_graph_max_pool(graph, x2), t);
     x = sumi_graph_concat(graph, sumi_graph_upsample(graph, x), x2);
     x = sumi_tutorial_block_run(graph, &up2, x, t);
     x = sumi_graph_concat(graph, sumi_graph_upsample(graph, x), x1);
     x = sumi_tutorial_block_run(graph, &up1, x, t);
-    sumi_graph_output(graph, sumi_graph_conv(graph, x, out));
+    x = sumi_graph_conv(graph, x, out);
+    sumi_graph_output(graph, "image", x);
+    sumi_graph_loss_mse(graph, x);
 }

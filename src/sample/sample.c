@@ -37,7 +37,7 @@ static sumi_status predict(void *user, const float *x, const float *time, int n,
     if (sumi_runtime_cancelled(call->runtime))
         return SUMI_CANCELLED;
     const sumi_inputs in = {.image = x, .time = time};
-    call->runtime->backend->predict(call->network, &in, n, f);
+    call->runtime->backend->predict(call->network, &in, n, &f);
     if (call->runtime->kernels->all_finite(f, (size_t)n * call->image_floats))
         return SUMI_OK;
     return sumi_fail(call->err, SUMI_EFORMAT,

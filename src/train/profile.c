@@ -29,6 +29,8 @@ typedef struct {
     sumi_network *network;
     /* Timed passes: forward of each node; in training then backward of each, the loss, Adam. */
     int slots;
+    int *order; /* [entries]: the slots in the order in which they run */
+    int entries;
     /* Memory of the device. */
     float *images, *time, *target, *gradients, *out;
     float *weights, *m, *v; /* training: copies for Adam */
@@ -63,6 +65,7 @@ static void bench_free(const sumi_runtime *runtime, bench *b)
     for (int i = 0; i < TENSORS; i++)
         runtime->backend->free(runtime->device, *tensors[i].memory, tensors[i].bytes);
     free(b->seconds);
+    free(b->order);
     free(b->times);
 }
 
@@ -77,6 +80,23 @@ static sumi_status bench_alloc(const sumi_runtime *runtime, bench *b, bool train
             return sumi_fail_memory(err, "a profile", tensors[i].bytes);
     }
     return SUMI_OK;
+}
+
+/* The passes in the order in which they run: forward, losses, backward from the last node to the
+ * first, Adam. Returns how many there are; slots: room for as many as are timed. */
+static int order_passes(const sumi_graph *graph, bool training, int *slots)
+{
+    int nodes = graph->node_count, count = 0;
+    for (int i = 0; i < nodes; i++)
+        if (!sumi_kind_facts(graph->nodes[i].kind)->loss)
+            slots[count++] = i;
+    for (int losses = 1; losses >= 0 && training; losses--)
+        for (int i = nodes - 1; i >= 0; i--)
+            if (sumi_kind_facts(graph->nodes[i].kind)->loss == (losses == 1))
+                slots[count++] = nodes + i;
+    if (training)
+        slots[count++] = 2 * nodes;
+    return count;
 }
 
 static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
@@ -96,7 +116,7 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
     size_t pixels = (size_t)config->n * (size_t)config->height * (size_t)config->width;
     size_t slots = (size_t)model->graph.node_count;
     if (config->training)
-        slots = 2 * slots + 2;
+        slots = 2 * slots + 1;
     b->slots = (int)slots;
     b->in_count = pixels * (size_t)model->info.in_channels;
     b->out_count = pixels * (size_t)model->info.out_channels;
@@ -104,8 +124,10 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
     b->weight_count = model->graph.params.value_count;
     b->seconds = sumi_calloc(slots, sizeof(double));
     b->times = sumi_calloc(slots * (size_t)config->runs, sizeof(double));
-    if (!b->seconds || !b->times)
+    b->order = sumi_calloc(slots, sizeof *b->order);
+    if (!b->seconds || !b->times || !b->order)
         return sumi_fail_memory(err, "a profile", slots * (size_t)config->runs * sizeof(double));
+    b->entries = order_passes(&model->graph, config->training, b->order);
     status = bench_alloc(runtime, b, config->training, err);
     if (status != SUMI_OK)
         return status;
@@ -149,7 +171,7 @@ static void run_once(const bench *b, sumi_runtime *runtime, const sumi_profile_c
         runtime->backend->gradients(b->network, &in, config->n, b->gradients);
         b->seconds[b->slots - 1] = run_adam(b, runtime);
     } else {
-        runtime->backend->predict(b->network, &in, config->n, b->out);
+        runtime->backend->predict(b->network, &in, config->n, &b->out);
     }
 }
 
@@ -165,14 +187,12 @@ static void layer_name(const sumi_graph *graph, const sumi_node *node, char *out
         *dot = '\0';
 }
 
-/* What belongs to no node. Adam reads and writes weights and both moments, and reads gradients. */
-static void fill_rest(const bench *b, const sumi_model *model, const sumi_profile_config *config,
-                      bool loss, sumi_profile_entry *entry)
+/* Adam reads and writes weights and both moments, and reads gradients. */
+static void fill_adam(const bench *b, sumi_profile_entry *entry)
 {
-    double output = (double)config->n * config->height * config->width * model->info.out_channels;
-    snprintf(entry->op, sizeof entry->op, "%s", loss ? "loss" : "adam");
-    entry->backward = !loss;
-    entry->bytes = (double)sizeof(float) * (loss ? 3 * output : 7 * (double)b->weight_count);
+    snprintf(entry->op, sizeof entry->op, "adam");
+    entry->backward = true;
+    entry->bytes = 7.0 * sizeof(float) * (double)b->weight_count;
 }
 
 static void fill_entry(const sumi_runtime *runtime, const bench *b, const sumi_model *model,
@@ -182,16 +202,18 @@ static void fill_entry(const sumi_runtime *runtime, const bench *b, const sumi_m
     const sumi_graph *graph = &model->graph;
     *entry = (sumi_profile_entry){.backward = slot >= graph->node_count};
     entry->time_ms = median_ms(b->times + (size_t)slot * (size_t)config->runs, config->runs);
-    if (slot >= 2 * graph->node_count) {
-        fill_rest(b, model, config, slot == 2 * graph->node_count, entry);
+    if (slot == 2 * graph->node_count) {
+        fill_adam(b, entry);
         return;
     }
     int node = slot % graph->node_count;
-    snprintf(entry->op, sizeof entry->op, "%s", sumi_kind_facts(graph->nodes[node].kind)->name);
+    const sumi_facts *facts = sumi_kind_facts(graph->nodes[node].kind);
+    snprintf(entry->op, sizeof entry->op, "%s", facts->name);
     layer_name(graph, &graph->nodes[node], entry->layer, sizeof entry->layer);
     entry->gflop =
         2e-9 * backend->node_macs(b->network, node) * config->n * (entry->backward ? 2 : 1);
     entry->bytes = backend->node_bytes(b->network, node, config->n, entry->backward);
+    entry->backward &= !facts->loss; /* between the two */
 }
 
 /* Entry i of the caller's array, whose entries may be an older, shorter struct or a newer one. */
@@ -221,14 +243,6 @@ static sumi_status check_config(const sumi_model *model, const sumi_profile_conf
     return SUMI_OK;
 }
 
-/* The i-th pass to run: forward, loss, backward from the last node to the first, Adam. */
-static int slot_at(int nodes, int i)
-{
-    if (i < nodes || i == 2 * nodes + 1)
-        return i;
-    return i == nodes ? 2 * nodes : 3 * nodes - i;
-}
-
 sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
                              const sumi_profile_config *config, sumi_profile_entry *entries,
                              int capacity, int *count, sumi_error *err)
@@ -237,9 +251,9 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
     sumi_status status = check_config(model, config, err);
     if (status == SUMI_OK)
         status = bench_make(runtime, model, config, &b, err);
-    if (status == SUMI_OK && b.slots > capacity)
+    if (status == SUMI_OK && b.entries > capacity)
         status = sumi_fail(err, SUMI_ESHAPE, "a profile has %d entries, there is room for %d",
-                           b.slots, capacity);
+                           b.entries, capacity);
     for (int run = -WARM_UP; run < config->runs && status == SUMI_OK; run++) {
         memset(b.seconds, 0, (size_t)b.slots * sizeof *b.seconds);
         runtime->backend->profile(b.network, run < 0 ? NULL : b.seconds);
@@ -250,10 +264,10 @@ sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
             status = sumi_fail(err, SUMI_CANCELLED, "the measurement was cancelled");
     }
     if (status == SUMI_OK || status == SUMI_ESHAPE)
-        *count = b.slots;
-    for (int i = 0; i < b.slots && status == SUMI_OK; i++) {
+        *count = b.entries;
+    for (int i = 0; i < b.entries && status == SUMI_OK; i++) {
         sumi_profile_entry entry;
-        fill_entry(runtime, &b, model, config, slot_at(model->graph.node_count, i), &entry);
+        fill_entry(runtime, &b, model, config, b.order[i], &entry);
         give_entry(&entry, config->entry_size, entries, i);
     }
     bench_free(runtime, &b);

@@ -20,7 +20,7 @@ static inline void cpu_predict(sumi_network *net, const float *x, const int32_t 
     assert(n <= TEST_IMAGES_MAX);
     for (int i = 0; i < n; i++)
         time[i] = (float)t[i];
-    sumi_network_predict(net, &(sumi_inputs){.image = x, .time = time}, n, out);
+    sumi_network_predict(net, &(sumi_inputs){.image = x, .time = time}, n, &out);
 }
 
 typedef struct {

@@ -327,7 +327,7 @@ static void test_plan_text(void **state)
     char expected[512] = "time ", found[512] = "";
     for (int i = 0; i < 5; i++) {
         strcat(expected, block);
-        strcat(expected, i < 2 ? "max_pool " : i < 4 ? "upsample " : "conv ");
+        strcat(expected, i < 2 ? "max_pool " : i < 4 ? "upsample " : "conv loss ");
     }
     fixture f;
     fixture_open(&f, NULL, 1);

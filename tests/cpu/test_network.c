@@ -23,6 +23,13 @@ static sumi_runtime runtime_open(void)
     return runtime;
 }
 
+/* The output and its loss. */
+static void finish(sumi_graph *graph, sumi_edge out)
+{
+    sumi_graph_output(graph, "out", out);
+    sumi_graph_loss_mse(graph, out);
+}
+
 /* A graph of two layers "a" and "b" of 4 channels on an image of 4, whose status is looked at. */
 typedef struct {
     sumi_graph graph;
@@ -33,10 +40,10 @@ typedef struct {
 static draft draft_open(void)
 {
     draft d;
-    sumi_graph_init(&d.graph, 4, 4);
+    sumi_graph_init(&d.graph);
     d.a = sumi_graph_conv_layer(&d.graph, "a", 4, 4, 3);
     d.b = sumi_graph_conv_layer(&d.graph, "b", 4, 4, 3);
-    d.x = sumi_graph_conv(&d.graph, sumi_graph_image(&d.graph), d.a);
+    d.x = sumi_graph_conv(&d.graph, sumi_graph_input_image(&d.graph, 4), d.a);
     assert_int_equal(d.graph.status, SUMI_OK);
     return d;
 }
@@ -47,8 +54,7 @@ static void test_plan_refuses(void **state)
     (void)state;
     draft d = draft_open();
     int wide = sumi_graph_conv_layer(&d.graph, "w", 8, 4, 3);
-    sumi_graph_output(&d.graph,
-                      sumi_graph_conv(&d.graph, sumi_graph_concat(&d.graph, d.x, d.x), wide));
+    finish(&d.graph, sumi_graph_conv(&d.graph, sumi_graph_concat(&d.graph, d.x, d.x), wide));
     assert_int_equal(d.graph.status, SUMI_OK);
     sumi_runtime runtime = runtime_open();
     sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
@@ -117,8 +123,9 @@ static void test_embedding_as_shift(void **state)
     sumi_network *net = NULL;
     sumi_error err = {""};
     draft d = draft_open();
-    sumi_edge x = sumi_graph_shift(&d.graph, d.x, sumi_graph_time(&d.graph));
-    sumi_graph_output(&d.graph, sumi_graph_conv(&d.graph, x, d.b));
+    sumi_edge x = sumi_graph_shift(
+        &d.graph, d.x, sumi_graph_sinusoid(&d.graph, sumi_graph_input_time(&d.graph), 4));
+    finish(&d.graph, sumi_graph_conv(&d.graph, x, d.b));
     sumi_params *params = &d.graph.params;
     assert_int_equal(sumi_params_allocate(params, &err), SUMI_OK);
     sumi_params_init(params, 5);
@@ -182,9 +189,9 @@ static void test_many_tiny_images(void **state)
         sumi_network *net = NULL;
         sumi_graph graph;
         assert_int_equal(sumi_runtime_init(&runtime, i ? 8 : 1, NULL, &err), SUMI_OK);
-        sumi_graph_init(&graph, 1, 1);
+        sumi_graph_init(&graph);
         int a = sumi_graph_conv_layer(&graph, "a", 1, 1, 3);
-        sumi_graph_output(&graph, sumi_graph_conv(&graph, sumi_graph_image(&graph), a));
+        finish(&graph, sumi_graph_conv(&graph, sumi_graph_input_image(&graph, 1), a));
         assert_int_equal(sumi_params_allocate(&graph.params, &err), SUMI_OK);
         sumi_params_init(&graph.params, 5);
         sumi_plan_config config = {
@@ -213,12 +220,13 @@ static void test_many_tiny_images(void **state)
 /* One block of the seed on 2 channels, with or without the shift. */
 static void build_block(sumi_graph *graph, bool with_time)
 {
-    sumi_graph_init(graph, 2, 6);
-    sumi_tutorial_block block = sumi_tutorial_block_declare(graph, "b", 2, 4);
+    sumi_graph_init(graph);
+    sumi_tutorial_block block = sumi_tutorial_block_declare(graph, "b", 6, 2, 4);
     int out = sumi_graph_conv_layer(graph, "out", 4, 2, 1);
-    sumi_edge t = with_time ? sumi_graph_time(graph) : (sumi_edge){.count = 0};
-    sumi_edge x = sumi_tutorial_block_run(graph, &block, sumi_graph_image(graph), t);
-    sumi_graph_output(graph, sumi_graph_conv(graph, x, out));
+    sumi_edge t = with_time ? sumi_graph_sinusoid(graph, sumi_graph_input_time(graph), 6)
+                            : (sumi_edge){.count = 0};
+    sumi_edge x = sumi_tutorial_block_run(graph, &block, sumi_graph_input_image(graph, 2), t);
+    finish(graph, sumi_graph_conv(graph, x, out));
     assert_int_equal(graph->status, SUMI_OK);
     sumi_error err = {""};
     assert_int_equal(sumi_params_allocate(&graph->params, &err), SUMI_OK);
@@ -267,13 +275,13 @@ static void test_moments_far_from_zero(void **state)
     enum { N = 5, SIZE = 12, C = 3 };
     sumi_runtime runtime = runtime_open();
     sumi_graph graph;
-    sumi_graph_init(&graph, C, 4);
+    sumi_graph_init(&graph);
     int conv = sumi_graph_conv_layer(&graph, "conv", C, C, 1);
     int norm = sumi_graph_batch_norm_layer(&graph, "norm", C);
     int last = sumi_graph_conv_layer(&graph, "out", C, C, 1);
-    sumi_edge x = sumi_graph_conv(&graph, sumi_graph_image(&graph), conv);
+    sumi_edge x = sumi_graph_conv(&graph, sumi_graph_input_image(&graph, C), conv);
     x = sumi_graph_norm(&graph, x, norm);
-    sumi_graph_output(&graph, sumi_graph_conv(&graph, x, last));
+    finish(&graph, sumi_graph_conv(&graph, x, last));
     sumi_error err = {""};
     assert_int_equal(sumi_params_allocate(&graph.params, &err), SUMI_OK);
     sumi_params_init(&graph.params, 0);

@@ -19,24 +19,27 @@ enum { N = 3, SIZE = 8, PIXELS = SIZE * SIZE, C = 5, DIM = 6 };
  * normed tensor -> conv */
 static void build(sumi_graph *graph)
 {
-    sumi_graph_init(graph, 2, DIM);
+    sumi_graph_init(graph);
+    sumi_edge t = sumi_graph_sinusoid(graph, sumi_graph_input_time(graph), DIM); /* node 0 */
     int first = sumi_graph_conv_layer(graph, "a", 2, C, 3);
     int norm = sumi_graph_batch_norm_layer(graph, "b", C);
     int inner = sumi_graph_conv_layer(graph, "c", C, C, 3);
     int linear = sumi_graph_linear_layer(graph, "d", DIM, C);
     int last = sumi_graph_conv_layer(graph, "e", 2 * C, 2, 1);
-    sumi_edge x = sumi_graph_conv(graph, sumi_graph_image(graph), first); /* node 1 */
+    sumi_edge x = sumi_graph_conv(graph, sumi_graph_input_image(graph, 2), first); /* node 1 */
     x = sumi_graph_act(graph, sumi_graph_norm(graph, x, norm), SUMI_ACT_RELU);
     sumi_edge y = sumi_graph_max_pool(graph, x);
-    y = sumi_graph_shift(graph, y, sumi_graph_linear(graph, sumi_graph_time(graph), linear));
+    y = sumi_graph_shift(graph, y, sumi_graph_linear(graph, t, linear));
     y = sumi_graph_upsample(graph, sumi_graph_conv(graph, y, inner));
-    sumi_graph_output(graph, sumi_graph_conv(graph, sumi_graph_concat(graph, y, x), last));
+    y = sumi_graph_conv(graph, sumi_graph_concat(graph, y, x), last);
+    sumi_graph_output(graph, "y", y);
+    sumi_graph_loss_mse(graph, y);
     assert_int_equal(graph->status, SUMI_OK);
     assert_int_equal(sumi_params_allocate(&graph->params, NULL), SUMI_OK);
     sumi_params_init(&graph->params, 5);
 }
 
-enum { TIME, FIRST, NORM, POOL, LINEAR, INNER, UPSAMPLE, LAST, NODES };
+enum { TIME, FIRST, NORM, POOL, LINEAR, INNER, UPSAMPLE, LAST, LOSS, NODES };
 
 static sumi_network *network(const sumi_graph *graph, sumi_runtime *runtime, sumi_mode mode)
 {
@@ -73,7 +76,7 @@ static void test_by_hand(void **state)
     sumi_network *net = network(&graph, &runtime, SUMI_MODE_TRAIN);
     double bands = net->values[graph.nodes[FIRST].out].bands;
     double back = net->nodes[POOL].sources[0].sum_bands;
-    check(net, TIME, false, N * DIM);
+    check(net, TIME, false, N + N * DIM);
     check(net, FIRST, false, image + full + first + C);
     check(net, NORM, false, C * (2 * N * bands + 4) + 2 * C);
     check(net, POOL, false, full + small);
@@ -95,6 +98,8 @@ static void test_by_hand(void **state)
     /* needs its output for the norm; no gradient flows to the image */
     check(net, FIRST, true, 2 * full + image + first + C);
     check(net, TIME, true, 0);
+    check(net, LOSS, false, 0);
+    check(net, LOSS, true, 3 * image);
     sumi_network_free(net);
 
     net = network(&graph, &runtime, SUMI_MODE_PREDICT);
