@@ -187,8 +187,12 @@ static void bad_text(const reading *r, char *out, size_t size)
     out[0] = '\0';
     for (; shown < r->bad_count && shown < SKIPPED_SHOWN; shown++) {
         size_t length = strlen(r->bad[shown]) + 2;
-        if (used + length + tail > size)
+        if (used + length + tail > size && shown > 0)
             break;
+        if (used + length + tail > size) { /* one is named, whatever its length */
+            used = sumi_copy_text(out, size - tail, r->bad[shown++]);
+            break;
+        }
         used +=
             (size_t)snprintf(out + used, size - used, "%s%s", shown > 0 ? "; " : "", r->bad[shown]);
     }

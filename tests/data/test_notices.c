@@ -245,6 +245,35 @@ static void all_bad_pictures_are_listed(void **state)
                  "105 of 108 pictures cannot be read", " others", "--skip-bad leaves", NULL);
 }
 
+/* However long names are, one is there and so is what to do. */
+static void long_names_leave_the_hint(void **state)
+{
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    char name[700], path[1024];
+    memset(name, 'n', sizeof name);
+    name[0] = 'a';
+    name[200] = name[400] = '/';
+    memcpy(name + 600, "-1.png", 7);
+    for (; name[601] < '4'; name[601]++)
+        put_file(state, name, "x", 1);
+    check_failed(sumi_data_open(*state, NULL, &set, &err), SUMI_EFORMAT, &err,
+                 "3 of 3 pictures cannot be read: annn", "--skip-bad leaves", NULL);
+    name[400] = '\0';
+    check_failed(sumi_data_open(in_dir(state, name, path), NULL, &set, &err), SUMI_EFORMAT, &err,
+                 "3 of 3 pictures cannot be read: nnn", "--skip-bad leaves", NULL);
+    static const char *const splits[] = {"/train/1.png", "/test/1.png", "/other/1.png"};
+    name[0] = 'b';
+    for (int i = 0; i < 3; i++) {
+        strcpy(name + 400, splits[i]);
+        write_png(state, name, 4, 4, 1, 100);
+    }
+    name[400] = '\0';
+    in_dir(state, name, path);
+    check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EINVAL, &err,
+                 "test can be splits, which leaves out other/1.png", "--split all", NULL);
+}
+
 static void bad_pictures_are_skipped_when_asked(void **state)
 {
     static const char *const skipped[] = {
@@ -387,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_picture_in_colour_is_told, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(runs_in_the_folder_are_no_data, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(all_bad_pictures_are_listed, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(long_names_leave_the_hint, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(bad_pictures_are_skipped_when_asked, dir_setup,
                                         dir_teardown),
         cmocka_unit_test_setup_teardown(nothing_left_is_an_error, dir_setup, dir_teardown),
