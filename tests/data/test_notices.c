@@ -13,10 +13,10 @@ static sumi_dataset *open_with(const char *path, const sumi_dataset_config *conf
 }
 
 /* One notice has all texts of the NULL-ended list in it. */
-static void check_notice(const sumi_dataset *set, bool warning, ...)
+static void check_notice(const sumi_dataset *set, int warning, ...)
 {
     for (int i = 0; i < set->notice_count; i++) {
-        bool all = set->notices[i].warning == warning;
+        bool all = set->notices[i].warning == (warning != 0);
         va_list texts;
         va_start(texts, warning);
         for (const char *text; all && (text = va_arg(texts, const char *)) != NULL;)
