@@ -379,19 +379,16 @@ int sumi_idx_count(const char *folder)
     return sets.count;
 }
 
-bool sumi_idx_find(const char *folder, int split, char *found, size_t size)
+/* The images file of a split of the set that has this prefix. */
+static bool find_images(const char *folder, const char *prefix, int split, char *found, size_t size)
 {
     static const char *const names[2][2] = {{"train", NULL}, {"t10k", "test"}};
     static const char *const endings[] = {"-images-idx3-ubyte.gz", "-images-idx3-ubyte",
                                           "-images.idx3-ubyte.gz", "-images.idx3-ubyte"};
-    idx_sets sets;
-    find_sets(folder, &sets);
-    if (sets.count != 1 && !sets.plain)
-        return false;
     for (size_t p = 0; p < 2 && names[split][p]; p++) {
         for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
             char name[PREFIX_MAX + 64];
-            snprintf(name, sizeof name, "%s%s%s", sets.prefixes[0], names[split][p], endings[e]);
+            snprintf(name, sizeof name, "%s%s%s", prefix, names[split][p], endings[e]);
             if (sumi_path_join(found, size, folder, name, NULL) == SUMI_OK && sumi_is_file(found))
                 return true;
         }
@@ -399,22 +396,45 @@ bool sumi_idx_find(const char *folder, int split, char *found, size_t size)
     return false;
 }
 
+bool sumi_idx_find(const char *folder, int split, char *found, size_t size)
+{
+    idx_sets sets;
+    find_sets(folder, &sets);
+    return (sets.count == 1 || sets.plain) &&
+           find_images(folder, sets.prefixes[0], split, found, size);
+}
+
+/* Several sets, of which one must be named. */
+static sumi_status fail_several(const char *folder, const idx_sets *sets, int split,
+                                sumi_error *err)
+{
+    char names[SETS_MAX * PREFIX_MAX] = "", file[4096];
+    size_t used = 0;
+    for (int i = 0; i < sets->count; i++) {
+        /* Without the dash between the set's name and the split's. */
+        int length = (int)strlen(sets->prefixes[i]) - 1;
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%.*s", i > 0 ? ", " : "",
+                                 length, sets->prefixes[i]);
+    }
+    if (!find_images(folder, sets->prefixes[0], split, file, sizeof file))
+        snprintf(file, sizeof file, "%s...-images-idx3-ubyte", sets->prefixes[0]);
+    return sumi_fail(err, SUMI_EINVAL,
+                     "%s: the IDX files of %d sets are in this folder (%s): name the images file "
+                     "of one, such as %s",
+                     folder, sets->count, names, file);
+}
+
 /* The folder has no images of the split, or those of several sets. */
 static sumi_status fail_not_here(const char *folder, int split, sumi_error *err)
 {
     idx_sets sets;
     find_sets(folder, &sets);
-    const char *name = split == SUMI_SPLIT_TEST ? "test" : "train";
     if (sets.count > 1 && !sets.plain)
-        return sumi_fail(err, SUMI_EINVAL,
-                         "%s: the IDX files of %d sets are in this folder, from %.*s to %.*s: name "
-                         "the images file of one, such as %s%s-images-idx3-ubyte",
-                         folder, sets.count, (int)strlen(sets.prefixes[0]) - 1, sets.prefixes[0],
-                         (int)strlen(sets.prefixes[sets.count - 1]) - 1,
-                         sets.prefixes[sets.count - 1], sets.prefixes[0], name);
+        return fail_several(folder, &sets, split, err);
     return sumi_fail(err, SUMI_EIO,
                      "%s: no %s%s-images-idx3-ubyte[.gz] (the %s split) is in this folder", folder,
-                     sets.prefixes[0], split == SUMI_SPLIT_TEST ? "t10k" : "train", name);
+                     sets.prefixes[0], split == SUMI_SPLIT_TEST ? "t10k" : "train",
+                     sumi_split_name(split));
 }
 
 /* The labels file that belongs to an images file, packed in the same way or the other. */

@@ -139,8 +139,8 @@ static void idx_files_may_have_a_prefix(void **state)
     put_idx_pair(state, "EMNIST/raw", "emnist-digits-", false);
     put_idx_pair(state, "EMNIST/raw", "emnist-balanced-", true);
     check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EINVAL, &err, "EMNIST/raw", "3 sets",
-                 "emnist-balanced", "emnist-letters", "emnist-balanced-train-images-idx3-ubyte",
-                 NULL);
+                 "(emnist-balanced, emnist-digits, emnist-letters)",
+                 "EMNIST/raw/emnist-balanced-train-images-idx3-ubyte.gz", NULL);
     check_ok(sumi_data_open(in_dir(state, "EMNIST/raw/emnist-digits-train-images-idx3-ubyte", path),
                             NULL, &set, &err),
              &err);
