@@ -82,6 +82,7 @@ static void plan_spec(sumi_network *net, int node, const conv_part *part,
                          .ksize = layer->ksize,
                          .up = net->nodes[node].sources[part->first].up,
                          .bf16 = net->config.precision == SUMI_PRECISION_BF16,
+                         .fixed16 = net->config.precision != SUMI_PRECISION_FP32,
                          .direction = direction,
                          .tap_floats = (size_t)layer->in_channels * (size_t)layer->out_channels};
     net->kernels->conv_plan(spec, net->config.force);
@@ -330,7 +331,8 @@ static void conv_backward(const sumi_run *run, int node)
 
 static void conv_describe(const sumi_network *net, int node, char *out, size_t size)
 {
-    static const char *const algorithms[] = {"gemm", "winograd", "narrow", "upsampled", "tiles"};
+    static const char *const algorithms[] = {"gemm",  "winograd",   "narrow",     "upsampled",
+                                             "tiles", "winograd16", "upsampled16"};
     _Static_assert(sizeof algorithms / sizeof *algorithms == SUMI_CONV_ALGORITHMS, "one for each");
     const conv_plan *plan = plan_of(net, node);
     size_t length = 0;

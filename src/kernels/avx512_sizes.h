@@ -7,3 +7,4 @@
 #define MR 14
 #define STRIP_VECTORS 4
 #define TILE_FLOATS (96 * 1024)
+#define FIXED16_PAYS 1

@@ -5,37 +5,31 @@
  *     STRIP_VECTORS  vectors of channels that fill and store take at a time
  *     TILE_FLOATS    floats of strip and result in a tile, so that both stay in L2
  *     TABLE_NAME     what SUMI_ISA calls it
+ *     TABLE_VNNI     and the same with VNNI's products of 16-bit integers; one of the two may be missing
+ *     FIXED16_PAYS   where such products may be chosen: 0 nowhere, 1 with VNNI, 2 without it too
  */
 #include "kernels/body_conv.h"
 #include "kernels/body_elementwise.h"
 #include "kernels/body_reshape.h"
 
-static const sumi_kernels table = {
-    .name = TABLE_NAME,
-    .vector_floats = VW,
-    .conv_plan = conv_plan,
-    .conv_pack = conv_pack,
-    .conv_tile = conv_tile,
-    .wgrad_piece = wgrad_piece,
-    .wgrad_finish = wgrad_finish,
-    .fill = body_fill,
-    .store = body_store,
-    .pool = pool,
-    .pool_backward = pool_backward,
-    .upsample = upsample,
-    .upsample_backward = upsample_backward,
-    .shrink = shrink,
-    .grow = grow,
-    .sum_sources = sum_sources,
-    .spatial_mean = spatial_mean,
-    .spatial_mean_backward = spatial_mean_backward,
-    .column_sum = column_sum,
-    .adam = adam,
-    .ema = ema,
-    .axpby = axpby,
-    .squared_error = squared_error,
-    .cross_entropy = cross_entropy,
-    .round_bf16 = round_bf16,
-    .all_finite = all_finite,
-    .burn = burn,
+#define TABLE(table_name, plan)                                                                    \
+    {                                                                                              \
+        .name = (table_name), .conv_plan = (plan), .vector_floats = VW, .conv_pack = conv_pack,    \
+        .conv_tile = conv_tile, .wgrad_piece = wgrad_piece, .wgrad_finish = wgrad_finish,          \
+        .fill = body_fill, .store = body_store, .pool = pool, .pool_backward = pool_backward,      \
+        .upsample = upsample, .upsample_backward = upsample_backward, .shrink = shrink,            \
+        .grow = grow, .sum_sources = sum_sources, .spatial_mean = spatial_mean,                    \
+        .spatial_mean_backward = spatial_mean_backward, .column_sum = column_sum, .adam = adam,    \
+        .ema = ema, .axpby = axpby, .squared_error = squared_error,                                \
+        .cross_entropy = cross_entropy, .round_bf16 = round_bf16, .all_finite = all_finite,        \
+        .burn = burn,                                                                              \
+    }
+
+static const sumi_kernels table[] = {
+#if defined(TABLE_NAME)
+    TABLE(TABLE_NAME, conv_plan),
+#endif
+#if defined(TABLE_VNNI) && defined(SUMI_VNNI_TARGET)
+    TABLE(TABLE_VNNI, conv_plan_vnni),
+#endif
 };

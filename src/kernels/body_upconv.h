@@ -16,6 +16,7 @@
 #define SUMI_BODY_UPCONV_H
 
 #include "kernels/body_gemm.h"
+#include "kernels/body_gemm_wgrad.h"
 #include "kernels/body_resize.h"
 #include "kernels/body_winograd_wgrad.h"
 
@@ -219,22 +220,29 @@ static void up_forward_store(const sumi_conv *conv, const sumi_tile *tile, const
     body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
 }
 
+/* The small rows of all images of the tile. */
+static void up_forward_fill(const sumi_conv *conv, const sumi_tile *tile, const up_forward *f)
+{
+    const sumi_conv_spec *s = conv->spec;
+    int sw = s->w / 2;
+    for (int i = 0; i < tile->images; i++) {
+        sumi_strip strip = {.n = tile->n0 + i,
+                            .y0 = f->span.lo,
+                            .rows = f->span.hi - f->span.lo,
+                            .cols = sw,
+                            .cn = s->cin,
+                            .dst = f->strip + (size_t)i * (size_t)f->pixels * f->lda,
+                            .row_stride = (size_t)sw * f->lda,
+                            .pixel_stride = f->lda};
+        body_fill(conv->sources, conv->source_count, s->h / 2, sw, &strip);
+    }
+}
+
 static void up_forward_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
 {
     const sumi_conv_spec *s = conv->spec;
     up_forward f = up_forward_make(s, tile, scratch);
-    int sw = s->w / 2;
-    for (int i = 0; i < tile->images; i++) {
-        sumi_strip strip = {.n = tile->n0 + i,
-                            .y0 = f.span.lo,
-                            .rows = f.span.hi - f.span.lo,
-                            .cols = sw,
-                            .cn = s->cin,
-                            .dst = f.strip + (size_t)i * (size_t)f.pixels * f.lda,
-                            .row_stride = (size_t)sw * f.lda,
-                            .pixel_stride = f.lda};
-        body_fill(conv->sources, conv->source_count, s->h / 2, sw, &strip);
-    }
+    up_forward_fill(conv, tile, &f);
     const up_product product = {.lda = f.lda, .ldc = 9 * NR, .depth = s->cin};
     size_t panel = 9 * (size_t)s->cin * NR;
     for (int k0 = tile->k0; k0 < tile->k0 + tile->kn; k0 += NR) {
@@ -369,6 +377,24 @@ static void up_gather_rows(const up_gather *g, int ky, float *to)
 
 /* ---- Gradient of the input ------------------------------------------------------------------- */
 
+/* The finished gradient of image n: `out` [pixels][ldc]. */
+static void up_dgrad_store(const sumi_conv *conv, const sumi_tile *tile, int n, const float *out,
+                           size_t ldc)
+{
+    const sumi_conv_spec *s = conv->spec;
+    sumi_block block = {.n = n,
+                        .band = tile->band,
+                        .bands = s->bands,
+                        .y0 = tile->y0,
+                        .rows = tile->rows,
+                        .k0 = tile->k0,
+                        .kn = tile->kn,
+                        .src = out,
+                        .row_stride = (size_t)(s->w / 2) * ldc,
+                        .pixel_stride = ldc};
+    body_store(conv->sinks, conv->sink_count, s->h / 2, s->w / 2, &block);
+}
+
 /* s is of dgrad: cin are the channels of dy, cout those of the small input. */
 static void up_dgrad_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
 {
@@ -388,17 +414,7 @@ static void up_dgrad_tile(const sumi_conv *conv, const sumi_tile *tile, float *s
                              ((size_t)((tile->k0 + k) / NR) * 3 + (size_t)ky) * depth * NR,
                          out + k);
         }
-        sumi_block block = {.n = tile->n0 + i,
-                            .band = tile->band,
-                            .bands = s->bands,
-                            .y0 = tile->y0,
-                            .rows = tile->rows,
-                            .k0 = tile->k0,
-                            .kn = tile->kn,
-                            .src = out,
-                            .row_stride = (size_t)(s->w / 2) * ldc,
-                            .pixel_stride = ldc};
-        body_store(conv->sinks, conv->sink_count, s->h / 2, s->w / 2, &block);
+        up_dgrad_store(conv, tile, tile->n0 + i, out, ldc);
     }
 }
 
@@ -412,47 +428,74 @@ static void upconv_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
 
 /* ---- Gradient of the weights ----------------------------------------------------------------- */
 
-/* A piece of few images, rows y0 .. y0+rows-1 of the small input. Scratch: a gather, G and x of all
- * of them. */
-static void up_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, int y0, int rows,
-                           float *partial, float *scratch)
+/* A piece of few images, rows y0 .. y0+rows-1 of the small input: x of all of them, and G for one
+ * ky at a time. */
+typedef struct {
+    up_gather g;
+    int images, depth; /* pixels of all images */
+    size_t lines;      /* floats from image to image of g.lines */
+    float *x;          /* [depth][ldx] */
+    size_t ldx;
+    float *gathered; /* [depth][g.ldg] */
+    float *end;      /* of the scratch that is used */
+} up_wgrad;
+
+static up_wgrad up_wgrad_load(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, int y0,
+                              int rows, float *scratch)
 {
     const sumi_conv_spec *s = wgrad->spec;
-    int n = piece->n0, images = piece->n1 - n;
-    int sw = s->w / 2, pixels = rows * sw, panels = (s->cout + NR - 1) / NR;
-    size_t ldx = (size_t)piece->cn + UP_PAD, panel = (size_t)s->cin * NR;
-    up_gather g = up_gather_make(s->h, s->w, s->cout, y0, rows, &scratch);
-    size_t lines = (size_t)(scratch - g.lines);
-    float *x = scratch + (size_t)(images - 1) * lines;
-    float *gathered = x + (size_t)images * (size_t)pixels * ldx;
-    float *own = g.lines;
-    for (int i = 0; i < images; i++, g.lines += lines) {
-        sumi_strip strip = {.n = n + i,
+    int sw = s->w / 2, pixels = rows * sw;
+    up_wgrad b = {.images = piece->n1 - piece->n0, .ldx = (size_t)piece->cn + UP_PAD};
+    b.depth = b.images * pixels;
+    b.g = up_gather_make(s->h, s->w, s->cout, y0, rows, &scratch);
+    b.lines = (size_t)(scratch - b.g.lines);
+    b.x = scratch + (size_t)(b.images - 1) * b.lines;
+    b.gathered = b.x + (size_t)b.depth * b.ldx;
+    b.end = b.gathered + (size_t)b.depth * b.g.ldg;
+    up_gather g = b.g;
+    for (int i = 0; i < b.images; i++, g.lines += b.lines) {
+        sumi_strip strip = {.n = piece->n0 + i,
                             .y0 = y0,
                             .rows = rows,
                             .cols = sw,
                             .c0 = piece->c0,
                             .cn = piece->cn,
-                            .dst = x + (size_t)i * (size_t)pixels * ldx,
-                            .row_stride = (size_t)sw * ldx,
-                            .pixel_stride = ldx};
+                            .dst = b.x + (size_t)i * (size_t)pixels * b.ldx,
+                            .row_stride = (size_t)sw * b.ldx,
+                            .pixel_stride = b.ldx};
         body_fill(wgrad->sources, wgrad->source_count, s->h / 2, sw, &strip);
-        up_gather_load(&g, wgrad->dy, n + i);
+        up_gather_load(&g, wgrad->dy, piece->n0 + i);
     }
+    return b;
+}
+
+static void up_wgrad_gather(const up_wgrad *b, int ky)
+{
+    up_gather g = b->g;
+    size_t image = (size_t)(b->depth / b->images) * g.ldg;
+    for (int i = 0; i < b->images; i++, g.lines += b->lines)
+        up_gather_rows(&g, ky, b->gathered + (size_t)i * image);
+}
+
+static void up_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, int y0, int rows,
+                           float *partial, float *scratch)
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int panels = (s->cout + NR - 1) / NR;
+    size_t panel = (size_t)s->cin * NR;
+    const up_wgrad b = up_wgrad_load(wgrad, piece, y0, rows, scratch);
     for (int ky = 0; ky < 3; ky++) {
-        g.lines = own;
-        for (int i = 0; i < images; i++, g.lines += lines)
-            up_gather_rows(&g, ky, gathered + (size_t)i * (size_t)pixels * g.ldg);
+        up_wgrad_gather(&b, ky);
         for (int kx = 0; kx < 3; kx++)
             for (int p = 0; p < panels; p++) {
                 /* G is for flipped taps. */
                 int tap = 8 - (3 * ky + kx);
-                wino_product product = {.v = x,
-                                        .w = gathered + (size_t)kx * (size_t)s->cout +
+                wino_product product = {.v = b.x,
+                                        .w = b.gathered + (size_t)kx * (size_t)s->cout +
                                              (size_t)p * NR,
-                                        .ldv = ldx,
-                                        .ldw = g.ldg,
-                                        .depth = images * pixels,
+                                        .ldv = b.ldx,
+                                        .ldw = b.g.ldg,
+                                        .depth = b.depth,
                                         .add = piece->add};
                 wino_wgrad_panel(piece->cn, &product,
                                  partial + (size_t)(tap * panels + p) * panel +
@@ -461,8 +504,11 @@ static void up_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piec
     }
 }
 
-static void upconv_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece,
-                               float *partial, float *scratch)
+/* The blocks of a piece, one after another. */
+INLINE void up_wgrad_blocks(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
+                            float *scratch,
+                            void (*run)(const sumi_wgrad *, const sumi_wgrad_piece *, int, int,
+                                        float *, float *))
 {
     const sumi_conv_spec *s = wgrad->spec;
     sumi_wgrad_piece block = *piece;
@@ -470,9 +516,15 @@ static void upconv_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *
         for (int y0 = 0; y0 < s->h / 2; y0 += s->rows) {
             block.n0 = n;
             block.n1 = min_int(n + s->images, piece->n1);
-            up_wgrad_block(wgrad, &block, y0, min_int(s->h / 2 - y0, s->rows), partial, scratch);
+            run(wgrad, &block, y0, min_int(s->h / 2 - y0, s->rows), partial, scratch);
             block.add = true;
         }
+}
+
+static void upconv_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece,
+                               float *partial, float *scratch)
+{
+    up_wgrad_blocks(wgrad, piece, partial, scratch, up_wgrad_block);
 }
 
 static void upconv_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count,

@@ -77,9 +77,12 @@ static bool wino_cuttable(int length)
 
 /* The scheme of a convolution: that of the larger tiles where they fit at all. The gradient of the
  * weights keeps to the other where an image is few tiles: its partial, which is read and written
- * for every block of tiles, would grow from 36 points to 64, which costs what is saved. */
+ * for every block of tiles, would grow from 36 points to 64, which costs what is saved. Products of
+ * 16-bit integers take the one whose points amplify rounding less, where the result is pixels. */
 static int wino_scheme(const sumi_conv_spec *s)
 {
+    if (s->algorithm == SUMI_CONV_WINOGRAD16 && s->direction != SUMI_CONV_WGRAD)
+        return 4;
     if (s->h % 2 != 0 || s->w % 2 != 0 || s->h < 4 || s->w < 4)
         return 4;
     wino_cut tall = wino_cut_length(6, s->h), wide = wino_cut_length(6, s->w);
@@ -462,6 +465,24 @@ typedef struct {
     float *strip, *columns;
 } wino_input;
 
+/* The strip of tile rows t0 .. t1-1 and of cn channels from c0 on, in rows of w + 2 pixels. */
+static void wino_input_strip(const wino_grid *g, int n, const wino_input *in, int c0, int cn,
+                             int t0, int t1)
+{
+    int y = wino_grid_y(g, t0);
+    sumi_strip strip = {.n = n,
+                        .y0 = y - 1,
+                        .rows = wino_grid_y(g, t1) - y + 2,
+                        .x0 = -1,
+                        .cols = g->w + 2,
+                        .c0 = in->first + c0,
+                        .cn = cn,
+                        .dst = in->strip,
+                        .row_stride = (size_t)(g->w + 2) * (size_t)cn,
+                        .pixel_stride = (size_t)cn};
+    body_fill(in->sources, in->count, in->h, g->w, &strip);
+}
+
 /* V of image number `image` of the grid, which is image n of the sources. */
 static void wino_input_image(const wino_grid *g, int image, int n, const wino_input *in,
                              const wino_area *v)
@@ -473,17 +494,7 @@ static void wino_input_image(const wino_grid *g, int image, int n, const wino_in
         for (int t0 = 0; t0 < tile_rows; t0 += step) {
             int t1 = t0 + step < tile_rows ? t0 + step : tile_rows;
             int y = wino_grid_y(g, t0);
-            sumi_strip strip = {.n = n,
-                                .y0 = y - 1,
-                                .rows = wino_grid_y(g, t1) - y + 2,
-                                .x0 = -1,
-                                .cols = g->w + 2,
-                                .c0 = in->first + c0,
-                                .cn = cn,
-                                .dst = in->strip,
-                                .row_stride = stride,
-                                .pixel_stride = (size_t)cn};
-            body_fill(in->sources, in->count, in->h, g->w, &strip);
+            wino_input_strip(g, n, in, c0, cn, t0, t1);
             for (int t = t0; t < t1; t++) {
                 const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
                 if (g->big == 6)
@@ -670,6 +681,30 @@ INLINE void wino_output_image(const int big, const wino_grid *g, int image, cons
 
 /* ---- the tile of a convolution --------------------------------------------------------------- */
 
+/* kn output channels from k0 on of all images of the grid, through the store. */
+static void wino_output_store(const sumi_conv *conv, const sumi_tile *tile, const wino_grid *g,
+                              const wino_area *m, int k0, int kn, float *band)
+{
+    const sumi_conv_spec *s = conv->spec;
+    for (int i = 0; i < tile->images; i++) {
+        if (g->big == 6)
+            wino_output_image(6, g, i, m, kn, band);
+        else
+            wino_output_image(4, g, i, m, kn, band);
+        sumi_block block = {.n = tile->n0 + i,
+                            .band = tile->band,
+                            .bands = s->bands,
+                            .y0 = tile->y0,
+                            .rows = tile->rows,
+                            .k0 = k0,
+                            .kn = kn,
+                            .src = band,
+                            .row_stride = (size_t)s->w * WINO_BLOCK,
+                            .pixel_stride = WINO_BLOCK};
+        body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
+    }
+}
+
 static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
 {
     const sumi_conv_spec *s = conv->spec;
@@ -689,23 +724,7 @@ static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
     for (int k0 = tile->k0; k0 < tile->k0 + tile->kn; k0 += WINO_BLOCK) {
         int left = tile->k0 + tile->kn - k0, kn = left < WINO_BLOCK ? left : WINO_BLOCK;
         wino_multiply(&g, s, &v, conv->packed, k0, kn, &m);
-        for (int i = 0; i < tile->images; i++) {
-            if (g.big == 6)
-                wino_output_image(6, &g, i, &m, kn, band);
-            else
-                wino_output_image(4, &g, i, &m, kn, band);
-            sumi_block block = {.n = tile->n0 + i,
-                                .band = tile->band,
-                                .bands = s->bands,
-                                .y0 = tile->y0,
-                                .rows = tile->rows,
-                                .k0 = k0,
-                                .kn = kn,
-                                .src = band,
-                                .row_stride = (size_t)s->w * WINO_BLOCK,
-                                .pixel_stride = WINO_BLOCK};
-            body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
-        }
+        wino_output_store(conv, tile, &g, &m, k0, kn, band);
     }
 }
 

@@ -7,11 +7,11 @@
 #if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__AVX512F__) &&                     \
     defined(__x86_64__) && defined(__linux__) /* Clang 14 has the second name */
 #define SUMI_AMX
-#define TABLE_NAME "amx"
+#define TABLE_VNNI "amx"
 #include "kernels/avx512_sizes.h"
 #include "kernels/body_table.h"
 
-const sumi_kernels *const sumi_kernels_amx = &table;
+const sumi_kernels *const sumi_kernels_amx = table;
 #else
 const sumi_kernels *const sumi_kernels_amx = NULL;
 #endif

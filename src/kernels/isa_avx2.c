@@ -1,5 +1,5 @@
 /*
- * The table for AVX2 with FMA: 16 registers hold 6 x 2 accumulators; L2 is taken to be 512 KiB.
+ * The tables for AVX2 with FMA, without and with AVX-VNNI: 16 registers hold 6 x 2 accumulators; L2 is taken to be 512 KiB.
  */
 #include "kernels/isa.h"
 
@@ -8,10 +8,12 @@
 #define MR 6
 #define STRIP_VECTORS 8
 #define TILE_FLOATS (64 * 1024)
+#define FIXED16_PAYS 2
 #define TABLE_NAME "avx2"
+#define TABLE_VNNI "avx2vnni"
 #include "kernels/body_table.h"
 
-const sumi_kernels *const sumi_kernels_avx2 = &table;
+const sumi_kernels *const sumi_kernels_avx2[SUMI_ISA_TABLES] = ISA_TABLES(table);
 #else
-const sumi_kernels *const sumi_kernels_avx2 = NULL;
+const sumi_kernels *const sumi_kernels_avx2[SUMI_ISA_TABLES] = {NULL, NULL};
 #endif

@@ -7,7 +7,8 @@
 #define MR 6
 #define STRIP_VECTORS 8
 #define TILE_FLOATS (48 * 1024)
+#define FIXED16_PAYS 0
 #define TABLE_NAME "generic"
 #include "kernels/body_table.h"
 
-const sumi_kernels *const sumi_kernels_generic = &table;
+const sumi_kernels *const sumi_kernels_generic = table;

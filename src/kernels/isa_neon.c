@@ -9,10 +9,11 @@
 #define MR 10
 #define STRIP_VECTORS 8
 #define TILE_FLOATS (64 * 1024)
+#define FIXED16_PAYS 0
 #define TABLE_NAME "neon"
 #include "kernels/body_table.h"
 
-const sumi_kernels *const sumi_kernels_neon = &table;
+const sumi_kernels *const sumi_kernels_neon = table;
 #else
 const sumi_kernels *const sumi_kernels_neon = NULL;
 #endif

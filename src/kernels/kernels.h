@@ -87,7 +87,9 @@ typedef enum {
     SUMI_CONV_NARROW,
     SUMI_CONV_UPSAMPLED,
     SUMI_CONV_TILES,
-    SUMI_CONV_ALGORITHMS /* how many there are */
+    SUMI_CONV_WINOGRAD16,  /* SUMI_CONV_WINOGRAD and ... */
+    SUMI_CONV_UPSAMPLED16, /* ... SUMI_CONV_UPSAMPLED with products of scaled 16-bit integers */
+    SUMI_CONV_ALGORITHMS   /* how many there are */
 } sumi_conv_algorithm;
 typedef enum { SUMI_CONV_FORWARD, SUMI_CONV_DGRAD, SUMI_CONV_WGRAD } sumi_conv_direction;
 
@@ -103,6 +105,11 @@ typedef struct {
     /* Products of bfloat16: inputs (with what is pending) and weights are rounded to nearest even,
      * sums are float32. */
     bool bf16;
+    /* Products of 16-bit integers, scaled so that their sums cannot overflow (body_fixed16.h); all
+     * else is float32. */
+    bool fixed16;
+    bool
+        vnni; /* with one instruction for a product and its sum: conv_plan says what its table has */
     sumi_conv_direction direction;
     /* Floats from tap to tap of the weights and their gradient; 0 is cin * cout. More where they
      * are a run of input channels of a wider layer. */
@@ -192,13 +199,15 @@ typedef struct {
 } sumi_adam;
 
 typedef struct {
-    const char *name; /* "generic", "avx2", "avx512", "amx", "neon" */
+    /* "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx", "neon" */
+    const char *name;
     int vector_floats;
 
-    /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, direction and tap_floats are set.
-     * Clears `up` and `bf16` where it will not do that. Where `up` stays, the algorithm is
-     * SUMI_CONV_UPSAMPLED. Else force is an algorithm to use where it can do the shape, or -1 for
-     * the table's choice; SUMI_CONV_TILES, forced or chosen, multiplies in bf16, never up. */
+    /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, fixed16, direction and tap_floats
+     * are set. Clears `up`, `bf16` and `fixed16` where it will not do that; of both bf16 and fixed16
+     * it does at most one. Where `up` stays, the algorithm is SUMI_CONV_UPSAMPLED or _UPSAMPLED16.
+     * Else force is an algorithm to use where it can do the shape, or -1 for the table's choice;
+     * SUMI_CONV_TILES, forced or chosen, multiplies in bf16, never up. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);
     /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
      * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies

@@ -276,4 +276,142 @@ INLINE void v_put_as(bool bf16, void *p, size_t i, vf v, bool lane)
         *(vh_any *)((half_any *)p + i) = v_halves(v);
 }
 
+/* ---- Products of 16-bit integers --------------------------------------------------------------
+ * A vector of words holds two 16-bit integers a lane. Sums of their products are 32-bit integers,
+ * exact as long as they do not overflow, and so the same on every CPU.
+ */
+
+typedef int32_t vi_any __attribute__((vector_size(SUMI_VB), aligned(4), may_alias));
+typedef int32_t word_any __attribute__((may_alias)); /* two 16-bit integers, the first one low */
+
+INLINE vi v_words(const word_any *p)
+{
+    return *(const vi_any *)p;
+}
+
+INLINE void v_store_words(word_any *p, vi v)
+{
+    *(vi_any *)p = v;
+}
+
+INLINE vi v_splat_word(word_any word)
+{
+    return word - (vi){0};
+}
+
+/* sum + x0 * b0 + x1 * b1 of each lane. No two products of one lane are both of -32768 squared. */
+INLINE vi v_dot16(vi sum, vi x, vi b)
+{
+#if SUMI_VB == 64
+    return (vi)_mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)x, (__m512i)b));
+#elif SUMI_VB == 32
+    return (vi)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)x, (__m256i)b));
+#else
+    vi low = ((vi)((vu)x << 16) >> 16) * ((vi)((vu)b << 16) >> 16);
+    return (vi)((vu)sum + (vu)low + (vu)((x >> 16) * (b >> 16)));
+#endif
+}
+
+/* The same in one instruction, for functions with the attribute SUMI_VNNI_TARGET, of a table that
+ * only a CPU with VNNI is given. In assembly, because GCC 12 copies the sums of its intrinsic from
+ * register to register. */
+#if (defined(__clang__) || __GNUC__ >= 11) && SUMI_VB == 64
+#define SUMI_VNNI_TARGET __attribute__((target("avx512vnni")))
+#define SUMI_VNNI_CODE "vpdpwssd %2, %1, %0"
+#elif (defined(__clang__) || __GNUC__ >= 11) && SUMI_VB == 32
+#define SUMI_VNNI_TARGET __attribute__((target("avxvnni")))
+#define SUMI_VNNI_CODE "%{vex%} vpdpwssd %2, %1, %0"
+#endif
+#if defined(SUMI_VNNI_TARGET)
+INLINE SUMI_VNNI_TARGET vi v_dot16_vnni(vi sum, vi x, vi b)
+{
+    __asm__(SUMI_VNNI_CODE : "+v"(sum) : "v"(x), "v"(b));
+    return sum;
+}
+#endif
+
+/* The nearest integers, ties to even, of numbers whose size is below 2^22. */
+INLINE vi v_round(vf a)
+{
+#if SUMI_VB == 64
+    return (vi)_mm512_cvtps_epi32(a);
+#elif SUMI_VB == 32
+    return (vi)_mm256_cvtps_epi32(a);
+#else
+    const vf big = v_splat(12582912.0F); /* 1.5 * 2^23: the last bit of the sum is a unit */
+    return (vi)((vu)(a + big) - (vu)big);
+#endif
+}
+
+INLINE vf v_from_integers(vi a)
+{
+    return __builtin_convertvector(a, vf);
+}
+
+/* Stores the low halves of low and high, which fit 16 bits, as VW words. Instructions that pack keep
+ * to 128 bits: of every four channels of low and four of high, the eight integers are side by side.
+ * pack16_word says where a channel is. */
+INLINE void v_store_pack16(word_any *p, vi low, vi high)
+{
+#if SUMI_VB == 64
+    v_store_words(p, (vi)_mm512_packs_epi32((__m512i)low, (__m512i)high));
+#elif SUMI_VB == 32
+    v_store_words(p, (vi)_mm256_packs_epi32((__m256i)low, (__m256i)high));
+#else
+    for (int i = 0; i < VW / 2; i++) {
+        p[i] = (int32_t)(((uint32_t)low[2 * i] & 0xffffU) | (uint32_t)low[2 * i + 1] << 16);
+        p[VW / 2 + i] =
+            (int32_t)(((uint32_t)high[2 * i] & 0xffffU) | (uint32_t)high[2 * i + 1] << 16);
+    }
+#endif
+}
+
+/* The word of channels c and c + 1 (c is even) among those that v_store_pack16 stored for channels
+ * from 0 on. */
+INLINE int pack16_word(int c)
+{
+    int group = c / (2 * VW), r = c % (2 * VW), high = r >= VW;
+    int from = r - high * VW; /* within low or high */
+    return group * VW + (from / 4 * 8 + high * 4 + from % 4) / 2;
+}
+
+/* max(a, b), and NaN where b is NaN. */
+INLINE vf v_max_or_nan(vf a, vf b)
+{
+    return v_select(a > b, a, b);
+}
+
+/* The sums of the lanes of VW vectors that lie one after another, as one vector. */
+INLINE vf v_sums(const float *p)
+{
+#if SUMI_VB == 64
+    vf a[8], b[4];
+    UNROLL
+    for (int i = 0; i < 8; i++) {
+        vf x = v_load(p + 2 * i * VW), y = v_load(p + (2 * i + 1) * VW);
+        a[i] = _mm512_unpacklo_ps(x, y) + _mm512_unpackhi_ps(x, y);
+    }
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        __m512d x = (__m512d)a[2 * i], y = (__m512d)a[2 * i + 1];
+        b[i] = (vf)_mm512_unpacklo_pd(x, y) + (vf)_mm512_unpackhi_pd(x, y);
+    }
+    vf low = _mm512_shuffle_f32x4(b[0], b[1], 0x88) + _mm512_shuffle_f32x4(b[0], b[1], 0xdd);
+    vf high = _mm512_shuffle_f32x4(b[2], b[3], 0x88) + _mm512_shuffle_f32x4(b[2], b[3], 0xdd);
+    return _mm512_shuffle_f32x4(low, high, 0x88) + _mm512_shuffle_f32x4(low, high, 0xdd);
+#elif SUMI_VB == 32
+    vf a[4];
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        a[i] = _mm256_hadd_ps(v_load(p + 2 * i * VW), v_load(p + (2 * i + 1) * VW));
+    vf low = _mm256_hadd_ps(a[0], a[1]), high = _mm256_hadd_ps(a[2], a[3]);
+    return _mm256_permute2f128_ps(low, high, 0x20) + _mm256_permute2f128_ps(low, high, 0x31);
+#else
+    vf sums = v_zero();
+    for (int i = 0; i < VW; i++)
+        sums[i] = v_sum(v_load(p + i * VW));
+    return sums;
+#endif
+}
+
 #endif
