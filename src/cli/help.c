@@ -23,7 +23,9 @@ const sumi_exit_code sumi_exit_codes[] = {
 
 const sumi_variable sumi_variables[] = {
     {"SUMI_DATA", "A folder in which named data sets are looked for first."},
-    {"SUMI_ISA", "generic, avx2, avx512 or amx: computes with that instruction set."},
+    {"SUMI_ISA",
+     "generic, avx2, avx2vnni, avx512, avx512vnni or amx: computes with that instruction "
+     "set."},
     {"NO_COLOR", "Set to anything: no colour on the terminal."},
     {NULL, NULL},
 };

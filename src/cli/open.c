@@ -40,5 +40,7 @@ sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out)
 sumi_precision sumi_cli_precision(const sumi_options *options)
 {
     const char *name = sumi_option_text(options, "precision");
+    if (strcmp(name, "fixed16") == 0)
+        return SUMI_PRECISION_FIXED16;
     return strcmp(name, "bf16") == 0 ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32;
 }

@@ -501,15 +501,17 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .help = "Threads to compute with, 0 for every core; never changes a bit of the result."},
     {.name = "precision",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "fp32|bf16",
+     .choices = "fp32|bf16|fixed16",
      .initial = "fp32",
      .metavar = "NAME",
      .key = "train.precision",
      .commands = COMPUTE,
      .help =
-         "What the network's tensors are kept in between its layers: float32, or bfloat16 in "
-         "half the memory; weights stay float32, and all arithmetic too, but for products on CPUs "
-         "with AMX."},
+         "What the network computes in: fp32 is float32; bf16 keeps tensors between layers as "
+         "bfloat16 in half the memory; fixed16 keeps float32 and multiplies scaled 16-bit integers "
+         "where that is faster. On CPUs with AMX bf16 multiplies in bfloat16, on others as "
+         "fixed16. "
+         "Weights stay float32."},
     {.name = "device",
      .kind = SUMI_ARG_CHOICE,
      .choices = "auto|cpu|cuda|mps",

@@ -7,10 +7,11 @@
 
 sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err)
 {
-    if (precision == SUMI_PRECISION_FP32 || precision == SUMI_PRECISION_BF16)
+    if (precision == SUMI_PRECISION_FP32 || precision == SUMI_PRECISION_BF16 ||
+        precision == SUMI_PRECISION_FIXED16)
         return SUMI_OK;
-    return sumi_fail(err, SUMI_EINVAL, "precision is %d, expected 0 (fp32) or 1 (bf16)",
-                     (int)precision);
+    return sumi_fail(err, SUMI_EINVAL,
+                     "precision is %d, expected 0 (fp32), 1 (bf16) or 2 (fixed16)", (int)precision);
 }
 
 static sumi_status check_sizes(const sumi_graph *graph, const sumi_plan_config *config,

@@ -50,7 +50,7 @@ completes 'ddpm ddim' sample model.pth --solver dd
 completes 'trailing uniform leading karras logsnr quadratic' sample model.pth --spacing ''
 completes 'sample' help sa
 completes 'bf16' train --precision = b
-completes 'fp32 bf16' train --precision =
+completes 'fp32 bf16 fixed16' train --precision =
 completes 'model.pth' train --init = mod
 completes 'model.pth' train mod
 completes '' info shap

@@ -139,6 +139,12 @@ static void test_resume(void **state)
 static void test_resume_keeps_the_precision(void **state)
 {
     temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --steps 2 -q --precision fixed16 --out @integers " TINY);
+    char *whole = program_read(temp, "integers/config.json");
+    assert_non_null(strstr(whole, "\"precision\": \"fixed16\""));
+    free(whole);
+    assert_quiet_run(temp, "train --resume @integers --steps 5 -q");
+    assert_failed_run(temp, "train --resume @integers --precision fp32", 2, "cannot be changed");
     assert_quiet_run(temp, "train shapes --steps 2 -q --precision bf16 --out @half " TINY);
     char *config = program_read(temp, "half/config.json");
     assert_non_null(strstr(config, "\"precision\": \"bf16\""));
@@ -461,14 +467,17 @@ static void test_bench(void **state)
         "bench train --size 8 --batch 2 --steps 3 --json",
         "bench sample --size 8x12 --batch 2 --steps 2 --json",
         "bench train --size 8 --batch 2 --steps 2 --json --precision bf16",
-        "bench sample --size 8 --batch 2 --steps 2 --json --precision bf16"};
-    for (int k = 0; k < 4; k++) {
+        "bench sample --size 8 --batch 2 --steps 2 --json --precision bf16",
+        "bench train --size 8 --batch 2 --steps 2 --json --precision fixed16",
+        "bench sample --size 8 --batch 2 --steps 2 --json --precision fixed16"};
+    static const char *const precisions[] = {"fp32", "bf16", "fixed16"};
+    for (int k = 0; k < 6; k++) {
         json_t *result = run_json(*state, lines[k]);
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
             if (json_object_get(result, keys[i]) == NULL)
                 fail_msg("sumi %s: no \"%s\"", lines[k], keys[i]);
         assert_string_equal(json_string_value(json_object_get(result, "precision")),
-                            k < 2 ? "fp32" : "bf16");
+                            precisions[k / 2]);
         double ms = json_number_value(json_object_get(result, "ms"));
         double rate = json_number_value(json_object_get(result, "images_per_s"));
         assert_true(ms > 0 && json_number_value(json_object_get(result, "min_ms")) <= ms);

@@ -1,6 +1,6 @@
 /*
- * Networks that keep their tensors as bfloat16 against those that keep float32: predictions,
- * gradients, memory, and the same bits whatever the threads.
+ * Networks that keep their tensors as bfloat16, or multiply 16-bit integers, against float32:
+ * predictions, gradients, memory, and the same bits whatever the threads.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -192,6 +192,65 @@ static void test_threads_give_the_same_bits(void **state)
     check_threads(SUMI_CONV_TILES);
 }
 
+/* The first `n` images' predictions by a plan for one image at a time. */
+static void predict_alone(const fixture *f, int n, float *out)
+{
+    sumi_plan_config config = {.mode = SUMI_MODE_PREDICT,
+                               .n_max = 1,
+                               .h = SIDE,
+                               .w = SIDE,
+                               .force = -1,
+                               .precision = SUMI_PRECISION_FIXED16};
+    sumi_network *net = NULL;
+    assert_int_equal(sumi_network_create(&f->model->graph, f->runtime.kernels, f->runtime.pool,
+                                         &config, &net, NULL),
+                     SUMI_OK);
+    for (int i = 0; i < n; i++)
+        cpu_predict(net, f->x + i * PIXELS, f->t + i, 1, out + i * PIXELS);
+    sumi_network_free(net);
+}
+
+/* Products of 16-bit integers, in a network wide enough for them: far nearer than bfloat16, and the
+ * same bits on any threads and for an image alone. A table without them computes in float32. */
+static void test_fixed16(void **state)
+{
+    (void)state;
+    static float exact[N * PIXELS], out[2][N * PIXELS], alone[4 * PIXELS];
+    for (int table = 0; sumi_kernels_list(table); table++) {
+        const char *name = sumi_kernels_list(table)->name;
+        bool never = strcmp(name, "generic") == 0 || strcmp(name, "neon") == 0;
+        bool has = !never && strcmp(name, "avx512") != 0;
+        float *gradients[3];
+        double loss[3];
+        size_t count = 0;
+        for (int threads = 1; threads <= 3 && !never; threads += 2) {
+            fixture f;
+            fixture_open(&f, name, threads, 64);
+            count = f.model->graph.params.value_count;
+            predict(&f, SUMI_PRECISION_FIXED16, false, out[threads / 2]);
+            gradients[threads / 2] =
+                gradients_of(&f, SUMI_PRECISION_FIXED16, false, &loss[threads / 2]);
+            if (threads == 1) {
+                predict(&f, SUMI_PRECISION_FP32, false, exact);
+                gradients[2] = gradients_of(&f, SUMI_PRECISION_FP32, false, &loss[2]);
+                predict_alone(&f, 4, alone);
+            }
+            fixture_close(&f);
+        }
+        if (never)
+            continue;
+        assert_memory_equal(out[0], out[1], sizeof exact);
+        assert_memory_equal(out[0], alone, sizeof alone);
+        assert_memory_equal(gradients[0], gradients[1], count * sizeof(float));
+        assert_true((memcmp(out[0], exact, sizeof exact) != 0) == has);
+        assert_near(out[0], exact, N * PIXELS, 3e-3, "predictions in 16-bit integers");
+        assert_near(gradients[0], gradients[2], count, 4e-2, "gradients in 16-bit integers");
+        assert_true(fabs(loss[0] - loss[2]) < 3e-4 * loss[2]);
+        for (int i = 0; i < 3; i++)
+            free(gradients[i]);
+    }
+}
+
 /* Weights that are representable give what rounding them gives; what is kept stays as it is. */
 static void test_layers_see_rounded_weights(void **state)
 {
@@ -270,7 +329,7 @@ static void test_unknown_precision_is_refused(void **state)
     assert_int_equal(sumi_network_create(&f.model->graph, f.runtime.kernels, f.runtime.pool,
                                          &config, &net, &err),
                      SUMI_EINVAL);
-    assert_string_equal(err.text, "precision is 7, expected 0 (fp32) or 1 (bf16)");
+    assert_string_equal(err.text, "precision is 7, expected 0 (fp32), 1 (bf16) or 2 (fixed16)");
     fixture_close(&f);
 }
 
@@ -280,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_predictions_are_near),
         cmocka_unit_test(test_gradients_are_near),
         cmocka_unit_test(test_threads_give_the_same_bits),
+        cmocka_unit_test(test_fixed16),
         cmocka_unit_test(test_layers_see_rounded_weights),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_unknown_precision_is_refused),

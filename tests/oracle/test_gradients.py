@@ -45,5 +45,5 @@ def compare(n, batch, isa, want, tolerance, folder):
 with tempfile.TemporaryDirectory() as temporary:
     for n, batch, tolerance in ((4, GRADIENT_BATCH, 1e-4), (32, LARGE_BATCH, 2e-3)):
         want = torch_gradients(n, batch)
-        for isa in ("amx", "avx512", "avx2", "neon", "generic"):
+        for isa in ("amx", "avx512vnni", "avx512", "avx2vnni", "avx2", "neon", "generic"):
             compare(n, batch, isa, want, tolerance, temporary)

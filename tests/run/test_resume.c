@@ -65,6 +65,7 @@ static void test_stops_change_no_bit(void **state)
     check_stops(0, SUMI_PRECISION_FP32);
     check_stops(.9f, SUMI_PRECISION_FP32);
     check_stops(.9f, SUMI_PRECISION_BF16);
+    check_stops(0, SUMI_PRECISION_FIXED16);
 }
 
 /* A process that was killed has written metrics beyond its checkpoint, perhaps half a line. */

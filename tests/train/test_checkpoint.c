@@ -301,6 +301,10 @@ static void test_what_changes_bits_is_compared(void **state)
         {1e-3f, 0, 1e-3f, 0, UINT64_MAX, 0, 0, 0, "seed 18446744073709551615, not 0"},
         {1e-3f, 0, 1e-3f, 0, 5, 5, SUMI_PRECISION_FP32, SUMI_PRECISION_BF16, "fp32, not bf16"},
         {1e-3f, 0, 1e-3f, 0, 5, 5, SUMI_PRECISION_BF16, SUMI_PRECISION_FP32, "bf16, not fp32"},
+        {1e-3f, 0, 1e-3f, 0, 5, 5, SUMI_PRECISION_FIXED16, SUMI_PRECISION_FP32,
+         "fixed16, not fp32"},
+        {1e-3f, 0, 1e-3f, 0, 5, 5, SUMI_PRECISION_BF16, SUMI_PRECISION_FIXED16,
+         "bf16, not fixed16"},
     };
     char folder[PATH_MAX], dir[PATH_MAX];
     make_folder(folder);

@@ -517,9 +517,9 @@ static void test_refuses_bad_settings(void **state)
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     sumi_trainer *trainer = NULL;
     sumi_error err;
-    config.precision = (sumi_precision)2;
+    config.precision = (sumi_precision)3;
     assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, &err), SUMI_EINVAL);
-    assert_says(err, "precision is 2");
+    assert_says(err, "precision is 3");
     assert_null(trainer);
     close_fixture(&f);
 }
