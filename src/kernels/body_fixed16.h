@@ -7,8 +7,8 @@
  *     of the sum so that its L2 norm is FIXED_ROW_NORM;
  *   - a column of the right matrix (an output channel) so that none of its runs has a norm above
  *     FIXED_COLUMN_NORM, and no number is above 32767;
- *   - rounding adds at most half a unit to a number, 4 to a norm of 64 of them. By Cauchy and Schwarz
- *     a sum is at most (32766 + 4) * (65000 + 4) < 2^31.
+ *   - rounding adds at most half a unit to a number, 4 to a norm of 64 of them. By Cauchy and
+ *     Schwarz a sum is at most (32766 + 4) * (65000 + 4) < 2^31.
  *
  * Sums of integers are exact, so results do not depend on how the work is cut. A run's sum is
  * multiplied by the row's 1 / scale, runs are added in float32, and at the end the column's
@@ -139,7 +139,8 @@ INLINE vi fixed_pair(vf first, vf second, vf scale)
 /* ---- Rows along which a sum runs (weight gradients) ------------------------------------------ */
 
 /* from[depth][channels] to pairs of rows, to[pair][channels] with rows of ldq words: each channel
- * is scaled so that its norm over all of the depth is FIXED_ROW_NORM. An odd depth ends in zeros. */
+ * is scaled so that its norm over all of the depth is FIXED_ROW_NORM. An odd depth ends in zeros.
+ */
 static void fixed_pairs(const float *from, size_t ld, int depth, int channels, word_any *to,
                         size_t ldq, float *inverse)
 {

@@ -5,7 +5,7 @@
  *     STRIP_VECTORS  vectors of channels that fill and store take at a time
  *     TILE_FLOATS    floats of strip and result in a tile, so that both stay in L2
  *     TABLE_NAME     what SUMI_ISA calls it
- *     TABLE_VNNI     and the same with VNNI's products of 16-bit integers; one of the two may be missing
+ *     TABLE_VNNI     and the same with VNNI's products of 16-bit integers; one may be missing
  *     FIXED16_PAYS   where such products may be chosen: 0 nowhere, 1 with VNNI, 2 without it too
  */
 #include "kernels/body_conv.h"

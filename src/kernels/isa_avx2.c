@@ -1,5 +1,6 @@
 /*
- * The tables for AVX2 with FMA, without and with AVX-VNNI: 16 registers hold 6 x 2 accumulators; L2 is taken to be 512 KiB.
+ * The tables for AVX2 with FMA, without and with AVX-VNNI: 16 registers hold 6 x 2 accumulators; L2
+ * is taken to be 512 KiB.
  */
 #include "kernels/isa.h"
 

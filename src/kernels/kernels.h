@@ -108,8 +108,7 @@ typedef struct {
     /* Products of 16-bit integers, scaled so that their sums cannot overflow (body_fixed16.h); all
      * else is float32. */
     bool fixed16;
-    bool
-        vnni; /* with one instruction for a product and its sum: conv_plan says what its table has */
+    bool vnni; /* with one instruction for a product and its sum: what the table has */
     sumi_conv_direction direction;
     /* Floats from tap to tap of the weights and their gradient; 0 is cin * cout. More where they
      * are a run of input channels of a wider layer. */
@@ -204,8 +203,8 @@ typedef struct {
     int vector_floats;
 
     /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, fixed16, direction and tap_floats
-     * are set. Clears `up`, `bf16` and `fixed16` where it will not do that; of both bf16 and fixed16
-     * it does at most one. Where `up` stays, the algorithm is SUMI_CONV_UPSAMPLED or _UPSAMPLED16.
+     * are set. Clears `up`, `bf16` and `fixed16` where it will not do that; of both bf16 and
+     * fixed16 it does at most one. Where `up` stays, the algorithm is SUMI_CONV_UPSAMPLED or _UPSAMPLED16.
      * Else force is an algorithm to use where it can do the shape, or -1 for the table's choice;
      * SUMI_CONV_TILES, forced or chosen, multiplies in bf16, never up. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);

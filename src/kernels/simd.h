@@ -348,8 +348,8 @@ INLINE vf v_from_integers(vi a)
     return __builtin_convertvector(a, vf);
 }
 
-/* Stores the low halves of low and high, which fit 16 bits, as VW words. Instructions that pack keep
- * to 128 bits: of every four channels of low and four of high, the eight integers are side by side.
+/* Stores the low halves of low and high, which fit 16 bits, as VW words. Instructions that pack
+ * keep to 128 bits: of four channels of low and four of high, the eight integers are side by side.
  * pack16_word says where a channel is. */
 INLINE void v_store_pack16(word_any *p, vi low, vi high)
 {
