@@ -203,10 +203,10 @@ typedef struct {
     int vector_floats;
 
     /* Completes a spec of which h, w, cin, cout, ksize, up, bf16, fixed16, direction and tap_floats
-     * are set. Clears `up`, `bf16` and `fixed16` where it will not do that; of both bf16 and
-     * fixed16 it does at most one. Where `up` stays, the algorithm is SUMI_CONV_UPSAMPLED or _UPSAMPLED16.
-     * Else force is an algorithm to use where it can do the shape, or -1 for the table's choice;
-     * SUMI_CONV_TILES, forced or chosen, multiplies in bf16, never up. */
+     * are set. Clears `up`, `bf16` and `fixed16` where it will not do that; of bf16 and fixed16 it
+     * does at most one. Where `up` stays, the algorithm is SUMI_CONV_UPSAMPLED or its like of
+     * 16-bit integers. Else force is an algorithm to use where it can do the shape, or -1 for the
+     * table's choice; SUMI_CONV_TILES, forced or chosen, multiplies in bf16, never up. */
     void (*conv_plan)(sumi_conv_spec *spec, int force);
     /* Packs weights, kept as [kh][kw][in][out] (the layer's in and out), for spec's algorithm and
      * direction; dgrad packs them flipped and transposed. scale ([layer's out], or NULL) multiplies
