@@ -11,7 +11,9 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-TORCH = ["eager", "channels_last", "compile", "channels_last_compile"]
+TORCH = ["eager", "channels_last", "compile", "channels_last_compile", "channels_last_autocast",
+         "channels_last_compile_autocast"]
+PRECISIONS = ["fp32", "bf16", "fixed16"]
 RUNTIMES = ["onnxruntime", "openvino", "openvino_default"]
 # what: height and width, batch, timed steps of each in a round
 DEFAULTS = {"train": ((28, 28), 128, 3), "sample": ((32, 32), 64, 3), "latency": ((32, 32), 1, 50),
@@ -41,10 +43,9 @@ def cpu_name():
 class Sumi:
     """A new process each round: it starts in no time and warms up by itself."""
 
-    name = "sumi"
-
-    def __init__(self, setting):
+    def __init__(self, setting, precision):
         self.setting, self.note, self.version = setting, "", ""
+        self.precision, self.name = precision, f"sumi {precision}"
 
     def ready(self):
         self.times(1)
@@ -52,7 +53,8 @@ class Sumi:
     def times(self, steps):
         s = self.setting
         command = [s.sumi, "bench", COMMANDS[s.what], "--size", f"{s.height}x{s.width}", "--batch",
-                   str(s.batch), "--threads", str(s.threads), "--steps", str(steps), "--json"]
+                   str(s.batch), "--threads", str(s.threads), "--steps", str(steps), "--json",
+                   "--precision", self.precision]
         with tempfile.TemporaryFile("w+") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
             _, status, usage = os.wait4(process.pid, 0)
@@ -151,9 +153,10 @@ def row_of(setting, contender, **measured):
 
 def compare(setting, args):
     """Medians of rounds in which all take turns, so that a busy moment hits all alike."""
-    ours = Sumi(setting)
-    ours.ready()
-    contenders = [ours, *peers_of(setting, args.peers)]
+    ours = [Sumi(setting, precision) for precision in args.precision]
+    for sumi in ours:
+        sumi.ready()
+    contenders = [*ours, *peers_of(setting, args.peers)]
     times = {c.name: [] for c in contenders}
     for number in range(args.rounds):
         for contender in contenders:
@@ -173,7 +176,8 @@ def compare(setting, args):
 def weigh(setting, args):
     """Peak memory, one process after the other."""
     rows = []
-    for contender in itertools.chain([Sumi(setting)], peers_of(setting, args.peers)):
+    ours = [Sumi(setting, precision) for precision in args.precision]
+    for contender in itertools.chain(ours, peers_of(setting, args.peers)):
         peak, imported = contender.memory(setting.steps)
         contender.close()
         rows.append(row_of(setting, contender, peak_mib=peak / MIB, own_mib=(peak - imported) / MIB))
@@ -222,6 +226,8 @@ def parse():
                    help="timed steps of each in a round; 3, for latency 50")
     p.add_argument("--peers", nargs="+", choices=TORCH + RUNTIMES, metavar="PEER",
                    help="only these: " + " ".join(TORCH + RUNTIMES))
+    p.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32"],
+                   help="sumi's; with several, ratios are those of the first")
     p.add_argument("--sumi", default=os.path.join(ROOT, "build", "sumi"), help="the program")
     p.add_argument("--python", default=os.environ.get("SUMI_PEERS_PYTHON"),
                    help="a Python that has the peers ($SUMI_PEERS_PYTHON, else .venv)")

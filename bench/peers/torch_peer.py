@@ -7,7 +7,16 @@ import torch
 from peer import arguments, peak_bytes, serve
 from torch_seed import Diffuser, UNetWithTime, train_step
 
-VARIANTS = ["eager", "channels_last", "compile", "channels_last_compile"]
+VARIANTS = ["eager", "channels_last", "compile", "channels_last_compile",
+            "channels_last_autocast", "channels_last_compile_autocast"]
+
+
+def autocast(model):
+    """The model with bfloat16 arithmetic where PyTorch thinks it is safe, as users ask for it."""
+    def run(*inputs):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(*inputs).float()
+    return run
 
 
 def main():
@@ -21,6 +30,8 @@ def main():
     if "channels_last" in args.variant:
         model = model.to(memory_format=torch.channels_last)
     run = torch.compile(model) if "compile" in args.variant else model
+    if "autocast" in args.variant:
+        run = autocast(run)
     shape = (args.batch, 1, args.height, args.width)
     images = torch.rand(shape)
 
@@ -40,7 +51,8 @@ def main():
         def step():
             return run(images, t)
 
-    serve(step, torch.__version__, imported=imported)
+    note = "bf16 autocast" if "autocast" in args.variant else ""
+    serve(step, torch.__version__, note=note, imported=imported)
 
 
 main()
