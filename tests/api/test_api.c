@@ -515,14 +515,17 @@ static void test_predict_arguments(void **state)
     batch = good;
     batch.size = 1;
     api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, "INIT");
+    char word[64];
     const int counts[] = {0, -1, INT_MIN};
     for (size_t i = 0; i < 3; i++) {
         batch = good;
         batch.n = counts[i];
-        api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, "");
+        snprintf(word, sizeof word, "%d images of %dx%d", batch.n, batch.h, batch.w);
+        api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, word);
         batch = good;
         batch.h = counts[i];
-        api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, "");
+        snprintf(word, sizeof word, "%d images of %dx%d", batch.n, batch.h, batch.w);
+        api_fails(ctx, sumi_model_predict(ctx, model, &batch, out), SUMI_EINVAL, word);
     }
     batch = good;
     batch.precision = (sumi_precision)9;

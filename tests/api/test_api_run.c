@@ -168,17 +168,20 @@ static void test_trainer_batches(void **state)
     sumi_batch batch = f.batch;
     batch.x = NULL;
     expect_step(&f, batch, SUMI_EINVAL, "x");
+    char word[64];
     const int counts[] = {0, -1, N + 1, INT_MAX, INT_MIN};
     for (int i = 0; i < 5; i++) {
         batch = f.batch;
         batch.n = counts[i];
-        expect_step(&f, batch, SUMI_EINVAL, "");
+        snprintf(word, sizeof word, "has %d images", counts[i]);
+        expect_step(&f, batch, SUMI_EINVAL, word);
     }
     const int sides[] = {6, 2, 0, -4, INT_MIN};
     for (int i = 0; i < 5; i++) {
         batch = f.batch;
         batch.h = sides[i];
-        expect_step(&f, batch, SUMI_ESHAPE, "");
+        snprintf(word, sizeof word, "%dx", sides[i]);
+        expect_step(&f, batch, SUMI_ESHAPE, word);
     }
     batch = f.batch;
     batch.t = t;

@@ -162,6 +162,7 @@ static void check_gradients(const gradient_case *c, const float *gradients)
     const sumi_params *params = &golden.clear->graph.params;
     double worst = 0;
     const char *worst_name = "";
+    int compared = 0;
     for (int p = 0; p < params->count; p++) {
         const sumi_param *param = &params->items[p];
         if (!sumi_param_trainable(param))
@@ -178,9 +179,11 @@ static void check_gradients(const gradient_case *c, const float *gradients)
                          param->name, error);
             worst_name = error > worst ? param->name : worst_name;
             worst = fmax(error, worst);
+            compared++;
         }
         free(got);
     }
+    assert_int_equal(compared, 52);
     print_message("%s n = %d %s: gradients within %.1e (%s)\n", c->kernels->name, c->n,
                   c->unfused ? "unfused" : "fused", worst, worst_name);
 }

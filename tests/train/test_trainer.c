@@ -542,6 +542,16 @@ static void test_another_size(void **state)
     close_fixture(&f);
 }
 
+/* Where element k of a tensor in PyTorch's order, [out][in][taps], is kept: [taps][in][out]. */
+static size_t kept_at(const sumi_param *param, size_t k)
+{
+    if (param->rank < 2)
+        return k;
+    size_t outs = (size_t)param->shape[0], ins = (size_t)param->shape[1];
+    size_t taps = param->count / (outs * ins);
+    return (k % taps * ins + k / taps % ins) * outs + k / taps / ins;
+}
+
 static void test_gradient_in_torch_order(void **state)
 {
     (void)state;
@@ -550,15 +560,18 @@ static void test_gradient_in_torch_order(void **state)
     open_fixture(&f, 1, 0);
     assert_ok(sumi_train_backward(f.trainer, &f.batch, &loss, NULL));
     const sumi_params *params = &f.model->graph.params;
+    int weights = 0, output_biases = 0;
     for (int i = 0; i < params->count; i++) {
         const sumi_param *param = &params->items[i];
         if (!sumi_param_trainable(param))
             continue;
-        float *out = malloc(param->count * sizeof *out), sum = 0;
+        const float *kept = f.trainer->gradients + param->offset;
+        float *out = malloc(param->count * sizeof *out);
+        assert_non_null(out);
         sumi_train_gradient(f.trainer, i, out);
         for (size_t k = 0; k < param->count; k++)
-            sum += fabsf(out[k]);
-        assert_true(isfinite(sum));
+            assert_true(out[k] == kept[kept_at(param, k)]);
+        weights += param->rank >= 2;
         /* out.bias: the mean over pixels of 2 (output - eps). */
         if (strcmp(param->name, "out.bias") == 0) {
             const float *y = sumi_network_output(f.trainer->network);
@@ -566,9 +579,12 @@ static void test_gradient_in_torch_order(void **state)
             for (int k = 0; k < N * PIXELS; k++)
                 expected += 2 * ((double)y[k] - (double)f.trainer->target[k]) / (N * PIXELS);
             assert_true(fabs((double)out[0] - expected) < 1e-5);
+            output_biases++;
         }
         free(out);
     }
+    assert_int_equal(weights, 21); /* five blocks of two convolutions and two linear layers; out */
+    assert_int_equal(output_biases, 1);
     close_fixture(&f);
 }
 
