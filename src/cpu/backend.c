@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cpu/cpu.h"
+#include "cpu/elementwise.h"
 
 struct sumi_device {
     sumi_pool *pool;
@@ -78,6 +79,16 @@ static void memory_copy(sumi_device *device, void *to, const void *from, size_t 
     memcpy(to, from, bytes);
 }
 
+static void device_mix(sumi_device *device, const sumi_mixing *work)
+{
+    sumi_elementwise_mix(device->pool, work);
+}
+
+static bool device_finite(sumi_device *device, const float *x, size_t count)
+{
+    return device->kernels->all_finite(x, count);
+}
+
 static sumi_status network_create(sumi_device *device, const sumi_graph *graph,
                                   const sumi_plan_config *config, sumi_network **out,
                                   sumi_error *err)
@@ -97,6 +108,8 @@ const sumi_backend *sumi_cpu_backend(void)
         .free = memory_free,
         .upload = memory_copy,
         .download = memory_copy,
+        .mix = device_mix,
+        .finite = device_finite,
         .network_create = network_create,
         .network_free = sumi_network_free,
         .weights_changed = sumi_network_weights_changed,

@@ -12,7 +12,7 @@
 #ifndef SUMI_DIFFUSION_H
 #define SUMI_DIFFUSION_H
 
-#include "base/base.h"
+#include "graph/backend.h"
 
 enum { SUMI_TIMESTEPS_MAX = 100000 };
 
@@ -271,10 +271,10 @@ int sumi_path_stages(const sumi_path *path, int i);
 
 /* ---- Sampling (sampler.c) -------------------------------------------------------------------- */
 
-/* The network: F of n images, x being c_in x_t and time [n] their t. Anything but SUMI_OK ends the
- * sampling with that status. */
-typedef sumi_status (*sumi_predict_fn)(void *user, const float *x, const float *time, int n,
-                                       float *f);
+/* The network: F of n images, x being c_in x_t and times [n] their t, which is `time` for all. The
+ * tensors are the device's. Anything but SUMI_OK ends the sampling with that status. */
+typedef sumi_status (*sumi_predict_fn)(void *user, const float *x, const float *times, double time,
+                                       int n, float *f);
 
 typedef struct {
     const sumi_path *path;
@@ -286,7 +286,8 @@ typedef struct {
     int64_t first_image;
     const float *noise;
     size_t noise_stride;
-    sumi_pool *pool;
+    const sumi_backend *backend;
+    sumi_device *device;
     sumi_predict_fn predict;
     sumi_on_step_fn on_step;                /* or NULL; non-zero stops */
     int (*step_done)(void *user, int done); /* or NULL: that many evaluations are done; likewise */

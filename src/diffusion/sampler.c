@@ -1,153 +1,123 @@
 /*
  * The sampling loop: noise, then for each level predict, look, mix.
  *
- * The elementwise work is cut into pieces of an image that depend on nothing but its size, and
- * every number is computed from its own image alone: that is why the batch and the threads do not
- * change a bit. Noise is made where it is used, a block at a time.
+ * Its tensors are the backend's, which does the elementwise work; what comes from the caller or
+ * goes to it is copied.
  */
 #include "diffusion/diffusion.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define PIECE ((size_t)16384) /* floats of an image that one task handles */
-#define BLOCK ((size_t)1024)  /* floats that are computed at a time */
 #define NOT_A_ROW 0x80000000u /* numbers noise of steps that begin between the rows of a table */
 
-/* One run, as the tasks of each pass over all images see it. */
 typedef struct {
     const sumi_sampling *sampling;
-    int64_t pieces;   /* of an image */
     int done;         /* evaluations, the present one included; 0 draws x_T */
     sumi_level level; /* where x is */
     sumi_terms terms; /* there */
-    sumi_mix mix;
-    float *x;                   /* [n][count] */
-    float *h[SUMI_HISTORY_MAX]; /* likewise: the last predictions, newest first */
+    size_t bytes;     /* of a tensor, which all are [n][count] */
+    float *x;
+    float *h[SUMI_HISTORY_MAX]; /* the last predictions, newest first */
     float *kept;                /* of a solver that keeps an x */
     float *input;               /* c_in x, where it is not x */
     float *x_0;                 /* for on_step, where it is not a prediction */
-} pass;
+    float *noise;               /* where the caller gives it */
+    float *times;               /* [n] */
+    /* The host's: [n], and what on_step sees. */
+    float *host_times, *seen_x, *seen_x_0;
+} run_state;
 
-typedef struct {
-    int image;
-    size_t begin, count; /* in the image */
-    size_t offset;       /* of begin in [n][count] */
-} piece;
-
-static piece piece_of(const pass *run, int64_t chunk)
-{
-    size_t all = run->sampling->count;
-    piece part = {.image = (int)(chunk / run->pieces)};
-    part.begin = (size_t)(chunk % run->pieces) * PIECE;
-    part.count = all - part.begin < PIECE ? all - part.begin : PIECE;
-    part.offset = (size_t)part.image * all + part.begin;
-    return part;
-}
-
-/* The noise after evaluation `run->done` for a block; drawn into buffer, or where the caller has
- * it. Two steps of a solver may begin at one row, but not of those with one evaluation a step. */
-static const float *noise_at(const pass *run, const piece *part, size_t begin, size_t count,
-                             float *buffer)
+/* out of one tensor or two, with no noise. */
+static void mix_two(const run_state *run, const float *a, double by_a, const float *b, double by_b,
+                    double divisor, float *out)
 {
     const sumi_sampling *sampling = run->sampling;
-    if (sampling->noise)
-        return sampling->noise + (size_t)run->done * sampling->noise_stride + part->offset + begin;
+    const sumi_factors factors = {.source = {(float)by_a, (float)by_b}, .divisor = (float)divisor};
+    const sumi_mixing work = {.n = sampling->n,
+                              .count = sampling->count,
+                              .out = out,
+                              .sources = b ? 2 : 1,
+                              .source = {a, b},
+                              .factors = &factors};
+    sampling->backend->mix(sampling->device, &work);
+}
+
+/* out = the map of x and the newest F. */
+static void apply_map(const run_state *run, const sumi_map *map, float *out)
+{
+    mix_two(run, run->x, map->x, run->h[0], map->f, map->divisor, out);
+}
+
+/* The address of the noise after evaluation `run->done`. Two steps of a solver may begin at one
+ * row, but not of those with one evaluation a step. */
+static sumi_random noise_address(const run_state *run)
+{
+    const sumi_sampling *sampling = run->sampling;
     sumi_random at = {.seed = sampling->seed,
                       .stream = run->done ? SUMI_STREAM_SAMPLE_Z : SUMI_STREAM_SAMPLE_X,
-                      .image = (uint64_t)(sampling->first_image + part->image)};
+                      .image = (uint64_t)sampling->first_image};
     if (run->done) {
         int row = sampling->path->solver->evaluations == 1 ? run->level.row : 0;
         at.step = row ? (uint32_t)row : NOT_A_ROW + (uint32_t)run->done;
     }
-    sumi_random_normals(&at, part->begin + begin, buffer, count);
-    return buffer;
+    return at;
+}
+
+/* Adds its noise to a mixture and computes it. */
+static void mix_with_noise(const run_state *run, sumi_mixing *work)
+{
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_random address = noise_address(run);
+    if (run->noise) {
+        const float *given = sampling->noise + (size_t)run->done * sampling->noise_stride;
+        sampling->backend->upload(sampling->device, run->noise, given, run->bytes);
+        work->given_noise = run->noise;
+    } else {
+        work->noise = &address;
+    }
+    sampling->backend->mix(sampling->device, work);
 }
 
 /* As normal as x_T of data of mean 0 and deviation 1. */
-static void start_piece(void *arg, int64_t chunk, int thread)
+static void start(const run_state *run)
 {
-    (void)thread;
-    const pass *run = arg;
-    const sumi_level *level = &run->sampling->path->levels[0];
-    piece part = piece_of(run, chunk);
-    float *x = run->x + part.offset, scale = (float)sqrt(level->alpha2 + level->sigma2);
-    const float *noise = noise_at(run, &part, 0, part.count, x);
-    for (size_t i = 0; i < part.count; i++)
-        x[i] = scale * noise[i];
-    if (run->kept)
-        memcpy(run->kept + part.offset, x, part.count * sizeof *x);
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_factors factors = {.divisor = 1,
+                                  .noise = (float)sqrt(run->level.alpha2 + run->level.sigma2)};
+    sumi_mixing work = {.n = sampling->n,
+                        .count = sampling->count,
+                        .out = run->x,
+                        .copy = run->kept,
+                        .factors = &factors};
+    mix_with_noise(run, &work);
 }
 
-static void input_piece(void *arg, int64_t chunk, int thread)
+static void take_mix(const run_state *run, const sumi_mix *mix)
 {
-    (void)thread;
-    const pass *run = arg;
-    piece part = piece_of(run, chunk);
-    const float *x = run->x + part.offset;
-    float *input = run->input + part.offset, c_in = (float)run->terms.c_in;
-    for (size_t i = 0; i < part.count; i++)
-        input[i] = c_in * x[i];
-}
-
-/* F becomes x_0 or eps, in its place. */
-static void convert_piece(void *arg, int64_t chunk, int thread)
-{
-    (void)thread;
-    const pass *run = arg;
-    const sumi_map *map = run->sampling->path->of_noise ? &run->terms.noise : &run->terms.image;
-    piece part = piece_of(run, chunk);
-    float *h = run->h[0] + part.offset;
-    sumi_map_apply(map, run->x + part.offset, h, h, part.count);
-}
-
-static void look_piece(void *arg, int64_t chunk, int thread)
-{
-    (void)thread;
-    const pass *run = arg;
-    piece part = piece_of(run, chunk);
-    sumi_map_apply(&run->terms.image, run->x + part.offset, run->h[0] + part.offset,
-                   run->x_0 + part.offset, part.count);
-}
-
-static void mix_block(const pass *run, size_t offset, const float *z, size_t count)
-{
-    const sumi_mix mix = run->mix;
-    float *x = run->x + offset;
-    const float *newest = run->h[0] + offset, *from = mix.from_kept ? run->kept + offset : x;
-    for (size_t i = 0; i < count; i++)
-        x[i] = mix.x * from[i] + mix.h[0] * newest[i];
-    for (int k = 1; k < run->sampling->path->solver->history; k++) {
-        const float *older = run->h[k] + offset;
-        for (size_t i = 0; i < count; i++)
-            x[i] += mix.h[k] * older[i];
+    const sumi_sampling *sampling = run->sampling;
+    int history = sampling->path->solver->history;
+    sumi_factors factors = {.source = {mix->x}, .divisor = mix->divisor, .noise = mix->z};
+    sumi_mixing work = {.n = sampling->n,
+                        .count = sampling->count,
+                        .out = run->x,
+                        .copy = mix->keep ? run->kept : NULL,
+                        .sources = 1 + history,
+                        .source = {mix->from_kept ? run->kept : run->x},
+                        .factors = &factors};
+    for (int k = 0; k < history; k++) {
+        factors.source[1 + k] = mix->h[k];
+        work.source[1 + k] = run->h[k];
     }
-    for (size_t i = 0; mix.divisor != 1 && i < count; i++)
-        x[i] /= mix.divisor;
-    for (size_t i = 0; z && i < count; i++)
-        x[i] += z[i] * mix.z;
-    if (mix.keep)
-        memcpy(run->kept + offset, x, count * sizeof *x);
-}
-
-static void mix_piece(void *arg, int64_t chunk, int thread)
-{
-    (void)thread;
-    const pass *run = arg;
-    piece part = piece_of(run, chunk);
-    float buffer[BLOCK];
-    for (size_t begin = 0; begin < part.count; begin += BLOCK) {
-        size_t count = part.count - begin < BLOCK ? part.count - begin : BLOCK;
-        size_t offset = part.offset + begin;
-        const float *z = run->mix.z > 0 ? noise_at(run, &part, begin, count, buffer) : NULL;
-        mix_block(run, offset, z, count);
-    }
+    if (mix->z > 0)
+        mix_with_noise(run, &work);
+    else
+        sampling->backend->mix(sampling->device, &work);
 }
 
 /* The network's F takes the place of the oldest prediction and becomes the newest. */
-static sumi_status predict(pass *run, float *times)
+static sumi_status predict(run_state *run)
 {
     const sumi_sampling *sampling = run->sampling;
     int last = sampling->path->solver->history - 1;
@@ -156,98 +126,133 @@ static sumi_status predict(pass *run, float *times)
         run->h[k] = run->h[k - 1];
     run->h[0] = oldest;
     for (int k = 0; k < sampling->n; k++)
-        times[k] = (float)run->level.time;
+        run->host_times[k] = (float)run->level.time;
+    sampling->backend->upload(sampling->device, run->times, run->host_times,
+                              (size_t)sampling->n * sizeof(float));
     if (run->input)
-        sumi_parallel_for(sampling->pool, run->pieces * sampling->n, input_piece, run);
-    return sampling->predict(sampling->user, run->input ? run->input : run->x, times, sampling->n,
-                             run->h[0]);
+        mix_two(run, run->x, run->terms.c_in, NULL, 0, 1, run->input);
+    return sampling->predict(sampling->user, run->input ? run->input : run->x, run->times,
+                             run->level.time, sampling->n, run->h[0]);
 }
 
-/* The caller sees x and x_0; F becomes what the solver mixes. */
-static sumi_status look_and_convert(pass *run)
+static sumi_status look(const run_state *run, const float *x_0)
 {
     const sumi_sampling *sampling = run->sampling;
-    int64_t chunks = run->pieces * sampling->n;
-    const bool of_noise = sampling->path->of_noise;
-    if (run->x_0)
-        sumi_parallel_for(sampling->pool, chunks, look_piece, run);
-    if (!of_noise || !run->terms.target_is_noise)
-        sumi_parallel_for(sampling->pool, chunks, convert_piece, run);
-    const float *x_0 = of_noise ? run->x_0 : run->h[0];
-    bool stop = sampling->on_step && sampling->on_step(sampling->user, (int)lround(run->level.time),
-                                                       run->x, x_0, sampling->n);
+    sampling->backend->download(sampling->device, run->seen_x, run->x, run->bytes);
+    sampling->backend->download(sampling->device, run->seen_x_0, x_0, run->bytes);
+    int step = (int)lround(run->level.time);
+    bool stop =
+        sampling->on_step(sampling->user, step, run->seen_x, run->seen_x_0, sampling->n) != 0;
     return stop ? SUMI_CANCELLED : SUMI_OK;
 }
 
+/* The caller sees x and x_0; F becomes what the solver mixes. */
+static sumi_status look_and_convert(const run_state *run)
+{
+    const sumi_path *path = run->sampling->path;
+    if (run->x_0)
+        apply_map(run, &run->terms.image, run->x_0);
+    if (!path->of_noise)
+        apply_map(run, &run->terms.image, run->h[0]);
+    else if (!run->terms.target_is_noise)
+        apply_map(run, &run->terms.noise, run->h[0]);
+    return run->sampling->on_step ? look(run, path->of_noise ? run->x_0 : run->h[0]) : SUMI_OK;
+}
+
 /* One evaluation of step i and what the solver makes of it. */
-static sumi_status take_stage(pass *run, int i, int stage, float *times)
+static sumi_status take_stage(run_state *run, int i, int stage)
 {
     const sumi_sampling *sampling = run->sampling;
     const sumi_path *path = sampling->path;
     run->done++;
     run->terms = sumi_process_terms(path->process, &run->level);
-    sumi_status status = predict(run, times);
+    sumi_status status = predict(run);
     if (status == SUMI_OK)
         status = look_and_convert(run);
     if (status != SUMI_OK)
         return status;
     sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path->levels[i + 1]};
     path->solver->plan(path, i, stage, &plan);
-    for (int k = 0; k < plan.count; k++) {
-        run->mix = plan.mix[k];
-        sumi_parallel_for(sampling->pool, run->pieces * sampling->n, mix_piece, run);
-    }
+    for (int k = 0; k < plan.count; k++)
+        take_mix(run, &plan.mix[k]);
     run->level = plan.next;
     bool stop = sampling->step_done && sampling->step_done(sampling->user, run->done);
     return stop ? SUMI_CANCELLED : SUMI_OK;
 }
 
-static bool add_tensor(float **tensor, size_t floats)
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+/* Asks for one of the run's tensors, and gives up once there is no memory. */
+static void add_tensor(const run_state *run, bool wanted, float **tensor, bool *ok)
 {
-    *tensor = sumi_calloc(floats, sizeof **tensor);
-    return *tensor != NULL;
+    if (!wanted || !*ok)
+        return;
+    *tensor = run->sampling->backend->alloc(run->sampling->device, run->bytes);
+    *ok = *tensor != NULL;
 }
 
-static bool add_tensors(pass *run, size_t floats)
+static void add_host(size_t count, bool wanted, float **tensor, bool *ok)
+{
+    if (!wanted || !*ok)
+        return;
+    *tensor = sumi_calloc(count, sizeof **tensor);
+    *ok = *tensor != NULL;
+}
+
+static bool add_memory(run_state *run)
 {
     const sumi_sampling *sampling = run->sampling;
     const sumi_path *path = sampling->path;
-    bool ok = true;
-    for (int k = 0; k < path->solver->history && ok; k++)
-        ok = add_tensor(&run->h[k], floats);
-    if (ok && path->solver->flags & SUMI_SOLVER_KEEPS)
-        ok = add_tensor(&run->kept, floats);
-    if (ok && sumi_objective_row(path->process->config.objective)->scales_input)
-        ok = add_tensor(&run->input, floats);
-    if (ok && sampling->on_step && path->of_noise)
-        ok = add_tensor(&run->x_0, floats);
-    return ok;
+    size_t n = (size_t)sampling->n, floats = n * sampling->count;
+    bool ok = true, looks = sampling->on_step != NULL;
+    add_tensor(run, true, &run->x, &ok);
+    for (int k = 0; k < path->solver->history; k++)
+        add_tensor(run, true, &run->h[k], &ok);
+    add_tensor(run, path->solver->flags & SUMI_SOLVER_KEEPS, &run->kept, &ok);
+    add_tensor(run, sumi_objective_row(path->process->config.objective)->scales_input, &run->input,
+               &ok);
+    add_tensor(run, looks && path->of_noise, &run->x_0, &ok);
+    add_tensor(run, sampling->noise != NULL, &run->noise, &ok);
+    add_host(n, true, &run->host_times, &ok);
+    add_host(floats, looks, &run->seen_x, &ok);
+    add_host(floats, looks, &run->seen_x_0, &ok);
+    if (ok)
+        run->times = sampling->backend->alloc(sampling->device, n * sizeof *run->times);
+    return ok && run->times;
+}
+
+static void free_memory(run_state *run)
+{
+    const sumi_sampling *sampling = run->sampling;
+    float *const tensors[] = {run->x,    run->h[0],  run->h[1], run->h[2], run->h[3],
+                              run->kept, run->input, run->x_0,  run->noise};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        sampling->backend->free(sampling->device, tensors[i], run->bytes);
+    sampling->backend->free(sampling->device, run->times, (size_t)sampling->n * sizeof *run->times);
+    free(run->host_times);
+    free(run->seen_x);
+    free(run->seen_x_0);
 }
 
 sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_error *err)
 {
     assert(sampling->n >= 1 && sampling->count >= 1);
-    size_t floats = (size_t)sampling->n * sampling->count;
-    pass run = {.sampling = sampling,
-                .pieces = (int64_t)((sampling->count + PIECE - 1) / PIECE),
-                .level = sampling->path->levels[0],
-                .x = out};
-    float *times = sumi_calloc((size_t)sampling->n, sizeof *times);
+    const sumi_path *path = sampling->path;
+    run_state run = {.sampling = sampling,
+                     .level = path->levels[0],
+                     .bytes = (size_t)sampling->n * sampling->count * sizeof(float)};
     sumi_status status = SUMI_OK;
-    if (!times || !add_tensors(&run, floats))
-        status = sumi_fail_memory(err, "the sampler's buffers", floats * sizeof *out);
+    if (add_memory(&run))
+        start(&run);
     else
-        sumi_parallel_for(sampling->pool, run.pieces * sampling->n, start_piece, &run);
-    for (int i = 0; i < sampling->path->steps && status == SUMI_OK; i++) {
-        int stages = sumi_path_stages(sampling->path, i);
+        status = sumi_fail_memory(err, "the sampler's buffers", run.bytes);
+    for (int i = 0; i < path->steps && status == SUMI_OK; i++) {
+        int stages = sumi_path_stages(path, i);
         for (int stage = 0; stage < stages && status == SUMI_OK; stage++)
-            status = take_stage(&run, i, stage, times);
+            status = take_stage(&run, i, stage);
     }
-    for (int k = 0; k < SUMI_HISTORY_MAX; k++)
-        free(run.h[k]);
-    free(run.kept);
-    free(run.input);
-    free(run.x_0);
-    free(times);
+    if (status == SUMI_OK)
+        sampling->backend->download(sampling->device, out, run.x, run.bytes);
+    free_memory(&run);
     return status;
 }

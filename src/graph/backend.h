@@ -50,6 +50,29 @@ typedef struct {
     const float *target, *weight;
 } sumi_inputs;
 
+/* A sum of tensors and noise, number by number:
+ *     out = (factor_0 source_0 + factor_1 source_1 + ...) / divisor + noise factor * noise
+ * which is rounded after each operation, in this order. */
+enum { SUMI_MIX_SOURCES = 5 };
+typedef struct {
+    float source[SUMI_MIX_SOURCES];
+    float divisor, noise;
+} sumi_factors;
+
+typedef struct {
+    int n;        /* images */
+    size_t count; /* floats of one */
+    float *out;   /* [n][count]; may be one of the first two sources */
+    float *copy;  /* as out: receives the same; or NULL */
+    int sources;
+    const float *source[SUMI_MIX_SOURCES]; /* each [n][count] */
+    const sumi_factors *factors;           /* in the host's memory: one for all images, or [n] */
+    bool factors_each;
+    /* Standard normal, of image i at address noise->image + i; or given as [n][count]; or none. */
+    const sumi_random *noise;
+    const float *given_noise;
+} sumi_mixing;
+
 typedef struct {
     const char *name; /* "cpu" */
 
@@ -64,6 +87,10 @@ typedef struct {
     void (*free)(sumi_device *device, void *memory, size_t bytes); /* NULL is fine */
     void (*upload)(sumi_device *device, void *to, const void *from, size_t bytes);
     void (*download)(sumi_device *device, void *to, const void *from, size_t bytes);
+
+    void (*mix)(sumi_device *device, const sumi_mixing *work);
+    /* True where every number is. */
+    bool (*finite)(sumi_device *device, const float *x, size_t count);
 
     /* A plan of graph at one size and its memory. SUMI_ESHAPE where h or w is no multiple of
      * 2^levels. graph must outlive the network; its parameters, in the host's memory, are read at

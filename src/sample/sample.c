@@ -31,19 +31,20 @@ typedef struct {
     sumi_error *err;
 } sampling_call;
 
-static sumi_status predict(void *user, const float *x, const float *time, int n, float *f)
+static sumi_status predict(void *user, const float *x, const float *times, double time, int n,
+                           float *f)
 {
     sampling_call *call = user;
     if (sumi_runtime_cancelled(call->runtime))
         return SUMI_CANCELLED;
-    const sumi_inputs in = {.image = x, .time = time};
+    const sumi_inputs in = {.image = x, .time = times};
     call->runtime->backend->predict(call->network, &in, n, &f);
-    if (call->runtime->kernels->all_finite(f, (size_t)n * call->image_floats))
+    if (call->runtime->backend->finite(call->runtime->device, f, (size_t)n * call->image_floats))
         return SUMI_OK;
     return sumi_fail(call->err, SUMI_EFORMAT,
                      "the network produced a value that is not finite at t = %g: these weights "
                      "cannot be sampled from",
-                     (double)time[0]);
+                     time);
 }
 
 static int on_step(void *user, int step, const float *x_t, const float *x_0, int n)
@@ -196,7 +197,8 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                               .count = call->image_floats,
                               .seed = config->seed,
                               .noise_stride = (size_t)config->count * call->image_floats,
-                              .pool = call->runtime->pool,
+                              .backend = call->runtime->backend,
+                              .device = call->runtime->device,
                               .predict = predict,
                               .on_step = config->on_step ? on_step : NULL,
                               .step_done = step_done,

@@ -6,6 +6,7 @@
  * which is affine in x_t. So each step is affine too, and mean and variance of what a solver draws
  * follow from a recursion over two numbers, written down here a second time in double precision.
  */
+#include "cpu/cpu.h"
 #include "diffusion/diffusion.h"
 
 #include <math.h>
@@ -30,12 +31,11 @@ typedef struct {
     sumi_status fail;
 } fixture;
 
-/* Chunks of a serial pool: most tests need no threads. */
-static sumi_pool *pool_of(int threads)
+static sumi_device *device_of(int threads)
 {
-    sumi_pool *pool;
-    assert_int_equal(sumi_pool_create(threads, &pool, NULL), SUMI_OK);
-    return pool;
+    sumi_device *device;
+    assert_int_equal(sumi_cpu_backend()->open(threads, NULL, &device, NULL), SUMI_OK);
+    return device;
 }
 
 static const sumi_solver *solver_of(const char *name)
@@ -71,9 +71,11 @@ static void best_prediction(double a, double *slope, double *offset)
     *offset = -*slope * sqrt(a) * MEAN;
 }
 
-static sumi_status predict_normal(void *user, const float *x, const float *time, int n, float *eps)
+static sumi_status predict_normal(void *user, const float *x, const float *time, double at, int n,
+                                  float *eps)
 {
     fixture *f = user;
+    assert_true(time[n - 1] == (float)at);
     f->calls++;
     for (int i = 0; i < n; i++) {
         double slope, offset;
@@ -85,9 +87,11 @@ static sumi_status predict_normal(void *user, const float *x, const float *time,
 }
 
 /* The function that make_golden.py calls `model`. */
-static sumi_status predict_golden(void *user, const float *x, const float *time, int n, float *eps)
+static sumi_status predict_golden(void *user, const float *x, const float *time, double at, int n,
+                                  float *eps)
 {
     (void)user;
+    (void)at;
     for (int i = 0; i < n; i++) {
         for (int k = 0; k < 5; k++)
             eps[5 * i + k] = x[5 * i + k] * 0.5f + time[i] / 64;
@@ -101,18 +105,19 @@ static void test_same_bits_as_torch(void **state)
     sumi_process process;
     make_process(&process, 8, .05f, .3f);
     sumi_path path = path_of(&process, "ddpm", 8, 0);
-    sumi_pool *pool = pool_of(1);
+    sumi_device *device = device_of(1);
     sumi_sampling sampling = {.path = &path,
                               .n = 3,
                               .count = 5,
                               .noise = golden_noise,
                               .noise_stride = 15,
-                              .pool = pool,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
                               .predict = predict_golden};
     float x[15];
     assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
     assert_memory_equal(x, golden_sample, sizeof x);
-    sumi_pool_free(pool);
+    sumi_cpu_backend()->close(device);
     sumi_path_free(&path);
     sumi_process_free(&process);
 }
@@ -133,7 +138,7 @@ static void test_single_steps_are_torch_s(void **state)
     sumi_path path = path_of(&process, "ddpm", 8, 0);
     const float times[] = {1, 8, 5};
     float eps[15];
-    assert_int_equal(predict_golden(NULL, golden_diffused, times, 3, eps), SUMI_OK);
+    assert_int_equal(predict_golden(NULL, golden_diffused, times, 0, 3, eps), SUMI_OK);
     for (int i = 0; i < 15; i++) {
         sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path.levels[0]};
         path.solver->plan(&path, 8 - (int)times[i / 5], 0, &plan);
@@ -192,12 +197,13 @@ static void check_moments(const char *solver, int steps, float eta, double expec
     enum { N = 64 };
     make_process(&f.process, 200, .001f, .1f);
     sumi_path path = path_of(&f.process, solver, steps, eta);
-    sumi_pool *pool = pool_of(2);
+    sumi_device *device = device_of(2);
     sumi_sampling sampling = {.path = &path,
                               .n = N,
                               .count = f.count,
                               .seed = 7,
-                              .pool = pool,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
                               .predict = predict_normal,
                               .user = &f};
     size_t all = N * f.count;
@@ -219,7 +225,7 @@ static void check_moments(const char *solver, int steps, float eta, double expec
         assert_true(fabs(sqrt(variance) - SD) < .02);
     }
     free(x);
-    sumi_pool_free(pool);
+    sumi_cpu_backend()->close(device);
     sumi_path_free(&path);
     sumi_process_free(&f.process);
 }
@@ -241,12 +247,13 @@ static void test_ddim_with_eta_1_is_ddpm(void **state)
     fixture f = {.count = 300};
     make_process(&f.process, 1000, .001f, .01f);
     sumi_path path = path_of(&f.process, "ddpm", 40, 0);
-    sumi_pool *pool = pool_of(1);
+    sumi_device *device = device_of(1);
     sumi_sampling sampling = {.path = &path,
                               .n = 2,
                               .count = f.count,
                               .seed = 3,
-                              .pool = pool,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
                               .predict = predict_normal,
                               .user = &f};
     float ddpm[600], ddim[600];
@@ -256,7 +263,7 @@ static void test_ddim_with_eta_1_is_ddpm(void **state)
     assert_int_equal(sumi_sampling_run(&sampling, ddim, NULL), SUMI_OK);
     for (int i = 0; i < 600; i++)
         assert_true(fabsf(ddpm[i] - ddim[i]) < 2e-5f);
-    sumi_pool_free(pool);
+    sumi_cpu_backend()->close(device);
     sumi_path_free(&path);
     sumi_process_free(&f.process);
 }
@@ -268,19 +275,20 @@ static void draw(const char *solver, int threads, int batch, float *x)
     make_process(&f.process, 50, .01f, .1f);
     sumi_path path =
         path_of(&f.process, solver, 5, solver_of(solver)->flags & SUMI_SOLVER_ETA ? .7f : -1);
-    sumi_pool *pool = pool_of(threads);
+    sumi_device *device = device_of(threads);
     for (int i = 0; i < 7; i += batch) {
         sumi_sampling sampling = {.path = &path,
                                   .n = 7 - i < batch ? 7 - i : batch,
                                   .count = f.count,
                                   .seed = 5,
                                   .first_image = 40 + i,
-                                  .pool = pool,
+                                  .backend = sumi_cpu_backend(),
+                                  .device = device,
                                   .predict = predict_normal,
                                   .user = &f};
         assert_int_equal(sumi_sampling_run(&sampling, x + (size_t)i * f.count, NULL), SUMI_OK);
     }
-    sumi_pool_free(pool);
+    sumi_cpu_backend()->close(device);
     sumi_path_free(&path);
     sumi_process_free(&f.process);
 }
@@ -332,11 +340,12 @@ static void test_callbacks(void **state)
     fixture f = {.count = 50, .last_t = 1001};
     make_process(&f.process, 1000, .001f, .01f);
     sumi_path path = path_of(&f.process, "ddim", 10, 0);
-    sumi_pool *pool = pool_of(1);
+    sumi_device *device = device_of(1);
     sumi_sampling sampling = {.path = &path,
                               .n = 3,
                               .count = f.count,
-                              .pool = pool,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
                               .predict = predict_normal,
                               .on_step = look,
                               .step_done = count_done,
@@ -366,7 +375,7 @@ static void test_callbacks(void **state)
     f.fail = SUMI_EFORMAT;
     assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_EFORMAT);
     assert_int_equal(f.calls, 1);
-    sumi_pool_free(pool);
+    sumi_cpu_backend()->close(device);
     sumi_path_free(&path);
     sumi_process_free(&f.process);
 }

@@ -7,6 +7,7 @@
  * Of a mixture, the way is what many small steps find. All runs begin and end at levels with noise,
  * so that no step is special, unless a test says so.
  */
+#include "cpu/cpu.h"
 #include "diffusion/diffusion.h"
 
 #include <math.h>
@@ -62,9 +63,11 @@ static double best_image(const fixture *f, const sumi_level *level, double x)
 }
 
 /* Whatever the objective, F is what makes x_0 the best. */
-static sumi_status predict(void *user, const float *input, const float *time, int n, float *out)
+static sumi_status predict(void *user, const float *input, const float *time, double at, int n,
+                           float *out)
 {
     fixture *f = user;
+    assert_true(time[n - 1] == (float)at);
     f->calls++;
     for (int i = 0; i < n; i++) {
         sumi_level level = sumi_level_at(&f->process, (double)time[i]);
@@ -119,19 +122,20 @@ static double way(const fixture *f, const sumi_level *from, double x, const sumi
 /* From noise at the path's first level to x at its last. */
 static void run_path(fixture *f, const sumi_path *path, float *noise, float *x)
 {
-    sumi_pool *pool;
+    sumi_device *device;
     for (int i = 0; i < FLOATS; i++)
         noise[i] = -2.5f + 5.f * (float)i / (FLOATS - 1);
-    assert_int_equal(sumi_pool_create(1, &pool, NULL), SUMI_OK);
+    assert_int_equal(sumi_cpu_backend()->open(1, NULL, &device, NULL), SUMI_OK);
     sumi_sampling sampling = {.path = path,
                               .n = 1,
                               .count = FLOATS,
                               .noise = noise,
-                              .pool = pool,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
                               .predict = predict,
                               .user = f};
     assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
-    sumi_pool_free(pool);
+    sumi_cpu_backend()->close(device);
     double scale = sqrt(path->levels[0].alpha2 + path->levels[0].sigma2);
     for (int i = 0; i < FLOATS; i++)
         noise[i] *= (float)scale;
@@ -339,20 +343,21 @@ static void test_moments(void **state)
     for (int i = 0; sumi_solver_row(i); i++) {
         fixture f;
         const char *name = sumi_solver_row(i)->is.name;
-        sumi_pool *pool;
+        sumi_device *device;
         open_fixture(&f, i % 2 ? "edm" : "v", i % 3 ? "edm" : "cosine", 1);
         const char *spacing = i % 3 ? "karras" : "trailing";
         sumi_path path = path_of(&f, name, spacing, 200, -1);
-        assert_int_equal(sumi_pool_create(2, &pool, NULL), SUMI_OK);
+        assert_int_equal(sumi_cpu_backend()->open(2, NULL, &device, NULL), SUMI_OK);
         sumi_sampling sampling = {.path = &path,
                                   .n = N,
                                   .count = FLOATS,
                                   .seed = (uint64_t)i,
-                                  .pool = pool,
+                                  .backend = sumi_cpu_backend(),
+                                  .device = device,
                                   .predict = predict,
                                   .user = &f};
         assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
-        sumi_pool_free(pool);
+        sumi_cpu_backend()->close(device);
         double sum = 0, squares = 0, count = (double)N * FLOATS;
         for (int k = 0; k < N * FLOATS; k++) {
             sum += (double)x[k];
