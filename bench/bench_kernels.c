@@ -182,8 +182,7 @@ static double run_once(job *j)
     for (int i = 1; i < j->threads; i++)
         pthread_join(threads[i], NULL);
     if (j->spec.direction == SUMI_CONV_WGRAD)
-        j->table->wgrad_finish(&j->spec, j->partials, (j->n + GROUP - 1) / GROUP, j->dw, false, 0,
-                               1);
+        j->table->wgrad_finish(&j->spec, j->partials, (j->n + GROUP - 1) / GROUP, j->dw, 0, 1);
     return now(j->threads) - start;
 }
 

@@ -150,7 +150,7 @@ static void finish_task(void *arg, int64_t piece, int thread)
 {
     const wgrad_job *job = arg;
     (void)thread;
-    job->net->kernels->wgrad_finish(job->wgrad->spec, job->partials, job->groups, job->dw, false,
+    job->net->kernels->wgrad_finish(job->wgrad->spec, job->partials, job->groups, job->dw,
                                     (int)piece, FINISH_PIECES);
 }
 

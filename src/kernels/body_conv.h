@@ -26,7 +26,7 @@ typedef struct {
     void (*wgrad_piece)(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
                         float *scratch);
     void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
-                         bool accumulate, int piece, int pieces);
+                         int piece, int pieces);
 } conv_algorithm;
 
 static const conv_algorithm conv_algorithms[SUMI_CONV_ALGORITHMS] = {
@@ -126,10 +126,9 @@ static void wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, 
 }
 
 static void wgrad_finish(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
-                         bool accumulate, int piece, int pieces)
+                         int piece, int pieces)
 {
-    conv_algorithms[spec->algorithm].wgrad_finish(spec, partials, count, dw, accumulate, piece,
-                                                  pieces);
+    conv_algorithms[spec->algorithm].wgrad_finish(spec, partials, count, dw, piece, pieces);
 }
 
 #endif

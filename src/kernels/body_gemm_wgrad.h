@@ -115,20 +115,19 @@ static void gemm_wgrad_plan(sumi_conv_spec *s)
         plan_strip_floats(s) + (size_t)s->images * (size_t)s->rows * (size_t)s->w * NR;
 }
 
-/* Sums `count` rows of cols floats, `between` apart, in their order into (or onto) to. */
-INLINE void sum_partials(const float *from, size_t between, int count, float *to, int cols,
-                         bool accumulate)
+/* Sums `count` rows of cols floats, `between` apart, in their order into to. */
+INLINE void sum_partials(const float *from, size_t between, int count, float *to, int cols)
 {
     for (int k = 0; k < cols; k++) {
         float sum = from[k];
         for (int i = 1; i < count; i++)
             sum += from[(size_t)i * between + (size_t)k];
-        to[k] = accumulate ? to[k] + sum : sum;
+        to[k] = sum;
     }
 }
 
 static void gemm_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
-                              bool accumulate, int piece, int pieces)
+                              int piece, int pieces)
 {
     int64_t rows = (int64_t)(s->ksize * s->ksize) * s->cin;
     size_t stride = round_up((size_t)s->cout, NR);
@@ -136,7 +135,7 @@ static void gemm_wgrad_finish(const sumi_conv_spec *s, const float *partials, in
     for (int64_t r = rows * piece / pieces; r < end; r++) {
         size_t tap = (size_t)(r / s->cin), c = (size_t)(r % s->cin);
         sum_partials(partials + (size_t)r * stride, s->partial_floats, count,
-                     dw + tap * s->tap_floats + c * (size_t)s->cout, s->cout, accumulate);
+                     dw + tap * s->tap_floats + c * (size_t)s->cout, s->cout);
     }
 }
 

@@ -236,7 +236,7 @@ static void narrow_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *
 }
 
 static void narrow_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count,
-                                float *dw, bool accumulate, int piece, int pieces)
+                                float *dw, int piece, int pieces)
 {
     size_t run = (size_t)s->ksize * (size_t)s->cin, lanes = round_up(run, VW);
     int64_t rows = (int64_t)(s->ksize * s->ksize) * s->cin;
@@ -246,7 +246,7 @@ static void narrow_wgrad_finish(const sumi_conv_spec *s, const float *partials, 
             size_t row = (size_t)k * (size_t)s->ksize + (size_t)r / run;
             size_t tap = (size_t)(r / s->cin), c = (size_t)(r % s->cin);
             sum_partials(partials + row * lanes + (size_t)r % run, s->partial_floats, count,
-                         dw + tap * s->tap_floats + c * (size_t)s->cout + (size_t)k, 1, accumulate);
+                         dw + tap * s->tap_floats + c * (size_t)s->cout + (size_t)k, 1);
         }
     }
 }

@@ -201,14 +201,14 @@ static void tiles_wgrad_plan(sumi_conv_spec *s)
 }
 
 static void tiles_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
-                               bool accumulate, int piece, int pieces)
+                               int piece, int pieces)
 {
     size_t ldc = round_up((size_t)s->cout, TILE_ROWS), rows = round_up((size_t)s->cin, TILE_ROWS);
     int64_t all = (int64_t)(s->ksize * s->ksize) * s->cin, end = all * (piece + 1) / pieces;
     for (int64_t r = all * piece / pieces; r < end; r++) {
         size_t tap = (size_t)(r / s->cin), c = (size_t)(r % s->cin);
         sum_partials(partials + (tap * rows + c) * ldc, s->partial_floats, count,
-                     dw + tap * s->tap_floats + c * (size_t)s->cout, s->cout, accumulate);
+                     dw + tap * s->tap_floats + c * (size_t)s->cout, s->cout);
     }
 }
 

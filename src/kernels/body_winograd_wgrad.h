@@ -308,8 +308,7 @@ static void wino_finish_sum(int points, const float *partials, int count, size_t
 }
 
 /* The nine taps of one vector of output channels of one input channel. */
-INLINE void wino_finish_vector(const int big, const float *sum, float *dw, size_t tap_stride,
-                               bool accumulate)
+INLINE void wino_finish_vector(const int big, const float *sum, float *dw, size_t tap_stride)
 {
     const int side = big + 2;
     vf half[3][WINO_MOST_SIDE];
@@ -330,14 +329,13 @@ INLINE void wino_finish_vector(const int big, const float *sum, float *dw, size_
         wino_gt(big, half[y], g);
         UNROLL
         for (int x = 0; x < 3; x++) {
-            float *dst = dw + (size_t)(3 * y + x) * tap_stride;
-            v_store(dst, accumulate ? v_load(dst) + g[x] : g[x]);
+            v_store(dw + (size_t)(3 * y + x) * tap_stride, g[x]);
         }
     }
 }
 
 static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
-                              bool accumulate, int piece, int pieces)
+                              int piece, int pieces)
 {
     float sum[WINO_MOST_SIDE * WINO_MOST_SIDE * WINO_FINISH * WINO_NR];
     int panels = (s->cout + WINO_NR - 1) / WINO_NR, points = wino_points(s);
@@ -355,9 +353,9 @@ static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, in
                 const float *src = sum + c * WINO_NR + (size_t)v;
                 float *dst = dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v);
                 if (points == 64)
-                    wino_finish_vector(6, src, dst, s->tap_floats, accumulate);
+                    wino_finish_vector(6, src, dst, s->tap_floats);
                 else
-                    wino_finish_vector(4, src, dst, s->tap_floats, accumulate);
+                    wino_finish_vector(4, src, dst, s->tap_floats);
             }
     }
 }

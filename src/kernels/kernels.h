@@ -217,9 +217,9 @@ typedef struct {
     /* partial (+)= the piece; pieces of other channels write elsewhere in the same partial. */
     void (*wgrad_piece)(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
                         float *scratch);
-    /* dw [kh][kw][cin][cout] (+)= the sum of `count` partials in their order. Piece as above. */
+    /* dw [kh][kw][cin][cout] = the sum of `count` partials in their order. Piece as above. */
     void (*wgrad_finish)(const sumi_conv_spec *spec, const float *partials, int count, float *dw,
-                         bool accumulate, int piece, int pieces);
+                         int piece, int pieces);
 
     void (*fill)(const sumi_source *sources, int count, int h, int w, const sumi_strip *strip);
     void (*store)(const sumi_sink *sinks, int count, int h, int w, const sumi_block *block);

@@ -108,7 +108,7 @@ static float *weight_gradient(const sumi_kernels *table, const sumi_conv_spec *s
 {
     sumi_wgrad wgrad = {.spec = spec, .sources = x, .source_count = 1, .dy = dy};
     float *dw = test_scratch((size_t)(9 * s->cin * s->cout));
-    test_wgrad_run(table, &wgrad, s->n, s->n, dw, false, 2);
+    test_wgrad_run(table, &wgrad, s->n, s->n, dw, 2);
     return dw;
 }
 
@@ -439,7 +439,7 @@ static void check_pending(const sumi_kernels *table)
                 sumi_wgrad wgrad = {
                     .spec = &spec, .sources = sources, .source_count = 2, .dy = &dy};
                 float *dw = test_scratch((size_t)(9 * s->cin * s->cout));
-                test_wgrad_run(table, &wgrad, s->n, 2, dw, false, 3);
+                test_wgrad_run(table, &wgrad, s->n, 2, dw, 3);
                 test_close(dw, want, (size_t)(9 * s->cin * s->cout), 1e-3, "pending, weights");
                 free(want);
                 free(dw);

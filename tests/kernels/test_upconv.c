@@ -173,7 +173,7 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
     double *want = test_wgrad_reference(&direct, &large, &dy, c->n);
     sumi_wgrad wgrad = {.spec = &s, .sources = &x, .source_count = 1, .dy = &dy};
     float *dw = test_scratch(9 * wide), *partial = test_scratch(s.partial_floats);
-    test_wgrad_run(table, &wgrad, c->n, 2, dw + BEFORE * row, false, 3);
+    test_wgrad_run(table, &wgrad, c->n, 2, dw + BEFORE * row, 3);
     float *packed = test_floats(9 * (size_t)c->cin * row, 1);
     for (size_t tap = 0; tap < 9; tap++)
         for (size_t k = 0; k < wide; k++) {
