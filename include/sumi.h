@@ -311,7 +311,8 @@ typedef struct {
     }
 
 /* The network in eval mode: batch->x is x_t; out [n][h][w][out_channels] receives the predicted
- * noise. batch->noise is ignored. SUMI_ESHAPE where h or w is not a multiple of 4 (tutorial). */
+ * noise. batch->noise is ignored. SUMI_EINVAL where x has NaN or an infinity, whose place the
+ * message names. SUMI_ESHAPE where h or w is not a multiple of 4 (tutorial). */
 SUMI_API sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model,
                                         const sumi_batch *batch, float *out);
 

@@ -369,6 +369,9 @@ static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sum
     status = sumi_runtime_predictor(&ctx->runtime, model,
                                     &(sumi_predictor){most, full.h, full.w, full.precision, false},
                                     &network, &ctx->error);
+    const int shape[] = {full.n, full.h, full.w, model->info.in_channels};
+    if (status == SUMI_OK)
+        status = sumi_check_finite("x", full.x, shape, &ctx->error);
     if (status != SUMI_OK)
         return status;
     size_t pixels = (size_t)full.h * (size_t)full.w;

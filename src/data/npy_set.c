@@ -14,13 +14,16 @@ static sumi_status from_floats(const char *path, const sumi_npy *array, sumi_dat
                                sumi_error *err)
 {
     size_t per_image = array->count / (size_t)out->count;
+    size_t channels = (size_t)out->channels, row = (size_t)out->width * channels;
     for (size_t i = 0; i < array->count; i++) {
         double value = array->dtype == SUMI_NPY_F32 ? (double)((const float *)array->data)[i]
                                                     : ((const double *)array->data)[i];
         if (!(value >= 0.0 && value <= 1.0))
             return sumi_fail(err, SUMI_EFORMAT,
-                             "%s: expected floats in [0, 1] (or uint8), found %g in image %zu",
-                             path, value, i / per_image);
+                             "%s: expected floats in [0, 1] (or uint8), found %g in image %zu, "
+                             "at [%zu][%zu][%zu]",
+                             path, value, i / per_image, i % per_image / row, i % row / channels,
+                             i % channels);
         out->pixels[i] = (uint8_t)(value * 255.0 + 0.5);
     }
     return SUMI_OK;

@@ -86,6 +86,10 @@ sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *noti
                             sumi_error *err);
 sumi_status sumi_model_write(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err); /* .safetensors or .pth by ending */
+/* Refuses NaN and infinities in an array [n][h][w][c], whose shape it is, by their first place;
+ * sizes are 0 or more. */
+sumi_status sumi_check_finite(const char *name, const float *values, const int shape[4],
+                              sumi_error *err);
 sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
                                 sumi_error *err); /* any key */
 /* ---- Runtime (runtime.c): what a context owns for computing ---------------------------------- */

@@ -538,6 +538,14 @@ static void test_predict_arguments(void **state)
     sumi_status status = sumi_model_predict(ctx, model, &batch, out);
     assert_true(status == SUMI_EINVAL || status == SUMI_ESHAPE || status == SUMI_ENOMEM);
     assert_true(strlen(sumi_last_error(ctx)) > 0);
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    const char *const says[] = {"x[0][1][3][0] is NaN", "x[0][1][3][0] is infinite",
+                                "x[0][1][3][0] is infinite"};
+    for (size_t i = 0; i < 3; i++) {
+        x[SIDE + 3] = bad[i];
+        api_fails(ctx, sumi_model_predict(ctx, model, &good, out), SUMI_EINVAL, says[i]);
+    }
+    x[SIDE + 3] = 0;
     const int32_t times[] = {0, -1, 1001, INT32_MAX};
     for (size_t i = 0; i < 4; i++) {
         t[0] = times[i];

@@ -416,6 +416,14 @@ static void test_predict_refuses(void **state)
     assert_failed_run(temp, line, 10 + SUMI_EINVAL, "21");
     write_inputs(temp, 3, 1, 3, -1);
     assert_failed_run(temp, line, 10 + SUMI_EINVAL, "-1");
+    write_inputs(temp, 3, 1, 3, 20);
+    sumi_npy images = read_array(temp, "x.npy");
+    for (int i = 0; i < 3; i++) {
+        ((float *)images.data)[2 * 64 + 3 * 8 + 1] = i == 0 ? NAN : i == 1 ? INFINITY : -INFINITY;
+        assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &images, NULL), SUMI_OK);
+        assert_failed_run(temp, line, 10 + SUMI_EINVAL, "x[2][3][1][0] is ");
+    }
+    sumi_npy_free(&images);
     assert_failed_run(temp, "predict @run --x @t.npy --t @t.npy --out @none.npy -q",
                       10 + SUMI_EFORMAT, "expected float32, found int64; in NumPy: x.astype");
     assert_failed_run(temp, "predict @run --x @x.npy --t @x.npy --out @none.npy -q",

@@ -103,7 +103,7 @@ static void other_arrays_are_refused(void **state)
     check_failed(open_x(state, &set, &err), SUMI_EFORMAT, &err, "found -0.01", NULL);
     data[40] = strtof("nan", NULL);
     put_array(state, "x.npy", SUMI_NPY_F32, data, 3, (int64_t[]){4, 4, 4});
-    check_failed(open_x(state, &set, &err), SUMI_EFORMAT, &err, "nan", NULL);
+    check_failed(open_x(state, &set, &err), SUMI_EFORMAT, &err, "nan in image", "at [", NULL);
 }
 
 int main(void)
