@@ -59,6 +59,12 @@ typedef struct {
 sumi_plain_locale sumi_plain_begin(void);
 void sumi_plain_end(sumi_plain_locale before);
 
+/* strncasecmp with the letters of ASCII alone: in a Turkish locale, I is the capital of another
+ * letter than i. */
+bool sumi_same_letters(const char *a, const char *b, size_t length);
+/* Whether it is a letter or digit of ASCII. */
+bool sumi_is_alnum(char c);
+
 /* Bytes of the UTF-8 sequence that begins here (RFC 3629: no overlong forms, no surrogates, at most
  * U+10FFFF); 0 where none does. */
 size_t sumi_utf8_sequence(const char *text, size_t size);

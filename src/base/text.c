@@ -57,6 +57,29 @@ double sumi_parse_real(const char *text, char **end)
     return value;
 }
 
+/* ---- ASCII ----------------------------------------------------------------------------------- */
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+bool sumi_same_letters(const char *a, const char *b, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (lower(a[i]) != lower(b[i]))
+            return false;
+        if (a[i] == '\0')
+            return true;
+    }
+    return true;
+}
+
+bool sumi_is_alnum(char c)
+{
+    return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9');
+}
+
 /* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 size_t sumi_utf8_sequence(const char *text, size_t size)

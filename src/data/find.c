@@ -4,7 +4,6 @@
  */
 #include "data/data.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,13 +141,13 @@ sumi_status sumi_fail_no_fashion(const char *looked, sumi_error *err)
 static bool alike(const char *a, const char *b)
 {
     for (;;) {
-        while (*a && !isalnum((unsigned char)*a))
+        while (*a && !sumi_is_alnum(*a))
             a++;
-        while (*b && !isalnum((unsigned char)*b))
+        while (*b && !sumi_is_alnum(*b))
             b++;
         if (!*a || !*b)
             return *a == *b;
-        if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
+        if (!sumi_same_letters(a, b, 1))
             return false;
         a++;
         b++;

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum { DEPTH_MAX = 64, ENDINGS_MAX = 256, ENDINGS_SHOWN = 8 };
@@ -52,7 +51,7 @@ void sumi_listing_free(sumi_listing *list)
 
 static bool is_one_of(const char *name, const char *const *list)
 {
-    while (*list && strcasecmp(name, *list) != 0)
+    while (*list && !sumi_same_letters(name, *list, SIZE_MAX))
         list++;
     return *list != NULL;
 }

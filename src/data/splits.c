@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 typedef enum { NO_SPLIT, TRAIN, TEST, VALIDATION, KINDS } split_kind;
 
@@ -17,7 +16,7 @@ enum { IN_SPLIT = 1, KEPT = 2 }; /* of a picture: in a split that is not asked f
 static bool has_prefix(const char *name, size_t length, const char *prefix)
 {
     size_t size = strlen(prefix);
-    return length >= size && strncasecmp(name, prefix, size) == 0;
+    return length >= size && sumi_same_letters(name, prefix, size);
 }
 
 /* What may follow the name of a split: nothing, a number ("train2017"), or a word for data
@@ -36,7 +35,7 @@ static bool is_suffix(const char *text, size_t length)
         digits++;
     bool known = digits == length;
     for (size_t i = 0; i < sizeof words / sizeof *words && !known; i++)
-        known = strlen(words[i]) == length && strncasecmp(text, words[i], length) == 0;
+        known = strlen(words[i]) == length && sumi_same_letters(text, words[i], length);
     return known;
 }
 

@@ -46,6 +46,25 @@ static void test_numbers(void **state)
     }
 }
 
+/* ---- Letters --------------------------------------------------------------------------------- */
+
+static void test_letters(void **state)
+{
+    for (int turkish = 0; turkish < 2; turkish++) {
+        if (turkish && !enter_locale(*state, "tr_TR", "ISO-8859-9")) {
+            leave_locale();
+            skip();
+        }
+        assert_true(sumi_same_letters("TRAIN", "train", SIZE_MAX));
+        assert_true(sumi_same_letters("Validation-1", "vaLIDation", 10));
+        assert_false(sumi_same_letters("valid", "validation", SIZE_MAX));
+        assert_false(sumi_same_letters("x\xDD", "x\xFD", SIZE_MAX));
+        assert_true(sumi_is_alnum('I') && sumi_is_alnum('z') && sumi_is_alnum('0'));
+        assert_false(sumi_is_alnum('_') || sumi_is_alnum((char)0xFD) || sumi_is_alnum('\0'));
+    }
+    leave_locale();
+}
+
 /* ---- Names ----------------------------------------------------------------------------------- */
 
 static void test_escape(void **state)
@@ -151,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_numbers, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_letters, temp_setup, temp_teardown),
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_escape_is_reversible),
         cmocka_unit_test(test_copy),

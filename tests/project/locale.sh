@@ -12,7 +12,7 @@ found=$(find src -name '*.[ch]' -not -path 'src/cli/*' -not -path src/base/text.
     FNR == 1 { statement = "" }
     { statement = statement $0 }
     /[;{}]/ {
-        if (statement ~ /(^|[^_a-z])(strtod|strtof|strtold|atof|sscanf|localeconv|json_loadb|json_loads|json_dumps|json_dumpb|alphasort|strcoll|strftime_l) *\(/ ||
+        if (statement ~ /(^|[^_a-z])(strtod|strtof|strtold|atof|sscanf|localeconv|json_loadb|json_loads|json_dumps|json_dumpb|alphasort|strcoll|strn?casecmp|isalnum|isalpha|isspace|tolower|toupper|strftime_l) *\(/ ||
             statement ~ /[ (,]alphasort[,)]/ ||
             (statement ~ /(^|[^_a-z])(printf|fprintf|snprintf|sprintf|vsnprintf) *\(/ &&
              statement ~ /%[-+ #0-9.*]*[aefgAEFG]/))
