@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum { DEPTH = 2, ENTRIES_MAX = 20000, ENDINGS_MAX = 16 };
@@ -54,14 +53,15 @@ static void see_run(look *at, const char *run)
 static void see_file(look *at, const char *name)
 {
     const char *dot = strrchr(name, '.');
-    bool model = dot && (strcasecmp(dot, ".pth") == 0 || strcasecmp(dot, ".safetensors") == 0);
+    bool model = dot && (sumi_same_letters(dot, ".pth", SIZE_MAX) ||
+                         sumi_same_letters(dot, ".safetensors", SIZE_MAX));
     at->files++;
     if (model && (!at->model[0] || strcmp(name, at->model) < 0))
         snprintf(at->model, sizeof at->model, "%s", name);
     if (!dot || strlen(dot) >= sizeof at->endings[0].text)
         return;
     int i = 0;
-    while (i < at->ending_count && strcasecmp(at->endings[i].text, dot) != 0)
+    while (i < at->ending_count && !sumi_same_letters(at->endings[i].text, dot, SIZE_MAX))
         i++;
     if (i == ENDINGS_MAX)
         return;
