@@ -14,7 +14,8 @@
 
 #define FIXED_SIDE 6 /* points in a dimension of forward and gradient of the input */
 #define FIXED_POINTS (FIXED_SIDE * FIXED_SIDE)
-/* Measured by `bench_kernels ISA auto 1 32 9 fixed16`. Tiles in a block; 49 are one image of 28x28, 32 two of 14x14, 40 ten of 7x7. */
+/* Measured by `sumi bench train --precision fixed16 --profile`, builds with other numbers in turns.
+ * Tiles in a block: 49 are one image of 28x28, 32 two of 14x14, 40 ten of 7x7. */
 #define FIXED_TILES 40
 
 /* ---- Plan ------------------------------------------------------------------------------------ */

@@ -193,8 +193,8 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
     }
     /* Finished, because a partial gradient may hold anything past its output channels. */
     float *cut = test_scratch(9 * wide);
-    table->wgrad_finish(&s, partial, 1, dw + BEFORE * row, false, 0, 1);
-    table->wgrad_finish(&s, pieces, 1, cut + BEFORE * row, false, 0, 1);
+    table->wgrad_finish(&s, partial, 1, dw + BEFORE * row, 0, 1);
+    table->wgrad_finish(&s, pieces, 1, cut + BEFORE * row, 0, 1);
     assert_memory_equal(dw, cut, 9 * wide * sizeof(float));
     free(cut);
     test_source_free(&x);
