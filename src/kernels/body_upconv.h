@@ -22,7 +22,8 @@
 
 _Static_assert(NR == WINO_NR, "wino_wgrad_panel is used on panels of NR");
 
-/* Measured by `bench_kernels ISA auto 1 32` (its "up" layers). What a tile keeps in cache, so that
+/* Chosen by measuring: `bench_kernels ISA auto 1 32` shows on its "up" layers what other numbers
+ * do. What a tile keeps in cache, so that
  * it fits the second level beside the weights. */
 #define UP_FLOATS (3 * TILE_FLOATS / 2)
 /* Small rows above and below a band whose products a forward band has to repeat. */

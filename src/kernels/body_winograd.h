@@ -35,7 +35,7 @@
 #define WINO_GROUP 64 /* input channels that are loaded and transformed at a time */
 #define WINO_RUN 256  /* and that are summed at a stretch, lest errors grow with their number */
 
-/* Measured by `bench_kernels ISA winograd 1 32`, builds with other numbers in turns. Tiles in a
+/* Chosen by measuring: `bench_kernels ISA winograd 1 32` shows what other numbers do. Tiles in a
  * block: as few as keep V and M of the usual channels in L2 beside the weights that stream through
  * it; more only share the weights among more tiles. 36 is four images of nine tiles, and a multiple
  * of the micro-kernel's rows. */
