@@ -11,6 +11,7 @@
  * bounds with its storage, before one number is read.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -342,21 +343,21 @@ static sumi_status read_dict(reader *r, sumi_tensor_file *out)
 
 static sumi_status read_pickle(reader *r)
 {
-    char where[ROOT_MAX * 2];
+    char where[PATH_MAX + sizeof ": data.pkl"];
     const sumi_zip_entry *entry = find_file(r, "data.pkl");
-    snprintf(where, sizeof where, "%.900s: data.pkl", r->path);
+    snprintf(where, sizeof where, "%s: data.pkl", r->path);
     return sumi_pickle_parse(where, entry->data, entry->size, &r->pickle, r->err);
 }
 
 /* Files of other programs have no such record. */
 static sumi_status read_metadata(reader *r, sumi_tensor_file *out)
 {
-    char where[ROOT_MAX * 2];
+    char where[PATH_MAX + sizeof ": " METADATA];
     json_t *object;
     const sumi_zip_entry *entry = find_file(r, METADATA);
     if (!entry)
         return SUMI_OK;
-    snprintf(where, sizeof where, "%.900s: " METADATA, r->path);
+    snprintf(where, sizeof where, "%s: " METADATA, r->path);
     sumi_status status = sumi_json_parse(where, entry->data, entry->size, &object, r->err);
     if (status != SUMI_OK)
         return status;
