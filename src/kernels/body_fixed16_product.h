@@ -77,20 +77,7 @@ static FIXED_TARGET void FIXED(panel)(const fixed_product *p, int rows, const wo
     case n:                                                                                        \
         FIXED(micro)(n, p, ag, br, words, scale, finish, add, cg, fetch);                          \
         break;
-                FIXED_CASE(1)
-                FIXED_CASE(2)
-                FIXED_CASE(3)
-                FIXED_CASE(4)
-                FIXED_CASE(5)
-                FIXED_CASE(6)
-#if WINO_MR > 6
-                FIXED_CASE(7)
-                FIXED_CASE(8)
-                FIXED_CASE(9)
-                FIXED_CASE(10)
-                FIXED_CASE(11)
-                FIXED_CASE(12)
-#endif
+                WINO_EACH_ROWS(FIXED_CASE)
 #undef FIXED_CASE
             }
             fetch.next += (size_t)words * fetch.step;
@@ -141,20 +128,7 @@ static FIXED_TARGET void FIXED(outer_panel)(const fixed_outer *p, int channels, 
     case n:                                                                                        \
         FIXED(outer_micro)(n, p, c0, to);                                                          \
         break;
-            FIXED_CASE(1)
-            FIXED_CASE(2)
-            FIXED_CASE(3)
-            FIXED_CASE(4)
-            FIXED_CASE(5)
-            FIXED_CASE(6)
-#if WINO_MR > 6
-            FIXED_CASE(7)
-            FIXED_CASE(8)
-            FIXED_CASE(9)
-            FIXED_CASE(10)
-            FIXED_CASE(11)
-            FIXED_CASE(12)
-#endif
+            WINO_EACH_ROWS(FIXED_CASE)
 #undef FIXED_CASE
         }
     }

@@ -53,6 +53,13 @@
 #define WINO_SHARE 1
 #endif
 
+/* X(n) for each number of rows that a micro-kernel is compiled for: the cases of a switch. */
+#if WINO_MR > 6
+#define WINO_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#else
+#define WINO_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#endif
+
 /* ---- geometry -------------------------------------------------------------------------------- */
 
 INLINE int wino_small(int big)
@@ -581,20 +588,7 @@ static void wino_panel(int rows, const float *a, const wino_area *v, const float
     case n:                                                                                        \
         wino_micro(n, ag, v->row, bg, length, cg, run > 0, fetch);                                 \
         break;
-            WINO_CASE(1)
-            WINO_CASE(2)
-            WINO_CASE(3)
-            WINO_CASE(4)
-            WINO_CASE(5)
-            WINO_CASE(6)
-#if WINO_MR > 6
-            WINO_CASE(7)
-            WINO_CASE(8)
-            WINO_CASE(9)
-            WINO_CASE(10)
-            WINO_CASE(11)
-            WINO_CASE(12)
-#endif
+            WINO_EACH_ROWS(WINO_CASE)
 #undef WINO_CASE
         }
         fetch.next += (size_t)length * fetch.step;

@@ -215,20 +215,7 @@ static void wino_wgrad_panel(int channels, const wino_product *product, float *d
     case n:                                                                                        \
         wino_wgrad_micro(n, product, c0, dst);                                                     \
         break;
-            WINO_CASE(1)
-            WINO_CASE(2)
-            WINO_CASE(3)
-            WINO_CASE(4)
-            WINO_CASE(5)
-            WINO_CASE(6)
-#if WINO_MR > 6
-            WINO_CASE(7)
-            WINO_CASE(8)
-            WINO_CASE(9)
-            WINO_CASE(10)
-            WINO_CASE(11)
-            WINO_CASE(12)
-#endif
+            WINO_EACH_ROWS(WINO_CASE)
 #undef WINO_CASE
         }
     }
