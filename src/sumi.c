@@ -241,7 +241,7 @@ sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config
         return missing(ctx, "sumi_model_create", "out");
     sumi_model_config full = SUMI_MODEL_CONFIG_INIT;
     sumi_status status = take_config(ctx, "sumi_model_config", config, &full, sizeof full);
-    return status == SUMI_OK ? sumi_model_new(&full, out, &ctx->error) : status;
+    return status == SUMI_OK ? sumi_models_create(&full, out, &ctx->error) : status;
 }
 
 sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out)
@@ -252,7 +252,7 @@ sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **ou
         return missing(ctx, "sumi_model_load", path ? "out" : "path");
     sumi_error notice = {""};
     sumi_status status = sumi_is_dir(path) ? sumi_run_load(path, out, &notice, &ctx->error)
-                                           : sumi_model_read(path, out, &notice, &ctx->error);
+                                           : sumi_models_load(path, out, &notice, &ctx->error);
     if (status == SUMI_OK)
         ctx->error = notice;
     return status;
@@ -264,7 +264,7 @@ sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const ch
         return SUMI_EINVAL;
     if (!model || !path)
         return missing(ctx, "sumi_model_save", path ? "model" : "path");
-    return sumi_model_write(path, model, NULL, &ctx->error);
+    return sumi_models_save(path, model, NULL, &ctx->error);
 }
 
 sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info)
@@ -293,7 +293,7 @@ sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const 
                          "metadata '%s': keys that begin with 'sumi.' "
                          "are sumi's own, and a key is not empty",
                          key);
-    return sumi_model_set_meta(model, key, value, &ctx->error);
+    return sumi_models_set_metadata(model, key, value, &ctx->error);
 }
 
 sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor)
@@ -331,7 +331,7 @@ sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out
 
 void sumi_model_free(sumi_model *model)
 {
-    sumi_model_release(model);
+    sumi_models_free(model);
 }
 
 static sumi_status check_predict(sumi_context *ctx, const sumi_model *model,
@@ -429,7 +429,7 @@ sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
     if (status != SUMI_OK)
         return status;
     sumi_trainer *trainer;
-    status = sumi_train_new(&ctx->runtime, model, &settings, &trainer, &ctx->error);
+    status = sumi_train_create(&ctx->runtime, model, &settings, &trainer, &ctx->error);
     if (status != SUMI_OK)
         return status;
     trainer->context = ctx;
@@ -501,12 +501,12 @@ sumi_status sumi_trainer_model(sumi_trainer *trainer, int which, sumi_model **ou
         return sumi_fail(&ctx->error, SUMI_EINVAL, "which is %d, expected 0 to %d", which,
                          trainer->averages.count);
     const sumi_model *model = which > 0 ? trainer->averages.model[which - 1] : trainer->model;
-    return sumi_model_copy(model, out, &ctx->error);
+    return sumi_models_copy(model, out, &ctx->error);
 }
 
 void sumi_trainer_free(sumi_trainer *trainer)
 {
-    sumi_train_release(trainer);
+    sumi_train_free(trainer);
 }
 
 sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
@@ -524,10 +524,10 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
         status = take_train_config(ctx, &full, &settings);
     /* Held, so that what a callback frees lives until this call ends. */
     sumi_dataset *held_set = sumi_data_hold(set);
-    sumi_model *held_model = sumi_model_hold(model);
+    sumi_model *held_model = sumi_models_hold(model);
     if (status == SUMI_OK)
-        status = sumi_train_run(&ctx->runtime, model, set, &full, &ctx->error);
-    sumi_model_release(held_model);
+        status = sumi_run_train(&ctx->runtime, model, set, &full, &ctx->error);
+    sumi_models_free(held_model);
     sumi_data_free(held_set);
     return leave_long_call(ctx, status);
 }
@@ -571,12 +571,12 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
     status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
     if (status == SUMI_OK && !out && !full.on_images)
         status = missing(ctx, "sumi_sample", "out");
-    sumi_model *held = sumi_model_hold(model); /* as in sumi_train */
+    sumi_model *held = sumi_models_hold(model); /* as in sumi_train */
     if (status == SUMI_OK)
         status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
     if (status == SUMI_OK)
         ctx->error.text[0] = '\0'; /* what a callback's calls have left is not this call's */
-    sumi_model_release(held);
+    sumi_models_free(held);
     return leave_long_call(ctx, status);
 }
 
@@ -600,7 +600,7 @@ sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
     status = take_config(ctx, "sumi_profile_config", config, &full, sizeof full);
     if (status == SUMI_OK)
         status =
-            sumi_profile_run(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
+            sumi_train_profile(&ctx->runtime, model, &full, entries, capacity, count, &ctx->error);
     return leave_long_call(ctx, status);
 }
 
@@ -611,7 +611,7 @@ sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops)
         return status;
     if (!gflops)
         return missing(ctx, "sumi_measure_peak", "gflops");
-    *gflops = sumi_peak_run(&ctx->runtime);
+    *gflops = sumi_train_measure_peak(&ctx->runtime);
     return SUMI_OK;
 }
 
@@ -622,5 +622,5 @@ sumi_status sumi_measure_bandwidth(sumi_context *ctx, double *gbytes_per_s)
         return status;
     if (!gbytes_per_s)
         return missing(ctx, "sumi_measure_bandwidth", "gbytes_per_s");
-    return sumi_bandwidth_run(&ctx->runtime, gbytes_per_s, &ctx->error);
+    return sumi_train_measure_bandwidth(&ctx->runtime, gbytes_per_s, &ctx->error);
 }

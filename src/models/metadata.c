@@ -26,8 +26,8 @@ enum { TEXTS = sizeof texts / sizeof *texts };
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
-                                sumi_error *err)
+sumi_status sumi_models_set_metadata(sumi_model *model, const char *key, const char *value,
+                                     sumi_error *err)
 {
     if (!sumi_utf8_valid(key, strlen(key)))
         return sumi_fail(err, SUMI_EINVAL, "metadata key '%s' is not valid UTF-8", key);
@@ -376,7 +376,7 @@ sumi_status sumi_metadata_from_file(const char *path, const sumi_tensor_file *fi
     for (size_t i = 0; i < file->metadata_count && status == SUMI_OK; i++) {
         const sumi_file_pair *pair = &file->metadata[i];
         if (strcmp(pair->key, DESCRIPTION) != 0 && !was_number(pair->key))
-            status = sumi_model_set_meta(model, pair->key, pair->value, err);
+            status = sumi_models_set_metadata(model, pair->key, pair->value, err);
     }
     return status;
 }

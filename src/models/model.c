@@ -41,7 +41,7 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
         status = model->metadata
                      ? sumi_fail(err, model->graph.status, "%s", model->graph.error.text)
                      : sumi_fail_memory(err, "metadata", 0);
-        sumi_model_release(model);
+        sumi_models_free(model);
         return status;
     }
     model->info = (sumi_model_info_t){.size = sizeof model->info,
@@ -58,7 +58,7 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
     return SUMI_OK;
 }
 
-sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, sumi_error *err)
+sumi_status sumi_models_create(const sumi_model_config *config, sumi_model **out, sumi_error *err)
 {
     sumi_model *model;
     sumi_status status = prepare(config, &model, err);
@@ -66,7 +66,7 @@ sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, su
         return status;
     status = sumi_params_allocate(&model->graph.params, err);
     if (status != SUMI_OK) {
-        sumi_model_release(model);
+        sumi_models_free(model);
         return status;
     }
     sumi_params_init(&model->graph.params, config->seed);
@@ -89,7 +89,7 @@ void sumi_model_take_weights(sumi_model *to, const sumi_model *from)
     to->generation++;
 }
 
-sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err)
+sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_error *err)
 {
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
     sumi_fields_to_config(model, &config);
@@ -101,7 +101,7 @@ sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_erro
     if (status == SUMI_OK && json_object_update(copy->metadata, model->metadata) != 0)
         status = sumi_fail_memory(err, "metadata", 0);
     if (status != SUMI_OK) {
-        sumi_model_release(copy);
+        sumi_models_free(copy);
         return status;
     }
     copy->process = model->process;
@@ -114,14 +114,14 @@ sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_erro
     return SUMI_OK;
 }
 
-sumi_model *sumi_model_hold(const sumi_model *model)
+sumi_model *sumi_models_hold(const sumi_model *model)
 {
     sumi_model *held = (sumi_model *)model; /* who only reads a model may keep it, too */
     atomic_fetch_add(&held->holders, 1);
     return held;
 }
 
-void sumi_model_release(sumi_model *model)
+void sumi_models_free(sumi_model *model)
 {
     if (!model || atomic_fetch_sub(&model->holders, 1) > 0)
         return;
@@ -194,7 +194,7 @@ static bool ends_with(const char *text, const char *ending)
     return a >= b && strcmp(text + a - b, ending) == 0;
 }
 
-sumi_status sumi_model_write(const char *path, const sumi_model *model, const float *values,
+sumi_status sumi_models_save(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err)
 {
     bool pth = ends_with(path, ".pth") || ends_with(path, ".pt");
@@ -346,7 +346,7 @@ sumi_status sumi_model_from_file(const char *path, const sumi_tensor_file *file,
     if (status == SUMI_OK)
         status = sumi_metadata_from_file(path, file, model, err);
     if (status != SUMI_OK) {
-        sumi_model_release(model);
+        sumi_models_free(model);
         return status;
     }
     *out = model;
@@ -365,7 +365,8 @@ static void tell_counters(const char *path, const sumi_tensor_file *file, const 
                   notice->text[0] ? notice->text : path, notice->text[0] ? "; " : ": ", missing);
 }
 
-sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
+sumi_status sumi_models_load(const char *path, sumi_model **out, sumi_error *notice,
+                             sumi_error *err)
 {
     sumi_tensor_file file;
     sumi_error said = {""};

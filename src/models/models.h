@@ -52,7 +52,7 @@ sumi_edge sumi_tutorial_block_run(sumi_graph *graph, const sumi_tutorial_block *
 /* Checks ranges: channels 1..64, time_dim 1..4096, base_channels 1..1024, timesteps 1..100000,
  * 0 < beta_start <= beta_end < 1. */
 sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error *err);
-sumi_status sumi_model_new(const sumi_model_config *config, sumi_model **out, sumi_error *err);
+sumi_status sumi_models_create(const sumi_model_config *config, sumi_model **out, sumi_error *err);
 /* Puts the numbers of these parts (bits 1 << sumi_part) into object; false: out of memory. */
 bool sumi_fields_write(json_t *object, const sumi_model *model, unsigned parts);
 /* SUMI_ESHAPE, with both values, where network or process are not the same. */
@@ -63,13 +63,13 @@ json_t *sumi_short_real(float value);
 /* A number, or a string of digits where it is above what JSON's readers hold, INT64_MAX. */
 json_t *sumi_json_seed(uint64_t seed);
 /* A second model with the same architecture, weights and metadata. */
-sumi_status sumi_model_copy(const sumi_model *model, sumi_model **out, sumi_error *err);
+sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_error *err);
 /* Weights, running statistics and info of a model of the same architecture. */
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 /* Keeps a model alive through a call whose callbacks may free it; each hold is given back by a
  * release of its own. The last release frees it. */
-sumi_model *sumi_model_hold(const sumi_model *model);
-void sumi_model_release(sumi_model *model);
+sumi_model *sumi_models_hold(const sumi_model *model);
+void sumi_models_free(sumi_model *model);
 
 /* A tensor file's view of the model: names, shapes and PyTorch's order. values may be another flat
  * buffer laid out as params.values (EMA weights), NULL: the model's own. */
@@ -82,16 +82,16 @@ sumi_status sumi_model_from_file(const char *path, const sumi_tensor_file *file,
                                  sumi_error *err);
 /* A file, or "FILE#NAME" for one of the models in it. The model may be wrapped in others or lie in
  * a dict, and lack its counters; notice (may be NULL) then says so, and is else left as it is. */
-sumi_status sumi_model_read(const char *path, sumi_model **out, sumi_error *notice,
-                            sumi_error *err);
-sumi_status sumi_model_write(const char *path, const sumi_model *model, const float *values,
+sumi_status sumi_models_load(const char *path, sumi_model **out, sumi_error *notice,
+                             sumi_error *err);
+sumi_status sumi_models_save(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err); /* .safetensors or .pth by ending */
 /* Refuses NaN and infinities in an array [n][h][w][c], whose shape it is, by their first place;
  * sizes are 0 or more. */
 sumi_status sumi_check_finite(const char *name, const float *values, const int shape[4],
                               sumi_error *err);
-sumi_status sumi_model_set_meta(sumi_model *model, const char *key, const char *value,
-                                sumi_error *err); /* any key */
+sumi_status sumi_models_set_metadata(sumi_model *model, const char *key, const char *value,
+                                     sumi_error *err); /* any key */
 /* ---- Runtime (runtime.c): what a context owns for computing ---------------------------------- */
 
 enum { SUMI_CACHED_NETWORKS = 4 };

@@ -26,7 +26,7 @@ static sumi_status load_file(const char *path, const char *why, sumi_model **out
             continue;
         sumi_status status = sumi_path_join(file, sizeof file, path, names[i], err);
         if (status == SUMI_OK)
-            status = sumi_model_read(file, out, NULL, err);
+            status = sumi_models_load(file, out, NULL, err);
         if (status == SUMI_OK)
             sumi_fail(notice, SUMI_OK, "%s; using %s", why, file);
         return status;

@@ -373,7 +373,7 @@ static sumi_status write_model(const train_run *run, const char *name)
     sumi_status status = sumi_run_file(run->dir, name, path, run->err);
     if (status != SUMI_OK)
         return status;
-    return sumi_model_write(path, sumi_train_best(run->trainer), NULL, run->err);
+    return sumi_models_save(path, sumi_train_best(run->trainer), NULL, run->err);
 }
 
 static sumi_status write_models(train_run *run)
@@ -587,7 +587,7 @@ static sumi_status make_trainer(train_run *run)
     run->settings.height = run->set->height;
     run->settings.width = run->set->width;
     sumi_status status =
-        sumi_train_new(run->runtime, run->model, &run->settings, &run->trainer, run->err);
+        sumi_train_create(run->runtime, run->model, &run->settings, &run->trainer, run->err);
     if (status != SUMI_OK)
         return status;
     const sumi_train_config *config = run->config;
@@ -624,7 +624,7 @@ static sumi_status mark_model(const train_run *run, sumi_model *model)
     for (int i = 0; i < 3 && status == SUMI_OK; i++) {
         bool known = run->config->resume && json_object_get(model->metadata, pairs[i].key) != NULL;
         if (pairs[i].value[0] && !known)
-            status = sumi_model_set_meta(model, pairs[i].key, pairs[i].value, run->err);
+            status = sumi_models_set_metadata(model, pairs[i].key, pairs[i].value, run->err);
     }
     return status;
 }
@@ -739,7 +739,7 @@ static sumi_status begin_batches(train_run *run)
                                run->trainer->steps, &run->batches, run->err);
 }
 
-sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
+sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err)
 {
     static const stage stages[] = {check_run, make_trainer, begin_dir, begin_batches, train};
@@ -758,6 +758,6 @@ sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_
         *err = run.notice;
     sumi_batches_free(run.batches);
     sumi_run_dir_close(&dir);
-    sumi_train_release(run.trainer);
+    sumi_train_free(run.trainer);
     return status;
 }

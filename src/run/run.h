@@ -29,7 +29,7 @@ typedef struct {
 /* ---- Runs (run.c; docs: run directory) ------------------------------------------------------- */
 
 /* The whole of `sumi train`; see sumi_train. */
-sumi_status sumi_train_run(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
+sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err);
 /* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
 bool sumi_grid_due(int64_t epoch);

@@ -14,7 +14,7 @@ sumi_status sumi_averages_make(const sumi_model *model, const float decay[SUMI_A
     *averages = (sumi_averages){0};
     while (status == SUMI_OK && averages->count < SUMI_AVERAGES_MAX && decay[averages->count] > 0) {
         int i = averages->count;
-        status = sumi_model_copy(model, &averages->model[i], err);
+        status = sumi_models_copy(model, &averages->model[i], err);
         if (status != SUMI_OK)
             break;
         averages->decay[i] = decay[i];
@@ -27,7 +27,7 @@ void sumi_averages_free(sumi_averages *averages, sumi_runtime *runtime)
 {
     for (int i = 0; i < averages->count; i++) {
         sumi_runtime_forget(runtime, averages->model[i]->id);
-        sumi_model_release(averages->model[i]);
+        sumi_models_free(averages->model[i]);
     }
     *averages = (sumi_averages){0};
 }

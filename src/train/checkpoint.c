@@ -318,9 +318,9 @@ static sumi_status write_files(const sumi_trainer *trainer, const json_t *run, c
     for (int i = 0; i < FILES_MAX && status == SUMI_OK; i++)
         status = sumi_path_join(path[i], sizeof path[i], dir, file_names[i], err);
     if (status == SUMI_OK)
-        status = sumi_model_write(path[MODEL], trainer->model, NULL, err);
+        status = sumi_models_save(path[MODEL], trainer->model, NULL, err);
     for (int i = 0; i < trainer->averages.count && status == SUMI_OK; i++)
-        status = sumi_model_write(path[AVERAGES + i], trainer->averages.model[i], NULL, err);
+        status = sumi_models_save(path[AVERAGES + i], trainer->averages.model[i], NULL, err);
     if (status == SUMI_OK)
         status = write_optim(trainer, path[OPTIM], err);
     if (status == SUMI_OK)
@@ -409,7 +409,7 @@ static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int 
     char path[PATH_MAX];
     sumi_status status = sumi_path_join(path, sizeof path, dir, file_names[file], err);
     if (status == SUMI_OK)
-        status = sumi_model_read(path, out, NULL, err);
+        status = sumi_models_load(path, out, NULL, err);
     return status == SUMI_OK ? sumi_model_check_same(path, *out, trainer->model, err) : status;
 }
 
@@ -426,8 +426,8 @@ static void release_loaded(const sumi_runtime *runtime, loaded *in)
     json_decref(in->run);
     sumi_optimiser_free(runtime, &in->optimiser);
     for (int i = 0; i < SUMI_AVERAGES_MAX; i++)
-        sumi_model_release(in->averages[i]);
-    sumi_model_release(in->model);
+        sumi_models_free(in->averages[i]);
+    sumi_models_free(in->model);
 }
 
 /* The settings are the same by now, so other averages are damage. */
@@ -511,5 +511,5 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
         status = check_files(dir, 1u << wanted, found, err);
     if (status == SUMI_OK)
         status = sumi_path_join(path, sizeof path, dir, file_names[wanted], err);
-    return status == SUMI_OK ? sumi_model_read(path, out, NULL, err) : status;
+    return status == SUMI_OK ? sumi_models_load(path, out, NULL, err) : status;
 }

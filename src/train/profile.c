@@ -243,9 +243,9 @@ static sumi_status check_config(const sumi_model *model, const sumi_profile_conf
     return SUMI_OK;
 }
 
-sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
-                             const sumi_profile_config *config, sumi_profile_entry *entries,
-                             int capacity, int *count, sumi_error *err)
+sumi_status sumi_train_profile(sumi_runtime *runtime, const sumi_model *model,
+                               const sumi_profile_config *config, sumi_profile_entry *entries,
+                               int capacity, int *count, sumi_error *err)
 {
     bench b = {0};
     sumi_status status = check_config(model, config, err);
@@ -291,7 +291,7 @@ static void burn_task(void *arg, int64_t chunk, int thread)
     job->operations[thread] = job->kernels->burn(BURN_ROUNDS, 0.5f, &job->sink[thread]);
 }
 
-double sumi_peak_run(sumi_runtime *runtime)
+double sumi_train_measure_peak(sumi_runtime *runtime)
 {
     burn_job job = {.kernels = runtime->kernels};
     double best = 0;
@@ -320,7 +320,8 @@ static void stream_task(void *arg, int64_t piece, int thread)
         part[i] = part[i] * 0.5f + 1;
 }
 
-sumi_status sumi_bandwidth_run(sumi_runtime *runtime, double *gbytes_per_s, sumi_error *err)
+sumi_status sumi_train_measure_bandwidth(sumi_runtime *runtime, double *gbytes_per_s,
+                                         sumi_error *err)
 {
     float *buffer = sumi_pages_alloc(STREAM_BYTES);
     if (!buffer)

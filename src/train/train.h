@@ -129,9 +129,10 @@ struct sumi_trainer {
  * own fields. */
 sumi_trainer_config sumi_trainer_settings(const sumi_train_config *config);
 /* model must outlive the trainer. */
-sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
-                           const sumi_trainer_config *config, sumi_trainer **out, sumi_error *err);
-void sumi_train_release(sumi_trainer *trainer); /* NULL is fine */
+sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
+                              const sumi_trainer_config *config, sumi_trainer **out,
+                              sumi_error *err);
+void sumi_train_free(sumi_trainer *trainer); /* NULL is fine */
 /* Plans and allocates for images of h x w, unless that is what the trainer is ready for: then no
  * step allocates. */
 sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err);
@@ -210,12 +211,13 @@ sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
 #define SUMI_PROFILE_ENTRY_FIRST offsetof(sumi_profile_entry, bytes)
 
 /* The body of sumi_profile; on SUMI_OK and SUMI_ESHAPE *count is set. */
-sumi_status sumi_profile_run(sumi_runtime *runtime, const sumi_model *model,
-                             const sumi_profile_config *config, sumi_profile_entry *entries,
-                             int capacity, int *count, sumi_error *err);
+sumi_status sumi_train_profile(sumi_runtime *runtime, const sumi_model *model,
+                               const sumi_profile_config *config, sumi_profile_entry *entries,
+                               int capacity, int *count, sumi_error *err);
 /* The body of sumi_measure_peak. */
-double sumi_peak_run(sumi_runtime *runtime);
+double sumi_train_measure_peak(sumi_runtime *runtime);
 /* The body of sumi_measure_bandwidth. */
-sumi_status sumi_bandwidth_run(sumi_runtime *runtime, double *gbytes_per_s, sumi_error *err);
+sumi_status sumi_train_measure_bandwidth(sumi_runtime *runtime, double *gbytes_per_s,
+                                         sumi_error *err);
 
 #endif

@@ -173,8 +173,9 @@ static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
     return status;
 }
 
-sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
-                           const sumi_trainer_config *config, sumi_trainer **out, sumi_error *err)
+sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
+                              const sumi_trainer_config *config, sumi_trainer **out,
+                              sumi_error *err)
 {
     sumi_status status = check_config(model, config, err);
     if (status != SUMI_OK)
@@ -188,7 +189,7 @@ sumi_status sumi_train_new(sumi_runtime *runtime, sumi_model *model,
     trainer->config.rate_schedule = sumi_rate_schedule_find(config->rate_schedule)->name;
     status = allocate(trainer, err);
     if (status != SUMI_OK) {
-        sumi_train_release(trainer);
+        sumi_train_free(trainer);
         return status;
     }
     *out = trainer;
@@ -200,7 +201,7 @@ sumi_model *sumi_train_best(const sumi_trainer *trainer)
     return trainer->averages.count > 0 ? trainer->averages.model[0] : trainer->model;
 }
 
-void sumi_train_release(sumi_trainer *trainer)
+void sumi_train_free(sumi_trainer *trainer)
 {
     if (!trainer)
         return;

@@ -101,7 +101,7 @@ static inline sumi_model *golden_model(bool clear)
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
     sumi_model *model;
     sumi_error err;
-    assert_int_equal(sumi_model_new(&config, &model, &err), SUMI_OK);
+    assert_int_equal(sumi_models_create(&config, &model, &err), SUMI_OK);
     golden_fill(model, clear);
     return model;
 }

@@ -51,7 +51,7 @@ static void test_losses(void **state)
         }
         assert_int_equal(sumi_trainer_steps(trainer), 4);
         sumi_trainer_free(trainer);
-        sumi_model_release(model);
+        sumi_models_free(model);
         sumi_context_free(ctx);
     }
     free(want);

@@ -30,8 +30,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    sumi_model_release(golden.plain);
-    sumi_model_release(golden.clear);
+    sumi_models_free(golden.plain);
+    sumi_models_free(golden.clear);
     sumi_pool_free(golden.pool);
     sumi_tensor_file_free(&golden.file);
     return 0;
@@ -206,7 +206,7 @@ static void check_statistics(const gradient_case *c, sumi_network *network)
     }
     print_message("%s n = %d: running statistics within %.1e\n", c->kernels->name, c->n, worst);
     assert_true(worst <= 1e-5);
-    sumi_model_release(model);
+    sumi_models_free(model);
 }
 
 static void run_gradient_case(const gradient_case *c)

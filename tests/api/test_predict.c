@@ -84,7 +84,7 @@ static void test_predictions_through_files(void **state)
         }
         sumi_context_free(ctx);
     }
-    sumi_model_release(model);
+    sumi_models_free(model);
     sumi_tensor_file_free(&golden);
 }
 

@@ -214,7 +214,7 @@ static sumi_model *make_model(void)
     config.base_channels = 8;
     config.time_dim = 6;
     config.timesteps = 20;
-    assert_int_equal(sumi_model_new(&config, &model, NULL), SUMI_OK);
+    assert_int_equal(sumi_models_create(&config, &model, NULL), SUMI_OK);
     return model;
 }
 
@@ -275,7 +275,7 @@ static void test_sampling_touches_no_tensor(void **state)
         sumi_runtime_close(&recorded);
         assert_int_equal(seen.bytes, 0);
     }
-    sumi_model_release(model);
+    sumi_models_free(model);
     seen.predicted = seen.renewed = seen.created = 0;
 }
 
@@ -290,7 +290,7 @@ static void train_and_sample(sumi_runtime *runtime, float out[2 * PIXELS])
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     config.batch = N;
     config.height = config.width = SIDE;
-    assert_int_equal(sumi_train_new(runtime, model, &config, &trainer, NULL), SUMI_OK);
+    assert_int_equal(sumi_train_create(runtime, model, &config, &trainer, NULL), SUMI_OK);
     sumi_batch batch = SUMI_BATCH_INIT;
     batch.n = N;
     batch.h = batch.w = SIDE;
@@ -304,9 +304,9 @@ static void train_and_sample(sumi_runtime *runtime, float out[2 * PIXELS])
         assert_int_equal(sumi_train_step(trainer, &batch, NULL, NULL), SUMI_OK);
         assert_int_equal(sumi_sample_run(runtime, model, &sample, out, 2 * PIXELS, NULL), SUMI_OK);
     }
-    sumi_train_release(trainer);
+    sumi_train_free(trainer);
     sumi_runtime_forget(runtime, model->id);
-    sumi_model_release(model);
+    sumi_models_free(model);
 }
 
 static void test_nothing_goes_around_it(void **state)
@@ -339,12 +339,12 @@ static void test_nothing_goes_around_it(void **state)
     int count = 0;
     for (int training = 0; training < 2; training++) {
         config.training = training;
-        assert_int_equal(sumi_profile_run(&runtime, model, &config, entries, 128, &count, NULL),
+        assert_int_equal(sumi_train_profile(&runtime, model, &config, entries, 128, &count, NULL),
                          SUMI_OK);
     }
     assert_int_equal(seen.trained, 2 + 3); /* two runs to warm up */
     assert_int_equal(seen.predicted, 8 + 3);
-    sumi_model_release(model);
+    sumi_models_free(model);
 
     sumi_runtime_close(&runtime);
     assert_int_equal(seen.opened, 0);

@@ -34,7 +34,7 @@ static void fixture_open(fixture *f, const char *isa, int threads)
     config.time_dim = TIME_DIM;
     config.base_channels = WIDTH;
     config.seed = 3;
-    assert_int_equal(sumi_model_new(&config, &f->model, &err), SUMI_OK);
+    assert_int_equal(sumi_models_create(&config, &f->model, &err), SUMI_OK);
     sumi_params *params = &f->model->graph.params;
     sumi_random at = {1, SUMI_STREAM_USER, 0, 0};
     for (int i = 0; i < params->count; i++) {
@@ -65,7 +65,7 @@ static void fixture_open(fixture *f, const char *isa, int threads)
 
 static void fixture_close(fixture *f)
 {
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     sumi_runtime_close(&f->runtime);
 }
 

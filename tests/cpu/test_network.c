@@ -330,7 +330,7 @@ static sumi_model *small_model(void)
     config.time_dim = 6;
     sumi_model *model = NULL;
     sumi_error err = {""};
-    assert_int_equal(sumi_model_new(&config, &model, &err), SUMI_OK);
+    assert_int_equal(sumi_models_create(&config, &model, &err), SUMI_OK);
     return model;
 }
 
@@ -361,7 +361,7 @@ static void test_single_unfused_nodes(void **state)
     }
     free(expected);
     free(found);
-    sumi_model_release(model);
+    sumi_models_free(model);
     sumi_runtime_close(&runtime);
 }
 
@@ -383,7 +383,7 @@ static void test_small_batches_in_a_large_plan(void **state)
         assert_memory_equal(one, all + i * FLOATS, sizeof one);
     }
     sumi_network_free(net);
-    sumi_model_release(model);
+    sumi_models_free(model);
     sumi_runtime_close(&runtime);
 }
 
@@ -412,7 +412,7 @@ static void test_buffers_that_live_together_are_apart(void **state)
         assert_true(net->arena_bytes < total); /* something is shared */
         sumi_network_free(net);
     }
-    sumi_model_release(model);
+    sumi_models_free(model);
     sumi_runtime_close(&runtime);
 }
 

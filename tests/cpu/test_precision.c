@@ -34,7 +34,7 @@ static void fixture_open(fixture *f, const char *isa, int threads, int base_chan
     config.time_dim = 20;
     config.base_channels = base_channels;
     config.seed = 3;
-    assert_int_equal(sumi_model_new(&config, &f->model, &err), SUMI_OK);
+    assert_int_equal(sumi_models_create(&config, &f->model, &err), SUMI_OK);
     sumi_random at = {1, SUMI_STREAM_USER, 0, 0};
     sumi_random_normals(&at, 0, f->target, N * PIXELS);
     for (int i = 0; i < N * PIXELS; i++) {
@@ -47,7 +47,7 @@ static void fixture_open(fixture *f, const char *isa, int threads, int base_chan
 
 static void fixture_close(fixture *f)
 {
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     sumi_runtime_close(&f->runtime);
 }
 

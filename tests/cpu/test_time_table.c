@@ -31,7 +31,7 @@ static int setup(void **state)
     assert_non_null(f);
     /* the kernels that a context takes, too */
     assert_int_equal(sumi_runtime_init(&f->runtime, 2, getenv("SUMI_ISA"), NULL), SUMI_OK);
-    assert_int_equal(sumi_model_new(&config, &f->model, NULL), SUMI_OK);
+    assert_int_equal(sumi_models_create(&config, &f->model, NULL), SUMI_OK);
     sumi_random at = {2, SUMI_STREAM_USER, 0, 0};
     sumi_random_normals(&at, 0, f->x, N * FLOATS);
     *state = f;
@@ -41,7 +41,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     fixture *f = *state;
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     sumi_runtime_close(&f->runtime);
     free(f);
     return 0;

@@ -64,7 +64,7 @@ int main(int argc, char **argv)
     write_gradients(&model->graph.params, gradients, argv[4]);
     sumi_network_free(network);
     sumi_pool_free(pool);
-    sumi_model_release(model);
+    sumi_models_free(model);
     free(x);
     free(target);
     free(t);

@@ -69,7 +69,7 @@ static inline void open_fixture(fixture *f, int threads, float ema)
 
 static inline void close_fixture(fixture *f)
 {
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     sumi_data_free(f->set);
     sumi_runtime_close(&f->runtime);
     assert_ok(sumi_remove_tree(f->folder, NULL));
@@ -77,7 +77,7 @@ static inline void close_fixture(fixture *f)
 
 static inline sumi_status run(fixture *f, sumi_error *err)
 {
-    return sumi_train_run(&f->runtime, f->model, f->set, &f->config, err);
+    return sumi_run_train(&f->runtime, f->model, f->set, &f->config, err);
 }
 
 static inline char *read_text(const fixture *f, const char *name)
@@ -135,7 +135,7 @@ static inline int read_losses(const fixture *f, double *losses, int capacity)
 
 static inline void go_on(fixture *f)
 {
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     f->model = make_model(77); /* the checkpoint brings the weights */
     f->config.resume = true;
     f->stop_step = 0;

@@ -80,7 +80,7 @@ static void open_fixture(fixture *f)
 
 static void close_fixture(fixture *f)
 {
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     sumi_data_free(f->set);
     sumi_runtime_close(&f->runtime);
     assert_ok(sumi_remove_tree(f->folder, NULL));
@@ -97,7 +97,7 @@ static void test_a_step_allocates_nothing(void **state)
     config.averages[0] = .9f;
     config.averages[1] = .5f;
     config.height = config.width = SIDE;
-    assert_ok(sumi_train_new(&f.runtime, f.model, &config, &trainer, NULL));
+    assert_ok(sumi_train_create(&f.runtime, f.model, &config, &trainer, NULL));
     long before = atomic_load(&calls);
     assert_true(before > 0);
     for (int i = 0; i < 3; i++) {
@@ -105,7 +105,7 @@ static void test_a_step_allocates_nothing(void **state)
         assert_ok(sumi_train_step(trainer, &f.batch, NULL, NULL));
     }
     assert_int_equal(atomic_load(&calls), before);
-    sumi_train_release(trainer);
+    sumi_train_free(trainer);
     close_fixture(&f);
 }
 
@@ -143,7 +143,7 @@ static sumi_status train_and_save(fixture *f, sumi_error *err)
     config.averages[0] = .9f;
     config.averages[1] = .5f;
     config.height = config.width = SIDE;
-    sumi_status status = sumi_train_new(&f->runtime, f->model, &config, &trainer, err);
+    sumi_status status = sumi_train_create(&f->runtime, f->model, &config, &trainer, err);
     if (status != SUMI_OK)
         return status;
     status = sumi_train_step(trainer, &f->batch, NULL, err);
@@ -151,7 +151,7 @@ static sumi_status train_and_save(fixture *f, sumi_error *err)
         status = sumi_checkpoint_save(trainer, NULL, f->dir, err);
     if (status == SUMI_OK)
         status = sumi_checkpoint_load(trainer, f->dir, NULL, err);
-    sumi_train_release(trainer);
+    sumi_train_free(trainer);
     return status;
 }
 
@@ -179,11 +179,11 @@ static sumi_status whole_run(fixture *f, sumi_error *err)
     config.grid_steps = 1;
     config.out_dir = f->run;
     sumi_model *model = NULL;
-    sumi_status status = sumi_train_run(&f->runtime, f->model, f->set, &config, err);
+    sumi_status status = sumi_run_train(&f->runtime, f->model, f->set, &config, err);
     sumi_runtime_forget(&f->runtime, f->model->id);
     if (status == SUMI_OK)
         status = sumi_run_load(f->run, &model, NULL, err);
-    sumi_model_release(model);
+    sumi_models_free(model);
     atomic_store(&fail_at, 0);
     assert_ok(sumi_remove_tree(f->run, NULL));
     return status;

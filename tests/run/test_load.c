@@ -42,13 +42,13 @@ static void test_without_checkpoints(void **state)
         assert_says(notice, "using ");
         assert_says(notice, "/run/model.safetensors");
         assert_same_model(model, f.model);
-        sumi_model_release(model);
+        sumi_models_free(model);
     }
     assert_ok(sumi_remove_tree(join(path, f.run, "model.safetensors"), NULL));
     assert_ok(sumi_run_load(f.run, &model, &notice, &err));
     assert_says(notice, "/run/model.pth");
     assert_same_model(model, f.model);
-    sumi_model_release(model);
+    sumi_models_free(model);
     put(f.run, "model.pth");
     assert_int_equal(sumi_run_load(f.run, &model, &notice, &err), SUMI_EFORMAT);
     assert_says(err, "/run/model.pth: ");

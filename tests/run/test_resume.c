@@ -169,7 +169,7 @@ static void test_a_damaged_checkpoint_is_passed_over(void **state)
     assert_ok(sumi_run_load(f.run, &model, &notice, NULL));
     assert_says(notice, "step_6/model.safetensors is damaged");
     assert_int_equal(model->info.steps, 3);
-    sumi_model_release(model);
+    sumi_models_free(model);
 
     go_on(&f);
     f.config.epochs = 3;
@@ -190,7 +190,7 @@ static void test_a_damaged_checkpoint_is_passed_over(void **state)
     assert_says(notice, "no checkpoint is whole");
     assert_says(notice, "using ");
     assert_int_equal(model->info.steps, 9);
-    sumi_model_release(model);
+    sumi_models_free(model);
     model = NULL;
     assert_ok(sumi_remove_tree(join(path, f.run, "model.safetensors"), NULL));
     assert_ok(sumi_remove_tree(join(path, f.run, "model.pth"), NULL));
@@ -245,7 +245,7 @@ static void test_a_resumed_run_keeps_its_beginning(void **state)
     assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
     assert_string_equal(json_string_value(json_object_get(model->metadata, "sumi.command")),
                         "sumi train \"shapes\" <&>");
-    sumi_model_release(model);
+    sumi_models_free(model);
     close_fixture(&f);
 }
 
@@ -295,8 +295,8 @@ static void test_a_run_of_version_0_1_goes_on(void **state)
         config.time_dim = 4;
         config.timesteps = 20;
         config.seed = 99;
-        sumi_model_release(f.model);
-        assert_ok(sumi_model_new(&config, &f.model, NULL));
+        sumi_models_free(f.model);
+        assert_ok(sumi_models_create(&config, &f.model, NULL));
         f.config.steps = 5 + i;
         sumi_error err = {""};
         if (run(&f, &err) != SUMI_OK)
@@ -336,7 +336,7 @@ static void test_a_description_comes_back(void **state)
     assert_ok(run(&f, NULL));
     for (int i = 0; i < 2; i++) {
         join(path, f.run, i ? "model.pth" : "model.safetensors");
-        assert_ok(sumi_model_read(path, &loaded, NULL, NULL));
+        assert_ok(sumi_models_load(path, &loaded, NULL, NULL));
         assert_memory_equal(&loaded->process, process, sizeof *process);
         assert_true(loaded->data_mean == .25f && loaded->data_std == .75f);
         assert_true(json_equal(loaded->sampling, f.model->sampling));
@@ -344,7 +344,7 @@ static void test_a_description_comes_back(void **state)
         assert_string_equal(json_string_value(json_array_get(loaded->classes, 1)),
                             f.set->class_names[1]);
         assert_true(loaded->seed_known && loaded->seed == 1);
-        sumi_model_release(loaded);
+        sumi_models_free(loaded);
     }
     assert_contains(&f, "config.json", "\"objective\": \"v\"");
     go_on(&f);

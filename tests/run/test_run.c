@@ -61,13 +61,13 @@ static void test_a_run_leaves_its_files(void **state)
     free(page);
 
     sumi_model *model;
-    assert_ok(sumi_model_read(join(path, f.run, "model.pth"), &model, NULL, NULL));
+    assert_ok(sumi_models_load(join(path, f.run, "model.pth"), &model, NULL, NULL));
     assert_same_model(model, f.model);
-    sumi_model_release(model);
+    sumi_models_free(model);
     assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
     assert_same_model(model, f.model);
     assert_string_equal(json_string_value(json_object_get(model->metadata, "sumi.data")), "shapes");
-    sumi_model_release(model);
+    sumi_models_free(model);
     close_fixture(&f);
 }
 
@@ -231,7 +231,7 @@ static void test_a_checkpoint_is_a_model(void **state)
     join(path, f.run, "checkpoints/step_6");
     assert_ok(sumi_run_load(path, &model, NULL, NULL));
     assert_int_equal(model->info.steps, 6);
-    sumi_model_release(model);
+    sumi_models_free(model);
     close_fixture(&f);
 }
 
@@ -267,8 +267,8 @@ static void test_the_seed_of_a_file_is_not_made_up(void **state)
     fixture f;
     sumi_model *loaded;
     open_fixture(&f, 1, 0);
-    assert_ok(sumi_model_read(SUMI_TEST_DIR "/golden/small.pth", &loaded, NULL, NULL));
-    sumi_model_release(f.model);
+    assert_ok(sumi_models_load(SUMI_TEST_DIR "/golden/small.pth", &loaded, NULL, NULL));
+    sumi_models_free(f.model);
     f.model = loaded;
     f.config.steps = 1;
     f.config.grid = 0;
@@ -436,7 +436,7 @@ static void test_a_failing_step_saves_what_is_good(void **state)
     assert_contains(&f, "latest", "step_4\n");
     assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
     assert_same_model(model, f.model);
-    sumi_model_release(model);
+    sumi_models_free(model);
     close_fixture(&f);
 }
 

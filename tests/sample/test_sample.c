@@ -30,7 +30,7 @@ static void open_fixture(fixture *f, int threads)
 
 static void close_fixture(fixture *f)
 {
-    sumi_model_release(f->model);
+    sumi_models_free(f->model);
     sumi_runtime_close(&f->runtime);
 }
 

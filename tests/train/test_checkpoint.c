@@ -25,13 +25,13 @@ static void open_fixture(fixture *f, int threads, uint64_t seed, float ema)
     config.seed = 5;
     config.averages[0] = ema;
     config.height = config.width = SIDE;
-    assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
+    assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
 }
 
 static void close_fixture(fixture *f)
 {
-    sumi_train_release(f->trainer);
-    sumi_model_release(f->model);
+    sumi_train_free(f->trainer);
+    sumi_models_free(f->model);
     sumi_data_free(f->set);
     sumi_runtime_close(&f->runtime);
 }
@@ -260,10 +260,10 @@ static void test_other_settings_are_refused(void **state)
 
     config.seed = 6;
     config.averages[0] = .5f;
-    assert_ok(sumi_train_new(&f.runtime, f.model, &config, &other, NULL));
+    assert_ok(sumi_train_create(&f.runtime, f.model, &config, &other, NULL));
     assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
     assert_says(err, "trained with seed 5, not 6");
-    sumi_train_release(other);
+    sumi_train_free(other);
 
     config.seed = 5;
     config.averages[0] = .5f;
@@ -271,12 +271,12 @@ static void test_other_settings_are_refused(void **state)
     wide.time_dim = 12;
     wide.timesteps = 100;
     wide.beta_end = .1f;
-    assert_ok(sumi_model_new(&wide, &model, NULL));
-    assert_ok(sumi_train_new(&f.runtime, model, &config, &other, NULL));
+    assert_ok(sumi_models_create(&wide, &model, NULL));
+    assert_ok(sumi_train_create(&f.runtime, model, &config, &other, NULL));
     assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_ESHAPE);
     assert_says(err, "base_channels 8, expected 16");
-    sumi_train_release(other);
-    sumi_model_release(model);
+    sumi_train_free(other);
+    sumi_models_free(model);
     close_fixture(&f);
     assert_ok(sumi_remove_tree(folder, NULL));
 }
@@ -321,25 +321,25 @@ static void test_what_changes_bits_is_compared(void **state)
         config.averages[0] = cases[i].ema;
         config.seed = cases[i].seed;
         config.precision = cases[i].precision;
-        assert_ok(sumi_train_new(&f.runtime, f.model, &config, &first, NULL));
+        assert_ok(sumi_train_create(&f.runtime, f.model, &config, &first, NULL));
         assert_ok(sumi_checkpoint_save(first, NULL, dir, NULL));
         config.batch = N + 1; /* of a trainer, the largest batch only */
-        assert_ok(sumi_train_new(&f.runtime, f.model, &config, &same, NULL));
+        assert_ok(sumi_train_create(&f.runtime, f.model, &config, &same, NULL));
         assert_ok(sumi_checkpoint_load(same, dir, NULL, NULL));
         config.learning_rate = cases[i].other_rate;
         config.averages[0] = cases[i].other_ema;
         config.seed = cases[i].other_seed;
         config.precision = cases[i].other_precision;
-        assert_ok(sumi_train_new(&f.runtime, fresh, &config, &other, NULL));
+        assert_ok(sumi_train_create(&f.runtime, fresh, &config, &other, NULL));
         assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
         assert_says(err, cases[i].says);
         assert_says(err, dir);
         assert_same_model(fresh, untouched);
-        sumi_train_release(first);
-        sumi_train_release(same);
-        sumi_train_release(other);
-        sumi_model_release(fresh);
-        sumi_model_release(untouched);
+        sumi_train_free(first);
+        sumi_train_free(same);
+        sumi_train_free(other);
+        sumi_models_free(fresh);
+        sumi_models_free(untouched);
         close_fixture(&f);
     }
     assert_ok(sumi_remove_tree(folder, NULL));
@@ -366,8 +366,8 @@ static void test_everything_is_kept(void **state)
     join(dir, folder, "saved");
     for (int i = 0; i < 3; i++) {
         open_fixture(&f[i], i + 1, i == 2 ? 9 : 1, 0);
-        sumi_train_release(f[i].trainer);
-        assert_ok(sumi_train_new(&f[i].runtime, f[i].model, &config, &f[i].trainer, NULL));
+        sumi_train_free(f[i].trainer);
+        assert_ok(sumi_train_create(&f[i].runtime, f[i].model, &config, &f[i].trainer, NULL));
     }
     train(&f[0], 7);
     train(&f[1], 3);
@@ -391,10 +391,10 @@ static void test_everything_is_kept(void **state)
     for (int i = 0; i < 6; i++) {
         sumi_error err = {""};
         sumi_trainer *other;
-        assert_ok(sumi_train_new(&f[2].runtime, f[2].model, &bad[i], &other, NULL));
+        assert_ok(sumi_train_create(&f[2].runtime, f[2].model, &bad[i], &other, NULL));
         assert_int_equal(sumi_checkpoint_load(other, dir, NULL, &err), SUMI_EINVAL);
         assert_says(err, says[i]);
-        sumi_train_release(other);
+        sumi_train_free(other);
     }
     for (int i = 0; i < 3; i++)
         close_fixture(&f[i]);
@@ -417,7 +417,7 @@ static void test_model_of_a_checkpoint(void **state)
         assert_same_model(model, i ? f.trainer->averages.model[0] : f.model);
         assert_int_equal(model->info.steps, 2);
         assert_int_equal(model->info.width, SIDE);
-        sumi_model_release(model);
+        sumi_models_free(model);
         close_fixture(&f);
     }
     assert_ok(sumi_remove_tree(folder, NULL));

@@ -26,7 +26,7 @@ static void open_fixture(fixture *f, int threads, float ema)
     config.seed = 5;
     config.averages[0] = ema;
     config.height = config.width = SIDE;
-    assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
+    assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
     for (int i = 0; i < N; i++)
         sumi_data_read(f->set, i, f->images + i * PIXELS, NULL);
     f->batch = (sumi_batch){.size = sizeof f->batch, .n = N, .h = SIDE, .w = SIDE, .x = f->images};
@@ -34,8 +34,8 @@ static void open_fixture(fixture *f, int threads, float ema)
 
 static void close_fixture(fixture *f)
 {
-    sumi_train_release(f->trainer);
-    sumi_model_release(f->model);
+    sumi_train_free(f->trainer);
+    sumi_models_free(f->model);
     sumi_data_free(f->set);
     sumi_runtime_close(&f->runtime);
 }
@@ -73,14 +73,14 @@ static void test_every_objective_is_learned(void **state)
             sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
             fixture f;
             open_fixture(&f, 2, 0);
-            sumi_train_release(f.trainer);
+            sumi_train_free(f.trainer);
             f.model->process.objective = o;
             f.model->process.schedule = s;
             f.model->process.stratified = true;
             config.batch = N;
             config.learning_rate = 3e-3f;
             config.height = config.width = SIDE;
-            assert_ok(sumi_train_new(&f.runtime, f.model, &config, &f.trainer, NULL));
+            assert_ok(sumi_train_create(&f.runtime, f.model, &config, &f.trainer, NULL));
             double first = 0, last = 0, loss;
             for (int i = 0; i < 150; i++) {
                 assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
@@ -105,12 +105,12 @@ static void test_bf16_learns_as_well(void **state)
         fixture f;
         sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
         open_fixture(&f, 2, 0);
-        sumi_train_release(f.trainer);
+        sumi_train_free(f.trainer);
         config.batch = N;
         config.seed = 5;
         config.height = config.width = SIDE;
         config.precision = p ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32;
-        assert_ok(sumi_train_new(&f.runtime, f.model, &config, &f.trainer, NULL));
+        assert_ok(sumi_train_create(&f.runtime, f.model, &config, &f.trainer, NULL));
         for (int i = 0; i < 10 * TENS; i++) {
             double loss;
             assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
@@ -259,11 +259,11 @@ static void test_average(void **state)
 /* A trainer like the fixture's, with other settings. */
 static void restart(fixture *f, sumi_trainer_config config)
 {
-    sumi_train_release(f->trainer);
+    sumi_train_free(f->trainer);
     config.batch = N;
     config.seed = 5;
     config.height = config.width = SIDE;
-    assert_ok(sumi_train_new(&f->runtime, f->model, &config, &f->trainer, NULL));
+    assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
 }
 
 /* Four averages are four times what one would be. */
@@ -408,7 +408,8 @@ static void test_refuses_bad_optimisers_and_schedules(void **state)
     for (int i = 0; i < 12; i++) {
         sumi_trainer *trainer = NULL;
         sumi_error err = {""};
-        assert_int_equal(sumi_train_new(&f.runtime, f.model, &bad[i], &trainer, &err), SUMI_EINVAL);
+        assert_int_equal(sumi_train_create(&f.runtime, f.model, &bad[i], &trainer, &err),
+                         SUMI_EINVAL);
         assert_says(err, says[i]);
         assert_null(trainer);
     }
@@ -511,14 +512,15 @@ static void test_refuses_bad_settings(void **state)
         config.batch = bad[i].batch;
         config.learning_rate = bad[i].learning_rate;
         config.averages[0] = bad[i].ema;
-        assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, NULL), SUMI_EINVAL);
+        assert_int_equal(sumi_train_create(&f.runtime, f.model, &config, &trainer, NULL),
+                         SUMI_EINVAL);
         assert_null(trainer);
     }
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     sumi_trainer *trainer = NULL;
     sumi_error err;
     config.precision = (sumi_precision)3;
-    assert_int_equal(sumi_train_new(&f.runtime, f.model, &config, &trainer, &err), SUMI_EINVAL);
+    assert_int_equal(sumi_train_create(&f.runtime, f.model, &config, &trainer, &err), SUMI_EINVAL);
     assert_says(err, "precision is 3");
     assert_null(trainer);
     close_fixture(&f);

@@ -31,7 +31,7 @@ static inline sumi_model *make_model_of(int base_channels, uint64_t seed)
     config.timesteps = 100;
     config.beta_end = .1f;
     config.seed = seed;
-    assert_ok(sumi_model_new(&config, &model, NULL));
+    assert_ok(sumi_models_create(&config, &model, NULL));
     return model;
 }
 
