@@ -10,7 +10,7 @@ cd "$1"
 forbidden() {
     grep -rn '^ *# *include *"' --include='*.[ch]' src examples | awk -F: '
     BEGIN {
-        count = split("base kernels graph cpu io diffusion models data train sample run", names, " ")
+        count = split("base kernels graph cpu io diffusion models data train sample eval run", names, " ")
         for (i = 1; i <= count; i++)
             rank[names[i]] = i
         split("base io data cli", words, " ")
