@@ -26,10 +26,10 @@ typedef struct {
 
 /* One form of a value. */
 typedef struct {
-    bool read;           /* a node has it as a source */
-    int last_reader;     /* in forward order: the first to write the gradient; -1: nobody */
-    int final_reader;    /* the last to add to it in backward order: it collects the norm's sums */
-    int final_source;    /* which of its sources */
+    bool read;        /* a node has it as a source */
+    int last_reader;  /* in forward order: the first to write the gradient; -1: nobody */
+    int final_reader; /* the last to add to it in backward order: it collects sums for the norm */
+    int final_source; /* which of its sources */
     sumi_place gradient; /* at the form, before its activation and norm are gone back through */
 } sumi_form_plan;
 
@@ -181,8 +181,8 @@ void *sumi_scratch(const sumi_network *net, int thread);
 /* What the gradient of each value is made of, who writes each share, and for how long it is needed;
  * after the values' readers are known. */
 sumi_status sumi_plan_gradients(sumi_network *net, sumi_error *err);
-/* True where a constant added to a value changes nothing: all of its gradient goes through a norm
- * that subtracts the mean of each channel. */
+/* True where a constant added to a value changes nothing: all of its gradient goes through norms
+ * that subtract the mean of each channel. */
 bool sumi_value_is_centred(const sumi_network *net, int value);
 /* Adds up the terms of a value's gradient, where there are several. */
 void sumi_sum_terms(const sumi_run *run, int value);

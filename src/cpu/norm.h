@@ -24,8 +24,10 @@ static inline sumi_norm_plan *sumi_norm_plan_of(const sumi_network *net, int nod
     return net->nodes[node].own;
 }
 
-/* Where the sums of the norm's source i are. */
-const sumi_source_plan *sumi_norm_sums(const sumi_network *net, int node, int i);
+/* Where the sums of the norm's source i are, one for each form in which it is read; returns how
+ * many. Their total is what the norm's parameters and the source's gradient depend on. */
+int sumi_norm_sums(const sumi_network *net, int node, int i,
+                   const sumi_source_plan *out[SUMI_FORMS_MAX]);
 
 /* norm_rows.c: what differs from image to image. */
 void sumi_norm_rows_forward(const sumi_run *run, int node);

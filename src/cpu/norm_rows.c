@@ -170,7 +170,26 @@ void sumi_norm_rows_forward(const sumi_run *run, int node)
 
 /* ---- Backward -------------------------------------------------------------------------------- */
 
-/* Sums of d and of d (r - mean) over one image, and from them the modulation's gradient. */
+/* Sums over an image of d and of d (r - mean), of the c channels of source i, over its forms. */
+static void add_sums(const rows_job *job, int i, int64_t image, int c, double *d, double *dr)
+{
+    const sumi_source_plan *forms[SUMI_FORMS_MAX];
+    int count = sumi_norm_sums(job->net, job->node, i, forms);
+    for (int k = 0; k < c; k++)
+        d[k] = dr[k] = 0;
+    for (int f = 0; f < count; f++) {
+        const float *sums = sumi_at(job->net, forms[f]->sums);
+        for (int band = 0; band < forms[f]->sum_bands; band++) {
+            const float *piece = sums + (image * forms[f]->sum_bands + band) * 3 * c;
+            for (int k = 0; k < c; k++) {
+                d[k] += (double)piece[c + k];
+                dr[k] += (double)piece[2 * c + k];
+            }
+        }
+    }
+}
+
+/* All of an image's sums, and from them the modulation's gradient. */
 static void totals_task(void *arg, int64_t image, int thread)
 {
     const rows_job *job = arg;
@@ -181,17 +200,7 @@ static void totals_task(void *arg, int64_t image, int thread)
     const float *inverse = row_of(job, job->plan->inverse, image);
     for (int i = 0, first = 0; i < in->count; i++) {
         int c = job->net->graph->values[in->views[i].value].channels;
-        const sumi_source_plan *source = sumi_norm_sums(job->net, job->node, i);
-        const float *sums = sumi_at(job->net, source->sums);
-        for (int k = 0; k < c; k++)
-            d[first + k] = dr[first + k] = 0;
-        for (int band = 0; band < source->sum_bands; band++) {
-            const float *piece = sums + (image * source->sum_bands + band) * 3 * c;
-            for (int k = 0; k < c; k++) {
-                d[first + k] += (double)piece[c + k];
-                dr[first + k] += (double)piece[2 * c + k];
-            }
-        }
+        add_sums(job, i, image, c, d + first, dr + first);
         first += c;
     }
     for (int k = 0; k < job->c && job->da; k++) {

@@ -4,8 +4,8 @@
  * its own, group normalisation and modulation, is in norm_rows.c.
  *
  * A norm touches no activation: forward turns the moments that the producer's store collected into
- * scale and shift, backward turns the sums that the last reader's store collected into the
- * coefficients of the gradient. With d the gradient at the norm's output, r its input, N the count,
+ * scale and shift, backward turns the sums that the store of each form's last reader collected into
+ * the coefficients of the gradient. With d the gradient at the norm's output, r its input, N the count,
  * mu and s the mean and 1/sqrt(var + eps):
  *     dgamma = s * sum(d (r - mu)),   dbeta = sum(d),
  *     dr = gamma s (d - sum(d)/N - (r - mu) s^2 sum(d (r - mu))/N) = ga * d + gb * r + gk.
@@ -124,8 +124,10 @@ typedef struct {
     float *dgamma, *dbeta;
     int c;
     double pixels;       /* of one image */
-    const float *pieces; /* moments, or sums, of [n][bands][2 or 3][c] */
+    const float *pieces; /* moments, of [n][bands][2][c] */
     int bands, rows, h, w;
+    const sumi_source_plan *sums[SUMI_FORMS_MAX]; /* of its forms */
+    int sum_count;
 } norm_job;
 
 /* Pixels in a band. */
@@ -272,11 +274,14 @@ static void backward_task(void *arg, int64_t chunk, int thread)
     int kn = job->c - k0 < CHANNELS_A_TASK ? job->c - k0 : CHANNELS_A_TASK;
     size_t c = (size_t)job->c;
     double d[CHANNELS_A_TASK] = {0}, dr[CHANNELS_A_TASK] = {0};
-    for (int i = 0; i < job->run->n * job->bands; i++) {
-        const float *piece = job->pieces + (size_t)i * 3 * c + k0;
-        for (int k = 0; k < kn; k++) {
-            d[k] += (double)piece[c + (size_t)k];
-            dr[k] += (double)piece[2 * c + (size_t)k];
+    for (int f = 0; f < job->sum_count; f++) {
+        const float *sums = sumi_at(job->net, job->sums[f]->sums);
+        for (int i = 0; i < job->run->n * job->sums[f]->sum_bands; i++) {
+            const float *piece = sums + (size_t)i * 3 * c + k0;
+            for (int k = 0; k < kn; k++) {
+                d[k] += (double)piece[c + (size_t)k];
+                dr[k] += (double)piece[2 * c + (size_t)k];
+            }
         }
     }
     double total = job->pixels * job->run->n;
@@ -293,22 +298,26 @@ static void backward_task(void *arg, int64_t chunk, int thread)
     }
 }
 
-const sumi_source_plan *sumi_norm_sums(const sumi_network *net, int node, int i)
+int sumi_norm_sums(const sumi_network *net, int node, int i,
+                   const sumi_source_plan *out[SUMI_FORMS_MAX])
 {
-    int index = net->nodes[node].in.views[i].value;
+    int index = net->nodes[node].in.views[i].value, count = 0;
     const sumi_value *value = &net->graph->values[index];
     for (int f = 0; f < value->form_count; f++) {
         const sumi_form_plan *form = &net->values[index].forms[f];
         if (value->forms[f].norm == node && form->final_reader >= 0)
-            return &net->nodes[form->final_reader].sources[form->final_source];
+            out[count++] = &net->nodes[form->final_reader].sources[form->final_source];
     }
-    return NULL;
+    return count;
 }
 
 int sumi_norm_sum_bands(const sumi_network *net, int node, int i)
 {
-    const sumi_source_plan *source = sumi_norm_sums(net, node, i);
-    return source ? source->sum_bands : 0;
+    const sumi_source_plan *sums[SUMI_FORMS_MAX];
+    int count = sumi_norm_sums(net, node, i, sums), bands = 0;
+    for (int f = 0; f < count; f++)
+        bands += sums[f]->sum_bands;
+    return bands;
 }
 
 static void norm_backward(const sumi_run *run, int node)
@@ -320,10 +329,8 @@ static void norm_backward(const sumi_run *run, int node)
         return;
     }
     for (int i = 0, first = 0; i < in->count; i++) {
-        const sumi_source_plan *source = sumi_norm_sums(net, node, i);
         norm_job job = job_of(run, node, i, first);
-        job.pieces = sumi_at(net, source->sums);
-        job.bands = source->sum_bands;
+        job.sum_count = sumi_norm_sums(net, node, i, job.sums);
         sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
         first += job.c;
     }

@@ -75,6 +75,16 @@ void sumi_value_sink(const sumi_run *run, int value, sumi_sink *out)
                        .moments = sumi_at(run->net, plan->moments)};
 }
 
+/* True where an earlier term stands for a form with the same norm. */
+static bool shares_norm(const sumi_network *net, int value, const sumi_term *term)
+{
+    const sumi_form *forms = net->graph->values[value].forms;
+    for (const sumi_term *t = net->values[value].terms; t < term; t++)
+        if (t->value < 0 && forms[t->form].norm == forms[term->form].norm)
+            return true;
+    return false;
+}
+
 void sumi_term_source(const sumi_run *run, int value, const sumi_term *term, sumi_source *out)
 {
     const sumi_network *net = run->net;
@@ -85,7 +95,9 @@ void sumi_term_source(const sumi_run *run, int value, const sumi_term *term, sum
     }
     form_source(run, value, form, out);
     out->g = sumi_at(net, net->values[value].forms[term->form].gradient);
-    if (form->norm >= 0) {
+    /* A norm's sums are over all its forms, so what comes of them counts once; the other terms are
+     * multiplied with `scale`, which is what ga is. */
+    if (form->norm >= 0 && !shares_norm(net, value, term)) {
         sumi_norm_rows rows = sumi_norm_rows_of(net, form->norm);
         out->ga = rows.ga + form->first;
         out->gb = rows.gb + form->first;

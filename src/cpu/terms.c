@@ -183,10 +183,12 @@ sumi_status sumi_plan_gradients(sumi_network *net, sumi_error *err)
 bool sumi_value_is_centred(const sumi_network *net, int value)
 {
     const sumi_value_plan *plan = &net->values[value];
-    if (plan->term_count != 1 || plan->terms[0].value >= 0)
-        return false;
-    int norm = net->graph->values[value].forms[plan->terms[0].form].norm;
-    return norm >= 0 && sumi_node_layer(net, norm)->groups == 0;
+    for (int i = 0; i < plan->term_count; i++) {
+        int norm = net->graph->values[value].forms[plan->terms[i].form].norm;
+        if (plan->terms[i].value >= 0 || norm < 0 || sumi_node_layer(net, norm)->groups > 0)
+            return false;
+    }
+    return plan->term_count > 0;
 }
 
 void sumi_sum_terms(const sumi_run *run, int value)

@@ -646,26 +646,6 @@ static bool reads_norm(const sumi_graph *graph, const sumi_node *reader, int nor
     return false;
 }
 
-/* The activation that stands behind a norm in every reading of it, or SUMI_EUNSUPPORTED: what is
- * pending on the gradient could not be told apart. */
-static sumi_status check_norm(const sumi_graph *graph, int norm, sumi_error *err)
-{
-    int act = -1;
-    for (int i = 0; i < graph->node_count; i++) {
-        const sumi_node *node = &graph->nodes[i];
-        for (int s = 0; s < node->in.count && !sumi_kind_facts(node->kind)->pending; s++) {
-            const sumi_form *form = sumi_view_form(graph, &node->in.views[s]);
-            if (form->norm != norm)
-                continue;
-            if (act >= 0 && act != (int)form->act)
-                return sumi_fail(err, SUMI_EUNSUPPORTED,
-                                 "graph: norm %d is read with different activations", norm);
-            act = (int)form->act;
-        }
-    }
-    return SUMI_OK;
-}
-
 /* A loss writes the first share of its output's gradient, so that no later node may read that. */
 static sumi_status check_loss(const sumi_graph *graph, int loss, sumi_error *err)
 {
@@ -694,9 +674,7 @@ sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err)
         if (!node->superseded && !is_read)
             return sumi_fail(err, SUMI_EUNSUPPORTED, "graph: nothing reads the output of node %d",
                              i);
-        sumi_status status = facts->pending ? check_norm(graph, i, err)
-                             : facts->loss  ? check_loss(graph, i, err)
-                                            : SUMI_OK;
+        sumi_status status = facts->loss ? check_loss(graph, i, err) : SUMI_OK;
         if (status != SUMI_OK)
             return status;
     }

@@ -268,7 +268,7 @@ static inline const sumi_form *sumi_view_form(const sumi_graph *graph, const sum
 bool sumi_edge_reads(const sumi_edge *edge, int value);
 bool sumi_graph_is_output(const sumi_graph *graph, int value);
 /* What cannot be told before all is built: SUMI_EUNSUPPORTED where nobody reads a layer's output,
- * or a norm is read in two ways. */
+ * or a norm is read with and without its modulation. */
 sumi_status sumi_graph_check_readers(const sumi_graph *graph, sumi_error *err);
 
 #endif

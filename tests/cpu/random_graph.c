@@ -6,13 +6,15 @@
 
 #include <stdio.h>
 
-enum { TENSORS_MAX = 48, VECTOR_DIM = 6 };
+enum { TENSORS_MAX = 48, NORMED_MAX = 16, VECTOR_DIM = 6 };
 
 typedef struct {
     sumi_graph *graph;
     dice *dice;
     sumi_edge tensors[TENSORS_MAX]; /* raw, of images */
     int count;
+    sumi_edge normed[NORMED_MAX]; /* with a norm pending, and nothing behind it */
+    int normed_count;
     sumi_edge vector; /* of times and labels; count 0: there is none */
     int names;
 } drawing;
@@ -82,7 +84,23 @@ static sumi_edge norm(drawing *d, sumi_edge in)
     in = sumi_graph_norm(d->graph, in, layer);
     if (d->vector.count > 0 && below(d, 3) == 0)
         in = sumi_graph_modulate(d->graph, in, linear(d, 2 * c));
+    if (d->normed_count < NORMED_MAX)
+        d->normed[d->normed_count++] = in;
     return in;
+}
+
+/* The same tensors with a norm that they have already, or count 0. */
+static sumi_edge normed_before(const drawing *d, const sumi_edge *in)
+{
+    for (int i = 0; i < d->normed_count; i++) {
+        const sumi_edge *old = &d->normed[i];
+        bool same = old->count == in->count;
+        for (int s = 0; s < in->count && same; s++)
+            same = old->views[s].value == in->views[s].value;
+        if (same)
+            return *old;
+    }
+    return (sumi_edge){.count = 0};
 }
 
 /* Something or nothing pending on raw tensors. */
@@ -91,7 +109,10 @@ static sumi_edge dress(drawing *d, sumi_edge in)
     for (int i = 0; i < in.count; i++)
         if (d->graph->values[in.views[i].value].form_count > SUMI_FORMS_MAX - 3)
             return in;
-    if (below(d, 2))
+    sumi_edge before = normed_before(d, &in);
+    if (before.count > 0 && below(d, 3))
+        in = before;
+    else if (below(d, 2))
         in = norm(d, in);
     if (below(d, 3))
         in = sumi_graph_act(d->graph, in, below(d, 2) ? SUMI_ACT_SILU : SUMI_ACT_RELU);
