@@ -4,8 +4,8 @@
  * its own, group normalisation and modulation, is in norm_rows.c.
  *
  * A norm touches no activation: forward turns the moments that the producer's store collected into
- * scale and shift, backward turns the sums that the store of each form's last reader collected into
- * the coefficients of the gradient. With d the gradient at the norm's output, r its input, N the count,
+ * scale and shift, backward turns the sums that the stores of its forms' last readers collected
+ * into the coefficients of the gradient. With d the gradient at the norm's output, r its input, N the count,
  * mu and s the mean and 1/sqrt(var + eps):
  *     dgamma = s * sum(d (r - mu)),   dbeta = sum(d),
  *     dr = gamma s (d - sum(d)/N - (r - mu) s^2 sum(d (r - mu))/N) = ga * d + gb * r + gk.
