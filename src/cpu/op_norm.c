@@ -5,8 +5,8 @@
  *
  * A norm touches no activation: forward turns the moments that the producer's store collected into
  * scale and shift, backward turns the sums that the stores of its forms' last readers collected
- * into the coefficients of the gradient. With d the gradient at the norm's output, r its input, N the count,
- * mu and s the mean and 1/sqrt(var + eps):
+ * into the coefficients of the gradient. With d the gradient at the norm's output, r its input, N
+ * the count, mu and s the mean and 1/sqrt(var + eps):
  *     dgamma = s * sum(d (r - mu)),   dbeta = sum(d),
  *     dr = gamma s (d - sum(d)/N - (r - mu) s^2 sum(d (r - mu))/N) = ga * d + gb * r + gk.
  */
