@@ -156,6 +156,24 @@ typedef struct {
 /* A non-zero return stops the call at once in good order (as sumi_cancel does). */
 typedef int (*sumi_progress_fn)(void *user, const sumi_progress *progress);
 
+/* ---- Choices --------------------------------------------------------------------------------- */
+
+/* One of the names that a setting may have. sumi_NAME_at(index, &choice) lists those of a setting,
+ * from index 0 on, and returns SUMI_EINVAL past the last. The texts are the library's. */
+typedef struct {
+    size_t size;
+    const char *name, *about; /* about: half a sentence of text */
+    /* Of a solver: evaluations of the network in one step; whether eta may be set, and what it is
+     * where nobody sets it. */
+    int evaluations;
+    bool has_eta;
+    float eta;
+} sumi_choice_t;
+#define SUMI_CHOICE_INIT                                                                           \
+    {                                                                                              \
+        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0                                             \
+    }
+
 /* ---- Data sets ------------------------------------------------------------------------------- */
 
 typedef struct sumi_dataset sumi_dataset;
@@ -226,10 +244,21 @@ typedef struct {
     float beta_start, beta_end;
     int base_channels; /* width of the first level; the tutorial has 64 */
     const char *net;   /* "tutorial": the tutorial's U-Net; also read as "seed", its former name */
+    /* What the network returns, how noise grows with t, how the loss of a t counts, and how often
+     * training draws it: names of sumi_objective_at, sumi_schedule_at, sumi_weighting_at and
+     * sumi_law_at; NULL stands for the first of each. Not every objective goes with every schedule:
+     * sumi_model_create says which do not. */
+    const char *objective, *schedule, *weighting, *law;
+    float sigma_min, sigma_max; /* of the schedule edm: its least and its most noise */
+    float sigma_data;        /* deviation of the data's values, for objective and weighting edm */
+    float gamma;             /* signal-to-noise ratio where min-snr and soft-min-snr stop */
+    float law_mean, law_std; /* of the normal inside the laws log-normal and logit-normal */
+    bool stratified;         /* a batch's t are spread evenly over the law, not independent */
 } sumi_model_config;
 #define SUMI_MODEL_CONFIG_INIT                                                                     \
     {                                                                                              \
-        sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial"     \
+        sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial",    \
+            "eps", "linear", "uniform", "uniform", .002f, 80, .5f, 5, 0, 1, false                  \
     }
 
 typedef struct {
@@ -266,6 +295,12 @@ typedef struct {
         sizeof(sumi_tensor_t), NULL, SUMI_F32, 0, {0, 0, 0, 0}, 0, false                           \
     }
 
+/* The choices of a sumi_model_config. */
+SUMI_API sumi_status sumi_objective_at(int index, sumi_choice_t *objective);
+SUMI_API sumi_status sumi_schedule_at(int index, sumi_choice_t *schedule);
+SUMI_API sumi_status sumi_weighting_at(int index, sumi_choice_t *weighting);
+SUMI_API sumi_status sumi_law_at(int index, sumi_choice_t *law);
+
 /* A fresh model with PyTorch's default initialisation, drawn from config->seed. */
 SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,
                                        sumi_model **out);
@@ -295,6 +330,50 @@ SUMI_API sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_
 SUMI_API sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out,
                                             size_t bytes);
 SUMI_API void sumi_model_free(sumi_model *model);
+
+/* What kind of value a field has. */
+typedef enum {
+    SUMI_FIELD_INT,
+    SUMI_FIELD_INT64,
+    SUMI_FIELD_FLOAT,
+    SUMI_FIELD_BOOL,
+    SUMI_FIELD_CHOICE, /* one of several names */
+} sumi_field_kind;
+
+/* One of the facts that describe a model: for programs that show or set all of them, whatever
+ * fields a later version adds. The texts are the library's. */
+typedef struct {
+    size_t size;
+    const char *name;  /* in model files, and in sumi_model_config where it is settable */
+    const char *part;  /* of the description: "net", "process", "data" or "trained" */
+    const char *about; /* a sentence or two */
+    sumi_field_kind kind;
+    bool settable;       /* sumi_model_config has it */
+    bool from_data;      /* it has to fit the images that the model is trained on */
+    double low, high;    /* the range of a number */
+    const char *initial; /* the default as text: "1000", "0.001", "eps", "false" */
+    sumi_status (*choice_at)(int index,
+                             sumi_choice_t *choice); /* of SUMI_FIELD_CHOICE: its names */
+} sumi_field_t;
+#define SUMI_FIELD_INIT                                                                            \
+    {                                                                                              \
+        sizeof(sumi_field_t), NULL, NULL, NULL, SUMI_FIELD_INT, false, false, 0, 0, NULL, NULL     \
+    }
+
+/* Walks the fields: index 0, 1, ...; SUMI_EINVAL past the last. */
+SUMI_API sumi_status sumi_model_field_at(int index, sumi_field_t *field);
+/* A model's value. *number receives it: 0 or 1 for false and true, for a float32 the shortest
+ * decimal that reads back as the same, 0.001. Of a choice *text receives the name, and *number its
+ * index; else *text is left as it is. Either may be NULL. SUMI_EINVAL where there is no such
+ * field. */
+SUMI_API sumi_status sumi_model_get_field(const sumi_model *model, const char *name, double *number,
+                                          const char **text);
+/* Sets the field of that name in a config, which was filled by its _INIT macro: a choice to the
+ * name in text (the library's own copy of it is kept), any other to number. SUMI_EINVAL where the
+ * field is not settable, the value is out of its range or the name unknown; sumi_model_create
+ * checks how the fields go together. */
+SUMI_API sumi_status sumi_model_config_set(sumi_model_config *config, const char *name,
+                                           double number, const char *text);
 
 typedef struct {
     size_t size;
@@ -380,6 +459,10 @@ typedef struct {
             0, NULL, SUMI_PRECISION_FP32, NULL                                                     \
     }
 
+/* The choices of a sumi_trainer_config. */
+SUMI_API sumi_status sumi_optimiser_at(int index, sumi_choice_t *optimiser);
+SUMI_API sumi_status sumi_rate_schedule_at(int index, sumi_choice_t *schedule);
+
 /* model is trained in place and must outlive the trainer; nobody else may use it meanwhile.
  * Of config only the trainer's settings matter here: config->trainer, or else batch, learning_rate,
  * seed, ema and precision. */
@@ -449,22 +532,7 @@ typedef struct {
             SUMI_PRECISION_FP32, NULL, NULL                                                        \
     }
 
-/* One of the solvers, or one of the ways to space a run's timesteps. */
-typedef struct {
-    size_t size;
-    const char *name, *about; /* about: half a sentence of text */
-    /* Of a solver: evaluations of the network in one step; whether eta may be set, and what it is
-     * where nobody sets it. */
-    int evaluations;
-    bool has_eta;
-    float eta;
-} sumi_choice_t;
-#define SUMI_CHOICE_INIT                                                                           \
-    {                                                                                              \
-        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0                                             \
-    }
-
-/* Lists what there is: index from 0; SUMI_EINVAL past the end. The texts are the library's. */
+/* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */
 SUMI_API sumi_status sumi_solver_at(int index, sumi_choice_t *solver);
 SUMI_API sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing);
 

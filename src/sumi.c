@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/fields.h"
 #include "run/run.h"
 
 enum { PREDICT_BATCH = 64 };
@@ -163,6 +164,21 @@ static sumi_status cancelled(sumi_context *ctx, const char *what)
     return sumi_fail(&ctx->error, SUMI_CANCELLED, "%s was cancelled", what);
 }
 
+static sumi_status give_choice(const char *name, const char *about, sumi_choice_t *choice)
+{
+    const sumi_choice_t full = {.size = sizeof full, .name = name, .about = about};
+    if (!choice)
+        return SUMI_EINVAL;
+    give_info(&full, sizeof full, choice);
+    return SUMI_OK;
+}
+
+static sumi_status give_row(sumi_choice table, int index, sumi_choice_t *choice)
+{
+    const sumi_row *row = sumi_choice_at(table, index);
+    return row ? give_choice(row->name, row->about, choice) : SUMI_EINVAL;
+}
+
 /* ---- Data sets ------------------------------------------------------------------------------- */
 
 sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,
@@ -233,6 +249,26 @@ void sumi_dataset_free(sumi_dataset *set)
 
 /* ---- Models ---------------------------------------------------------------------------------- */
 
+sumi_status sumi_objective_at(int index, sumi_choice_t *objective)
+{
+    return give_row(SUMI_CHOICE_OBJECTIVE, index, objective);
+}
+
+sumi_status sumi_schedule_at(int index, sumi_choice_t *schedule)
+{
+    return give_row(SUMI_CHOICE_SCHEDULE, index, schedule);
+}
+
+sumi_status sumi_weighting_at(int index, sumi_choice_t *weighting)
+{
+    return give_row(SUMI_CHOICE_WEIGHTING, index, weighting);
+}
+
+sumi_status sumi_law_at(int index, sumi_choice_t *law)
+{
+    return give_row(SUMI_CHOICE_LAW, index, law);
+}
+
 sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config, sumi_model **out)
 {
     if (!enter(ctx))
@@ -294,6 +330,58 @@ sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const 
                          "are sumi's own, and a key is not empty",
                          key);
     return sumi_models_set_metadata(model, key, value, &ctx->error);
+}
+
+sumi_status sumi_model_field_at(int index, sumi_field_t *field)
+{
+    static sumi_status (*const lists[])(int, sumi_choice_t *) = {
+        [SUMI_CHOICE_OBJECTIVE] = sumi_objective_at,
+        [SUMI_CHOICE_SCHEDULE] = sumi_schedule_at,
+        [SUMI_CHOICE_WEIGHTING] = sumi_weighting_at,
+        [SUMI_CHOICE_LAW] = sumi_law_at,
+    };
+    const sumi_field *row = sumi_model_fields;
+    for (; index > 0 && row->name; index--)
+        row++;
+    if (index < 0 || !row->name || !field)
+        return SUMI_EINVAL;
+    const sumi_field_t full = {.size = sizeof full,
+                               .name = row->name,
+                               .part = sumi_model_parts[row->part],
+                               .about = row->about,
+                               .kind = row->kind,
+                               .settable = row->config != SUMI_NO_CONFIG,
+                               .from_data = row->from_data,
+                               .low = row->low,
+                               .high = row->high,
+                               .initial = row->initial,
+                               .choice_at =
+                                   row->kind == SUMI_FIELD_CHOICE ? lists[row->choice] : NULL};
+    give_info(&full, sizeof full, field);
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_get_field(const sumi_model *model, const char *name, double *number,
+                                 const char **text)
+{
+    const sumi_field *field = name ? sumi_field_find(name) : NULL;
+    if (!model || !field)
+        return SUMI_EINVAL;
+    double value = sumi_field_number(field, model);
+    if (number)
+        *number = field->kind == SUMI_FIELD_FLOAT ? sumi_shortest((float)value) : value;
+    if (text && field->kind == SUMI_FIELD_CHOICE)
+        *text = sumi_field_name(field, value);
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_config_set(sumi_model_config *config, const char *name, double number,
+                                  const char *text)
+{
+    const sumi_field *field = name ? sumi_field_find(name) : NULL;
+    if (!config || !field)
+        return SUMI_EINVAL;
+    return sumi_field_give_config(field, config, number, text);
 }
 
 sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor)
@@ -410,6 +498,18 @@ static sumi_status take_train_config(sumi_context *ctx, sumi_train_config *confi
         *settings = sumi_trainer_settings(config);
     config->trainer = settings;
     return status;
+}
+
+sumi_status sumi_optimiser_at(int index, sumi_choice_t *optimiser)
+{
+    const sumi_optimiser_row *row = sumi_train_optimiser_at(index);
+    return row ? give_choice(row->name, row->about, optimiser) : SUMI_EINVAL;
+}
+
+sumi_status sumi_rate_schedule_at(int index, sumi_choice_t *schedule)
+{
+    const sumi_rate_schedule *row = sumi_train_rate_schedule_at(index);
+    return row ? give_choice(row->name, row->about, schedule) : SUMI_EINVAL;
 }
 
 sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
@@ -551,12 +651,7 @@ sumi_status sumi_solver_at(int index, sumi_choice_t *solver)
 
 sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing)
 {
-    const sumi_spacing *row = sumi_spacing_row(index);
-    if (!row || !spacing)
-        return SUMI_EINVAL;
-    const sumi_choice_t full = {.size = sizeof full, .name = row->is.name, .about = row->is.about};
-    give_info(&full, sizeof full, spacing);
-    return SUMI_OK;
+    return give_row(SUMI_CHOICE_SPACING, index, spacing);
 }
 
 sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,

@@ -50,6 +50,12 @@ void sumi_cli_warn(const sumi_cli *cli, sumi_status status);
 /* open.c: sumi_model_load, which succeeds where a damaged checkpoint was passed over for an older
  * one: then the user is told. Every command loads through this. */
 sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out);
+/* The tutorial's recipe and network, in files and on command lines of version 0.1; where a user
+ * meets it, a note says what it is read as. */
+#define SUMI_FORMER_RECIPE "seed"
+#define SUMI_FORMER_RECIPE_NOTE "%s: \"seed\" is the former name of \"tutorial\", and read as it"
+/* open.c: sets the fields of a model that the command has options for. */
+void sumi_cli_model_config(const sumi_options *options, sumi_model_config *config);
 /* open.c: what --precision says, or the config.json of a resumed run. */
 sumi_precision sumi_cli_precision(const sumi_options *options);
 

@@ -161,7 +161,7 @@ static int run_bench(sumi_cli *cli, const char *what, bool train)
     b.timesteps = model.timesteps;
     b.steps = (int)sumi_option_int(&cli->options, "steps");
     b.batch = config.batch = (int)sumi_option_int(&cli->options, "batch");
-    model.base_channels = (int)sumi_option_int(&cli->options, "base-channels");
+    sumi_cli_model_config(&cli->options, &model);
     config.precision = sumi_cli_precision(&cli->options);
     sumi_option_size(&cli->options, "size", &b.height, &b.width);
     if (!make_input(&b)) {

@@ -37,6 +37,30 @@ static json_t *tensor_list(const sumi_tensor_file *file)
     return list;
 }
 
+/* What describes the model; its size and its range stand as pairs. */
+static json_t *model_json(const sumi_model *model, const sumi_model_info_t *info)
+{
+    json_t *about = json_pack("{s:s, s:s, s:I}", "net", info->net, "preset", info->preset,
+                              "parameters", (json_int_t)info->parameters);
+    sumi_field_t field = SUMI_FIELD_INIT;
+    for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {
+        double number = 0;
+        const char *text = NULL;
+        if (strcmp(field.part, "data") == 0 ||
+            sumi_model_get_field(model, field.name, &number, &text) != SUMI_OK)
+            continue;
+        bool real = field.kind == SUMI_FIELD_FLOAT, truth = field.kind == SUMI_FIELD_BOOL;
+        put(about, field.name,
+            text != NULL ? json_string(text)
+            : real       ? json_real(number)
+            : truth      ? json_boolean(number != 0)
+                         : json_integer((json_int_t)number));
+    }
+    put(about, "trained_size", json_pack("[i, i]", info->height, info->width));
+    put(about, "range", json_pack("[f, f]", (double)info->range_lo, (double)info->range_hi));
+    return about;
+}
+
 /* The architecture, where the tensors are those of a network that sumi knows. */
 static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
 {
@@ -44,20 +68,29 @@ static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
     sumi_model *model = NULL;
     /* Not sumi_cli_load: where the tensors came from, the user has been told. */
     if (sumi_model_load(cli->ctx, path, &model) != SUMI_OK ||
-        sumi_model_info(model, &info) != SUMI_OK) {
+        sumi_model_info(model, &info) != SUMI_OK)
         put_text(about, "model", sumi_last_error(cli->ctx));
-        sumi_model_free(model);
-        return;
-    }
-    put(about, "model",
-        json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:[i, i], s:[f, f], s:I}",
-                  "net", info.net, "preset", info.preset, "parameters", (json_int_t)info.parameters,
-                  "in_channels", info.in_channels, "out_channels", info.out_channels,
-                  "base_channels", info.base_channels, "time_dim", info.time_dim, "timesteps",
-                  info.timesteps, "beta_start", (double)info.beta_start, "beta_end",
-                  (double)info.beta_end, "trained_size", info.height, info.width, "range",
-                  (double)info.range_lo, (double)info.range_hi, "steps", (json_int_t)info.steps));
+    else
+        put(about, "model", model_json(model, &info));
     sumi_model_free(model);
+}
+
+/* Whether the recipe or the network is called by its former name: in a run's config.json, or in the
+ * metadata of a file (of version 0.1, or of one that was not released). */
+static bool has_former_name(const json_t *about)
+{
+    const json_t *metadata = json_object_get(about, "metadata");
+    const char *text = json_string_value(json_object_get(metadata, "sumi.model"));
+    json_t *model = text != NULL ? sumi_json_load(text, strlen(text), 0, NULL) : NULL;
+    const json_t *names[] = {json_object_get(json_object_get(about, "config"), "recipe"),
+                             json_object_get(metadata, "sumi.preset"),
+                             json_object_get(json_object_get(model, "net"), "name")};
+    bool former = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        former = former || (json_is_string(names[i]) &&
+                            strcmp(json_string_value(names[i]), SUMI_FORMER_RECIPE) == 0);
+    json_decref(model);
+    return former;
 }
 
 static sumi_status about_tensors(sumi_cli *cli, const char *path, json_t *about, sumi_error *err)
@@ -247,6 +280,8 @@ int sumi_cmd_info(sumi_cli *cli)
     }
     put(about, "path", sumi_json_name(path));
     sumi_status status = look(cli, path, about, &err);
+    if (status == SUMI_OK && has_former_name(about))
+        sumi_cli_note(cli, "note", SUMI_FORMER_RECIPE_NOTE, path);
     if (status != SUMI_OK)
         code = sumi_cli_fail(cli, status, err.text);
     else if (cli->json)

@@ -46,24 +46,46 @@ static void describe_limits(const sumi_train_config *c, char *out, size_t size)
         snprintf(out + used, size - used, "%s%g minutes", used > 0 ? " or " : "", c->minutes);
 }
 
+/* "T 1000, beta 0.001 to 0.01", and what else of the process is not the tutorial's. */
+static void describe_process(const sumi_model *model, char *out, size_t size)
+{
+    static const char *const choices[] = {"schedule", "objective", "weighting", "law"};
+    const sumi_model_config usual = SUMI_MODEL_CONFIG_INIT;
+    const char *const initial[] = {usual.schedule, usual.objective, usual.weighting, usual.law};
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
+    if (sumi_model_info(model, &info) != SUMI_OK)
+        return;
+    size_t used = (size_t)snprintf(out, size, "T %d", info.timesteps);
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++) {
+        const char *name = initial[i];
+        bool known = sumi_model_get_field(model, choices[i], NULL, &name) == SUMI_OK;
+        bool same = !known || strcmp(name, initial[i]) == 0;
+        if (i == 0 && same)
+            used += (size_t)snprintf(out + used, size - used, ", beta %g to %g",
+                                     (double)info.beta_start, (double)info.beta_end);
+        else if (!same)
+            used += (size_t)snprintf(out + used, size - used, ", %s %s", choices[i], name);
+    }
+}
+
 static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, const sumi_dataset *set,
                          const sumi_model *model)
 {
     sumi_dataset_info_t data = SUMI_DATASET_INFO_INIT;
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
-    char limits[128];
+    char limits[128], process[192] = "";
     if (sumi_dataset_info(set, &data) != SUMI_OK || sumi_model_info(model, &info) != SUMI_OK)
         return;
     describe_limits(&s->train, limits, sizeof limits);
+    describe_process(model, process, sizeof process);
     sumi_cli_note(cli, "note", "sumi %s, %s, %d thread%s", sumi_version(),
                   sumi_context_isa(cli->ctx), sumi_context_threads(cli->ctx),
                   sumi_context_threads(cli->ctx) == 1 ? "" : "s");
     sumi_cli_note(cli, "note", "data   %s: %lld images of %dx%dx%d%s%s", data.name,
                   (long long)data.count, data.height, data.width, data.channels,
                   data.full_path[0] != '\0' ? ", from " : "", data.full_path);
-    sumi_cli_note(cli, "note", "model  %s: %lld parameters, T %d, beta %g to %g%s%s", info.net,
-                  (long long)info.parameters, info.timesteps, (double)info.beta_start,
-                  (double)info.beta_end, s->init != NULL ? ", from " : "",
+    sumi_cli_note(cli, "note", "model  %s: %lld parameters, %s%s%s", info.net,
+                  (long long)info.parameters, process, s->init != NULL ? ", from " : "",
                   s->init != NULL ? s->init : "");
     sumi_cli_note(cli, "note", "train  %s, batch %d, learning rate %g, seed %llu, %s", limits,
                   s->trainer.batch, (double)s->trainer.learning_rate,
@@ -149,8 +171,9 @@ int sumi_cmd_train(sumi_cli *cli)
         code = prepare(cli, &settings, &set, &model);
     if (code != 0)
         goto done;
-    if (strcmp(sumi_option_text(&cli->options, "recipe"), "seed") == 0 && !settings.train.resume)
-        sumi_cli_note(cli, "note", "the recipe seed is called tutorial now");
+    if (strcmp(sumi_option_text(&cli->options, "recipe"), SUMI_FORMER_RECIPE) == 0)
+        sumi_cli_note(cli, "note", SUMI_FORMER_RECIPE_NOTE,
+                      settings.train.resume ? settings.run : "--recipe");
     print_banner(cli, &settings, set, model);
 
     sumi_bar_begin(&bar, cli);

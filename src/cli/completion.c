@@ -38,32 +38,39 @@ static void first_words(FILE *out)
 static void options_of(FILE *out, sumi_command_id id)
 {
     const char *gap = "";
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        if (sumi_option_belongs(option, id)) {
-            fprintf(out, "%s--%s", gap, option->name);
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
+        if (sumi_option_belongs(&option, id)) {
+            fprintf(out, "%s--%s", gap, option.name);
             gap = " ";
         }
+}
+
+static void choices_of(FILE *out, const sumi_option *option)
+{
+    int length;
+    const char *word;
+    fputs(") words='", out);
+    for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++)
+        fprintf(out, "%s%.*s", i > 0 ? " " : "", length, word);
+    fputs("' ;;\n", out);
 }
 
 /* What may follow an option that takes a value. */
 static void values_of(FILE *out, sumi_command_id id)
 {
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++) {
-        if (!sumi_option_belongs(option, id) || option->kind == SUMI_ARG_FLAG)
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++) {
+        if (!sumi_option_belongs(&option, id) || option.kind == SUMI_ARG_FLAG)
             continue;
-        fprintf(out, "        '%s --%s'", sumi_command_table[id].name, option->name);
-        if (option->letter != '\0')
-            fprintf(out, "|'%s -%c'", sumi_command_table[id].name, option->letter);
-        if (option->kind == SUMI_ARG_PATH)
+        fprintf(out, "        '%s --%s'", sumi_command_table[id].name, option.name);
+        if (option.letter != '\0')
+            fprintf(out, "|'%s -%c'", sumi_command_table[id].name, option.letter);
+        if (option.kind == SUMI_ARG_PATH)
             fputs(") COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n", out);
-        else if (option->kind == SUMI_ARG_CHOICE) {
-            fputs(") words='", out);
-            int length;
-            const char *word;
-            for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++)
-                fprintf(out, "%s%.*s", i > 0 ? " " : "", length, word);
-            fputs("' ;;\n", out);
-        } else
+        else if (option.kind == SUMI_ARG_CHOICE)
+            choices_of(out, &option);
+        else
             fputs(") return ;;\n", out);
     }
 }

@@ -113,9 +113,10 @@ void sumi_help_command(FILE *out, sumi_command_id id)
     if (command->details[0] != '\0')
         wrap(out, command->details, 0, 0);
     fputs("\nOptions:\n", out);
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        if (sumi_option_belongs(option, id))
-            print_option(out, option);
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
+        if (sumi_option_belongs(&option, id))
+            print_option(out, &option);
     fprintf(out, "\nExample:\n  %s\n", command->example);
 }
 

@@ -64,7 +64,7 @@ static const struct {
 
 static bool has_flag(const sumi_options *options, const char *name)
 {
-    return sumi_option_find(options->command, name, strlen(name)) != NULL &&
+    return sumi_option_find(options->command, name, strlen(name), NULL) >= 0 &&
            sumi_option_flag(options, name);
 }
 

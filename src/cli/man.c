@@ -81,9 +81,10 @@ static void print_command(FILE *out, sumi_command_id id)
     roff(out, command->summary);
     fputs(".\n", out);
     sentences(out, command->details);
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        if (option->letter != 'h' && sumi_option_belongs(option, id))
-            print_option(out, option);
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
+        if (option.letter != 'h' && sumi_option_belongs(&option, id))
+            print_option(out, &option);
 }
 
 static void pairs(FILE *out, const char *heading, const char *name, const char *meaning)

@@ -4,13 +4,14 @@
  */
 #include "cli.h"
 
+#include <assert.h>
 #include <string.h>
 
 int sumi_cli_open(sumi_cli *cli)
 {
     const sumi_options *options = &cli->options;
     int threads = 1;
-    if (sumi_option_find(options->command, "threads", strlen("threads")) != NULL) {
+    if (sumi_option_find(options->command, "threads", strlen("threads"), NULL) >= 0) {
         const char *device = sumi_option_text(options, "device");
         if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
             sumi_error err = {""};
@@ -35,6 +36,22 @@ sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out)
     sumi_status status = sumi_model_load(cli->ctx, path, out);
     sumi_cli_warn(cli, status);
     return status;
+}
+
+void sumi_cli_model_config(const sumi_options *options, sumi_model_config *config)
+{
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++) {
+        const sumi_option_value *value = &options->values[i];
+        if (option.field == NULL || !sumi_option_belongs(&option, options->command))
+            continue;
+        double number = option.kind == SUMI_ARG_FLAG  ? value->set
+                        : option.kind == SUMI_ARG_INT ? (double)value->integer
+                                                      : value->real;
+        sumi_status status = sumi_model_config_set(config, option.field, number, value->text);
+        assert(status == SUMI_OK);
+        (void)status;
+    }
 }
 
 sumi_precision sumi_cli_precision(const sumi_options *options)

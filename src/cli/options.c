@@ -1,5 +1,5 @@
 /*
- * The one table of commands and options. options.h says what is made from it.
+ * The tables of commands and options. options.h says what is made from them.
  */
 #include "options.h"
 
@@ -79,7 +79,7 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
     [SUMI_CMD_COUNT] = {NULL, NULL, 0, 0, NULL, NULL, NULL},
 };
 
-const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
+static const sumi_option before_model[] = {
     /* The data. */
     {.name = "split",
      .kind = SUMI_ARG_CHOICE,
@@ -203,7 +203,7 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .help = "The learning rate."},
     {.name = "lr-schedule",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "constant|linear|cosine",
+     .choice_at = sumi_rate_schedule_at,
      .initial = "constant",
      .metavar = "NAME",
      .key = "train.rate_schedule",
@@ -239,7 +239,7 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .help = "What that end is, as a fraction of --lr."},
     {.name = "optimiser",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "adam|adamw",
+     .choice_at = sumi_optimiser_at,
      .initial = "adam",
      .metavar = "NAME",
      .key = "train.optimiser",
@@ -282,52 +282,9 @@ const sumi_option sumi_option_table[SUMI_OPTIONS_MAX] = {
      .commands = BIT(TRAIN),
      .help = "Pictures in each sample grid of the run directory; 0 draws none. A grid takes "
              "timesteps x N evaluations."},
-    {.name = "time-dim",
-     .kind = SUMI_ARG_INT,
-     .low = 1,
-     .high = 4096,
-     .initial = "100",
-     .metavar = "N",
-     .key = "model.time_dim",
-     .commands = BIT(TRAIN),
-     .help = "Numbers in the embedding of the timestep."},
-    {.name = "base-channels",
-     .kind = SUMI_ARG_INT,
-     .low = 1,
-     .high = 1024,
-     .initial = "64",
-     .metavar = "N",
-     .key = "model.base_channels",
-     .commands = BIT(TRAIN) | BENCH,
-     .help = "Width of the network's first level; the others are two and four times as wide."},
-    {.name = "timesteps",
-     .kind = SUMI_ARG_INT,
-     .low = 1,
-     .high = 100000,
-     .initial = "1000",
-     .metavar = "N",
-     .key = "model.timesteps",
-     .commands = BIT(TRAIN),
-     .help = "Steps T from an image to noise."},
-    {.name = "beta-start",
-     .kind = SUMI_ARG_REAL,
-     .least = 1e-9,
-     .most = .999,
-     .initial = "0.001",
-     .metavar = "X",
-     .key = "model.beta_start",
-     .commands = BIT(TRAIN),
-     .help = "Noise added by step 1; the steps between lie on a line."},
-    {.name = "beta-end",
-     .kind = SUMI_ARG_REAL,
-     .least = 1e-9,
-     .most = .999,
-     .initial = "0.01",
-     .metavar = "X",
-     .key = "model.beta_end",
-     .commands = BIT(TRAIN),
-     .help = "Noise added by step T."},
+};
 
+static const sumi_option after_model[] = {
     /* Sampling and prediction. */
     {.name = "count",
      .letter = 'n',
@@ -561,16 +518,73 @@ const char *sumi_option_choice(const sumi_option *option, int index, int *length
     return word;
 }
 
+/* time_dim of the part net: --time-dim, which config.json keeps as model.time_dim. */
+static void option_of(const sumi_field_t *field, sumi_option *out)
+{
+    static const struct {
+        sumi_arg_kind kind;
+        const char *metavar;
+    } kinds[] = {[SUMI_FIELD_INT] = {SUMI_ARG_INT, "N"},
+                 [SUMI_FIELD_INT64] = {SUMI_ARG_INT, "N"},
+                 [SUMI_FIELD_FLOAT] = {SUMI_ARG_REAL, "X"},
+                 [SUMI_FIELD_BOOL] = {SUMI_ARG_FLAG, NULL},
+                 [SUMI_FIELD_CHOICE] = {SUMI_ARG_CHOICE, "NAME"}};
+    bool net = strcmp(field->part, "net") == 0, flag = field->kind == SUMI_FIELD_BOOL;
+    *out = (sumi_option){.kind = kinds[field->kind].kind,
+                         .metavar = kinds[field->kind].metavar,
+                         .low = (int64_t)field->low,
+                         .high = (int64_t)field->high,
+                         .least = field->low,
+                         .most = field->high,
+                         .choice_at = field->choice_at,
+                         .initial = flag ? NULL : field->initial,
+                         .commands = BIT(TRAIN) | (net ? BENCH : 0),
+                         .help = field->about,
+                         .field = field->name};
+    snprintf(out->key, sizeof out->key, "model.%s", field->name);
+    snprintf(out->name, sizeof out->name, "%s", field->name);
+    for (char *c = out->name; *c != '\0'; c++)
+        if (*c == '_')
+            *c = '-';
+}
+
+bool sumi_option_at(int index, sumi_option *out)
+{
+    int before = sizeof before_model / sizeof before_model[0];
+    int after = sizeof after_model / sizeof after_model[0];
+    if (index < before) {
+        *out = before_model[index];
+        return true;
+    }
+    index -= before;
+    sumi_field_t field = SUMI_FIELD_INIT;
+    for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {
+        if (!field.settable || field.from_data)
+            continue;
+        if (index-- == 0) {
+            option_of(&field, out);
+            return true;
+        }
+    }
+    if (index < after)
+        *out = after_model[index];
+    return index < after;
+}
+
 bool sumi_option_belongs(const sumi_option *option, sumi_command_id command)
 {
     return (option->commands >> command & 1u) != 0;
 }
 
-const sumi_option *sumi_option_find(sumi_command_id command, const char *name, size_t length)
+int sumi_option_find(sumi_command_id command, const char *name, size_t length, sumi_option *out)
 {
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        if (sumi_option_belongs(option, command) && strlen(option->name) == length &&
-            memcmp(option->name, name, length) == 0)
-            return option;
-    return NULL;
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
+        if (sumi_option_belongs(&option, command) && strlen(option.name) == length &&
+            memcmp(option.name, name, length) == 0) {
+            if (out != NULL)
+                *out = option;
+            return i;
+        }
+    return -1;
 }

@@ -50,8 +50,8 @@ typedef enum {
 } sumi_arg_kind;
 
 typedef struct {
-    const char *name; /* without the two dashes; unique within a command */
-    char letter;      /* 0: no short form */
+    char name[24]; /* without the two dashes; unique within a command */
+    char letter;   /* 0: no short form */
     sumi_arg_kind kind;
     int64_t low, high;  /* SUMI_ARG_INT, and each side of SUMI_ARG_SIZE */
     double least, most; /* SUMI_ARG_REAL */
@@ -60,23 +60,28 @@ typedef struct {
     sumi_status (*choice_at)(int index, sumi_choice_t *out);
     const char *initial;     /* the default as text, parsed like any value; NULL: none */
     const char *metavar;     /* NULL for flags */
-    const char *key;         /* where config.json keeps it ("train.batch"); NULL: nowhere */
+    char key[40];            /* where config.json keeps it ("train.batch"); "": nowhere */
     bool required, resuming; /* resuming: may be given together with --resume */
     unsigned commands;       /* one bit for each sumi_command_id that takes it */
     const char *help;
+    const char *field; /* the field of a sumi_model_config that it sets; NULL: none */
 } sumi_option;
 
-enum { SUMI_OPTIONS_MAX = 80, SUMI_OPERANDS_MAX = 2 };
+enum { SUMI_OPTIONS_MAX = 120, SUMI_OPERANDS_MAX = 2 };
 
-/* Both end with an entry whose name is NULL. */
+/* Ends with an entry whose name is NULL. */
 extern const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1];
-extern const sumi_option sumi_option_table[SUMI_OPTIONS_MAX];
+
+/* Walks the options, from index 0 on; false past the last one. Those that describe a model are made
+ * from the library's list of fields, the others are rows of a table. */
+bool sumi_option_at(int index, sumi_option *out);
 
 /* A choice's word number index, which ends at its length; NULL past the last. */
 const char *sumi_option_choice(const sumi_option *option, int index, int *length);
 bool sumi_option_belongs(const sumi_option *option, sumi_command_id command);
-/* The command's option of that name (length characters of it); NULL where it has none. */
-const sumi_option *sumi_option_find(sumi_command_id command, const char *name, size_t length);
+/* The index of the command's option of that name (length characters of it), which out (or NULL)
+ * receives; -1 where it has none. */
+int sumi_option_find(sumi_command_id command, const char *name, size_t length, sumi_option *out);
 
 /* ---- Parsing (parse.c) ----------------------------------------------------------------------- */
 
@@ -91,8 +96,8 @@ typedef struct {
 
 typedef struct {
     sumi_command_id command;
-    bool help; /* --help was seen: the rest was not looked at */
-    sumi_option_value values[SUMI_OPTIONS_MAX];
+    bool help;                                  /* --help was seen: the rest was not looked at */
+    sumi_option_value values[SUMI_OPTIONS_MAX]; /* by the option's index */
     const char *operands[SUMI_OPERANDS_MAX];
     int operand_count;
 } sumi_options;

@@ -65,11 +65,14 @@ const char *sumi_suggest(const char *word, const char *const *candidates)
 
 static sumi_status unknown_option(sumi_command_id command, const char *name, sumi_error *err)
 {
+    sumi_option options[SUMI_OPTIONS_MAX];
     const char *names[SUMI_OPTIONS_MAX + 1];
     int count = 0;
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        if (sumi_option_belongs(option, command))
-            names[count++] = option->name;
+    for (int i = 0; sumi_option_at(i, &options[count]); i++)
+        if (sumi_option_belongs(&options[count], command)) {
+            names[count] = options[count].name;
+            count++;
+        }
     names[count] = NULL;
     const char *meant = sumi_suggest(name, names);
     const char *title = sumi_command_table[command].name;
@@ -215,18 +218,15 @@ static sumi_status parse_value(const sumi_option *option, const char *label, con
     return SUMI_OK;
 }
 
-static sumi_option_value *value_of(sumi_options *options, const sumi_option *option)
-{
-    return &options->values[option - sumi_option_table];
-}
-
 static void set_defaults(sumi_options *options)
 {
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++) {
-        if (!sumi_option_belongs(option, options->command) || option->initial == NULL)
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++) {
+        assert(i < SUMI_OPTIONS_MAX);
+        if (!sumi_option_belongs(&option, options->command) || option.initial == NULL)
             continue;
         sumi_status status =
-            parse_value(option, option->name, option->initial, value_of(options, option), NULL);
+            parse_value(&option, option.name, option.initial, &options->values[i], NULL);
         assert(status == SUMI_OK);
         (void)status;
     }
@@ -246,74 +246,85 @@ static const char *title(const reader *r)
     return sumi_command_table[r->options->command].name;
 }
 
-static sumi_status take(reader *r, const sumi_option *option, const char *spelled, const char *text)
+/* An option of the command, its index, and how it was spelled. */
+typedef struct {
+    sumi_option is;
+    int index;
+    char spelled[64];
+} found_option;
+
+static sumi_status take(reader *r, const found_option *option, const char *text)
 {
     char label[96];
-    snprintf(label, sizeof label, "%s: %s", title(r), spelled);
-    sumi_option_value *value = value_of(r->options, option);
-    sumi_status status = parse_value(option, label, text, value, r->err);
+    snprintf(label, sizeof label, "%s: %s", title(r), option->spelled);
+    sumi_option_value *value = &r->options->values[option->index];
+    sumi_status status = parse_value(&option->is, label, text, value, r->err);
     if (status != SUMI_OK)
         return status;
     value->given = true;
-    if (option->letter == 'h')
+    if (option->is.letter == 'h')
         r->options->help = true;
     return SUMI_OK;
 }
 
 /* The word after an option that wants a value. Another option there is a forgotten value, as in
  * `--out --json`; a negative number is a value, to be refused by the range. */
-static sumi_status take_next(reader *r, const sumi_option *option, const char *spelled)
+static sumi_status take_next(reader *r, const found_option *option)
 {
     const char *word = r->next < r->count ? r->words[r->next] : NULL;
     if (word != NULL && word[0] == '-' && word[1] != '\0' && strspn(word + 1, "0123456789.") == 0)
         return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected %s after it, found '%s'", title(r),
-                         spelled, option->metavar, word);
+                         option->spelled, option->is.metavar, word);
     if (word == NULL)
         return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected %s after it, found nothing",
-                         title(r), spelled, option->metavar);
-    return take(r, option, spelled, r->words[r->next++]);
+                         title(r), option->spelled, option->is.metavar);
+    return take(r, option, r->words[r->next++]);
 }
 
 static sumi_status read_long(reader *r, const char *word)
 {
     const char *name = word + 2;
     size_t length = strcspn(name, "=");
-    const sumi_option *option = sumi_option_find(r->options->command, name, length);
-    if (option == NULL) {
+    found_option option;
+    option.index = sumi_option_find(r->options->command, name, length, &option.is);
+    if (option.index < 0) {
         char short_name[64];
         snprintf(short_name, sizeof short_name, "%.*s", (int)least(length, 60), name);
         return unknown_option(r->options->command, short_name, r->err);
     }
-    char spelled[64];
-    snprintf(spelled, sizeof spelled, "--%s", option->name);
+    snprintf(option.spelled, sizeof option.spelled, "--%s", option.is.name);
     bool has_value = name[length] == '=';
-    if (option->kind != SUMI_ARG_FLAG)
-        return has_value ? take(r, option, spelled, name + length + 1)
-                         : take_next(r, option, spelled);
+    if (option.is.kind != SUMI_ARG_FLAG)
+        return has_value ? take(r, &option, name + length + 1) : take_next(r, &option);
     if (has_value)
         return sumi_fail(r->err, SUMI_EINVAL, "%s: %s: expected no value, found '%s'", title(r),
-                         spelled, name + length + 1);
-    return take(r, option, spelled, "");
+                         option.spelled, name + length + 1);
+    return take(r, &option, "");
+}
+
+static bool find_letter(sumi_command_id command, char letter, found_option *out)
+{
+    for (out->index = 0; sumi_option_at(out->index, &out->is); out->index++)
+        if (out->is.letter == letter && sumi_option_belongs(&out->is, command)) {
+            snprintf(out->spelled, sizeof out->spelled, "-%c", letter);
+            return true;
+        }
+    return false;
 }
 
 /* A bundle such as -qn4: flags, and at its end perhaps one option with its value. */
 static sumi_status read_short(reader *r, const char *word)
 {
     for (const char *letter = word + 1; *letter != '\0' && !r->options->help; letter++) {
-        const sumi_option *option = sumi_option_table;
-        while (option->name != NULL &&
-               (option->letter != *letter || !sumi_option_belongs(option, r->options->command)))
-            option++;
-        if (option->name == NULL)
+        found_option option;
+        if (!find_letter(r->options->command, *letter, &option))
             return sumi_fail(r->err, SUMI_EINVAL,
                              "%s: unknown option -%c in '%s'; see: sumi "
                              "help %s",
                              title(r), *letter, word, title(r));
-        const char spelled[3] = {'-', *letter, '\0'};
-        if (option->kind != SUMI_ARG_FLAG)
-            return letter[1] != '\0' ? take(r, option, spelled, letter + 1)
-                                     : take_next(r, option, spelled);
-        sumi_status status = take(r, option, spelled, "");
+        if (option.is.kind != SUMI_ARG_FLAG)
+            return letter[1] != '\0' ? take(r, &option, letter + 1) : take_next(r, &option);
+        sumi_status status = take(r, &option, "");
         if (status != SUMI_OK)
             return status;
     }
@@ -344,11 +355,12 @@ static sumi_status check_complete(const sumi_options *options, sumi_error *err)
         return sumi_fail(err, SUMI_EINVAL, "%s: expected %s, found %s; see: sumi help %s",
                          command->name, command->operands,
                          options->operand_count == 0 ? "nothing" : "one argument", command->name);
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        if (option->required && sumi_option_belongs(option, options->command) &&
-            !options->values[option - sumi_option_table].given)
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
+        if (option.required && sumi_option_belongs(&option, options->command) &&
+            !options->values[i].given)
             return sumi_fail(err, SUMI_EINVAL, "%s: --%s %s is missing; see: sumi help %s",
-                             command->name, option->name, option->metavar, command->name);
+                             command->name, option.name, option.metavar, command->name);
     return SUMI_OK;
 }
 
@@ -456,28 +468,46 @@ static const json_t *member(const json_t *config, const char *key)
     return json_object_get(json_object_get(config, group), dot + 1);
 }
 
+/* The value as the command line would have it; NULL: it says nothing. buffer: for numbers. */
+static const char *json_text(const sumi_option *option, const json_t *json, char buffer[64])
+{
+    /* 0 says "no limit" in the file, where the command line says it by silence. */
+    if (json == NULL || json_is_null(json) ||
+        (option->initial == NULL && json_is_number(json) && json_number_value(json) == 0) ||
+        (option->kind == SUMI_ARG_FLAG && json_is_false(json)))
+        return NULL;
+    if (json_is_string(json))
+        return json_string_value(json);
+    snprintf(buffer, 64, "%s", "something else");
+    if (json_is_integer(json))
+        snprintf(buffer, 64, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
+    else if (json_is_real(json))
+        sumi_format(buffer, 64, "%.17g", json_real_value(json));
+    return buffer;
+}
+
 sumi_status sumi_options_config(sumi_options *options, const char *path, const json_t *config,
                                 sumi_error *err)
 {
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++) {
-        sumi_option_value *value = value_of(options, option);
-        if (option->key == NULL || value->given || !sumi_option_belongs(option, options->command))
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++) {
+        sumi_option_value *value = &options->values[i];
+        if (option.key[0] == '\0' || value->given ||
+            !sumi_option_belongs(&option, options->command))
             continue;
-        const json_t *json = member(config, option->key);
-        char text[64] = "something else", label[PATH_MAX + 80];
-        /* 0 says "no limit" in the file, where the command line says it by silence. */
-        if (json == NULL || json_is_null(json) ||
-            (option->initial == NULL && json_is_number(json) && json_number_value(json) == 0))
+        const json_t *json = member(config, option.key);
+        char buffer[64], label[PATH_MAX + 80];
+        const char *text = json_text(&option, json, buffer);
+        if (text == NULL)
             continue;
-        if (json_is_integer(json))
-            snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(json));
-        else if (json_is_real(json))
-            sumi_format(text, sizeof text, "%.17g", json_real_value(json));
-        snprintf(label, sizeof label, "%s: %s", path, option->key);
-        const char *source = json_is_string(json) ? json_string_value(json) : text;
-        if (parse_value(option, label, source, value, err) != SUMI_OK)
+        snprintf(label, sizeof label, "%s: %s", path, option.key);
+        if (option.kind == SUMI_ARG_FLAG && !json_is_true(json)) {
+            sumi_fail(err, SUMI_EFORMAT, "%s: expected true or false, found '%s'", label, text);
             return SUMI_EFORMAT;
-        if (source == text)
+        }
+        if (parse_value(&option, label, text, value, err) != SUMI_OK)
+            return SUMI_EFORMAT;
+        if (text == buffer)
             value->text = NULL;
     }
     return SUMI_OK;
@@ -487,10 +517,11 @@ sumi_status sumi_options_config(sumi_options *options, const char *path, const j
 
 static const sumi_option_value *look_up(const sumi_options *options, const char *name, int kind)
 {
-    const sumi_option *option = sumi_option_find(options->command, name, strlen(name));
-    assert(option != NULL && (kind < 0 || (int)option->kind == kind));
+    sumi_option option;
+    int index = sumi_option_find(options->command, name, strlen(name), &option);
+    assert(index >= 0 && (kind < 0 || (int)option.kind == kind));
     (void)kind;
-    return &options->values[option - sumi_option_table];
+    return &options->values[index];
 }
 
 bool sumi_option_given(const sumi_options *options, const char *name)

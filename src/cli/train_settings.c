@@ -38,23 +38,23 @@ static int check_schedule(const sumi_cli *cli)
 
 static int check_usage(const sumi_cli *cli)
 {
-    static const char *const of_model[] = {"time-dim", "base-channels", "timesteps", "beta-start",
-                                           "beta-end"};
     const sumi_options *options = &cli->options;
     bool resume = sumi_option_given(options, "resume");
     if (!resume && options->operand_count == 0)
         return sumi_cli_usage(cli, "expected a data set D or --resume RUN, found neither; see: "
                                    "sumi data list");
-    for (const sumi_option *o = sumi_option_table; resume && o->name != NULL; o++)
-        if (sumi_option_belongs(o, SUMI_CMD_TRAIN) && !o->resuming &&
-            sumi_option_given(options, o->name))
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++) {
+        if (!sumi_option_belongs(&option, SUMI_CMD_TRAIN) || !options->values[i].given)
+            continue;
+        if (resume && !option.resuming)
             return sumi_cli_usage(cli,
                                   "--%s cannot be changed in a resumed run; --epochs, "
                                   "--steps, --minutes and --threads can",
-                                  o->name);
-    for (size_t i = 0; i < sizeof of_model / sizeof of_model[0]; i++)
-        if (sumi_option_given(options, "init") && sumi_option_given(options, of_model[i]))
-            return sumi_cli_usage(cli, "--%s comes with the model that --init names", of_model[i]);
+                                  option.name);
+        if (option.field != NULL && sumi_option_given(options, "init"))
+            return sumi_cli_usage(cli, "--%s comes with the model that --init names", option.name);
+    }
     if (!resume && sumi_option_real(options, "beta-end") < sumi_option_real(options, "beta-start"))
         return sumi_cli_usage(cli, "--beta-end: expected at least --beta-start, %g, found %g",
                               sumi_option_real(options, "beta-start"),
@@ -68,11 +68,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     model.preset = sumi_option_text(options, "recipe");
-    model.time_dim = (int)sumi_option_int(options, "time-dim");
-    model.base_channels = (int)sumi_option_int(options, "base-channels");
-    model.timesteps = (int)sumi_option_int(options, "timesteps");
-    model.beta_start = (float)sumi_option_real(options, "beta-start");
-    model.beta_end = (float)sumi_option_real(options, "beta-end");
+    sumi_cli_model_config(options, &model);
     model.seed = (uint64_t)sumi_option_int(options, "seed");
     train.epochs = (int)sumi_option_int(options, "epochs");
     train.steps = sumi_option_int(options, "steps");

@@ -11,62 +11,253 @@
 #define PROCESS(field) offsetof(sumi_model, process.field)
 #define CONFIG(field) offsetof(sumi_model_config, field)
 
+/* What sumi_model_config has begins as SUMI_MODEL_CONFIG_INIT says; a test compares the two. */
 const sumi_field sumi_model_fields[] = {
-    {"in_channels", SUMI_PART_NET, SUMI_FIELD_INT, INFO(in_channels), CONFIG(in_channels), 1, 64,
-     true, 0},
-    {"out_channels", SUMI_PART_NET, SUMI_FIELD_INT, INFO(out_channels), CONFIG(out_channels), 1, 64,
-     true, 0},
-    {"time_dim", SUMI_PART_NET, SUMI_FIELD_INT, INFO(time_dim), CONFIG(time_dim), 1, 4096, true, 0},
-    {"base_channels", SUMI_PART_NET, SUMI_FIELD_INT, INFO(base_channels), CONFIG(base_channels), 1,
-     1024, true, 0},
-    {"objective", SUMI_PART_PROCESS, SUMI_FIELD_CHOICE, PROCESS(objective), SUMI_NO_CONFIG, 0, 0,
-     false, SUMI_CHOICE_OBJECTIVE},
-    {"schedule", SUMI_PART_PROCESS, SUMI_FIELD_CHOICE, PROCESS(schedule), SUMI_NO_CONFIG, 0, 0,
-     false, SUMI_CHOICE_SCHEDULE},
-    {"weighting", SUMI_PART_PROCESS, SUMI_FIELD_CHOICE, PROCESS(weighting), SUMI_NO_CONFIG, 0, 0,
-     false, SUMI_CHOICE_WEIGHTING},
-    {"law", SUMI_PART_PROCESS, SUMI_FIELD_CHOICE, PROCESS(law), SUMI_NO_CONFIG, 0, 0, false,
-     SUMI_CHOICE_LAW},
-    {"stratified", SUMI_PART_PROCESS, SUMI_FIELD_BOOL, PROCESS(stratified), SUMI_NO_CONFIG, 0, 1,
-     false, 0},
-    {"timesteps", SUMI_PART_PROCESS, SUMI_FIELD_INT, INFO(timesteps), CONFIG(timesteps), 1,
-     SUMI_TIMESTEPS_MAX, true, 0},
-    {"beta_start", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, INFO(beta_start), CONFIG(beta_start), 0, 1,
-     true, 0},
-    {"beta_end", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, INFO(beta_end), CONFIG(beta_end), 0, 1, true,
-     0},
-    {"sigma_min", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, PROCESS(sigma_min), SUMI_NO_CONFIG, 1e-6,
-     1e6, false, 0},
-    {"sigma_max", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, PROCESS(sigma_max), SUMI_NO_CONFIG, 1e-6,
-     1e6, false, 0},
-    {"sigma_data", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, PROCESS(sigma_data), SUMI_NO_CONFIG, 1e-6,
-     1e6, false, 0},
-    {"gamma", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, PROCESS(gamma), SUMI_NO_CONFIG, 1e-6, 1e6, false,
-     0},
-    {"law_mean", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, PROCESS(law_mean), SUMI_NO_CONFIG, -100, 100,
-     false, 0},
-    {"law_std", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, PROCESS(law_std), SUMI_NO_CONFIG, 1e-6, 100,
-     false, 0},
-    {"data_mean", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, offsetof(sumi_model, data_mean),
-     SUMI_NO_CONFIG, -1e6, 1e6, false, 0},
-    {"data_std", SUMI_PART_PROCESS, SUMI_FIELD_FLOAT, offsetof(sumi_model, data_std),
-     SUMI_NO_CONFIG, 1e-6, 1e6, false, 0},
-    {"range_lo", SUMI_PART_DATA, SUMI_FIELD_FLOAT, INFO(range_lo), SUMI_NO_CONFIG, -1e6, 1e6, true,
-     0},
-    {"range_hi", SUMI_PART_DATA, SUMI_FIELD_FLOAT, INFO(range_hi), SUMI_NO_CONFIG, -1e6, 1e6, true,
-     0},
-    {"height", SUMI_PART_DATA, SUMI_FIELD_INT, INFO(height), SUMI_NO_CONFIG, 0, 1 << 20, true, 0},
-    {"width", SUMI_PART_DATA, SUMI_FIELD_INT, INFO(width), SUMI_NO_CONFIG, 0, 1 << 20, true, 0},
-    {"steps", SUMI_PART_TRAINED, SUMI_FIELD_INT64, INFO(steps), SUMI_NO_CONFIG, 0,
-     (double)((int64_t)1 << 52), true, 0},
-    {NULL, SUMI_PART_NET, SUMI_FIELD_INT, 0, 0, 0, 0, false, 0},
+    {.name = "in_channels",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_NET,
+     .offset = INFO(in_channels),
+     .config = CONFIG(in_channels),
+     .low = 1,
+     .high = 64,
+     .initial = "1",
+     .before = true,
+     .from_data = true,
+     .about = "Channels of the images that the network is given."},
+    {.name = "out_channels",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_NET,
+     .offset = INFO(out_channels),
+     .config = CONFIG(out_channels),
+     .low = 1,
+     .high = 64,
+     .initial = "1",
+     .before = true,
+     .from_data = true,
+     .about = "Channels of what the network returns."},
+    {.name = "time_dim",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_NET,
+     .offset = INFO(time_dim),
+     .config = CONFIG(time_dim),
+     .low = 1,
+     .high = 4096,
+     .initial = "100",
+     .before = true,
+     .about = "Numbers in the embedding of the timestep."},
+    {.name = "base_channels",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_NET,
+     .offset = INFO(base_channels),
+     .config = CONFIG(base_channels),
+     .low = 1,
+     .high = 1024,
+     .initial = "64",
+     .before = true,
+     .about = "Width of the network's first level; the others are two and four times as wide."},
+    {.name = "objective",
+     .kind = SUMI_FIELD_CHOICE,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(objective),
+     .config = CONFIG(objective),
+     .choice = SUMI_CHOICE_OBJECTIVE,
+     .initial = "eps",
+     .about = "What the network learns to return: the noise (eps), the image (x0), or a mix of "
+              "both."},
+    {.name = "schedule",
+     .kind = SUMI_FIELD_CHOICE,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(schedule),
+     .config = CONFIG(schedule),
+     .choice = SUMI_CHOICE_SCHEDULE,
+     .initial = "linear",
+     .about = "How noise grows from step 0 to step T; eps needs one that leaves some of the image "
+              "at T."},
+    {.name = "weighting",
+     .kind = SUMI_FIELD_CHOICE,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(weighting),
+     .config = CONFIG(weighting),
+     .choice = SUMI_CHOICE_WEIGHTING,
+     .initial = "uniform",
+     .about = "How much the loss of a step counts; uniform counts all alike, the others go by the "
+              "signal-to-noise ratio."},
+    {.name = "law",
+     .kind = SUMI_FIELD_CHOICE,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(law),
+     .config = CONFIG(law),
+     .choice = SUMI_CHOICE_LAW,
+     .initial = "uniform",
+     .about = "How often training draws each step."},
+    {.name = "stratified",
+     .kind = SUMI_FIELD_BOOL,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(stratified),
+     .config = CONFIG(stratified),
+     .high = 1,
+     .initial = "false",
+     .about = "Spread the steps that are drawn for a batch evenly, where they are else "
+              "independent."},
+    {.name = "timesteps",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_PROCESS,
+     .offset = INFO(timesteps),
+     .config = CONFIG(timesteps),
+     .low = 1,
+     .high = SUMI_TIMESTEPS_MAX,
+     .initial = "1000",
+     .before = true,
+     .about = "Steps T from an image to noise."},
+    {.name = "beta_start",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = INFO(beta_start),
+     .config = CONFIG(beta_start),
+     .low = 1e-9,
+     .high = .999999,
+     .initial = "0.001",
+     .before = true,
+     .about = "Noise added by step 1 of the schedule linear; the steps between lie on a line."},
+    {.name = "beta_end",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = INFO(beta_end),
+     .config = CONFIG(beta_end),
+     .low = 1e-9,
+     .high = .999999,
+     .initial = "0.01",
+     .before = true,
+     .about = "Noise added by step T of the schedule linear."},
+    {.name = "sigma_min",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(sigma_min),
+     .config = CONFIG(sigma_min),
+     .low = 1e-6,
+     .high = 1e6,
+     .initial = "0.002",
+     .about = "Least noise of the schedule edm."},
+    {.name = "sigma_max",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(sigma_max),
+     .config = CONFIG(sigma_max),
+     .low = 1e-6,
+     .high = 1e6,
+     .initial = "80",
+     .about = "Most noise of the schedule edm."},
+    {.name = "sigma_data",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(sigma_data),
+     .config = CONFIG(sigma_data),
+     .low = 1e-6,
+     .high = 1e6,
+     .initial = "0.5",
+     .about = "Standard deviation of the data's values, which the objective and the weighting edm "
+              "go by."},
+    {.name = "gamma",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(gamma),
+     .config = CONFIG(gamma),
+     .low = 1e-6,
+     .high = 1e6,
+     .initial = "5",
+     .about = "Signal-to-noise ratio at which the weightings min-snr and soft-min-snr stop to "
+              "grow."},
+    {.name = "law_mean",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(law_mean),
+     .config = CONFIG(law_mean),
+     .low = -100,
+     .high = 100,
+     .initial = "0",
+     .about = "Mean of the normal distribution inside the laws log-normal and logit-normal."},
+    {.name = "law_std",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(law_std),
+     .config = CONFIG(law_std),
+     .low = 1e-6,
+     .high = 100,
+     .initial = "1",
+     .about = "Its standard deviation."},
+    {.name = "data_mean",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = offsetof(sumi_model, data_mean),
+     .config = SUMI_NO_CONFIG,
+     .low = -1e6,
+     .high = 1e6,
+     .initial = "0",
+     .about = "Mean of the data's values; 0 where it is not known."},
+    {.name = "data_std",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_PROCESS,
+     .offset = offsetof(sumi_model, data_std),
+     .config = SUMI_NO_CONFIG,
+     .low = 1e-6,
+     .high = 1e6,
+     .initial = "1",
+     .about = "Their standard deviation; 1 where it is not known."},
+    {.name = "range_lo",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_DATA,
+     .offset = INFO(range_lo),
+     .config = SUMI_NO_CONFIG,
+     .low = -1e6,
+     .high = 1e6,
+     .initial = "0",
+     .before = true,
+     .about = "What black is in the data."},
+    {.name = "range_hi",
+     .kind = SUMI_FIELD_FLOAT,
+     .part = SUMI_PART_DATA,
+     .offset = INFO(range_hi),
+     .config = SUMI_NO_CONFIG,
+     .low = -1e6,
+     .high = 1e6,
+     .initial = "1",
+     .before = true,
+     .about = "What white is in the data."},
+    {.name = "height",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_DATA,
+     .offset = INFO(height),
+     .config = SUMI_NO_CONFIG,
+     .high = 1 << 20,
+     .initial = "0",
+     .before = true,
+     .about = "Height of the images that it was trained on; 0: not known."},
+    {.name = "width",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_DATA,
+     .offset = INFO(width),
+     .config = SUMI_NO_CONFIG,
+     .high = 1 << 20,
+     .initial = "0",
+     .before = true,
+     .about = "Width of the images that it was trained on; 0: not known."},
+    {.name = "steps",
+     .kind = SUMI_FIELD_INT64,
+     .part = SUMI_PART_TRAINED,
+     .offset = INFO(steps),
+     .config = SUMI_NO_CONFIG,
+     .high = (double)((int64_t)1 << 52),
+     .initial = "0",
+     .before = true,
+     .about = "Training steps behind the weights."},
+    {.name = NULL},
 };
 
 const char *const sumi_model_parts[SUMI_PARTS] = {"net", "process", "data", "trained"};
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-json_t *sumi_short_real(float value)
+double sumi_shortest(float value)
 {
     char text[32];
     for (int digits = 6; digits <= 9; digits++) {
@@ -74,41 +265,12 @@ json_t *sumi_short_real(float value)
         if ((float)sumi_parse_real(text, NULL) == value)
             break;
     }
-    return json_real(sumi_parse_real(text, NULL));
+    return sumi_parse_real(text, NULL);
 }
 
-json_t *sumi_field_get(const sumi_field *field, const sumi_model *model)
+json_t *sumi_short_real(float value)
 {
-    const void *at = (const char *)model + field->offset;
-    switch (field->kind) {
-    case SUMI_FIELD_INT:
-        return json_integer(*(const int *)at);
-    case SUMI_FIELD_INT64:
-        return json_integer((json_int_t) * (const int64_t *)at);
-    case SUMI_FIELD_BOOL:
-        return json_boolean(*(const bool *)at);
-    case SUMI_FIELD_FLOAT:
-        return sumi_short_real(*(const float *)at);
-    default:
-        return json_string(sumi_choice_at((sumi_choice)field->choice, *(const int *)at)->name);
-    }
-}
-
-void sumi_field_set(const sumi_field *field, void *at, double value)
-{
-    switch (field->kind) {
-    case SUMI_FIELD_INT64:
-        *(int64_t *)at = (int64_t)value;
-        break;
-    case SUMI_FIELD_BOOL:
-        *(bool *)at = value != 0;
-        break;
-    case SUMI_FIELD_FLOAT:
-        *(float *)at = (float)value;
-        break;
-    default:
-        *(int *)at = (int)value;
-    }
+    return json_real(sumi_shortest(value));
 }
 
 static double number_at(const sumi_field *field, const void *at)
@@ -125,12 +287,116 @@ static double number_at(const sumi_field *field, const void *at)
     }
 }
 
+static void set_at(const sumi_field *field, void *at, double value)
+{
+    switch (field->kind) {
+    case SUMI_FIELD_INT64:
+        *(int64_t *)at = (int64_t)value;
+        break;
+    case SUMI_FIELD_BOOL:
+        *(bool *)at = value != 0;
+        break;
+    case SUMI_FIELD_FLOAT:
+        *(float *)at = (float)value;
+        break;
+    default:
+        *(int *)at = (int)value;
+    }
+}
+
+double sumi_field_number(const sumi_field *field, const sumi_model *model)
+{
+    return number_at(field, (const char *)model + field->offset);
+}
+
+const char *sumi_field_name(const sumi_field *field, double number)
+{
+    return sumi_choice_at(field->choice, (int)number)->name;
+}
+
+void sumi_field_set(const sumi_field *field, sumi_model *model, double value)
+{
+    set_at(field, (char *)model + field->offset, value);
+}
+
+void sumi_field_set_config(const sumi_field *field, sumi_model_config *config, double value)
+{
+    void *at = (char *)config + field->config;
+    if (field->kind == SUMI_FIELD_CHOICE)
+        *(const char **)at = sumi_field_name(field, value);
+    else
+        set_at(field, at, value);
+}
+
+static sumi_status check_number(const sumi_field *field, double value, sumi_error *err)
+{
+    if (field->kind == SUMI_FIELD_CHOICE || (value >= field->low && value <= field->high))
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL, "%s must be %.9g to %.9g, found %.9g", field->name,
+                     field->low, field->high, value);
+}
+
+sumi_status sumi_field_give_config(const sumi_field *field, sumi_model_config *config,
+                                   double number, const char *text)
+{
+    int row = 0;
+    bool choice = field->kind == SUMI_FIELD_CHOICE;
+    if (field->config == SUMI_NO_CONFIG || (choice && !text))
+        return SUMI_EINVAL;
+    if (choice && sumi_choice_find(field->choice, text, &row, NULL) != SUMI_OK)
+        return SUMI_EINVAL;
+    if (!choice && check_number(field, number, NULL) != SUMI_OK)
+        return SUMI_EINVAL;
+    sumi_field_set_config(field, config, choice ? row : number);
+    return SUMI_OK;
+}
+
+/* A choice's number, which the config has by name. */
+static sumi_status config_number(const sumi_field *field, const sumi_model_config *config,
+                                 double *out, sumi_error *err)
+{
+    const void *at = (const char *)config + field->config;
+    int index = 0;
+    if (field->kind != SUMI_FIELD_CHOICE) {
+        *out = number_at(field, at);
+        return SUMI_OK;
+    }
+    sumi_status status = sumi_choice_find(field->choice, *(const char *const *)at, &index, err);
+    *out = index;
+    return status;
+}
+
+const sumi_field *sumi_field_find(const char *name)
+{
+    for (const sumi_field *f = sumi_model_fields; f->name; f++)
+        if (strcmp(f->name, name) == 0)
+            return f;
+    return NULL;
+}
+
+/* ---- In files -------------------------------------------------------------------------------- */
+
+static json_t *field_json(const sumi_field *field, const sumi_model *model)
+{
+    double number = sumi_field_number(field, model);
+    switch (field->kind) {
+    case SUMI_FIELD_BOOL:
+        return json_boolean(number != 0);
+    case SUMI_FIELD_FLOAT:
+        return sumi_short_real((float)number);
+    case SUMI_FIELD_CHOICE:
+        return json_string(sumi_field_name(field, number));
+    default:
+        return json_integer((json_int_t)number);
+    }
+}
+
 bool sumi_fields_write(json_t *object, const sumi_model *model, unsigned parts)
 {
     bool good = object != NULL;
     for (const sumi_field *f = sumi_model_fields; good && f->name; f++)
         if (parts >> f->part & 1)
-            good = json_object_set_new(object, f->name, sumi_field_get(f, model)) == 0;
+            good = json_object_set_new(object, f->name, field_json(f, model)) == 0;
     return good;
 }
 
@@ -142,37 +408,32 @@ static sumi_status read_choice(const char *path, const json_t *object, const sum
     sumi_status status = sumi_json_string(path, object, field->name, &name, err);
     if (status != SUMI_OK)
         return status;
-    if (sumi_choice_find((sumi_choice)field->choice, name, &index, err) != SUMI_OK)
+    if (sumi_choice_find(field->choice, name, &index, err) != SUMI_OK)
         return sumi_fail_prefix(err, SUMI_EUNSUPPORTED, path);
     *out = index;
     return SUMI_OK;
 }
 
 sumi_status sumi_field_read(const char *path, const json_t *object, const sumi_field *field,
-                            void *at, sumi_error *err)
+                            double *out, sumi_error *err)
 {
     const json_t *found = json_object_get(object, field->name);
     sumi_status status = SUMI_OK;
     int64_t whole = 0;
-    double value = 0;
-    if (!found)
-        return SUMI_OK; /* of a version that had none */
     if (field->kind == SUMI_FIELD_CHOICE) {
-        status = read_choice(path, object, field, &value, err);
+        status = read_choice(path, object, field, out, err);
     } else if (field->kind == SUMI_FIELD_BOOL) {
         if (!json_is_boolean(found))
             return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected true or false", path,
                              field->name);
-        value = json_is_true(found);
+        *out = json_is_true(found);
     } else if (field->kind == SUMI_FIELD_FLOAT) {
-        status = sumi_json_real(path, object, field->name, field->low, field->high, &value, err);
+        status = sumi_json_real(path, object, field->name, field->low, field->high, out, err);
     } else {
         status = sumi_json_int(path, object, field->name, (int64_t)field->low, (int64_t)field->high,
                                &whole, err);
-        value = (double)whole;
+        *out = (double)whole;
     }
-    if (status == SUMI_OK)
-        sumi_field_set(field, at, value);
     return status;
 }
 
@@ -183,44 +444,39 @@ sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error 
     sumi_status status = sumi_net_check("net", config->net, err);
     if (status == SUMI_OK)
         status = sumi_net_check("preset", config->preset, err);
+    if (status == SUMI_OK &&
+        !(config->beta_start > 0 && config->beta_start <= config->beta_end && config->beta_end < 1))
+        status = sumi_fail(err, SUMI_EINVAL,
+                           "betas must be 0 < beta_start <= beta_end < 1, found %g and %g",
+                           (double)config->beta_start, (double)config->beta_end);
     for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++) {
-        if (f->config == SUMI_NO_CONFIG || f->kind != SUMI_FIELD_INT)
+        double value = 0;
+        if (f->config == SUMI_NO_CONFIG)
             continue;
-        double value = number_at(f, (const char *)config + f->config);
-        if (value < f->low || value > f->high)
-            status = sumi_fail(err, SUMI_EINVAL, "%s must be %.0f to %.0f, found %.0f", f->name,
-                               f->low, f->high, value);
+        status = config_number(f, config, &value, err);
+        if (status == SUMI_OK)
+            status = check_number(f, value, err);
     }
-    if (status != SUMI_OK)
-        return status;
-    if (!(config->beta_start > 0 && config->beta_start <= config->beta_end && config->beta_end < 1))
-        return sumi_fail(err, SUMI_EINVAL,
-                         "betas must be 0 < beta_start <= beta_end < 1, found %g and %g",
-                         (double)config->beta_start, (double)config->beta_end);
-    return SUMI_OK;
+    return status;
 }
 
 void sumi_fields_from_config(sumi_model *model, const sumi_model_config *config)
 {
-    for (const sumi_field *f = sumi_model_fields; f->name; f++)
-        if (f->config != SUMI_NO_CONFIG)
-            sumi_field_set(f, (char *)model + f->offset,
-                           number_at(f, (const char *)config + f->config));
+    for (const sumi_field *f = sumi_model_fields; f->name; f++) {
+        double value = 0;
+        if (f->config != SUMI_NO_CONFIG && config_number(f, config, &value, NULL) == SUMI_OK)
+            sumi_field_set(f, model, value);
+    }
+    model->process.timesteps = model->info.timesteps;
+    model->process.beta_start = model->info.beta_start;
+    model->process.beta_end = model->info.beta_end;
 }
 
 void sumi_fields_to_config(const sumi_model *model, sumi_model_config *config)
 {
     for (const sumi_field *f = sumi_model_fields; f->name; f++)
         if (f->config != SUMI_NO_CONFIG)
-            sumi_field_set(f, (char *)config + f->config,
-                           number_at(f, (const char *)model + f->offset));
-}
-
-void sumi_fields_settle(sumi_model *model)
-{
-    model->process.timesteps = model->info.timesteps;
-    model->process.beta_start = model->info.beta_start;
-    model->process.beta_end = model->info.beta_end;
+            sumi_field_set_config(f, config, sumi_field_number(f, model));
 }
 
 sumi_status sumi_model_check_same(const char *path, const sumi_model *found,
@@ -232,14 +488,12 @@ sumi_status sumi_model_check_same(const char *path, const sumi_model *found,
     for (const sumi_field *f = sumi_model_fields; f->name; f++) {
         if (f->part != SUMI_PART_NET && f->part != SUMI_PART_PROCESS)
             continue;
-        double a = number_at(f, (const char *)found + f->offset);
-        double b = number_at(f, (const char *)expected + f->offset);
+        double a = sumi_field_number(f, found), b = sumi_field_number(f, expected);
         if (a == b)
             continue;
         if (f->kind == SUMI_FIELD_CHOICE)
             return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %s, expected %s", path, f->name,
-                             sumi_choice_at((sumi_choice)f->choice, (int)a)->name,
-                             sumi_choice_at((sumi_choice)f->choice, (int)b)->name);
+                             sumi_field_name(f, a), sumi_field_name(f, b));
         return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %.9g, expected %.9g", path, f->name,
                          a, b);
     }

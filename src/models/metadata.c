@@ -149,10 +149,15 @@ static sumi_status config_from_description(const char *where, const json_t *root
         status = sumi_fail(err, SUMI_EUNSUPPORTED,
                            "%s: it holds a '%s' model, which this version of sumi does not know",
                            where, name);
-    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
-        if (f->config != SUMI_NO_CONFIG)
-            status = sumi_field_read(where, json_object_get(root, sumi_model_parts[f->part]), f,
-                                     (char *)config + f->config, err);
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++) {
+        const json_t *part = json_object_get(root, sumi_model_parts[f->part]);
+        double value = 0;
+        if (f->config == SUMI_NO_CONFIG || !json_object_get(part, f->name))
+            continue; /* of a version that had none */
+        status = sumi_field_read(where, part, f, &value, err);
+        if (status == SUMI_OK)
+            sumi_field_set_config(f, config, value);
+    }
     return status;
 }
 
@@ -190,14 +195,17 @@ static sumi_status model_from_description(const char *where, const json_t *root,
                                           sumi_error *err)
 {
     sumi_status status = SUMI_OK;
-    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
-        status = sumi_field_read(where, json_object_get(root, sumi_model_parts[f->part]), f,
-                                 (char *)model + f->offset, err);
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++) {
+        const json_t *part = json_object_get(root, sumi_model_parts[f->part]);
+        double value = 0;
+        if (f->config != SUMI_NO_CONFIG || !json_object_get(part, f->name))
+            continue; /* it came with the config, or is of a later version */
+        status = sumi_field_read(where, part, f, &value, err);
+        if (status == SUMI_OK)
+            sumi_field_set(f, model, value);
+    }
     if (status == SUMI_OK)
         status = read_classes(where, root, model, err);
-    sumi_fields_settle(model);
-    if (status == SUMI_OK && sumi_process_check(&model->process, err) != SUMI_OK)
-        status = sumi_fail_prefix(err, SUMI_EFORMAT, where);
     if (status != SUMI_OK)
         return status;
     read_seed(root, model);
@@ -215,7 +223,7 @@ static sumi_status model_from_description(const char *where, const json_t *root,
 /* ---- Reading files of version 0.1 ------------------------------------------------------------ */
 
 static sumi_status read_number(const char *path, const sumi_tensor_file *file,
-                               const sumi_field *field, void *at, sumi_error *err)
+                               const sumi_field *field, double *out, sumi_error *err)
 {
     char key[48], *end;
     snprintf(key, sizeof key, "sumi.%s", field->name);
@@ -231,7 +239,7 @@ static sumi_status read_number(const char *path, const sumi_tensor_file *file,
     if (field->kind != SUMI_FIELD_FLOAT && value != (double)(int64_t)value)
         return sumi_fail(err, SUMI_EFORMAT, "%s: metadata '%s' should be a whole number", path,
                          key);
-    sumi_field_set(field, at, value);
+    *out = value;
     return SUMI_OK;
 }
 
@@ -261,9 +269,14 @@ static sumi_status config_before(const char *path, const sumi_tensor_file *file,
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: it holds a '%s' model, which this version of sumi does not know",
                          path, preset);
-    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
-        if (f->before && f->config != SUMI_NO_CONFIG)
-            status = read_number(path, file, f, (char *)config + f->config, err);
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++) {
+        double value = 0;
+        if (!f->before || f->config == SUMI_NO_CONFIG)
+            continue;
+        status = read_number(path, file, f, &value, err);
+        if (status == SUMI_OK)
+            sumi_field_set_config(f, config, value);
+    }
     return status;
 }
 
@@ -271,9 +284,14 @@ static sumi_status model_before(const char *path, const sumi_tensor_file *file, 
                                 sumi_error *err)
 {
     sumi_status status = SUMI_OK;
-    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++)
-        if (f->before && f->config == SUMI_NO_CONFIG)
-            status = read_number(path, file, f, (char *)model + f->offset, err);
+    for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++) {
+        double value = 0;
+        if (!f->before || f->config != SUMI_NO_CONFIG)
+            continue;
+        status = read_number(path, file, f, &value, err);
+        if (status == SUMI_OK)
+            sumi_field_set(f, model, value);
+    }
     return status;
 }
 

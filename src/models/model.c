@@ -53,7 +53,11 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
     model->process = (sumi_process_config)SUMI_PROCESS_CONFIG_INIT;
     model->data_std = 1;
     sumi_fields_from_config(model, config);
-    sumi_fields_settle(model);
+    status = sumi_process_check(&model->process, err);
+    if (status != SUMI_OK) {
+        sumi_models_free(model);
+        return status;
+    }
     *out = model;
     return SUMI_OK;
 }
@@ -104,7 +108,6 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
         sumi_models_free(copy);
         return status;
     }
-    copy->process = model->process;
     copy->data_mean = model->data_mean;
     copy->data_std = model->data_std;
     copy->classes = json_incref(model->classes);

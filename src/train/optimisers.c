@@ -41,7 +41,7 @@ static const sumi_optimiser_row rows[] = {
     {"adamw", "Adam with decoupled weight decay", true, 2, {"exp_avg", "exp_avg_sq"}, adamw},
 };
 
-const sumi_optimiser_row *sumi_optimiser_at(int index)
+const sumi_optimiser_row *sumi_train_optimiser_at(int index)
 {
     int count = sizeof rows / sizeof *rows;
     return index >= 0 && index < count ? &rows[index] : NULL;
@@ -50,7 +50,7 @@ const sumi_optimiser_row *sumi_optimiser_at(int index)
 const sumi_optimiser_row *sumi_optimiser_find(const char *name)
 {
     const sumi_optimiser_row *row = NULL;
-    for (int i = 0; (row = sumi_optimiser_at(i)) && strcmp(row->name, name) != 0;)
+    for (int i = 0; (row = sumi_train_optimiser_at(i)) && strcmp(row->name, name) != 0;)
         i++;
     return row;
 }

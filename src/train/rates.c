@@ -30,7 +30,7 @@ static const sumi_rate_schedule schedules[] = {
     {"cosine", "down along half a cosine (Loshchilov & Hutter 2017)", true, cosine},
 };
 
-const sumi_rate_schedule *sumi_rate_schedule_at(int index)
+const sumi_rate_schedule *sumi_train_rate_schedule_at(int index)
 {
     int count = sizeof schedules / sizeof *schedules;
     return index >= 0 && index < count ? &schedules[index] : NULL;
@@ -39,7 +39,7 @@ const sumi_rate_schedule *sumi_rate_schedule_at(int index)
 const sumi_rate_schedule *sumi_rate_schedule_find(const char *name)
 {
     const sumi_rate_schedule *row = NULL;
-    for (int i = 0; (row = sumi_rate_schedule_at(i)) && strcmp(row->name, name) != 0;)
+    for (int i = 0; (row = sumi_train_rate_schedule_at(i)) && strcmp(row->name, name) != 0;)
         i++;
     return row;
 }

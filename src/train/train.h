@@ -46,7 +46,7 @@ typedef struct {
 } sumi_rate_schedule;
 
 /* NULL past the end; NULL for no such name. */
-const sumi_rate_schedule *sumi_rate_schedule_at(int index);
+const sumi_rate_schedule *sumi_train_rate_schedule_at(int index);
 const sumi_rate_schedule *sumi_rate_schedule_find(const char *name);
 /* The rate of a step, counted from 1. */
 double sumi_learning_rate(const sumi_trainer_config *config, int64_t step);
@@ -81,7 +81,7 @@ struct sumi_update {
     int64_t step; /* counted from 1 */
 };
 
-const sumi_optimiser_row *sumi_optimiser_at(int index);
+const sumi_optimiser_row *sumi_train_optimiser_at(int index);
 const sumi_optimiser_row *sumi_optimiser_find(const char *name);
 /* All zero, for so many weights. What a failed one holds is released by free, too. */
 sumi_status sumi_optimiser_make(const sumi_runtime *runtime, const sumi_optimiser_row *row,

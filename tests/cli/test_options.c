@@ -58,9 +58,10 @@ static void complete_line(sumi_command_id id, char *line, size_t size)
     size_t used = (size_t)snprintf(line, size, "%s", command->name);
     for (int i = 0; i < command->operands_min; i++)
         used += (size_t)snprintf(line + used, size - used, " file%d", i);
-    for (const sumi_option *o = sumi_option_table; o->name != NULL; o++)
-        if (sumi_option_belongs(o, id) && o->required)
-            used += (size_t)snprintf(line + used, size - used, " --%s=file", o->name);
+    sumi_option o;
+    for (int i = 0; sumi_option_at(i, &o); i++)
+        if (sumi_option_belongs(&o, id) && o.required)
+            used += (size_t)snprintf(line + used, size - used, " --%s=file", o.name);
 }
 
 static void test_table_is_sound(void **state)
@@ -72,23 +73,26 @@ static void test_table_is_sound(void **state)
         complete_line((sumi_command_id)id, line, sizeof line);
         assert_parses(line, &options);
         assert_int_equal(options.command, id);
-        assert_non_null(sumi_option_find((sumi_command_id)id, "help", 4));
+        assert_true(sumi_option_find((sumi_command_id)id, "help", 4, NULL) >= 0);
     }
-    for (const sumi_option *a = sumi_option_table; a->name != NULL; a++) {
-        assert_int_equal(a->help[strlen(a->help) - 1], '.');
-        assert_true((a->metavar == NULL) == (a->kind == SUMI_ARG_FLAG));
-        assert_true((a->choices || a->choice_at) == (a->kind == SUMI_ARG_CHOICE));
-        assert_true(a->commands != 0 && a->commands < 1u << SUMI_CMD_COUNT);
-        if (a->kind == SUMI_ARG_INT || a->kind == SUMI_ARG_SIZE)
-            assert_true(a->low < a->high);
-        if (a->kind == SUMI_ARG_REAL)
-            assert_true(a->least < a->most);
-        for (const sumi_option *b = a + 1; b->name != NULL; b++)
-            if (a->commands & b->commands) {
-                assert_string_not_equal(a->name, b->name);
-                assert_true(a->letter == 0 || a->letter != b->letter);
+    sumi_option a, b;
+    int count = 0;
+    for (; sumi_option_at(count, &a); count++) {
+        assert_int_equal(a.help[strlen(a.help) - 1], '.');
+        assert_true((a.metavar == NULL) == (a.kind == SUMI_ARG_FLAG));
+        assert_true((a.choices || a.choice_at) == (a.kind == SUMI_ARG_CHOICE));
+        assert_true(a.commands != 0 && a.commands < 1u << SUMI_CMD_COUNT);
+        if (a.kind == SUMI_ARG_INT || a.kind == SUMI_ARG_SIZE)
+            assert_true(a.low < a.high);
+        if (a.kind == SUMI_ARG_REAL)
+            assert_true(a.least < a.most);
+        for (int k = count + 1; sumi_option_at(k, &b); k++)
+            if (a.commands & b.commands) {
+                assert_string_not_equal(a.name, b.name);
+                assert_true(a.letter == 0 || a.letter != b.letter);
             }
     }
+    assert_true(count > 60 && count <= SUMI_OPTIONS_MAX);
 }
 
 static void test_every_kind_is_read(void **state)
@@ -129,7 +133,7 @@ static void test_defaults_are_not_given(void **state)
     assert_null(sumi_option_text(&o, "out"));
 }
 
-/* The seed recipe is written down twice, here and in sumi.h's INIT macros. */
+/* The recipe is written down twice, here and in sumi.h's INIT macros. */
 static void test_defaults_are_the_recipe(void **state)
 {
     const sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
@@ -160,6 +164,35 @@ static void test_defaults_are_the_recipe(void **state)
     assert_int_equal(sumi_spacing_at(0, &spacing), SUMI_OK); /* what NULL stands for */
     assert_null(sample.spacing);
     assert_string_equal(sumi_option_text(&o, "spacing"), spacing.name);
+}
+
+/* Every field of a model that does not follow from the data is an option of train, and a key of
+ * config.json. */
+static void test_fields_are_options(void **state)
+{
+    sumi_field_t field = SUMI_FIELD_INIT;
+    int count = 0;
+    (void)state;
+    for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {
+        sumi_option option;
+        char name[64], key[80];
+        size_t length = (size_t)snprintf(name, sizeof name, "%s", field.name);
+        for (char *c = name; *c != '\0'; c++)
+            *c = (char)(*c == '_' ? '-' : *c);
+        bool wanted = field.settable && !field.from_data;
+        bool is =
+            sumi_option_find(SUMI_CMD_TRAIN, name, length, &option) >= 0 && option.field != NULL;
+        assert_int_equal(is, wanted);
+        if (!wanted)
+            continue;
+        count++;
+        snprintf(key, sizeof key, "model.%s", field.name);
+        assert_string_equal(option.key, key);
+        assert_string_equal(option.help, field.about);
+        assert_int_equal(strcmp(field.part, "net") == 0,
+                         sumi_option_belongs(&option, SUMI_CMD_BENCH_TRAIN));
+    }
+    assert_true(count >= 16);
 }
 
 /* Names that the library lists are all that the options take. */
@@ -313,7 +346,9 @@ static void accept_value(sumi_command_id id, const sumi_option *option, const ch
 static void test_ranges_of_every_option(void **state)
 {
     (void)state;
-    for (const sumi_option *o = sumi_option_table; o->name != NULL; o++)
+    sumi_option option;
+    const sumi_option *const o = &option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
         for (int id = 0; id < SUMI_CMD_COUNT; id++) {
             char text[64];
             if (!sumi_option_belongs(o, (sumi_command_id)id) || o->kind == SUMI_ARG_FLAG)
@@ -360,13 +395,17 @@ static void test_config_is_taken(void **state)
     sumi_error err = {""};
     (void)state;
     assert_int_equal(take_config("{\"recipe\": \"seed\", \"model\": {\"time_dim\": 64, "
-                                 "\"beta_end\": 0.0099999997764825821},"
+                                 "\"beta_end\": 0.0099999997764825821, \"stratified\": true, "
+                                 "\"schedule\": \"cosine\"},"
                                  "\"train\": {\"epochs\": 0, \"steps\": 50, \"minutes\": 0.0, "
                                  "\"batch\": 7, \"learning_rate\": 0.5, \"ema\": null}}",
                                  "train --resume run --batch 9", &o, &config, &err),
                      SUMI_OK);
     assert_int_equal(sumi_option_int(&o, "time-dim"), 64);
     assert_true((float)sumi_option_real(&o, "beta-end") == .01f);
+    assert_true(sumi_option_flag(&o, "stratified"));
+    assert_string_equal(sumi_option_text(&o, "schedule"), "cosine");
+    assert_string_equal(sumi_option_text(&o, "objective"), "eps");
     assert_int_equal(sumi_option_int(&o, "steps"), 50);
     assert_false(sumi_option_given(&o, "steps"));
     assert_int_equal(sumi_option_int(&o, "epochs"), 0); /* 0 in the file: no limit */
@@ -385,7 +424,8 @@ static void test_config_is_checked(void **state)
         "{\"train\": {\"batch\": 1.5}}",      "{\"train\": {\"batch\": []}}",
         "{\"train\": {\"batch\": -1}}",       "{\"train\": {\"learning_rate\": 1e300}}",
         "{\"model\": {\"time_dim\": 99999}}", "{\"recipe\": \"other\"}",
-        "{\"train\": {\"seed\": -1}}",
+        "{\"train\": {\"seed\": -1}}",        "{\"model\": {\"stratified\": 1}}",
+        "{\"model\": {\"law\": \"foo\"}}",
     };
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -429,12 +469,13 @@ static void test_help_tells_every_option(void **state)
         char *text = text_of_help((sumi_command_id)id);
         assert_non_null(strstr(text, sumi_command_table[id].summary));
         assert_non_null(strstr(text, sumi_command_table[id].example));
-        for (const sumi_option *o = sumi_option_table; o->name != NULL; o++) {
+        sumi_option o;
+        for (int i = 0; sumi_option_at(i, &o); i++) {
             char name[64];
-            snprintf(name, sizeof name, "--%s%s%s\n", o->name, o->metavar != NULL ? " " : "",
-                     o->metavar != NULL ? o->metavar : "");
+            snprintf(name, sizeof name, "--%s%s%s\n", o.name, o.metavar != NULL ? " " : "",
+                     o.metavar != NULL ? o.metavar : "");
             name[strlen(name) - 1] = '\0';
-            if (sumi_option_belongs(o, (sumi_command_id)id) && strstr(text, name) == NULL)
+            if (sumi_option_belongs(&o, (sumi_command_id)id) && strstr(text, name) == NULL)
                 fail_msg("the help of %s lacks %s", sumi_command_table[id].name, name);
         }
         for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1)
@@ -477,12 +518,13 @@ static void test_manual_tells_every_option(void **state)
 {
     char *text = text_of(sumi_help_man);
     (void)state;
-    for (const sumi_option *o = sumi_option_table; o->name != NULL; o++) {
+    sumi_option o;
+    for (int i = 0; sumi_option_at(i, &o); i++) {
         char name[64], wanted[80];
-        escape(o->name, name);
+        escape(o.name, name);
         snprintf(wanted, sizeof wanted, "\\-\\-%s", name);
         if (strstr(text, wanted) == NULL)
-            fail_msg("the manual page lacks --%s", o->name);
+            fail_msg("the manual page lacks --%s", o.name);
     }
     for (const sumi_command *c = sumi_command_table; c->name != NULL; c++) {
         char wanted[80];
@@ -501,9 +543,10 @@ static void test_completion_tells_every_option(void **state)
 {
     char *text = text_of(sumi_help_bash_completion);
     (void)state;
-    for (const sumi_option *o = sumi_option_table; o->name != NULL; o++) {
+    sumi_option o;
+    for (int i = 0; sumi_option_at(i, &o); i++) {
         char name[64];
-        snprintf(name, sizeof name, "--%s", o->name);
+        snprintf(name, sizeof name, "--%s", o.name);
         if (strstr(text, name) == NULL)
             fail_msg("the completion lacks %s", name);
     }
@@ -521,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_every_kind_is_read),
         cmocka_unit_test(test_defaults_are_not_given),
         cmocka_unit_test(test_defaults_are_the_recipe),
+        cmocka_unit_test(test_fields_are_options),
         cmocka_unit_test(test_listed_names),
         cmocka_unit_test(test_short_forms),
         cmocka_unit_test(test_operands),

@@ -64,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check(options.command < SUMI_CMD_COUNT);
     check(options.operand_count <= sumi_command_table[options.command].operands_max);
-    for (const sumi_option *option = sumi_option_table; option->name != NULL; option++)
-        check_value(option, &options.values[option - sumi_option_table]);
+    sumi_option option;
+    for (int i = 0; sumi_option_at(i, &option); i++)
+        check_value(&option, &options.values[i]);
     return 0;
 }

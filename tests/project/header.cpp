@@ -8,13 +8,14 @@ int main()
     sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
     sumi_model_info_t model_info = SUMI_MODEL_INFO_INIT;
     sumi_tensor_t tensor = SUMI_TENSOR_INIT;
+    sumi_field_t field = SUMI_FIELD_INIT;
     sumi_batch batch = SUMI_BATCH_INIT;
     sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     sumi_choice_t choice = SUMI_CHOICE_INIT;
     sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
-    return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size &&
+    return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size && field.size &&
                    batch.size && train.size && trainer.size && sample.size && choice.size &&
                    profile.size
                ? 0
