@@ -117,6 +117,7 @@ static int declare(sumi_graph *graph, const char *module, const char *leaf, sumi
         total = &params->value_count;
     else if (param.kind != SUMI_PARAM_COUNTER)
         total = &params->statistic_count;
+    param.gain = 1;
     param.offset = *total;
     *total += param.count;
     params->items[params->count] = param;
@@ -215,6 +216,16 @@ int sumi_graph_embedding_layer(sumi_graph *graph, const char *name, int rows, in
     layer.weight = declare(graph, name, "weight",
                            (sumi_param){.kind = SUMI_PARAM_ROWS, .rank = 2, .shape = {rows, dim}});
     return add_layer(graph, layer);
+}
+
+void sumi_graph_scale_init(sumi_graph *graph, int layer, float gain)
+{
+    if (graph->status != SUMI_OK || layer < 0)
+        return;
+    const sumi_layer *of = &graph->layers[layer];
+    graph->params.items[of->weight].gain = gain;
+    if (of->bias >= 0)
+        graph->params.items[of->bias].gain = gain;
 }
 
 /* ---- Forms ----------------------------------------------------------------------------------- */

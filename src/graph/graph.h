@@ -47,6 +47,7 @@ typedef struct {
     size_t count;
     size_t offset; /* into values, statistics or counters, by kind */
     int fan_in;    /* of the layer, for the initialisation */
+    float gain;    /* the initial values of weights and biases are multiplied by it */
 } sumi_param;
 
 typedef struct {
@@ -207,6 +208,9 @@ int sumi_graph_batch_norm_layer(sumi_graph *graph, const char *name, int channel
 int sumi_graph_group_norm_layer(sumi_graph *graph, const char *name, int channels, int groups,
                                 bool affine);
 int sumi_graph_embedding_layer(sumi_graph *graph, const char *name, int rows, int dim);
+/* Multiplies the initial weights and bias of a convolution, linear layer or embedding by gain; 0:
+ * the layer starts at zero. */
+void sumi_graph_scale_init(sumi_graph *graph, int layer, float gain);
 
 /* Inputs, at most one of each: "image" [n][h][w][channels], "time" [n] as float, "labels" [n] as
  * int32, from 0 to below classes, or -1: none. */

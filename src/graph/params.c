@@ -35,10 +35,12 @@ void sumi_params_init(sumi_params *params, uint64_t seed)
         case SUMI_PARAM_LINEAR:
         case SUMI_PARAM_BIAS:
             for (size_t j = 0; j < param->count; j++)
-                value[j] = (2 * sumi_random_uniform(&at, j) - 1) * bound;
+                value[j] = (2 * sumi_random_uniform(&at, j) - 1) * bound * param->gain;
             break;
         case SUMI_PARAM_ROWS:
             sumi_random_normals(&at, 0, value, param->count);
+            for (size_t j = 0; j < param->count; j++)
+                value[j] *= param->gain;
             break;
         case SUMI_PARAM_GAMMA:
             for (size_t j = 0; j < param->count; j++)

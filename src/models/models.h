@@ -35,6 +35,23 @@ struct sumi_model {
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
 void sumi_build_tutorial(sumi_graph *graph, const sumi_model_config *config);
 
+enum { SUMI_UNET_LEVELS_MAX = 6 };
+
+/* What the residual U-Net is made of (unet.c). Level l has height and width of the image >> l. */
+typedef struct {
+    int channels;      /* of the images */
+    int width, levels; /* level l has width * multipliers[l] channels */
+    int multipliers[SUMI_UNET_LEVELS_MAX];
+    int blocks[SUMI_UNET_LEVELS_MAX]; /* residual blocks, on the way down and up */
+    int embedding;                    /* numbers that tell of level and label */
+    int classes;                      /* 0: no labels */
+    float time_lowest, time_highest;  /* radians for each unit of the level's time */
+} sumi_unet_config;
+
+/* Inputs image, time and (where there are classes) labels; output "image", with a squared error.
+ * Tensors are named as the modules of bench/peers/unet.py. */
+void sumi_build_unet(sumi_graph *graph, const sumi_unet_config *config);
+
 /* A small residual network of images, times and labels; width is a multiple of 4. */
 void sumi_build_residual(sumi_graph *graph, int channels, int width, int classes);
 

@@ -1,0 +1,109 @@
+"""The residual U-Net in PyTorch: what sumi's network `unet` is compared with (src/models/unet.c).
+
+Modules are made in the order of the forward pass, and have the names of sumi's tensors.
+"""
+
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+FREQUENCIES = 32
+
+
+def group_norm(channels, affine=True):
+    """Groups of 16 channels, or of the next larger number that divides them."""
+    groups = max(channels // 16, 1)
+    while channels % groups:
+        groups -= 1
+    return nn.GroupNorm(groups, channels, affine=affine)
+
+
+def from_zero(layer):
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Block(nn.Module):
+    """x [n][c][h][w], e [n][embedding]: norm, SiLU, 3x3, norm, scale and shift from e, SiLU, 3x3,
+    and the shortcut."""
+
+    def __init__(self, channels, out, embedding):
+        super().__init__()
+        self.norm1 = group_norm(channels)
+        self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
+        self.modulation = from_zero(nn.Linear(embedding, 2 * out))
+        self.norm2 = group_norm(out, affine=False)
+        self.shortcut = nn.Conv2d(channels, out, 1) if channels != out else nn.Identity()
+        self.conv2 = from_zero(nn.Conv2d(out, out, 3, padding=1))
+
+    def forward(self, x, e):
+        y = self.conv1(F.silu(self.norm1(x)))
+        a, b = self.modulation(e)[:, :, None, None].chunk(2, 1)
+        y = F.silu((1 + a) * self.norm2(y) + b)
+        return self.conv2(y) + self.shortcut(x)
+
+
+class UNet(nn.Module):
+    """multipliers and blocks have a number for each level; a level has half the size of the one
+    before. forward: x [n][channels][h][w], time [n], labels [n], where -1 is none."""
+
+    def __init__(self, channels=1, width=32, multipliers=(1, 2, 4), blocks=(1, 2, 2),
+                 embedding=128, classes=10, time_lowest=0.003, time_highest=3.0):
+        super().__init__()
+        widths = [width * m for m in multipliers]
+        self.levels, self.classes = len(widths), classes
+        k = torch.arange(FREQUENCIES, dtype=torch.float64) / (FREQUENCIES - 1)
+        self.frequencies = time_lowest * (time_highest / time_lowest) ** k
+        self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, embedding), nn.SiLU(),
+                                  nn.Linear(embedding, embedding))
+        if classes:
+            self.label = nn.Embedding(classes + 1, embedding)
+            with torch.no_grad():
+                self.label.weight *= 0.5
+
+        def stage(first, level):
+            return nn.ModuleList(
+                Block(first if i == 0 else widths[level], widths[level], embedding)
+                for i in range(blocks[level]))
+
+        self.first = nn.Conv2d(channels, widths[0], 3, padding=1)
+        for level in range(self.levels):
+            self.add_module(f"down{level}", stage(widths[level], level))
+            if level < self.levels - 1:
+                self.add_module(f"shrink{level}",
+                                nn.Conv2d(widths[level], widths[level + 1], 3, padding=1))
+        self.middle = Block(widths[-1], widths[-1], embedding)
+        for level in reversed(range(self.levels - 1)):
+            self.add_module(f"grow{level}",
+                            nn.Conv2d(widths[level + 1], widths[level], 3, padding=1))
+            self.add_module(f"up{level}", stage(2 * widths[level], level))
+        self.norm = group_norm(widths[0])
+        self.last = from_zero(nn.Conv2d(widths[0], channels, 3, padding=1))
+
+    def embed(self, time, labels):
+        angle = time.double()[:, None] * self.frequencies[None]
+        waves = torch.cat([angle.cos(), angle.sin()], 1).to(self.first.weight.dtype)
+        e = self.time(waves)
+        if self.classes:
+            e = e + self.label(torch.where(labels < 0, self.classes, labels))
+        return F.silu(e)
+
+    def forward(self, x, time, labels=None):
+        e = self.embed(time, labels)
+        x, skips = self.first(x), []
+        for level in range(self.levels):
+            for block in getattr(self, f"down{level}"):
+                x = block(x, e)
+            if level < self.levels - 1:
+                skips.append(x)
+                x = getattr(self, f"shrink{level}")(F.avg_pool2d(x, 2))
+        x = self.middle(x, e)
+        for level in reversed(range(self.levels - 1)):
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+            x = torch.cat([getattr(self, f"grow{level}")(x), skips[level]], 1)
+            for block in getattr(self, f"up{level}"):
+                x = block(x, e)
+        return self.last(F.silu(self.norm(x)))
