@@ -75,7 +75,7 @@ void sumi_moments_free(sumi_moments *moments);
 
 /* Eigenvalues in ascending order, and with vectors not NULL ([d][d]) the eigenvector of values[i]
  * in row i: Householder's tridiagonal form and implicit QL (Golub and Van Loan, 8.3). matrix is
- * read in its lower triangle. scratch: d * d + 2 * d doubles. False where QL does not converge, as
+ * read in its lower triangle. scratch: d * d + 3 * d doubles. False where QL does not converge, as
  * with NaN. */
 bool sumi_symmetric_eigen(const double *matrix, int d, double *values, double *vectors,
                           double *scratch);
@@ -105,8 +105,8 @@ sumi_status sumi_eval_frechet_infinite(const sumi_eval_machine *machine,
 /* ---- Kernel distance (kernel.c) -------------------------------------------------------------- */
 
 /* The unbiased squared maximum mean discrepancy with k(x, y) = (x.y / d + 1)^3 (Binkowski et al.
- * 2018) over all pairs, not subsets: its exact value, which may be below 0. Interval: 1.96 standard
- * errors by the jackknife that leaves out one of 20 blocks of each set. */
+ * 2018) over all pairs, not subsets: its exact value, which may be below 0. Interval and standard
+ * error by the jackknife that leaves out one of 20 blocks of each set. At least 4 pictures. */
 sumi_status sumi_eval_kernel(const sumi_eval_machine *machine, const sumi_eval_set *a,
                              const sumi_eval_set *b, sumi_score *out, double *standard_error,
                              sumi_error *err);
@@ -136,8 +136,8 @@ typedef struct {
 /* Balls around each picture that reach its k-th nearest neighbour in its own set. Precision: share
  * of samples in a ball of the reference; recall: share of the reference in a ball of the samples
  * (Kynkaanniemi et al. 2019, k = 3); density: balls of the reference around a sample, over k;
- * coverage: share of the reference's balls with a sample in them (Naeem et al. 2020). Intervals:
- * precision, density and coverage draw the samples again, recall the reference. */
+ * coverage: share of the reference's balls with a sample in them (Naeem et al. 2020). Intervals are
+ * for drawing the samples again, the reference stays. At least k + 3 pictures; k is 1..64. */
 sumi_status sumi_eval_manifold(const sumi_eval_machine *machine, const sumi_eval_set *samples,
                                const sumi_eval_set *reference, int k, uint64_t seed,
                                sumi_manifold *out, sumi_error *err);

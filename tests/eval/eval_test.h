@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,19 @@ static inline float *random_features(uint64_t seed, int64_t n, int d)
     assert_non_null(values);
     sumi_random_normals(&at, 0, values, (size_t)n * (size_t)d);
     return values;
+}
+
+/* A set of golden/NAME.npy; its features are the caller's to free. */
+static inline sumi_eval_set golden_set(const char *name)
+{
+    char path[512];
+    sumi_npy array;
+    sumi_error err = {""};
+    snprintf(path, sizeof path, "%s/eval/golden/%s.npy", SUMI_TEST_DIR, name);
+    if (sumi_npy_read(path, &array, &err) != SUMI_OK)
+        fail_msg("%s", err.text);
+    return (sumi_eval_set){
+        .name = name, .n = array.shape[0], .d = (int)array.shape[1], .features = array.data};
 }
 
 static inline void assert_says(const sumi_error *err, const char *says)
