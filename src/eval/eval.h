@@ -166,7 +166,8 @@ typedef struct {
     int64_t sample, training;
 } sumi_memory_pair;
 
-/* In one space, pixels or features. */
+/* In one space, pixels or features. All NaN where half of the test pictures or more are training
+ * pictures: then distances tell nothing. */
 typedef struct {
     sumi_score share;  /* of samples with a ratio below 0.5 */
     sumi_score ratio;  /* the samples' median */
@@ -237,6 +238,7 @@ typedef struct {
     int64_t n, reference_n, training_n;
     int d;
     sumi_score frechet, frechet_infinite, frechet_training, kernel, second_frechet;
+    double kernel_error; /* the kernel distance's standard error */
     char second_evaluator[SUMI_EVAL_NAME_MAX], second_hash[65];
     sumi_manifold manifold;
     sumi_class_scores classes;

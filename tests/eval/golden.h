@@ -300,5 +300,13 @@ static const double golden_nearest[] = {
     0x1.335a1ecbaf22ap+1, 0x1.39a318c82f542p+1, 0x1.494c7924cf62ap+1,
     0x1.e99893353cf90p+1, 0x1.fe9ff70540a73p+1, 0x1.019bb05300560p+2,
     0x1.a9f2c7db5097bp+1, 0x1.f9226ffc362fep+1, 0x1.16a9876816dfbp+2};
+static const double golden_classes[] = {
+    0x1.4ba03bffa328fp-1, 0x1.9b903486719ffp+0, 0x1.4e48d78f90330p+1,
+    0x1.2222222222222p-3};
+static const double golden_histogram[] = {
+    0x1.2222222222222p-3, 0x1.5555555555555p-3, 0x1.eeeeeeeeeeeefp-3,
+    0x1.eeeeeeeeeeeefp-3, 0x1.aaaaaaaaaaaabp-3};
+static const double golden_spectrum = 0x1.b55d6730fa8c6p-1; /* 0.854228234 */
+static const double golden_wasserstein = 0x1.67c7e04e70796p-3; /* 0.175674202 */
 
 #endif

@@ -6,6 +6,7 @@
 import os
 import numpy
 import scipy.linalg
+import scipy.stats
 
 here = os.path.dirname(os.path.abspath(__file__))
 lines = ["/* Made by make_golden.py with numpy and scipy; do not edit. */",
@@ -92,6 +93,29 @@ value("kernel_same", kernel(x[:120], x[120:]))
 for k in (1, 3, 5):
     array(f"manifold_{k}", manifold(x, y, k))
 array("nearest", numpy.sort(distances(x, y), axis=1)[:, :3])
+
+logits = 3 * random.normal(size=(120, 5))
+p = numpy.exp(logits) / numpy.exp(logits).sum(1, keepdims=True)
+p[7] = [0, 0, 1, 0, 0]
+p = save("probabilities", p.astype(numpy.float32)).astype(float)
+p /= p.sum(1, keepdims=True)
+inner, outer = scipy.stats.entropy(p, axis=1).mean(), scipy.stats.entropy(p.mean(0))
+array("classes", [inner, outer, numpy.exp(outer - inner), (p.argmax(1) == numpy.arange(120) % 5).mean()])
+array("histogram", numpy.bincount(p.argmax(1), minlength=5) / 120)
+
+
+def spectrum(images):
+    h, w = images.shape[1:3]
+    power = (numpy.abs(numpy.fft.fft2(images / 255, axes=(1, 2))) ** 2 / (h * w)).mean((0, 3))
+    radius = numpy.hypot(numpy.fft.fftfreq(h)[:, None], numpy.fft.fftfreq(w)[None, :]) * min(h, w)
+    ring = numpy.floor(radius + 0.5).astype(int)
+    return numpy.array([power[ring == r].mean() for r in range(1, min(h, w) // 2 + 1)])
+
+
+u = save("images_u", random.integers(0, 256, size=(9, 14, 15, 3), dtype=numpy.uint8))
+v = save("images_v", (random.normal(size=(11, 14, 15, 3)).cumsum(2) * 9 + 128).clip(0, 255).astype(numpy.uint8))
+value("spectrum", numpy.sqrt(numpy.mean((numpy.log10(spectrum(u) + 1e-10) - numpy.log10(spectrum(v) + 1e-10)) ** 2)))
+value("wasserstein", scipy.stats.wasserstein_distance(u.ravel() / 255, v.ravel() / 255))
 lines += ["", "#endif"]
 with open(os.path.join(here, "golden.h"), "w") as file:
     file.write("\n".join(lines) + "\n")
