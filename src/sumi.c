@@ -11,8 +11,6 @@
 #include "models/fields.h"
 #include "run/run.h"
 
-enum { PREDICT_BATCH = 64 };
-
 struct sumi_context {
     sumi_runtime runtime;
     sumi_error error;
@@ -73,7 +71,7 @@ void sumi_cancel(sumi_context *ctx)
 
 int sumi_context_threads(const sumi_context *ctx)
 {
-    return ctx ? sumi_pool_threads(ctx->runtime.pool) : 0;
+    return ctx ? ctx->runtime.backend->threads(ctx->runtime.device) : 0;
 }
 
 const char *sumi_context_isa(const sumi_context *ctx)
@@ -406,6 +404,7 @@ sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out
         return SUMI_EINVAL;
     const sumi_params *params = &model->graph.params;
     const sumi_param *param = &params->items[index];
+    sumi_model_fetch(model);
     bool counter = param->kind == SUMI_PARAM_COUNTER;
     if (bytes < param->count * (counter ? sizeof(int64_t) : sizeof(float)))
         return SUMI_ESHAPE;
@@ -450,33 +449,8 @@ static sumi_status predict(sumi_context *ctx, const sumi_model *model, const sum
     sumi_status status = take_config(ctx, "sumi_batch", batch, &full, sizeof full);
     if (status == SUMI_OK)
         status = check_predict(ctx, model, &full);
-    if (status != SUMI_OK)
-        return status;
-    sumi_network *network;
-    int most = full.n < PREDICT_BATCH ? full.n : PREDICT_BATCH;
-    status = sumi_runtime_predictor(&ctx->runtime, model,
-                                    &(sumi_predictor){most, full.h, full.w, full.precision, false},
-                                    &network, &ctx->error);
-    const int shape[] = {full.n, full.h, full.w, model->info.in_channels};
-    if (status == SUMI_OK)
-        status = sumi_check_finite("x", full.x, shape, &ctx->error);
-    if (status != SUMI_OK)
-        return status;
-    size_t pixels = (size_t)full.h * (size_t)full.w;
-    float time[PREDICT_BATCH];
-    for (int first = 0; first < full.n; first += most) {
-        if (sumi_runtime_cancelled(&ctx->runtime))
-            return cancelled(ctx, "the prediction");
-        int n = full.n - first < most ? full.n - first : most;
-        for (int i = 0; i < n; i++)
-            time[i] = (float)full.t[first + i];
-        const sumi_inputs in = {.image = full.x +
-                                         (size_t)first * pixels * (size_t)model->info.in_channels,
-                                .time = time};
-        float *images = out + (size_t)first * pixels * (size_t)model->info.out_channels;
-        ctx->runtime.backend->predict(network, &in, n, &images);
-    }
-    return SUMI_OK;
+    return status == SUMI_OK ? sumi_runtime_predict(&ctx->runtime, model, &full, out, &ctx->error)
+                             : status;
 }
 
 sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model, const sumi_batch *batch,
@@ -706,7 +680,7 @@ sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops)
         return status;
     if (!gflops)
         return missing(ctx, "sumi_measure_peak", "gflops");
-    *gflops = sumi_train_measure_peak(&ctx->runtime);
+    *gflops = 1e-9 * ctx->runtime.backend->measure_peak(ctx->runtime.device);
     return SUMI_OK;
 }
 
@@ -717,5 +691,10 @@ sumi_status sumi_measure_bandwidth(sumi_context *ctx, double *gbytes_per_s)
         return status;
     if (!gbytes_per_s)
         return missing(ctx, "sumi_measure_bandwidth", "gbytes_per_s");
-    return sumi_train_measure_bandwidth(&ctx->runtime, gbytes_per_s, &ctx->error);
+    double bytes_per_s;
+    status =
+        ctx->runtime.backend->measure_bandwidth(ctx->runtime.device, &bytes_per_s, &ctx->error);
+    if (status == SUMI_OK)
+        *gbytes_per_s = 1e-9 * bytes_per_s;
+    return status;
 }

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu/cpu.h"
 #include "cpu/elementwise.h"
+#include "cpu/network.h"
 
 struct sumi_device {
     sumi_pool *pool;
@@ -73,10 +73,27 @@ static void memory_free(sumi_device *device, void *memory, size_t bytes)
     sumi_pages_free(memory, bytes);
 }
 
+/* The host's memory is the device's. */
+static void *memory_mirror(sumi_device *device, void *host, size_t bytes)
+{
+    (void)device;
+    (void)bytes;
+    return host;
+}
+
+static void memory_unmirror(sumi_device *device, void *memory, void *host, size_t bytes)
+{
+    (void)device;
+    (void)memory;
+    (void)host;
+    (void)bytes;
+}
+
 static void memory_copy(sumi_device *device, void *to, const void *from, size_t bytes)
 {
     (void)device;
-    memcpy(to, from, bytes);
+    if (to != from)
+        memcpy(to, from, bytes);
 }
 
 static void device_mix(sumi_device *device, const sumi_mixing *work)
@@ -84,16 +101,35 @@ static void device_mix(sumi_device *device, const sumi_mixing *work)
     sumi_elementwise_mix(device->pool, work);
 }
 
+static void device_update(sumi_device *device, const sumi_update *update)
+{
+    sumi_elementwise_update(device->pool, device->kernels, update);
+}
+
 static bool device_finite(sumi_device *device, const float *x, size_t count)
 {
-    return device->kernels->all_finite(x, count);
+    return sumi_elementwise_finite(device->pool, device->kernels, x, count);
+}
+
+static double measure_peak(sumi_device *device)
+{
+    return sumi_cpu_measure_peak(device->pool, device->kernels);
+}
+
+static sumi_status measure_bandwidth(sumi_device *device, double *bytes_per_s, sumi_error *err)
+{
+    return sumi_cpu_measure_bandwidth(device->pool, bytes_per_s, err);
 }
 
 static sumi_status network_create(sumi_device *device, const sumi_graph *graph,
-                                  const sumi_plan_config *config, sumi_network **out,
-                                  sumi_error *err)
+                                  const sumi_weights *weights, const sumi_plan_config *config,
+                                  sumi_network **out, sumi_error *err)
 {
-    return sumi_network_create(graph, device->kernels, device->pool, config, out, err);
+    sumi_status status =
+        sumi_network_create(graph, device->kernels, device->pool, config, out, err);
+    if (status == SUMI_OK)
+        (*out)->weights = *weights;
+    return status;
 }
 
 const sumi_backend *sumi_cpu_backend(void)
@@ -106,9 +142,13 @@ const sumi_backend *sumi_cpu_backend(void)
         .threads = device_threads,
         .alloc = memory_alloc,
         .free = memory_free,
+        .mirror = memory_mirror,
+        .unmirror = memory_unmirror,
         .upload = memory_copy,
         .download = memory_copy,
+        .copy = memory_copy,
         .mix = device_mix,
+        .update = device_update,
         .finite = device_finite,
         .network_create = network_create,
         .network_free = sumi_network_free,
@@ -122,6 +162,8 @@ const sumi_backend *sumi_cpu_backend(void)
         .node_macs = sumi_node_macs,
         .node_bytes = sumi_node_bytes,
         .describe = sumi_network_describe,
+        .measure_peak = measure_peak,
+        .measure_bandwidth = measure_bandwidth,
     };
     return &backend;
 }

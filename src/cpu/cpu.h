@@ -18,7 +18,8 @@ const sumi_backend *sumi_cpu_backend(void);
 sumi_pool *sumi_cpu_pool(const sumi_device *device);
 const sumi_kernels *sumi_cpu_kernels(const sumi_device *device);
 
-/* A network without a device; the other functions of the backend's table by their names. */
+/* A network without a device, on the weights that its graph has by now; the other functions of the
+ * backend's table by their names. */
 sumi_status sumi_network_create(const sumi_graph *graph, const sumi_kernels *kernels,
                                 sumi_pool *pool, const sumi_plan_config *config, sumi_network **out,
                                 sumi_error *err);
@@ -27,7 +28,7 @@ void sumi_network_weights_changed(sumi_network *network);
 void sumi_network_predict(sumi_network *network, const sumi_inputs *in, int n, float *const *out);
 double sumi_network_gradients(sumi_network *network, const sumi_inputs *in, int n,
                               float *gradients);
-void sumi_network_update_statistics(sumi_network *network, sumi_params *params);
+void sumi_network_update_statistics(sumi_network *network, float *statistics, int64_t *counters);
 bool sumi_network_statistics_finite(const sumi_network *network);
 /* The first output of the last training run's forward pass: [n][h][w][c]. */
 const float *sumi_network_output(const sumi_network *network);

@@ -1,16 +1,16 @@
 /*
  * The elementwise work of training and sampling.
  *
- * It is cut into pieces of an image that depend on nothing but its size, and every number is
- * computed from its own image alone: so neither the batch nor the threads change a bit. Noise is
- * made where it is used, a block at a time. Sums round as PyTorch's do, without fused
+ * It is cut into pieces of an image, or of a flat buffer, that depend on nothing but its size, and
+ * every number is computed from its own image alone: so neither the batch nor the threads change a
+ * bit. Noise is made where it is used, a block at a time. Sums round as PyTorch's do, without fused
  * multiply-adds.
  */
 #include "cpu/elementwise.h"
 
 #include <string.h>
 
-#define PIECE ((size_t)16384) /* floats of an image that one task handles */
+#define PIECE ((size_t)16384) /* floats of an image or a buffer that one task handles */
 #define BLOCK ((size_t)1024)  /* floats that are computed at a time */
 
 typedef struct {
@@ -77,4 +77,83 @@ void sumi_elementwise_mix(sumi_pool *pool, const sumi_mixing *work)
 {
     mixing run = {work, (int64_t)((work->count + PIECE - 1) / PIECE)};
     sumi_parallel_for(pool, run.pieces * work->n, mix_piece, &run);
+}
+
+/* ---- Flat buffers ---------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t begin, count;
+} range;
+
+static range piece_of(size_t total, int64_t chunk)
+{
+    size_t begin = (size_t)chunk * PIECE, left = total - begin;
+    return (range){begin, left < PIECE ? left : PIECE};
+}
+
+static int64_t piece_count(size_t total)
+{
+    return (int64_t)((total + PIECE - 1) / PIECE);
+}
+
+typedef struct {
+    const sumi_kernels *kernels;
+    const sumi_update *update;
+} updating;
+
+static void adam(const updating *run, range part)
+{
+    const sumi_update *by = run->update;
+    const sumi_adam constants = {by->rate, by->beta1,       by->beta2,
+                                 by->eps,  by->correction1, by->correction2};
+    run->kernels->adam(&constants, by->weights + part.begin, by->gradients + part.begin,
+                       by->state[0] + part.begin, by->state[1] + part.begin, part.count);
+}
+
+/* All that is done to a piece is done while it is in cache. */
+static void update_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    const updating *run = arg;
+    const sumi_update *by = run->update;
+    range part = piece_of(by->count, chunk);
+    float *weights = by->weights + part.begin;
+    if (by->keep != 1)
+        run->kernels->axpby((float)by->keep, weights, 0, weights, weights, part.count);
+    if (by->rule == SUMI_RULE_ADAM)
+        adam(run, part);
+    for (int i = 0; i < by->averages; i++)
+        run->kernels->ema(by->average[i] + part.begin, weights, by->decay[i], part.count);
+}
+
+void sumi_elementwise_update(sumi_pool *pool, const sumi_kernels *kernels,
+                             const sumi_update *update)
+{
+    updating run = {kernels, update};
+    sumi_parallel_for(pool, piece_count(update->count), update_piece, &run);
+}
+
+typedef struct {
+    const sumi_kernels *kernels;
+    const float *x;
+    size_t count;
+    atomic_bool finite;
+} checking;
+
+static void check_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    checking *run = arg;
+    range part = piece_of(run->count, chunk);
+    if (!run->kernels->all_finite(run->x + part.begin, part.count))
+        atomic_store(&run->finite, false);
+}
+
+bool sumi_elementwise_finite(sumi_pool *pool, const sumi_kernels *kernels, const float *x,
+                             size_t count)
+{
+    checking run = {.kernels = kernels, .x = x, .count = count};
+    atomic_init(&run.finite, true);
+    sumi_parallel_for(pool, piece_count(count), check_piece, &run);
+    return atomic_load(&run.finite);
 }

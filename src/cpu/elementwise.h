@@ -3,7 +3,16 @@
 #define SUMI_CPU_ELEMENTWISE_H
 
 #include "graph/backend.h"
+#include "kernels/kernels.h"
 
 void sumi_elementwise_mix(sumi_pool *pool, const sumi_mixing *work);
+void sumi_elementwise_update(sumi_pool *pool, const sumi_kernels *kernels,
+                             const sumi_update *update);
+bool sumi_elementwise_finite(sumi_pool *pool, const sumi_kernels *kernels, const float *x,
+                             size_t count);
+
+/* What this machine does at most (measure.c): as the table's. */
+double sumi_cpu_measure_peak(sumi_pool *pool, const sumi_kernels *kernels);
+sumi_status sumi_cpu_measure_bandwidth(sumi_pool *pool, double *bytes_per_s, sumi_error *err);
 
 #endif

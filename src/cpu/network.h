@@ -105,6 +105,7 @@ typedef struct {
 
 struct sumi_network {
     const sumi_graph *graph;
+    sumi_weights weights;
     const sumi_kernels *kernels;
     sumi_pool *pool;
     sumi_plan_config config;

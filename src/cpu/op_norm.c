@@ -368,8 +368,9 @@ bool sumi_network_statistics_finite(const sumi_network *net)
     return true;
 }
 
-void sumi_network_update_statistics(sumi_network *net, sumi_params *params)
+void sumi_network_update_statistics(sumi_network *net, float *statistics, int64_t *counters)
 {
+    const sumi_param *params = net->graph->params.items;
     for (int node = 0; node < net->graph->node_count; node++) {
         const sumi_norm_plan *plan = batch_norm_at(net, node);
         if (!plan)
@@ -378,13 +379,13 @@ void sumi_network_update_statistics(sumi_network *net, sumi_params *params)
         const float *mean_now = batch_mean(net, plan);
         const float *variance_now = sumi_at(net, plan->variance);
         double count = plan->count, unbiased = count > 1 ? count / (count - 1) : 1;
-        float *mean = params->statistics + params->items[layer->mean].offset;
-        float *variance = params->statistics + params->items[layer->variance].offset;
+        float *mean = statistics + params[layer->mean].offset;
+        float *variance = statistics + params[layer->variance].offset;
         for (int i = 0; i < layer->in_channels; i++) {
             float batch = (float)((double)variance_now[i] * unbiased);
             mean[i] += MOMENTUM * (mean_now[i] - mean[i]);
             variance[i] += MOMENTUM * (batch - variance[i]);
         }
-        params->counters[params->items[layer->counter].offset]++;
+        counters[params[layer->counter].offset]++;
     }
 }

@@ -375,6 +375,7 @@ sumi_status sumi_network_create(const sumi_graph *graph, const sumi_kernels *ker
     if (!net)
         return sumi_fail_memory(err, "a network", sizeof *net);
     net->graph = graph;
+    net->weights = (sumi_weights){graph->params.values, graph->params.statistics};
     net->kernels = kernels;
     net->pool = pool;
     net->config = *config;

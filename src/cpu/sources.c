@@ -22,9 +22,9 @@ void *sumi_value_data(const sumi_run *run, int value)
 
 const float *sumi_param_data(const sumi_network *net, int param)
 {
-    const sumi_params *params = &net->graph->params;
-    const sumi_param *item = &params->items[param];
-    return (sumi_param_trainable(item) ? params->values : params->statistics) + item->offset;
+    const sumi_param *item = &net->graph->params.items[param];
+    return (sumi_param_trainable(item) ? net->weights.values : net->weights.statistics) +
+           item->offset;
 }
 
 float *sumi_gradient_data(const sumi_run *run, int param)

@@ -184,9 +184,12 @@ typedef struct {
 sumi_level sumi_process_draw(const sumi_process *process, const sumi_draw *draw);
 /* Of the mean of (F - target)^2 at the level. */
 double sumi_process_weight(const sumi_process *process, const sumi_level *level);
-/* One image of count floats: input = c_in x_t for the network, and eps becomes the target of F. */
-void sumi_process_noise(const sumi_process *process, const sumi_level *level, const float *x_0,
-                        float *eps, float *input, size_t count);
+/* The factors of x_0 and eps in the network's input, c_in x_t, and in the target of F. */
+typedef struct {
+    float input[2], target[2];
+    bool target_is_noise; /* those of the target are exactly 0 and 1 */
+} sumi_noising;
+sumi_noising sumi_process_noising(const sumi_process *process, const sumi_level *level);
 
 /* ---- Paths (paths.c) ------------------------------------------------------------------------- */
 

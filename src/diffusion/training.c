@@ -156,16 +156,12 @@ double sumi_process_weight(const sumi_process *process, const sumi_level *level)
 
 /* ---- Noise ----------------------------------------------------------------------------------- */
 
-void sumi_process_noise(const sumi_process *process, const sumi_level *level, const float *x_0,
-                        float *eps, float *input, size_t count)
+sumi_noising sumi_process_noising(const sumi_process *process, const sumi_level *level)
 {
     sumi_terms terms = sumi_process_terms(process, level);
-    float image = (float)(terms.c_in * level->alpha), noise = (float)(terms.c_in * level->sigma);
-    for (size_t i = 0; i < count; i++)
-        input[i] = image * x_0[i] + noise * eps[i];
-    if (terms.target_is_noise)
-        return;
-    float of_image = (float)terms.x_0, of_noise = (float)terms.eps;
-    for (size_t i = 0; i < count; i++)
-        eps[i] = of_image * x_0[i] + of_noise * eps[i];
+    return (sumi_noising){
+        .input = {(float)(terms.c_in * level->alpha), (float)(terms.c_in * level->sigma)},
+        .target = {(float)terms.x_0, (float)terms.eps},
+        .target_is_noise = terms.target_is_noise,
+    };
 }

@@ -1,10 +1,12 @@
 /*
- * What a backend has to offer: memory, and networks that run a graph. Whoever trains or samples
- * reaches tensors through this table alone, so that a second backend is a folder of its own.
+ * What a backend has to offer: memory, networks that run a graph, and the elementwise work of
+ * training and sampling. Whoever trains or samples reaches tensors through this table alone, so
+ * that a second backend is a folder of its own.
  *
  * A device is a backend that was opened: threads and an instruction set, or a card. Pointers to
- * tensors that a network is given are memory of its device's `alloc`, which the host may read and
- * write through `upload` and `download` only.
+ * tensors are memory of its device's `alloc` or `mirror`, or places within such a block; the host
+ * may read and write them through `upload` and `download` only. What else a call is given (structs,
+ * arrays of structs, parameters' descriptions) is the host's.
  */
 #ifndef SUMI_BACKEND_H
 #define SUMI_BACKEND_H
@@ -41,6 +43,11 @@ typedef struct {
 sumi_status sumi_plan_check(const sumi_graph *graph, const sumi_plan_config *config,
                             sumi_error *err);
 
+/* Where a network finds a graph's parameters: as params.values and params.statistics. */
+typedef struct {
+    float *values, *statistics;
+} sumi_weights;
+
 /* What a run of n images reads, by the names of the graph's inputs. */
 typedef struct {
     const float *image;    /* [n][h][w][c] */
@@ -66,12 +73,33 @@ typedef struct {
     float *copy;  /* as out: receives the same; or NULL */
     int sources;
     const float *source[SUMI_MIX_SOURCES]; /* each [n][count] */
-    const sumi_factors *factors;           /* in the host's memory: one for all images, or [n] */
+    const sumi_factors *factors;           /* one for all images, or [n] */
     bool factors_each;
     /* Standard normal, of image i at address noise->image + i; or given as [n][count]; or none. */
     const sumi_random *noise;
     const float *given_noise;
 } sumi_mixing;
+
+/* How a weight w moves, with g its gradient (Kingma & Ba 2015; PyTorch's Adam):
+ *     m = m + (1 - beta1) (g - m),  v = v + (1 - beta2) (g^2 - v),
+ *     w = keep w - rate / correction1 * m / (sqrt(v / correction2) + eps) */
+typedef enum { SUMI_RULE_ADAM } sumi_rule;
+
+enum { SUMI_STATES_MAX = 2 }; /* numbers that an optimiser remembers of each weight */
+
+/* One step of an optimiser; then each average a takes the new weights in: a = d a + (1 - d) w. */
+typedef struct {
+    sumi_rule rule;
+    double rate, beta1, beta2, eps, correction1, correction2;
+    double keep; /* 1: no decay */
+    size_t count;
+    float *weights; /* [count], as all others */
+    const float *gradients;
+    float *state[SUMI_STATES_MAX]; /* m, v */
+    int averages;
+    float *average[SUMI_AVERAGES_MAX];
+    double decay[SUMI_AVERAGES_MAX];
+} sumi_update;
 
 typedef struct {
     const char *name; /* "cpu" */
@@ -85,19 +113,26 @@ typedef struct {
     /* Memory, zeroed; NULL where there is none left. free takes the size that was asked for. */
     void *(*alloc)(sumi_device *device, size_t bytes);
     void (*free)(sumi_device *device, void *memory, size_t bytes); /* NULL is fine */
+    /* Memory that stands for a buffer of the host, which must outlive it. upload and download make
+     * the one what the other is; where the device computes in the host's memory, it is that buffer,
+     * and they do nothing. It begins undefined. unmirror takes what mirror was given. */
+    void *(*mirror)(sumi_device *device, void *host, size_t bytes);
+    void (*unmirror)(sumi_device *device, void *memory, void *host, size_t bytes);
     void (*upload)(sumi_device *device, void *to, const void *from, size_t bytes);
     void (*download)(sumi_device *device, void *to, const void *from, size_t bytes);
+    void (*copy)(sumi_device *device, void *to, const void *from, size_t bytes);
 
     void (*mix)(sumi_device *device, const sumi_mixing *work);
+    void (*update)(sumi_device *device, const sumi_update *update);
     /* True where every number is. */
     bool (*finite)(sumi_device *device, const float *x, size_t count);
 
     /* A plan of graph at one size and its memory. SUMI_ESHAPE where h or w is no multiple of
-     * 2^levels. graph must outlive the network; its parameters, in the host's memory, are read at
-     * each run. No run allocates. */
+     * 2^levels. graph and its weights, which are read at each run, must last as long as the network
+     * is used. No run allocates. */
     sumi_status (*network_create)(sumi_device *device, const sumi_graph *graph,
-                                  const sumi_plan_config *config, sumi_network **out,
-                                  sumi_error *err);
+                                  const sumi_weights *weights, const sumi_plan_config *config,
+                                  sumi_network **out, sumi_error *err);
     void (*network_free)(sumi_network *network); /* NULL is fine */
     /* Says that parameters changed since the last predict. */
     void (*weights_changed)(sumi_network *network);
@@ -106,8 +141,9 @@ typedef struct {
     /* Train mode: batch statistics; returns the loss, and its gradients (as params.values;
      * overwritten). Running statistics are not touched. */
     double (*gradients)(sumi_network *network, const sumi_inputs *in, int n, float *gradients);
-    /* Moves running statistics by those of the last run of gradients. */
-    void (*update_statistics)(sumi_network *network, sumi_params *params);
+    /* Moves running statistics by those of the last run of gradients, and counts it in the host's
+     * counters; both as the graph's params. */
+    void (*update_statistics)(sumi_network *network, float *statistics, int64_t *counters);
     /* False where that run's batch statistics overflowed: updating would spoil the model. */
     bool (*statistics_finite)(const sumi_network *network);
 
@@ -123,6 +159,11 @@ typedef struct {
     /* The plan as text (views, sources, buffers, accumulate flags); malloc'ed. NULL: out of
      * memory. */
     char *(*describe)(const sumi_network *network);
+
+    /* The most that the device does: floating-point operations a second of multiply-adds, and bytes
+     * a second to and from memory (SUMI_ENOMEM). Takes a second or so. */
+    double (*measure_peak)(sumi_device *device);
+    sumi_status (*measure_bandwidth)(sumi_device *device, double *bytes_per_s, sumi_error *err);
 } sumi_backend;
 
 #endif

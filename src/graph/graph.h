@@ -16,7 +16,7 @@
 #define SUMI_GRAPH_H
 
 #include "base/base.h"
-#include "kernels/kernels.h"
+#include "kernels/act.h"
 
 enum {
     SUMI_SOURCES_MAX = 4, /* views of one edge */

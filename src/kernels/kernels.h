@@ -28,8 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* RELU: max(z, 0), its derivative at 0 is 0. SILU: z / (1 + exp(-z)). */
-typedef enum { SUMI_ACT_NONE, SUMI_ACT_RELU, SUMI_ACT_SILU } sumi_act;
+#include "kernels/act.h"
 
 /*
  * A tensor as a convolution reads it; r and g are float32, or bfloat16 where bf16 is set. Forward

@@ -80,8 +80,15 @@ sumi_status sumi_models_create(const sumi_model_config *config, sumi_model **out
     return SUMI_OK;
 }
 
+void sumi_model_fetch(const sumi_model *model)
+{
+    if (model->fetch)
+        model->fetch(model->trainer);
+}
+
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from)
 {
+    sumi_model_fetch(from);
     sumi_params *dst = &to->graph.params;
     const sumi_params *src = &from->graph.params;
     memcpy(dst->values, src->values, src->value_count * sizeof(float));
@@ -180,6 +187,7 @@ sumi_status sumi_model_to_file(const sumi_model *model, const float *values, sum
         return sumi_fail_memory(err, "a copy of the weights", bytes);
     }
     uint8_t *data = out->buffer;
+    sumi_model_fetch(model);
     for (int i = 0; i < params->count; i++) {
         fill_tensor(model, &params->items[i], values ? values : params->values, data,
                     &out->tensors[i]);

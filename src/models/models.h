@@ -11,7 +11,6 @@
 #include "diffusion/diffusion.h"
 #include "graph/backend.h"
 #include "io/io.h"
-#include "kernels/kernels.h"
 
 /* What a file says of a model comes in these parts, and one for sampling. */
 typedef enum { SUMI_PART_NET, SUMI_PART_PROCESS, SUMI_PART_DATA, SUMI_PART_TRAINED } sumi_part;
@@ -19,17 +18,19 @@ enum { SUMI_PARTS = 4, SUMI_NAMES_MAX = 100000 };
 
 struct sumi_model {
     sumi_model_info_t info;
-    sumi_process_config process; /* what the network predicts, and at which levels */
-    sumi_graph graph;            /* graph.params holds the weights */
-    json_t *metadata;            /* string values; "sumi.*" keys are sumi's own */
-    uint64_t id;                 /* differs between all models of a process */
-    uint64_t generation;         /* counts changes of the weights */
-    uint64_t seed;               /* that the initial weights were drawn from */
-    bool seed_known;             /* false where a file did not say so */
-    atomic_int holders;          /* besides the one that made it */
-    float data_mean, data_std;   /* of the data's values; 0 and 1: not known, and not used yet */
-    json_t *classes;             /* names of the labels, a list of strings; NULL: there are none */
-    json_t *sampling;            /* how to sample without options, an object; NULL: as ever */
+    sumi_process_config process;  /* what the network predicts, and at which levels */
+    sumi_graph graph;             /* graph.params holds the weights */
+    json_t *metadata;             /* string values; "sumi.*" keys are sumi's own */
+    uint64_t id;                  /* differs between all models of a process */
+    uint64_t generation;          /* counts changes of the weights */
+    uint64_t seed;                /* that the initial weights were drawn from */
+    bool seed_known;              /* false where a file did not say so */
+    atomic_int holders;           /* besides the one that made it */
+    void (*fetch)(void *trainer); /* sumi_model_fetch, of a model that is trained */
+    void *trainer;
+    float data_mean, data_std; /* of the data's values; 0 and 1: not known, and not used yet */
+    json_t *classes;           /* names of the labels, a list of strings; NULL: there are none */
+    json_t *sampling;          /* how to sample without options, an object; NULL: as ever */
 };
 
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
@@ -82,6 +83,9 @@ json_t *sumi_short_real(float value);
 json_t *sumi_json_seed(uint64_t seed);
 /* A second model with the same architecture, weights and metadata. */
 sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_error *err);
+/* Brings the weights back that a trainer has in the memory of a device: whoever reads them in the
+ * host's memory calls it before. */
+void sumi_model_fetch(const sumi_model *model);
 /* Weights, running statistics and info of a model of the same architecture. */
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 /* Keeps a model alive through a call whose callbacks may free it; each hold is given back by a
@@ -114,8 +118,16 @@ sumi_status sumi_models_set_metadata(sumi_model *model, const char *key, const c
 
 enum { SUMI_CACHED_NETWORKS = 4 };
 
+/* A model's parameters in the memory of a device, and what they stand for in the host's. */
+typedef struct {
+    sumi_weights at;
+    sumi_weights host;
+    size_t value_bytes, statistic_bytes;
+} sumi_mirror;
+
 typedef struct {
     sumi_network *network;
+    sumi_mirror mirror; /* of the model's parameters */
     uint64_t model_id, generation, used;
     sumi_plan_config config;
 } sumi_cached_network;
@@ -123,8 +135,6 @@ typedef struct {
 typedef struct {
     const sumi_backend *backend; /* what computes; tensors are reached through it */
     sumi_device *device;
-    sumi_pool *pool;             /* of the device */
-    const sumi_kernels *kernels; /* likewise */
     atomic_int cancel; /* set by sumi_cancel; a long call tests it and returns SUMI_CANCELLED */
     uint64_t clock;
     sumi_cached_network cache[SUMI_CACHED_NETWORKS];
@@ -132,14 +142,13 @@ typedef struct {
 
 /* isa: a table's name or NULL for the best. */
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err);
-/* The same on a backend whose devices are the CPU backend's. */
+/* The same on another backend than the CPU's. */
 sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *backend, int threads,
                                  const char *isa, sumi_error *err);
 void sumi_runtime_close(sumi_runtime *runtime);
 typedef struct {
     int n_max, h, w;
     sumi_precision precision;
-    bool any_time; /* times are not all whole numbers in 1..timesteps */
 } sumi_predictor;
 /* A network for model in eval mode as `want` says, from the cache (least recently used goes) or
  * new; its packed weights are those of the model's present generation. Borrowed: valid until the
@@ -150,5 +159,17 @@ sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *mode
 void sumi_runtime_forget(sumi_runtime *runtime, uint64_t model_id);
 /* True once a sumi_cancel holds. */
 bool sumi_runtime_cancelled(const sumi_runtime *runtime);
+/* The body of sumi_model_predict, with sizes and times that were checked. */
+sumi_status sumi_runtime_predict(sumi_runtime *runtime, const sumi_model *model,
+                                 const sumi_batch *batch, float *out, sumi_error *err);
+
+/* ---- Parameters in the memory of a device (mirror.c) ----------------------------------------- */
+
+/* Begins as the model's. What a failed one holds is released by free, too. */
+sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *model,
+                             sumi_mirror *mirror, sumi_error *err);
+void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror);       /* zeros are fine */
+void sumi_mirror_push(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the device */
+void sumi_mirror_pull(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the host */
 
 #endif

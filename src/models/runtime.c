@@ -11,12 +11,7 @@ sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *back
 {
     *runtime = (sumi_runtime){.backend = backend};
     atomic_init(&runtime->cancel, 0);
-    sumi_status status = backend->open(threads, isa, &runtime->device, err);
-    if (status != SUMI_OK)
-        return status;
-    runtime->pool = sumi_cpu_pool(runtime->device);
-    runtime->kernels = sumi_cpu_kernels(runtime->device);
-    return SUMI_OK;
+    return backend->open(threads, isa, &runtime->device, err);
 }
 
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err)
@@ -27,6 +22,7 @@ sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *is
 static void drop(const sumi_runtime *runtime, sumi_cached_network *cached)
 {
     runtime->backend->network_free(cached->network);
+    sumi_mirror_free(runtime, &cached->mirror);
     *cached = (sumi_cached_network){0};
 }
 
@@ -38,7 +34,6 @@ void sumi_runtime_close(sumi_runtime *runtime)
         drop(runtime, &runtime->cache[i]);
     runtime->backend->close(runtime->device);
     runtime->device = NULL;
-    runtime->pool = NULL;
 }
 
 void sumi_runtime_forget(sumi_runtime *runtime, uint64_t model_id)
@@ -58,8 +53,33 @@ static bool fits(const sumi_cached_network *cached, const sumi_model *model,
 {
     const sumi_plan_config *has = &cached->config;
     return cached->network && cached->model_id == model->id && has->n_max >= want->n_max &&
-           has->h == want->h && has->w == want->w && has->precision == want->precision &&
-           (has->timesteps == 0) == want->any_time;
+           has->h == want->h && has->w == want->w && has->precision == want->precision;
+}
+
+/* In place of what the slot holds, which stays where this fails. */
+static sumi_status fill_slot(const sumi_runtime *runtime, const sumi_model *model,
+                             const sumi_predictor *want, sumi_cached_network *slot, sumi_error *err)
+{
+    sumi_cached_network made = {.model_id = model->id,
+                                .generation = model->generation,
+                                .config = {.mode = SUMI_MODE_PREDICT,
+                                           .n_max = want->n_max,
+                                           .h = want->h,
+                                           .w = want->w,
+                                           .force = -1,
+                                           .timesteps = model->info.timesteps,
+                                           .precision = want->precision}};
+    sumi_status status = sumi_mirror_make(runtime, model, &made.mirror, err);
+    if (status == SUMI_OK)
+        status = runtime->backend->network_create(runtime->device, &model->graph, &made.mirror.at,
+                                                  &made.config, &made.network, err);
+    if (status != SUMI_OK) {
+        sumi_mirror_free(runtime, &made.mirror);
+        return status;
+    }
+    drop(runtime, slot);
+    *slot = made;
+    return SUMI_OK;
 }
 
 sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model,
@@ -76,25 +96,13 @@ sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *mode
             slot = cached;
     }
     if (!fits(slot, model, want)) {
-        sumi_plan_config config = {.mode = SUMI_MODE_PREDICT,
-                                   .n_max = want->n_max,
-                                   .h = want->h,
-                                   .w = want->w,
-                                   .force = -1,
-                                   .timesteps = want->any_time ? 0 : model->info.timesteps,
-                                   .precision = want->precision};
-        sumi_network *network;
-        sumi_status status = runtime->backend->network_create(runtime->device, &model->graph,
-                                                              &config, &network, err);
+        sumi_status status = fill_slot(runtime, model, want, slot, err);
         if (status != SUMI_OK)
             return status;
-        drop(runtime, slot);
-        *slot = (sumi_cached_network){.network = network,
-                                      .model_id = model->id,
-                                      .generation = model->generation,
-                                      .config = config};
     }
     if (slot->generation != model->generation) {
+        sumi_model_fetch(model);
+        sumi_mirror_push(runtime, &slot->mirror);
         runtime->backend->weights_changed(slot->network);
         slot->generation = model->generation;
     }

@@ -516,17 +516,17 @@ static sumi_status log_resumed(train_run *run)
         status = sumi_run_log(run->dir, run->err, "%s", run->notice.text);
     if (status != SUMI_OK)
         return status;
-    return sumi_run_log(run->dir, run->err,
-                        "%s resumed at step %" PRId64 " by sumi %s, %s, %d threads", stamp,
-                        run->trainer->steps, SUMI_VERSION, run->runtime->kernels->name,
-                        sumi_pool_threads(run->runtime->pool));
+    return sumi_run_log(
+        run->dir, run->err, "%s resumed at step %" PRId64 " by sumi %s, %s, %d threads", stamp,
+        run->trainer->steps, SUMI_VERSION, run->runtime->backend->isa(run->runtime->device),
+        run->runtime->backend->threads(run->runtime->device));
 }
 
 static sumi_status check_isa(train_run *run)
 {
     sumi_error notice = {""};
-    sumi_status status =
-        sumi_run_check_isa(run->dir, run->runtime->kernels->name, &notice, run->err);
+    sumi_status status = sumi_run_check_isa(
+        run->dir, run->runtime->backend->isa(run->runtime->device), &notice, run->err);
     if (!run->notice.text[0])
         run->notice = notice;
     return status;
@@ -671,7 +671,8 @@ static sumi_status log_start(train_run *run)
     char stamp[32];
     sumi_time_stamp(stamp);
     return sumi_run_log(run->dir, run->err, "%s sumi %s, %s, %d threads", stamp, SUMI_VERSION,
-                        run->runtime->kernels->name, sumi_pool_threads(run->runtime->pool));
+                        run->runtime->backend->isa(run->runtime->device),
+                        run->runtime->backend->threads(run->runtime->device));
 }
 
 static sumi_status log_data(train_run *run)

@@ -225,8 +225,8 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
     json_t *json = json_object();
     put(json, "cpu", sumi_json_any(cpu), &failed);
     put(json, "cores", json_integer(sumi_cpu_count()), &failed);
-    put(json, "isa", json_string(runtime->kernels->name), &failed);
-    put(json, "threads", json_integer(sumi_pool_threads(runtime->pool)), &failed);
+    put(json, "isa", json_string(runtime->backend->isa(runtime->device)), &failed);
+    put(json, "threads", json_integer(runtime->backend->threads(runtime->device)), &failed);
     put(json, "os", sumi_json_any(os), &failed);
     put(json, "compiler", json_string(COMPILER), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);

@@ -166,16 +166,6 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
     return status;
 }
 
-/* Rows of a table are the whole numbers. */
-static bool has_any_time(const sumi_path *path)
-{
-    for (int i = 0; i < path->steps; i++) {
-        if (path->levels[i].row == 0)
-            return true;
-    }
-    return path->solver->evaluations > 1;
-}
-
 static sumi_status sample_path(sampling_call *call, const sumi_model *model, const sumi_path *path,
                                float *out)
 {
@@ -183,8 +173,7 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
     const sumi_predictor want = {.n_max = call->batch,
                                  .h = config->height,
                                  .w = config->width,
-                                 .precision = config->precision,
-                                 .any_time = has_any_time(path)};
+                                 .precision = config->precision};
     sumi_status status =
         sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
     size_t floats = (size_t)call->batch * call->image_floats;

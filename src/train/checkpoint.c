@@ -91,6 +91,29 @@ static void optim_name(const char *state, const sumi_param *param, char out[OPTI
     snprintf(out, OPTIM_NAME_MAX, "%s.%s", state, param->name);
 }
 
+/* One parameter's part of a state, as it lies in the memory of the device: between there and its
+ * place in a host's buffer of its own. */
+static sumi_param alone(const sumi_param *param)
+{
+    sumi_param first = *param;
+    first.offset = 0;
+    return first;
+}
+
+static sumi_status export_state(const sumi_runtime *runtime, const sumi_param *param,
+                                const float *state, float *out, sumi_error *err)
+{
+    float *flat = sumi_calloc(param->count, sizeof *flat);
+    if (!flat)
+        return sumi_fail_memory(err, param->name, param->count * sizeof *flat);
+    const sumi_param first = alone(param);
+    runtime->backend->download(runtime->device, flat, state + param->offset,
+                               param->count * sizeof *flat);
+    sumi_param_export(&first, flat, out);
+    free(flat);
+    return SUMI_OK;
+}
+
 static sumi_status write_optim(const sumi_trainer *trainer, const char *path, sumi_error *err)
 {
     const sumi_params *params = &trainer->model->graph.params;
@@ -105,7 +128,7 @@ static sumi_status write_optim(const sumi_trainer *trainer, const char *path, su
         status = sumi_fail_memory(err, path, states * params->value_count * sizeof *data);
         goto done;
     }
-    for (size_t i = 0; i < most; i++) {
+    for (size_t i = 0; i < most && status == SUMI_OK; i++) {
         const sumi_param *param = &params->items[i / states];
         if (!sumi_param_trainable(param))
             continue;
@@ -117,10 +140,11 @@ static sumi_status write_optim(const sumi_trainer *trainer, const char *path, su
                                      .data = next,
                                      .bytes = param->count * sizeof *next};
         memcpy(tensor->shape, param->shape, sizeof param->shape);
-        sumi_param_export(param, optimiser->state[i % states], next);
+        status = export_state(trainer->runtime, param, optimiser->state[i % states], next, err);
         next += param->count;
     }
-    status = sumi_safetensors_write(path, &file, err);
+    if (status == SUMI_OK)
+        status = sumi_safetensors_write(path, &file, err);
 done:
     free(file.tensors);
     free(data);
@@ -128,9 +152,30 @@ done:
     return status;
 }
 
-static sumi_status read_optim_tensor(const char *path, const sumi_tensor_file *file,
-                                     const sumi_param *param, const char *state, float *flat,
-                                     sumi_error *err)
+static sumi_status import_state(const sumi_runtime *runtime, const sumi_file_tensor *tensor,
+                                const sumi_param *param, float *state, sumi_error *err)
+{
+    float *values = sumi_calloc(param->count, sizeof *values);
+    float *flat = sumi_calloc(param->count, sizeof *flat);
+    sumi_status status = SUMI_OK;
+    if (values && flat) {
+        const sumi_param first = alone(param);
+        sumi_file_tensor_to_f32(tensor, values);
+        sumi_param_import(&first, values, flat);
+        runtime->backend->upload(runtime->device, state + param->offset, flat,
+                                 param->count * sizeof *flat);
+    } else {
+        status = sumi_fail_memory(err, param->name, 2 * param->count * sizeof *values);
+    }
+    free(values);
+    free(flat);
+    return status;
+}
+
+/* Finds the tensor of a state of a parameter, of its shape. */
+static sumi_status find_optim_tensor(const char *path, const sumi_tensor_file *file,
+                                     const sumi_param *param, const char *state,
+                                     const sumi_file_tensor **out, sumi_error *err)
 {
     char name[OPTIM_NAME_MAX];
     optim_name(state, param, name);
@@ -142,18 +187,13 @@ static sumi_status read_optim_tensor(const char *path, const sumi_tensor_file *f
         same = tensor->shape[i] == param->shape[i];
     if (!same)
         return sumi_fail(err, SUMI_ESHAPE, "%s: tensor %s is not that of this model", path, name);
-    float *values = sumi_calloc(param->count, sizeof *values);
-    if (!values)
-        return sumi_fail_memory(err, name, param->count * sizeof *values);
-    sumi_file_tensor_to_f32(tensor, values);
-    sumi_param_import(param, values, flat);
-    free(values);
+    *out = tensor;
     return SUMI_OK;
 }
 
 /* Into an optimiser of its own, which the trainer takes over when all is read. */
-static sumi_status read_optim(const sumi_params *params, const char *path,
-                              const sumi_optimiser *optimiser, sumi_error *err)
+static sumi_status read_optim(const sumi_runtime *runtime, const sumi_params *params,
+                              const char *path, const sumi_optimiser *optimiser, sumi_error *err)
 {
     sumi_tensor_file file;
     sumi_status status = sumi_safetensors_read(path, &file, err);
@@ -162,9 +202,13 @@ static sumi_status read_optim(const sumi_params *params, const char *path,
     int states = optimiser->row->states;
     for (int i = 0; i < states * params->count && status == SUMI_OK; i++) {
         const sumi_param *param = &params->items[i / states];
-        if (sumi_param_trainable(param))
-            status = read_optim_tensor(path, &file, param, optimiser->row->state_names[i % states],
-                                       optimiser->state[i % states], err);
+        const sumi_file_tensor *tensor = NULL;
+        if (!sumi_param_trainable(param))
+            continue;
+        status = find_optim_tensor(path, &file, param, optimiser->row->state_names[i % states],
+                                   &tensor, err);
+        if (status == SUMI_OK)
+            status = import_state(runtime, tensor, param, optimiser->state[i % states], err);
     }
     sumi_tensor_file_free(&file);
     return status;
@@ -467,7 +511,9 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     if (status == SUMI_OK)
         status = sumi_optimiser_make(trainer->runtime, trainer->optimiser.row, params->value_count,
                                      &in->optimiser, err);
-    return status == SUMI_OK ? read_optim(params, path, &in->optimiser, err) : status;
+    if (status == SUMI_OK)
+        status = read_optim(trainer->runtime, params, path, &in->optimiser, err);
+    return status;
 }
 
 static void take_over(sumi_trainer *trainer, loaded *in)
@@ -480,6 +526,7 @@ static void take_over(sumi_trainer *trainer, loaded *in)
     for (int i = 0; i < trainer->averages.count; i++)
         sumi_model_take_weights(trainer->averages.model[i], in->averages[i]);
     trainer->steps = in->step;
+    sumi_train_push(trainer);
 }
 
 sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t **run,

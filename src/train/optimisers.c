@@ -1,44 +1,33 @@
 /*
- * Optimisers: each a row that says what it remembers of a weight and how it moves one.
- *
- * A row updates a piece of the flat weights, on any thread. What it remembers lies in buffers laid
- * out like the weights, which checkpoints keep under PyTorch's names.
+ * Optimisers: each a row that says what it remembers of a weight and by which numbers it moves one;
+ * the arithmetic is the backend's. What it remembers lies in buffers laid out like the weights,
+ * which checkpoints keep under PyTorch's names.
  */
 #include "train/train.h"
 
 #include <math.h>
 #include <string.h>
 
-/* PyTorch's defaults. */
-static const double BETA1 = .9, BETA2 = .999, EPS = 1e-8;
-
-static void adam(const sumi_update *update, sumi_piece part)
-{
-    double step = (double)update->step;
-    float *const *state = update->optimiser->state;
-    const sumi_adam constants = {.learning_rate = update->rate,
-                                 .beta1 = BETA1,
-                                 .beta2 = BETA2,
-                                 .eps = EPS,
-                                 .correction1 = 1 - pow(BETA1, step),
-                                 .correction2 = 1 - pow(BETA2, step)};
-    update->kernels->adam(&constants, update->weights + part.begin, update->gradients + part.begin,
-                          state[0] + part.begin, state[1] + part.begin, part.count);
-}
-
-/* Adam after a step towards zero that the gradient has no part in (Loshchilov & Hutter 2019), of
- * every weight, as torch.optim.AdamW does it. */
-static void adamw(const sumi_update *update, sumi_piece part)
-{
-    float *w = update->weights + part.begin;
-    float keep = (float)(1 - update->rate * update->weight_decay);
-    update->kernels->axpby(keep, w, 0, w, w, part.count);
-    adam(update, part);
-}
-
+/* The numbers are PyTorch's defaults. AdamW is Adam after a step towards zero that the gradient has
+ * no part in (Loshchilov & Hutter 2019), of every weight, as torch.optim.AdamW does it. */
 static const sumi_optimiser_row rows[] = {
-    {"adam", "Adam (Kingma & Ba 2015)", false, 2, {"exp_avg", "exp_avg_sq"}, adam},
-    {"adamw", "Adam with decoupled weight decay", true, 2, {"exp_avg", "exp_avg_sq"}, adamw},
+    {.name = "adam",
+     .about = "Adam (Kingma & Ba 2015)",
+     .states = 2,
+     .state_names = {"exp_avg", "exp_avg_sq"},
+     .rule = SUMI_RULE_ADAM,
+     .beta1 = .9,
+     .beta2 = .999,
+     .eps = 1e-8},
+    {.name = "adamw",
+     .about = "Adam with decoupled weight decay",
+     .decays = true,
+     .states = 2,
+     .state_names = {"exp_avg", "exp_avg_sq"},
+     .rule = SUMI_RULE_ADAM,
+     .beta1 = .9,
+     .beta2 = .999,
+     .eps = 1e-8},
 };
 
 const sumi_optimiser_row *sumi_train_optimiser_at(int index)
@@ -70,8 +59,26 @@ sumi_status sumi_optimiser_make(const sumi_runtime *runtime, const sumi_optimise
 
 void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser)
 {
-    for (int i = 0; i < SUMI_OPTIMISER_STATES; i++)
+    for (int i = 0; i < SUMI_STATES_MAX; i++)
         runtime->backend->free(runtime->device, optimiser->state[i],
                                optimiser->count * sizeof(float));
     *optimiser = (sumi_optimiser){0};
+}
+
+sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, double rate, double weight_decay,
+                                  int64_t step)
+{
+    const sumi_optimiser_row *row = optimiser->row;
+    sumi_update update = {.rule = row->rule,
+                          .rate = rate,
+                          .beta1 = row->beta1,
+                          .beta2 = row->beta2,
+                          .eps = row->eps,
+                          .correction1 = 1 - pow(row->beta1, (double)step),
+                          .correction2 = 1 - pow(row->beta2, (double)step),
+                          .keep = row->decays ? 1 - rate * weight_decay : 1,
+                          .count = optimiser->count};
+    for (int i = 0; i < row->states; i++)
+        update.state[i] = optimiser->state[i];
+    return update;
 }

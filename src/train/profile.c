@@ -1,7 +1,6 @@
 /*
  * Where the time of a network goes: each operation's forward and backward, the loss and Adam, timed
- * over several runs on random images, and the peaks of the machine (multiply-adds, memory) to hold
- * them against.
+ * over several runs on random images.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@ static double median_ms(double *seconds, int count)
 
 /* What one profile works with. */
 typedef struct {
+    sumi_mirror model; /* its weights, which stay as they are */
     sumi_network *network;
     /* Timed passes: forward of each node; in training then backward of each, the loss, Adam. */
     int slots;
@@ -62,6 +62,7 @@ static void bench_free(const sumi_runtime *runtime, bench *b)
     bench_tensor tensors[TENSORS];
     bench_tensors(b, tensors);
     runtime->backend->network_free(b->network);
+    sumi_mirror_free(runtime, &b->model);
     for (int i = 0; i < TENSORS; i++)
         runtime->backend->free(runtime->device, *tensors[i].memory, tensors[i].bytes);
     free(b->seconds);
@@ -99,6 +100,35 @@ static int order_passes(const sumi_graph *graph, bool training, int *slots)
     return count;
 }
 
+static void fill_normal(const sumi_runtime *runtime, float *tensor, size_t count)
+{
+    const sumi_random at = {0, SUMI_STREAM_USER, 0, 0};
+    const sumi_factors factors = {.divisor = 1, .noise = 1};
+    const sumi_mixing work = {
+        .n = 1, .count = count, .out = tensor, .factors = &factors, .noise = &at};
+    runtime->backend->mix(runtime->device, &work);
+}
+
+/* Random images, all times in turn, and the model's weights to move. */
+static sumi_status fill_tensors(const sumi_runtime *runtime, const sumi_model *model,
+                                const sumi_profile_config *config, bench *b, sumi_error *err)
+{
+    const sumi_backend *backend = runtime->backend;
+    float *time = sumi_calloc(b->time_count, sizeof *time);
+    if (!time)
+        return sumi_fail_memory(err, "a profile", b->time_count * sizeof *time);
+    for (int i = 0; i < config->n; i++)
+        time[i] = (float)(1 + i % model->info.timesteps);
+    backend->upload(runtime->device, b->time, time, b->time_count * sizeof *time);
+    fill_normal(runtime, b->images, b->in_count);
+    fill_normal(runtime, b->target, b->out_count);
+    if (config->training)
+        backend->copy(runtime->device, b->weights, b->model.at.values,
+                      b->weight_count * sizeof(float));
+    free(time);
+    return SUMI_OK;
+}
+
 static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                               const sumi_profile_config *config, bench *b, sumi_error *err)
 {
@@ -109,8 +139,10 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                              .force = -1,
                              .timesteps = model->info.timesteps,
                              .precision = config->precision};
-    sumi_status status =
-        runtime->backend->network_create(runtime->device, &model->graph, &plan, &b->network, err);
+    sumi_status status = sumi_mirror_make(runtime, model, &b->model, err);
+    if (status == SUMI_OK)
+        status = runtime->backend->network_create(runtime->device, &model->graph, &b->model.at,
+                                                  &plan, &b->network, err);
     if (status != SUMI_OK)
         return status;
     size_t pixels = (size_t)config->n * (size_t)config->height * (size_t)config->width;
@@ -131,36 +163,18 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
     status = bench_alloc(runtime, b, config->training, err);
     if (status != SUMI_OK)
         return status;
-    sumi_random at = {0, SUMI_STREAM_USER, 0, 0};
-    sumi_random_normals(&at, 0, b->images, b->in_count);
-    sumi_random_normals(&at, 0, b->target, b->out_count);
-    for (int i = 0; i < config->n; i++)
-        b->time[i] = (float)(1 + i % model->info.timesteps);
-    if (config->training)
-        runtime->backend->upload(runtime->device, b->weights, model->graph.params.values,
-                                 b->weight_count * sizeof(float));
-    return SUMI_OK;
-}
-
-static void adam_task(void *arg, int64_t chunk, int thread)
-{
-    const sumi_update *update = arg;
-    (void)thread;
-    update->optimiser->row->update(update, sumi_piece_of(update->optimiser->count, chunk));
+    return fill_tensors(runtime, model, config, b, err);
 }
 
 /* On copies, so that the model stays as it is; returns its time in seconds. */
 static double run_adam(const bench *b, sumi_runtime *runtime)
 {
     const sumi_optimiser adam = {sumi_optimiser_find("adam"), {b->m, b->v}, b->weight_count};
-    sumi_update update = {.kernels = runtime->kernels,
-                          .optimiser = &adam,
-                          .weights = b->weights,
-                          .gradients = b->gradients,
-                          .rate = 1e-3,
-                          .step = 1};
+    sumi_update update = sumi_optimiser_update(&adam, 1e-3, 0, 1);
+    update.weights = b->weights;
+    update.gradients = b->gradients;
     double begin = sumi_time_now();
-    sumi_parallel_for(runtime->pool, sumi_piece_count(b->weight_count), adam_task, &update);
+    runtime->backend->update(runtime->device, &update);
     return sumi_time_now() - begin;
 }
 
@@ -272,68 +286,4 @@ sumi_status sumi_train_profile(sumi_runtime *runtime, const sumi_model *model,
     }
     bench_free(runtime, &b);
     return status;
-}
-
-/* ---- Peak ------------------------------------------------------------------------------------ */
-
-enum { BURN_ROUNDS = 2000000, BURN_TRIES = 5 };
-
-typedef struct {
-    const sumi_kernels *kernels;
-    double operations[SUMI_THREADS_MAX];
-    float sink[SUMI_THREADS_MAX];
-} burn_job;
-
-static void burn_task(void *arg, int64_t chunk, int thread)
-{
-    burn_job *job = arg;
-    (void)chunk;
-    job->operations[thread] = job->kernels->burn(BURN_ROUNDS, 0.5f, &job->sink[thread]);
-}
-
-double sumi_train_measure_peak(sumi_runtime *runtime)
-{
-    burn_job job = {.kernels = runtime->kernels};
-    double best = 0;
-    for (int i = 0; i < BURN_TRIES; i++) {
-        double begin = sumi_time_now(), operations = 0;
-        sumi_parallel_all(runtime->pool, burn_task, &job);
-        double seconds = sumi_time_now() - begin;
-        for (int thread = 0; thread < sumi_pool_threads(runtime->pool); thread++)
-            operations += job.operations[thread];
-        best = operations / seconds > best ? operations / seconds : best;
-    }
-    return best * 1e-9;
-}
-
-/* ---- Bandwidth ------------------------------------------------------------------------------- */
-
-enum { STREAM_BYTES = 256 * 1024 * 1024, STREAM_PIECES = 512, STREAM_TRIES = 5 };
-
-/* In place, so that what is written was read before: no line is fetched only to be overwritten. */
-static void stream_task(void *arg, int64_t piece, int thread)
-{
-    const size_t floats = STREAM_BYTES / sizeof(float) / STREAM_PIECES;
-    float *part = (float *)arg + (size_t)piece * floats;
-    (void)thread;
-    for (size_t i = 0; i < floats; i++)
-        part[i] = part[i] * 0.5f + 1;
-}
-
-sumi_status sumi_train_measure_bandwidth(sumi_runtime *runtime, double *gbytes_per_s,
-                                         sumi_error *err)
-{
-    float *buffer = sumi_pages_alloc(STREAM_BYTES);
-    if (!buffer)
-        return sumi_fail_memory(err, "measuring the memory", STREAM_BYTES);
-    double best = 0;
-    for (int i = -1; i < STREAM_TRIES; i++) { /* the first makes the pages */
-        double begin = sumi_time_now();
-        sumi_parallel_for(runtime->pool, STREAM_PIECES, stream_task, buffer);
-        double speed = 2e-9 * STREAM_BYTES / (sumi_time_now() - begin);
-        best = i >= 0 && speed > best ? speed : best;
-    }
-    sumi_pages_free(buffer, STREAM_BYTES);
-    *gbytes_per_s = best;
-    return SUMI_OK;
 }

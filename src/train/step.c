@@ -2,13 +2,12 @@
  * The training step: levels and eps drawn, images noised, the loss mean((target - F)^2), one step
  * of an optimiser. In the tutorial's process t is uniform in 1..T, and the target is eps.
  *
- * t and eps of the image at position i of a batch are pure functions of (seed, step, i); loops are
- * cut into pieces of a fixed size. So neither threads nor a resume change a bit.
+ * t and eps of the image at position i of a batch are pure functions of (seed, step, i). Tensors
+ * are the backend's, which does the arithmetic; what a batch brings is copied to it.
  */
 #include "train/train.h"
 
 #include <math.h>
-#include <string.h>
 
 /* ---- Draw ------------------------------------------------------------------------------------ */
 
@@ -32,6 +31,12 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
             return sumi_fail(err, SUMI_EINVAL, "t[%d] is %d, expected 1..%d", i, (int)batch->t[i],
                              timesteps);
     }
+    int classes = trainer->model->graph.classes;
+    for (int i = 0; trainer->labels && batch->labels && i < batch->n; i++) {
+        if (batch->labels[i] < -1 || batch->labels[i] >= classes)
+            return sumi_fail(err, SUMI_EINVAL, "labels[%d] is %d, expected -1..%d", i,
+                             (int)batch->labels[i], classes - 1);
+    }
     /* Batch normalisation divides by the number of values less one. */
     int levels = trainer->model->graph.levels;
     if ((int64_t)batch->n * (batch->h >> levels) * (batch->w >> levels) == 1)
@@ -42,43 +47,85 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
     return SUMI_OK;
 }
 
-typedef struct {
-    sumi_trainer *trainer;
-    const sumi_batch *batch;
-} drawing;
-
-/* t, input and target of one image. */
-static void draw_image(void *arg, int64_t chunk, int thread)
+/* The level of each image, and what is made of it in the host's memory. True where all targets are
+ * the noise as it is drawn. */
+static bool draw_levels(sumi_trainer *trainer, const sumi_batch *batch)
 {
-    (void)thread;
-    const drawing *run = arg;
-    sumi_trainer *trainer = run->trainer;
-    size_t count = trainer->image_floats, at = (size_t)chunk * count;
     const sumi_process *process = &trainer->process;
-    const sumi_draw draw = {.seed = trainer->config.seed,
-                            .step = (uint32_t)trainer->steps,
-                            .image = (uint64_t)chunk,
-                            .batch = (uint64_t)run->batch->n};
-    sumi_level level = run->batch->t ? sumi_level_at(process, run->batch->t[chunk])
-                                     : sumi_process_draw(process, &draw);
-    trainer->time[chunk] = (float)level.time;
-    float *eps = trainer->target + at;
-    if (run->batch->noise) {
-        memcpy(eps, run->batch->noise + at, count * sizeof *eps);
-    } else {
-        const sumi_random random = {draw.seed, SUMI_STREAM_NOISE, draw.step, draw.image};
-        sumi_random_normals(&random, 0, eps, count);
+    bool is_noise = true;
+    for (int i = 0; i < batch->n; i++) {
+        const sumi_draw draw = {.seed = trainer->config.seed,
+                                .step = (uint32_t)trainer->steps,
+                                .image = (uint64_t)i,
+                                .batch = (uint64_t)batch->n};
+        sumi_level level =
+            batch->t ? sumi_level_at(process, batch->t[i]) : sumi_process_draw(process, &draw);
+        sumi_noising noising = sumi_process_noising(process, &level);
+        trainer->drawn_time[i] = (float)level.time;
+        trainer->drawn_weight[i] = (float)sumi_process_weight(process, &level);
+        trainer->drawn_labels[i] = batch->labels ? batch->labels[i] : -1;
+        is_noise &= noising.target_is_noise;
+        trainer->of_input[i] = (sumi_factors){
+            .source = {noising.input[0], noising.input[1]}, .divisor = 1, .noise = 1};
+        trainer->of_target[i] =
+            (sumi_factors){.source = {noising.target[0], noising.target[1]}, .divisor = 1};
     }
-    sumi_process_noise(process, &level, run->batch->x + at, eps, trainer->input + at, count);
+    return is_noise;
+}
+
+/* What the batch brings, and its levels. */
+static void upload(const sumi_trainer *trainer, const sumi_batch *batch)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    sumi_device *device = trainer->runtime->device;
+    size_t each = (size_t)batch->n * sizeof(float), images = each * trainer->image_floats;
+    backend->upload(device, trainer->images, batch->x, images);
+    backend->upload(device, trainer->time, trainer->drawn_time, each);
+    if (trainer->weight)
+        backend->upload(device, trainer->weight, trainer->drawn_weight, each);
+    if (batch->noise)
+        backend->upload(device, trainer->target, batch->noise, images);
+    if (trainer->labels)
+        backend->upload(device, trainer->labels, trainer->drawn_labels,
+                        (size_t)batch->n * sizeof *trainer->labels);
+}
+
+/* eps, then what the network sees of it and what it shall return. */
+static void noise_images(const sumi_trainer *trainer, const sumi_batch *batch, bool target_is_noise)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    sumi_device *device = trainer->runtime->device;
+    const sumi_random address = {trainer->config.seed, SUMI_STREAM_NOISE, (uint32_t)trainer->steps,
+                                 0};
+    sumi_mixing work = {.n = batch->n,
+                        .count = trainer->image_floats,
+                        .out = trainer->target,
+                        .factors = trainer->of_input,
+                        .factors_each = true,
+                        .noise = &address};
+    if (!batch->noise)
+        backend->mix(device, &work);
+    work.noise = NULL;
+    work.sources = 2;
+    work.source[0] = trainer->images;
+    work.source[1] = trainer->target;
+    work.out = trainer->input;
+    backend->mix(device, &work);
+    work.out = trainer->target;
+    work.factors = trainer->of_target;
+    if (!target_is_noise)
+        backend->mix(device, &work);
 }
 
 static sumi_status draw(sumi_trainer *trainer, const sumi_batch *batch, sumi_error *err)
 {
     sumi_status status = check_batch(trainer, batch, err);
-    drawing run = {trainer, batch};
-    if (status == SUMI_OK)
-        sumi_parallel_for(trainer->runtime->pool, batch->n, draw_image, &run);
-    return status;
+    if (status != SUMI_OK)
+        return status;
+    bool target_is_noise = draw_levels(trainer, batch);
+    upload(trainer, batch);
+    noise_images(trainer, batch, target_is_noise);
+    return SUMI_OK;
 }
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
@@ -86,40 +133,32 @@ static sumi_status draw(sumi_trainer *trainer, const sumi_batch *batch, sumi_err
 /* Returns the loss. */
 static double gradients(const sumi_trainer *trainer, int n)
 {
-    const sumi_inputs in = {
-        .image = trainer->input, .time = trainer->time, .target = trainer->target};
+    const sumi_inputs in = {.image = trainer->input,
+                            .time = trainer->time,
+                            .labels = trainer->labels,
+                            .target = trainer->target,
+                            .weight = trainer->weight};
     return trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
 }
 
 /* ---- Check ----------------------------------------------------------------------------------- */
 
-typedef struct {
-    const sumi_trainer *trainer;
-    atomic_bool finite;
-} checking;
-
-static void check_piece(void *arg, int64_t chunk, int thread)
+static bool is_finite(const sumi_trainer *trainer, const float *x, size_t count)
 {
-    (void)thread;
-    checking *run = arg;
-    sumi_piece part = sumi_piece_of(run->trainer->model->graph.params.value_count, chunk);
-    if (!run->trainer->runtime->kernels->all_finite(run->trainer->gradients + part.begin,
-                                                    part.count))
-        atomic_store(&run->finite, false);
+    return trainer->runtime->backend->finite(trainer->runtime->device, x, count);
 }
 
 /* Says what is not finite, as near to its cause as can be told. */
 static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch *batch,
                                    double loss, sumi_error *err)
 {
-    const sumi_kernels *kernels = trainer->runtime->kernels;
     long long step = trainer->steps + 1;
+    size_t count = trainer->image_floats;
     for (int i = 0; i < batch->n; i++) {
-        size_t at = (size_t)i * trainer->image_floats;
-        const char *what = !kernels->all_finite(batch->x + at, trainer->image_floats) ? "image"
-                           : !kernels->all_finite(trainer->target + at, trainer->image_floats)
-                               ? "the noise of image"
-                               : NULL;
+        size_t at = (size_t)i * count;
+        const char *what = !is_finite(trainer, trainer->images + at, count)   ? "image"
+                           : !is_finite(trainer, trainer->target + at, count) ? "the noise of image"
+                                                                              : NULL;
         if (what)
             return sumi_fail(err, SUMI_EINVAL,
                              "step %lld: %s %d of the batch has a value that is not finite; "
@@ -130,7 +169,7 @@ static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch
     for (int i = 0; i < params->count; i++) {
         const sumi_param *param = &params->items[i];
         if (sumi_param_trainable(param) &&
-            !kernels->all_finite(trainer->gradients + param->offset, param->count))
+            !is_finite(trainer, trainer->gradients + param->offset, param->count))
             return sumi_fail(err, SUMI_EINVAL,
                              "step %lld: the loss is %g and the gradient of %s is not finite; "
                              "nothing was updated. A lower learning rate may help",
@@ -144,33 +183,14 @@ static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch
 static sumi_status check(const sumi_trainer *trainer, const sumi_batch *batch, double loss,
                          sumi_error *err)
 {
-    checking run = {.trainer = trainer};
-    atomic_init(&run.finite, true);
-    sumi_parallel_for(trainer->runtime->pool,
-                      sumi_piece_count(trainer->model->graph.params.value_count), check_piece,
-                      &run);
-    if (isfinite(loss) && atomic_load(&run.finite) &&
+    size_t count = trainer->model->graph.params.value_count;
+    if (isfinite(loss) && is_finite(trainer, trainer->gradients, count) &&
         trainer->runtime->backend->statistics_finite(trainer->network))
         return SUMI_OK;
     return fail_not_finite(trainer, batch, loss, err);
 }
 
 /* ---- Update ---------------------------------------------------------------------------------- */
-
-typedef struct {
-    sumi_update update;
-    const sumi_averages *averages;
-} updating;
-
-/* The averages take a piece while it is in cache. */
-static void update_piece(void *arg, int64_t chunk, int thread)
-{
-    (void)thread;
-    const updating *run = arg;
-    sumi_piece part = sumi_piece_of(run->update.optimiser->count, chunk);
-    run->update.optimiser->row->update(&run->update, part);
-    sumi_averages_add(run->averages, &run->update, part);
-}
 
 static void count_step(sumi_model *model, const sumi_batch *batch)
 {
@@ -180,23 +200,22 @@ static void count_step(sumi_model *model, const sumi_batch *batch)
     model->info.width = batch->w;
 }
 
-/* The optimiser, then the averages. */
+/* Weights and averages in one pass, then running statistics. */
 static void update(sumi_trainer *trainer, const sumi_batch *batch)
 {
-    sumi_params *params = &trainer->model->graph.params;
+    const sumi_backend *backend = trainer->runtime->backend;
     int64_t step = trainer->steps + 1;
-    updating run = {.update = {.kernels = trainer->runtime->kernels,
-                               .optimiser = &trainer->optimiser,
-                               .weights = params->values,
-                               .gradients = trainer->gradients,
-                               .rate = sumi_learning_rate(&trainer->config, step),
-                               .weight_decay = (double)trainer->config.weight_decay,
-                               .step = step},
-                    .averages = &trainer->averages};
-    sumi_parallel_for(trainer->runtime->pool, sumi_piece_count(params->value_count), update_piece,
-                      &run);
-    trainer->runtime->backend->update_statistics(trainer->network, params);
-    sumi_averages_take_statistics(&trainer->averages, params);
+    sumi_update work =
+        sumi_optimiser_update(&trainer->optimiser, sumi_learning_rate(&trainer->config, step),
+                              (double)trainer->config.weight_decay, step);
+    work.weights = trainer->weights.at.values;
+    work.gradients = trainer->gradients;
+    sumi_averages_join(&trainer->averages, step, &work);
+    backend->update(trainer->runtime->device, &work);
+    backend->update_statistics(trainer->network, trainer->weights.at.statistics,
+                               trainer->model->graph.params.counters);
+    sumi_averages_take_statistics(&trainer->averages, trainer->runtime, trainer->model,
+                                  &trainer->weights);
     trainer->steps = step;
     count_step(trainer->model, batch);
     for (int i = 0; i < trainer->averages.count; i++)
@@ -205,32 +224,18 @@ static void update(sumi_trainer *trainer, const sumi_batch *batch)
 
 /* ---- The step -------------------------------------------------------------------------------- */
 
-sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
-                                sumi_error *err)
-{
-    sumi_status status = draw(trainer, batch, err);
-    if (status == SUMI_OK)
-        *loss = gradients(trainer, batch->n);
-    return status;
-}
-
 sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                             sumi_error *err)
 {
     sumi_status status = draw(trainer, batch, err);
     if (status != SUMI_OK)
         return status;
-    double mean_squared_error = gradients(trainer, batch->n);
-    status = check(trainer, batch, mean_squared_error, err);
+    double error = gradients(trainer, batch->n);
+    status = check(trainer, batch, error, err);
     if (status != SUMI_OK)
         return status;
     update(trainer, batch);
     if (loss)
-        *loss = mean_squared_error;
+        *loss = error;
     return SUMI_OK;
-}
-
-void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out)
-{
-    sumi_param_export(&trainer->model->graph.params.items[index], trainer->gradients, out);
 }

@@ -1,10 +1,10 @@
 /*
  * train: the training step, and what is kept of it.
  *
- * Does: the training step (draw t and eps, noise, predict, loss, gradients, Adam, averaged
+ * Does: the training step (draw t and eps, noise, predict, loss, gradients, optimiser, averaged
  * weights), and checkpoints that are whole or not there.
- * Does not: know how a network computes (graph), what a solver is (diffusion), what a run is (run),
- * or print.
+ * Does not: compute (a backend does), know what a solver is (diffusion), what a run is (run), or
+ * print.
  *
  * The functions here are the bodies of sumi.h's: they take a runtime and an error instead of a
  * context, and whole config structs.
@@ -15,26 +15,6 @@
 #include "data/data.h"
 #include "diffusion/diffusion.h"
 #include "models/models.h"
-
-/* ---- Pieces ---------------------------------------------------------------------------------- */
-
-/* A flat parameter buffer in pieces, one a task. */
-enum { SUMI_PIECE_FLOATS = 16384 };
-
-typedef struct {
-    size_t begin, count;
-} sumi_piece;
-
-static inline sumi_piece sumi_piece_of(size_t total, int64_t chunk)
-{
-    size_t begin = (size_t)chunk * SUMI_PIECE_FLOATS, left = total - begin;
-    return (sumi_piece){begin, left < SUMI_PIECE_FLOATS ? left : SUMI_PIECE_FLOATS};
-}
-
-static inline int64_t sumi_piece_count(size_t total)
-{
-    return (int64_t)((total + SUMI_PIECE_FLOATS - 1) / SUMI_PIECE_FLOATS);
-}
 
 /* ---- The learning rate (rates.c) ------------------------------------------------------------- */
 
@@ -53,33 +33,20 @@ double sumi_learning_rate(const sumi_trainer_config *config, int64_t step);
 
 /* ---- Optimisers (optimisers.c) --------------------------------------------------------------- */
 
-enum { SUMI_OPTIMISER_STATES = 2 };
-
-typedef struct sumi_update sumi_update;
 typedef struct {
     const char *name, *about;
-    bool decays;                                    /* takes weight_decay */
-    int states;                                     /* numbers that it remembers of each weight */
-    const char *state_names[SUMI_OPTIMISER_STATES]; /* in files; PyTorch's */
-    /* One step for a piece of the weights, on any thread. */
-    void (*update)(const sumi_update *update, sumi_piece part);
+    bool decays;                              /* takes weight_decay */
+    int states;                               /* numbers that it remembers of each weight */
+    const char *state_names[SUMI_STATES_MAX]; /* in files; PyTorch's */
+    sumi_rule rule;
+    double beta1, beta2, eps;
 } sumi_optimiser_row;
 
 typedef struct {
     const sumi_optimiser_row *row;
-    float *state[SUMI_OPTIMISER_STATES]; /* each [count], as model->graph.params.values */
+    float *state[SUMI_STATES_MAX]; /* the device's, each [count], as model->graph.params.values */
     size_t count;
 } sumi_optimiser;
-
-/* What is the same for all pieces of a step. */
-struct sumi_update {
-    const sumi_kernels *kernels;
-    const sumi_optimiser *optimiser;
-    float *weights;
-    const float *gradients;
-    double rate, weight_decay;
-    int64_t step; /* counted from 1 */
-};
 
 const sumi_optimiser_row *sumi_train_optimiser_at(int index);
 const sumi_optimiser_row *sumi_optimiser_find(const char *name);
@@ -87,6 +54,9 @@ const sumi_optimiser_row *sumi_optimiser_find(const char *name);
 sumi_status sumi_optimiser_make(const sumi_runtime *runtime, const sumi_optimiser_row *row,
                                 size_t count, sumi_optimiser *optimiser, sumi_error *err);
 void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser);
+/* Its part of a step, counted from 1: all but weights, gradients and averages. */
+sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, double rate, double weight_decay,
+                                  int64_t step);
 
 /* ---- Averages of the weights (averages.c) ---------------------------------------------------- */
 
@@ -94,15 +64,19 @@ typedef struct {
     int count;
     float decay[SUMI_AVERAGES_MAX];
     sumi_model *model[SUMI_AVERAGES_MAX]; /* each a model of its own */
+    sumi_mirror mirror[SUMI_AVERAGES_MAX];
 } sumi_averages;
 
-/* They begin as the model; there are as many as decays above 0. */
-sumi_status sumi_averages_make(const sumi_model *model, const float decay[SUMI_AVERAGES_MAX],
-                               sumi_averages *averages, sumi_error *err);
+/* They begin as the model; there are as many as decays above 0. What failed ones hold is released
+ * by free, too. */
+sumi_status sumi_averages_make(const sumi_runtime *runtime, const sumi_model *model,
+                               const float decay[SUMI_AVERAGES_MAX], sumi_averages *averages,
+                               sumi_error *err);
 void sumi_averages_free(sumi_averages *averages, sumi_runtime *runtime);
-/* Takes in a piece of the weights after their update. */
-void sumi_averages_add(const sumi_averages *averages, const sumi_update *update, sumi_piece part);
-void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_params *from);
+/* Their part of a step, counted from 1. */
+void sumi_averages_join(const sumi_averages *averages, int64_t step, sumi_update *update);
+void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_runtime *runtime,
+                                   const sumi_model *model, const sumi_mirror *from);
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
@@ -112,17 +86,28 @@ struct sumi_trainer {
     sumi_model *model; /* trained in place */
     sumi_trainer_config config;
     sumi_process process;
-    sumi_optimiser optimiser;
     sumi_averages averages;
-    int64_t steps;    /* that are done */
+    int64_t steps;   /* that are done */
+    int64_t fetched; /* the steps after which model and averages had their weights in the host's */
+    /* In the memory of the device. */
+    sumi_mirror weights; /* the model's */
+    sumi_optimiser optimiser;
     float *gradients; /* as model->graph.params.values */
     /* Made by sumi_train_begin for images of one size. */
     sumi_network *network;
     int h, w;
     size_t image_floats; /* of one image: h * w * c */
-    float *input;        /* [batch][h][w][c]: what the network sees, c_in x_t */
-    float *target;       /* likewise: what it shall return */
-    float *time;         /* [batch] */
+    /* In the memory of the device, [batch][h][w][c] or [batch]. */
+    float *images; /* x_0 */
+    float *input;  /* what the network sees, c_in x_t */
+    float *target; /* what it shall return */
+    float *time;
+    float *weight;   /* NULL: all are 1 */
+    int32_t *labels; /* NULL: the network has none */
+    /* In the host's, [batch] each: what draws give the device. */
+    float *drawn_time, *drawn_weight;
+    int32_t *drawn_labels;
+    sumi_factors *of_input, *of_target; /* of x_0 and eps */
 };
 
 /* The trainer's part of a training's settings: config->trainer, or else the short form in config's
@@ -136,6 +121,8 @@ void sumi_train_free(sumi_trainer *trainer); /* NULL is fine */
 /* Plans and allocates for images of h x w, unless that is what the trainer is ready for: then no
  * step allocates. */
 sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err);
+/* Gives the device what model and averages hold in the host's memory. */
+void sumi_train_push(sumi_trainer *trainer);
 /* The weights for use: the first average where there is one, else the model. */
 sumi_model *sumi_train_best(const sumi_trainer *trainer);
 
@@ -145,13 +132,6 @@ sumi_model *sumi_train_best(const sumi_trainer *trainer);
  * On an error nothing has changed. */
 sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                             sumi_error *err);
-/* The first half of a step: loss and gradients at the present weights, with the t and eps that the
- * next step would draw. Nothing else changes. */
-sumi_status sumi_train_backward(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
-                                sumi_error *err);
-/* The last gradient of parameter number index of model->graph.params, which must be a trained one,
- * in PyTorch's order. */
-void sumi_train_gradient(const sumi_trainer *trainer, int index, float *out);
 
 /* ---- Settings that are kept (kept.c) ----------------------------------------------------------
  * What changes the bits of a training is written where it is saved, and must be the same where it
@@ -214,10 +194,5 @@ sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
 sumi_status sumi_train_profile(sumi_runtime *runtime, const sumi_model *model,
                                const sumi_profile_config *config, sumi_profile_entry *entries,
                                int capacity, int *count, sumi_error *err);
-/* The body of sumi_measure_peak. */
-double sumi_train_measure_peak(sumi_runtime *runtime);
-/* The body of sumi_measure_bandwidth. */
-sumi_status sumi_train_measure_bandwidth(sumi_runtime *runtime, double *gbytes_per_s,
-                                         sumi_error *err);
 
 #endif

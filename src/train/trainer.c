@@ -100,19 +100,58 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
 
 /* ---- Images ---------------------------------------------------------------------------------- */
 
-/* What sumi_train_begin made. */
+enum { TENSORS = 6 };
+
+typedef struct {
+    void **memory;
+    size_t bytes;
+    bool wanted;
+} tensor;
+
+/* What sumi_train_begin asks the device for. */
+static void list_tensors(sumi_trainer *trainer, tensor out[TENSORS])
+{
+    size_t each = (size_t)trainer->config.batch * sizeof(float);
+    size_t images = each * trainer->image_floats;
+    bool weighted = sumi_weighting_row(trainer->process.config.weighting)->of_snr != NULL;
+    const tensor all[TENSORS] = {
+        {(void **)&trainer->images, images, true},
+        {(void **)&trainer->input, images, true},
+        {(void **)&trainer->target, images, true},
+        {(void **)&trainer->time, each, true},
+        {(void **)&trainer->weight, each, weighted},
+        {(void **)&trainer->labels, each, trainer->model->graph.labels >= 0},
+    };
+    memcpy(out, all, sizeof all);
+}
+
 static void release_images(sumi_trainer *trainer)
 {
-    const sumi_backend *backend = trainer->runtime->backend;
-    sumi_device *device = trainer->runtime->device;
-    size_t bytes = (size_t)trainer->config.batch * trainer->image_floats * sizeof(float);
-    backend->network_free(trainer->network);
-    backend->free(device, trainer->input, bytes);
-    backend->free(device, trainer->target, bytes);
-    backend->free(device, trainer->time, (size_t)trainer->config.batch * sizeof(float));
+    tensor tensors[TENSORS];
+    list_tensors(trainer, tensors);
+    trainer->runtime->backend->network_free(trainer->network);
+    for (int i = 0; i < TENSORS; i++) {
+        trainer->runtime->backend->free(trainer->runtime->device, *tensors[i].memory,
+                                        tensors[i].bytes);
+        *tensors[i].memory = NULL;
+    }
     trainer->network = NULL;
-    trainer->input = trainer->target = trainer->time = NULL;
     trainer->h = trainer->w = 0;
+}
+
+static sumi_status make_tensors(sumi_trainer *trainer, sumi_error *err)
+{
+    tensor tensors[TENSORS];
+    list_tensors(trainer, tensors);
+    for (int i = 0; i < TENSORS; i++) {
+        if (!tensors[i].wanted)
+            continue;
+        *tensors[i].memory =
+            trainer->runtime->backend->alloc(trainer->runtime->device, tensors[i].bytes);
+        if (!*tensors[i].memory)
+            return sumi_fail_memory(err, "a batch of noised images", 3 * tensors[0].bytes);
+    }
+    return SUMI_OK;
 }
 
 sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err)
@@ -123,7 +162,7 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
     int64_t sizes[] = {trainer->config.batch, h, w, trainer->model->info.in_channels};
     size_t floats, bytes;
     if (h < 1 || w < 1 || !sumi_size_product(sizes, 4, &floats) ||
-        !sumi_size_mul(floats, sizeof(float), &bytes))
+        !sumi_size_mul(floats, 3 * sizeof(float), &bytes))
         return sumi_fail(err, SUMI_ESHAPE, "images of %dx%d in batches of %d", h, w,
                          trainer->config.batch);
     sumi_plan_config plan = {.mode = SUMI_MODE_TRAIN,
@@ -132,45 +171,99 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
                              .w = w,
                              .force = -1,
                              .precision = trainer->config.precision};
-    const sumi_backend *backend = trainer->runtime->backend;
-    sumi_device *device = trainer->runtime->device;
+    const sumi_runtime *runtime = trainer->runtime;
     sumi_status status =
-        backend->network_create(device, &trainer->model->graph, &plan, &trainer->network, err);
+        runtime->backend->network_create(runtime->device, &trainer->model->graph,
+                                         &trainer->weights.at, &plan, &trainer->network, err);
     if (status != SUMI_OK)
         return status;
     trainer->image_floats = floats / (size_t)trainer->config.batch;
-    trainer->input = backend->alloc(device, bytes);
-    trainer->target = backend->alloc(device, bytes);
-    trainer->time = backend->alloc(device, (size_t)trainer->config.batch * sizeof(float));
-    if (!trainer->input || !trainer->target || !trainer->time) {
+    status = make_tensors(trainer, err);
+    if (status != SUMI_OK) {
         release_images(trainer);
-        return sumi_fail_memory(err, "a batch of noised images", 2 * bytes);
+        return status;
     }
     trainer->h = h;
     trainer->w = w;
     return SUMI_OK;
 }
 
+/* ---- Weights on the device ------------------------------------------------------------------- */
+
+static void fetch(void *arg)
+{
+    sumi_trainer *trainer = arg;
+    if (trainer->fetched == trainer->steps)
+        return;
+    sumi_mirror_pull(trainer->runtime, &trainer->weights);
+    for (int i = 0; i < trainer->averages.count; i++)
+        sumi_mirror_pull(trainer->runtime, &trainer->averages.mirror[i]);
+    trainer->fetched = trainer->steps;
+}
+
+void sumi_train_push(sumi_trainer *trainer)
+{
+    sumi_mirror_push(trainer->runtime, &trainer->weights);
+    for (int i = 0; i < trainer->averages.count; i++)
+        sumi_mirror_push(trainer->runtime, &trainer->averages.mirror[i]);
+    trainer->fetched = trainer->steps;
+}
+
+static void take_model(sumi_trainer *trainer, sumi_model *model)
+{
+    model->fetch = fetch;
+    model->trainer = trainer;
+}
+
+static void leave_model(const sumi_trainer *trainer)
+{
+    if (trainer->model->trainer != trainer)
+        return;
+    sumi_model_fetch(trainer->model);
+    trainer->model->fetch = NULL;
+    trainer->model->trainer = NULL;
+}
+
 /* ---- Making and releasing -------------------------------------------------------------------- */
+
+/* What draws give the device. */
+static bool make_drawn(sumi_trainer *trainer)
+{
+    size_t batch = (size_t)trainer->config.batch;
+    trainer->drawn_time = sumi_calloc(batch, sizeof *trainer->drawn_time);
+    trainer->drawn_weight = sumi_calloc(batch, sizeof *trainer->drawn_weight);
+    trainer->drawn_labels = sumi_calloc(batch, sizeof *trainer->drawn_labels);
+    trainer->of_input = sumi_calloc(batch, sizeof *trainer->of_input);
+    trainer->of_target = sumi_calloc(batch, sizeof *trainer->of_target);
+    return trainer->drawn_time && trainer->drawn_weight && trainer->drawn_labels &&
+           trainer->of_input && trainer->of_target;
+}
 
 static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
 {
-    const sumi_model *model = trainer->model;
+    sumi_model *model = trainer->model;
+    const sumi_runtime *runtime = trainer->runtime;
     const sumi_trainer_config *config = &trainer->config;
     size_t count = model->graph.params.value_count;
-    trainer->gradients =
-        trainer->runtime->backend->alloc(trainer->runtime->device, count * sizeof(float));
-    if (!trainer->gradients)
+    trainer->gradients = runtime->backend->alloc(runtime->device, count * sizeof(float));
+    if (!trainer->gradients || !make_drawn(trainer))
         return sumi_fail_memory(err, "gradients", count * sizeof(float));
     sumi_status status = sumi_process_init(&trainer->process, &model->process, err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_make(trainer->runtime, sumi_optimiser_find(config->optimiser),
-                                     count, &trainer->optimiser, err);
+        status = sumi_optimiser_make(runtime, sumi_optimiser_find(config->optimiser), count,
+                                     &trainer->optimiser, err);
     if (status == SUMI_OK)
-        status = sumi_averages_make(model, config->averages, &trainer->averages, err);
+        status = sumi_mirror_make(runtime, model, &trainer->weights, err);
+    if (status == SUMI_OK)
+        status = sumi_averages_make(runtime, model, config->averages, &trainer->averages, err);
     if (status == SUMI_OK && config->height > 0)
         status = sumi_train_begin(trainer, config->height, config->width, err);
-    return status;
+    if (status != SUMI_OK)
+        return status;
+    take_model(trainer, model);
+    for (int i = 0; i < trainer->averages.count; i++)
+        take_model(trainer, trainer->averages.model[i]);
+    return SUMI_OK;
 }
 
 sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
@@ -205,11 +298,18 @@ void sumi_train_free(sumi_trainer *trainer)
 {
     if (!trainer)
         return;
+    leave_model(trainer);
     release_images(trainer);
     sumi_averages_free(&trainer->averages, trainer->runtime);
+    sumi_mirror_free(trainer->runtime, &trainer->weights);
     sumi_optimiser_free(trainer->runtime, &trainer->optimiser);
     trainer->runtime->backend->free(trainer->runtime->device, trainer->gradients,
                                     trainer->model->graph.params.value_count * sizeof(float));
     sumi_process_free(&trainer->process);
+    free(trainer->drawn_time);
+    free(trainer->drawn_weight);
+    free(trainer->drawn_labels);
+    free(trainer->of_input);
+    free(trainer->of_target);
     free(trainer);
 }

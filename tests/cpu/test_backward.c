@@ -75,8 +75,8 @@ static sumi_network *make_network(fixture *f, sumi_mode mode, bool unfused)
         .mode = mode, .n_max = N + 1, .h = H, .w = W, .unfused = unfused, .force = -1};
     sumi_network *net = NULL;
     sumi_error err = {""};
-    sumi_status status = sumi_network_create(&f->model->graph, f->runtime.kernels, f->runtime.pool,
-                                             &config, &net, &err);
+    sumi_status status = sumi_network_create(&f->model->graph, sumi_cpu_kernels(f->runtime.device),
+                                             sumi_cpu_pool(f->runtime.device), &config, &net, &err);
     assert_string_equal(err.text, "");
     assert_int_equal(status, SUMI_OK);
     return net;
@@ -380,9 +380,9 @@ static void test_plan_refuses_a_size(void **state)
     fixture_open(&f, NULL, 1);
     sumi_plan_config odd = {.mode = SUMI_MODE_PREDICT, .n_max = 1, .h = 10, .w = 8, .force = -1};
     sumi_error err = {""};
-    assert_int_equal(
-        sumi_network_create(&f.model->graph, f.runtime.kernels, f.runtime.pool, &odd, &net, &err),
-        SUMI_ESHAPE);
+    assert_int_equal(sumi_network_create(&f.model->graph, sumi_cpu_kernels(f.runtime.device),
+                                         sumi_cpu_pool(f.runtime.device), &odd, &net, &err),
+                     SUMI_ESHAPE);
     assert_string_equal(err.text,
                         "height and width must be multiples of 4, found 10x8; nearest: 12x8");
     fixture_close(&f);

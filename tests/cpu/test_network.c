@@ -60,9 +60,9 @@ static void test_plan_refuses(void **state)
     sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
     sumi_network *net = NULL;
     sumi_error err = {""};
-    assert_int_equal(
-        sumi_network_create(&d.graph, runtime.kernels, runtime.pool, &config, &net, &err),
-        SUMI_EUNSUPPORTED);
+    assert_int_equal(sumi_network_create(&d.graph, sumi_cpu_kernels(runtime.device),
+                                         sumi_cpu_pool(runtime.device), &config, &net, &err),
+                     SUMI_EUNSUPPORTED);
     assert_null(net);
     assert_non_null(strstr(err.text, "twice"));
     sumi_runtime_close(&runtime);
@@ -129,8 +129,9 @@ static void test_embedding_as_shift(void **state)
     sumi_params *params = &d.graph.params;
     assert_int_equal(sumi_params_allocate(params, &err), SUMI_OK);
     sumi_params_init(params, 5);
-    assert_int_equal(
-        sumi_network_create(&d.graph, runtime.kernels, runtime.pool, &config, &net, &err), SUMI_OK);
+    assert_int_equal(sumi_network_create(&d.graph, sumi_cpu_kernels(runtime.device),
+                                         sumi_cpu_pool(runtime.device), &config, &net, &err),
+                     SUMI_OK);
     static float image[SHIFT_N * SHIFT_FLOATS], target[SHIFT_N * SHIFT_FLOATS];
     const int32_t t[SHIFT_N] = {3, 700};
     float *gradients = calloc(params->value_count, sizeof *gradients);
@@ -196,9 +197,9 @@ static void test_many_tiny_images(void **state)
         sumi_params_init(&graph.params, 5);
         sumi_plan_config config = {
             .mode = SUMI_MODE_TRAIN, .n_max = COUNT, .h = 4, .w = 4, .force = -1};
-        assert_int_equal(
-            sumi_network_create(&graph, runtime.kernels, runtime.pool, &config, &net, &err),
-            SUMI_OK);
+        assert_int_equal(sumi_network_create(&graph, sumi_cpu_kernels(runtime.device),
+                                             sumi_cpu_pool(runtime.device), &config, &net, &err),
+                         SUMI_OK);
         gradients[i] = calloc(graph.params.value_count, sizeof(float));
         assert_non_null(gradients[i]);
         cpu_training run = {x, t, x + FLOATS, COUNT, gradients[i]};
@@ -238,8 +239,9 @@ static sumi_network *plan(const sumi_graph *graph, sumi_runtime *runtime, sumi_p
     sumi_network *net = NULL;
     sumi_error err = {""};
     config.force = -1;
-    assert_int_equal(
-        sumi_network_create(graph, runtime->kernels, runtime->pool, &config, &net, &err), SUMI_OK);
+    assert_int_equal(sumi_network_create(graph, sumi_cpu_kernels(runtime->device),
+                                         sumi_cpu_pool(runtime->device), &config, &net, &err),
+                     SUMI_OK);
     return net;
 }
 
@@ -309,7 +311,7 @@ static void test_moments_far_from_zero(void **state)
     int32_t t[N] = {1, 2, 3, 4, 5};
     cpu_training run = {image, t, target, N, gradients};
     cpu_gradients(net, &run);
-    sumi_network_update_statistics(net, params);
+    sumi_network_update_statistics(net, params->statistics, params->counters);
     for (int k = 0; k < C; k++) {
         float m = params->statistics[params->items[graph.layers[norm].mean].offset + (size_t)k];
         float v = params->statistics[params->items[graph.layers[norm].variance].offset + (size_t)k];

@@ -62,8 +62,8 @@ static sumi_network *make_network(const fixture *f, sumi_mode mode, sumi_precisi
                                .force = precision == SUMI_PRECISION_BF16 ? f->force : -1,
                                .precision = precision};
     sumi_network *net = NULL;
-    assert_int_equal(sumi_network_create(&f->model->graph, f->runtime.kernels, f->runtime.pool,
-                                         &config, &net, NULL),
+    assert_int_equal(sumi_network_create(&f->model->graph, sumi_cpu_kernels(f->runtime.device),
+                                         sumi_cpu_pool(f->runtime.device), &config, &net, NULL),
                      SUMI_OK);
     return net;
 }
@@ -98,7 +98,7 @@ static void every_network(void (*check)(const fixture *f))
                 fixture_open(&f, sumi_kernels_list(table)->name, 2, base);
                 f.force = tiles ? SUMI_CONV_TILES : -1;
                 if (getenv("SUMI_PRINT_ERRORS"))
-                    fprintf(stderr, "%s %d %s: ", f.runtime.kernels->name, base,
+                    fprintf(stderr, "%s %d %s: ", sumi_cpu_kernels(f.runtime.device)->name, base,
                             tiles ? "tiles" : "its own");
                 check(&f);
                 fixture_close(&f);
@@ -202,8 +202,8 @@ static void predict_alone(const fixture *f, int n, float *out)
                                .force = -1,
                                .precision = SUMI_PRECISION_FIXED16};
     sumi_network *net = NULL;
-    assert_int_equal(sumi_network_create(&f->model->graph, f->runtime.kernels, f->runtime.pool,
-                                         &config, &net, NULL),
+    assert_int_equal(sumi_network_create(&f->model->graph, sumi_cpu_kernels(f->runtime.device),
+                                         sumi_cpu_pool(f->runtime.device), &config, &net, NULL),
                      SUMI_OK);
     for (int i = 0; i < n; i++)
         cpu_predict(net, f->x + i * PIXELS, f->t + i, 1, out + i * PIXELS);
@@ -268,7 +268,7 @@ static void test_layers_see_rounded_weights(void **state)
         const sumi_param *param = &params->items[i];
         float *w = params->values + param->offset;
         if (param->kind == SUMI_PARAM_CONV || param->kind == SUMI_PARAM_LINEAR)
-            f.runtime.kernels->round_bf16(w, w, param->count);
+            sumi_cpu_kernels(f.runtime.device)->round_bf16(w, w, param->count);
     }
     assert_true(memcmp(kept, params->values, params->value_count * sizeof *kept) != 0);
     predict(&f, SUMI_PRECISION_BF16, false, out[1]);
@@ -286,7 +286,7 @@ static void test_memory(void **state)
     double moved[2]; /* by the second convolution, whose tensors are large beside its weights */
     fixture f;
     fixture_open(&f, NULL, 2, 64);
-    bool has_tiles = strcmp(f.runtime.kernels->name, "amx") == 0;
+    bool has_tiles = strcmp(sumi_cpu_kernels(f.runtime.device)->name, "amx") == 0;
     for (int i = 0; i < 2; i++) {
         sumi_plan_config config = {.mode = SUMI_MODE_TRAIN,
                                    .n_max = 128,
@@ -295,8 +295,8 @@ static void test_memory(void **state)
                                    .force = -1,
                                    .precision = i ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32};
         sumi_network *net;
-        assert_int_equal(sumi_network_create(&f.model->graph, f.runtime.kernels, f.runtime.pool,
-                                             &config, &net, NULL),
+        assert_int_equal(sumi_network_create(&f.model->graph, sumi_cpu_kernels(f.runtime.device),
+                                             sumi_cpu_pool(f.runtime.device), &config, &net, NULL),
                          SUMI_OK);
         bytes[i] = sumi_network_bytes(net);
         moved[i] = sumi_node_bytes(net, 5, 128, true);
@@ -326,8 +326,8 @@ static void test_unknown_precision_is_refused(void **state)
                                .w = SIDE,
                                .force = -1,
                                .precision = (sumi_precision)7};
-    assert_int_equal(sumi_network_create(&f.model->graph, f.runtime.kernels, f.runtime.pool,
-                                         &config, &net, &err),
+    assert_int_equal(sumi_network_create(&f.model->graph, sumi_cpu_kernels(f.runtime.device),
+                                         sumi_cpu_pool(f.runtime.device), &config, &net, &err),
                      SUMI_EINVAL);
     assert_string_equal(err.text, "precision is 7, expected 0 (fp32), 1 (bf16) or 2 (fixed16)");
     fixture_close(&f);

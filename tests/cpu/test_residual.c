@@ -78,7 +78,8 @@ static sumi_network *network(const fixture *f, sumi_plan_config config)
     config.n_max = N;
     config.h = config.w = SIDE;
     config.force = -1;
-    sumi_network_create(&f->graph, f->runtime.kernels, f->runtime.pool, &config, &net, &err);
+    sumi_network_create(&f->graph, sumi_cpu_kernels(f->runtime.device),
+                        sumi_cpu_pool(f->runtime.device), &config, &net, &err);
     assert_string_equal(err.text, "");
     return net;
 }
@@ -96,7 +97,7 @@ static void train(fixture *f, int steps, sumi_precision precision, double loss[2
         draw_batch(f, i);
         double now = sumi_network_gradients(net, &f->in, N, g);
         sumi_adam adam = {2e-3, .9, .999, 1e-8, 1 - pow(.9, i + 1), 1 - pow(.999, i + 1)};
-        f->runtime.kernels->adam(&adam, f->graph.params.values, g, m, v, count);
+        sumi_cpu_kernels(f->runtime.device)->adam(&adam, f->graph.params.values, g, m, v, count);
         if (i < 10 || i >= steps - 10)
             loss[i >= 10] += now / 10;
     }

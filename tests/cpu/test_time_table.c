@@ -58,9 +58,9 @@ static sumi_network *network(fixture *f, const sumi_graph *graph, int n, int tim
                                .force = -1,
                                .timesteps = timesteps};
     sumi_network *net = NULL;
-    assert_int_equal(
-        sumi_network_create(graph, f->runtime.kernels, f->runtime.pool, &config, &net, NULL),
-        SUMI_OK);
+    assert_int_equal(sumi_network_create(graph, sumi_cpu_kernels(f->runtime.device),
+                                         sumi_cpu_pool(f->runtime.device), &config, &net, NULL),
+                     SUMI_OK);
     return net;
 }
 

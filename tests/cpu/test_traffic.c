@@ -50,8 +50,9 @@ static sumi_network *network(const sumi_graph *graph, sumi_runtime *runtime, sum
                                .force = -1,
                                .timesteps = mode == SUMI_MODE_PREDICT ? 10 : 0};
     sumi_network *net = NULL;
-    assert_int_equal(
-        sumi_network_create(graph, runtime->kernels, runtime->pool, &config, &net, NULL), SUMI_OK);
+    assert_int_equal(sumi_network_create(graph, sumi_cpu_kernels(runtime->device),
+                                         sumi_cpu_pool(runtime->device), &config, &net, NULL),
+                     SUMI_OK);
     return net;
 }
 

@@ -49,8 +49,11 @@ static void check_round_trip(const sumi_process *process, double time)
     sumi_random at = {.seed = (uint64_t)(time * 16), .stream = SUMI_STREAM_USER};
     sumi_random_normals(&at, 0, x_0, N);
     sumi_random_normals(&at, N, eps, N);
-    memcpy(f, eps, sizeof f);
-    sumi_process_noise(process, &level, x_0, f, input, N);
+    sumi_noising by = sumi_process_noising(process, &level);
+    for (int i = 0; i < N; i++) {
+        f[i] = by.target[0] * x_0[i] + by.target[1] * eps[i];
+        input[i] = by.input[0] * x_0[i] + by.input[1] * eps[i];
+    }
     for (int i = 0; i < N; i++)
         x_t[i] = (float)(level.alpha * (double)x_0[i] + level.sigma * (double)eps[i]);
     sumi_map_apply(&terms.image, x_t, f, image, N);
