@@ -50,7 +50,7 @@ typedef struct {
 } sumi_unet_config;
 
 /* Inputs image, time and (where there are classes) labels; output "image", with a squared error.
- * Tensors are named as the modules of bench/peers/unet.py. */
+ * Tensors are named as the modules of tests/golden/torch_unet.py. */
 void sumi_build_unet(sumi_graph *graph, const sumi_unet_config *config);
 
 /* A small residual network of images, times and labels; width is a multiple of 4. */

@@ -1,10 +1,10 @@
 /*
- * The residual U-Net of images, levels of noise and labels: after Ho et al. 2020 (arXiv:2006.11239),
- * with what its followers found better: scale and shift of the second norm from the embedding
- * (Dhariwal and Nichol 2021, arXiv:2105.05233), last convolutions that start at zero.
+ * The residual U-Net of images, levels of noise and labels: after Ho et al. 2020
+ * (arXiv:2006.11239), with what its followers found better: scale and shift of the second norm from
+ * the embedding (Dhariwal and Nichol 2021, arXiv:2105.05233), last convolutions that start at zero.
  *
  * Layers are declared where the forward pass meets them, and PyTorch's modules stand in the same
- * order (bench/peers/unet.py), so that names and order of the state dict are that network's.
+ * order (tests/golden/torch_unet.py), so that names and order of the state dict are that network's.
  */
 #include <stdarg.h>
 #include <stdio.h>
