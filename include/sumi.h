@@ -174,6 +174,9 @@ typedef struct {
         sizeof(sumi_choice_t), NULL, NULL, 0, false, 0                                             \
     }
 
+/* The names of the precisions: index is the number in sumi_precision. */
+SUMI_API sumi_status sumi_precision_at(int index, sumi_choice_t *precision);
+
 /* ---- Data sets ------------------------------------------------------------------------------- */
 
 typedef struct sumi_dataset sumi_dataset;

@@ -177,6 +177,12 @@ static sumi_status give_row(sumi_choice table, int index, sumi_choice_t *choice)
     return row ? give_choice(row->name, row->about, choice) : SUMI_EINVAL;
 }
 
+sumi_status sumi_precision_at(int index, sumi_choice_t *precision)
+{
+    const sumi_precision_name *row = sumi_precision_row(index);
+    return row ? give_choice(row->name, row->about, precision) : SUMI_EINVAL;
+}
+
 /* ---- Data sets ------------------------------------------------------------------------------- */
 
 sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,

@@ -64,6 +64,9 @@ void sumi_plain_end(sumi_plain_locale before);
 bool sumi_same_letters(const char *a, const char *b, size_t length);
 /* Whether it is a letter or digit of ASCII. */
 bool sumi_is_alnum(char c);
+bool sumi_ends_with(const char *text, const char *ending);
+/* "[2][3]", cut where there is no room for more; rank 0: "a single number". */
+void sumi_shape_text(const int64_t *shape, int rank, char *out, size_t size);
 
 /* Bytes of the UTF-8 sequence that begins here (RFC 3629: no overlong forms, no surrogates, at most
  * U+10FFFF); 0 where none does. */
@@ -85,6 +88,22 @@ void sumi_unescape_text(char *text);
 size_t sumi_clean_text(char *out, size_t size, const char *text);
 char *sumi_clean_copy(const char *text);
 
+/* ---- Growing bytes (growing.c) --------------------------------------------------------------- */
+
+/* Bytes that grow as they are added to; always followed by a zero. Start from {0}. After a failed
+ * allocation `failed` stays set and further additions do nothing, so that a writer checks once. */
+typedef struct {
+    char *data;
+    size_t size, capacity;
+    bool failed;
+} sumi_text;
+
+void sumi_text_add(sumi_text *text, const void *data, size_t size);
+void sumi_text_puts(sumi_text *text, const char *string);
+void sumi_text_printf(sumi_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sumi_text_free(sumi_text *text);
+
 /* ---- Sizes and memory (memory.c) ------------------------------------------------------------- */
 
 /* *out = a * b or a + b; false, with *out untouched, on overflow. */
@@ -92,6 +111,8 @@ bool sumi_size_mul(size_t a, size_t b, size_t *out);
 bool sumi_size_add(size_t a, size_t b, size_t *out);
 /* The product of count factors; false on overflow or where one is negative. */
 bool sumi_size_product(const int64_t *factors, int count, size_t *out);
+/* The middle of count numbers, 1 or more, or the mean of the two in the middle; sorts them. */
+double sumi_median(double *values, size_t count);
 
 /* count * size bytes, zeroed; NULL on overflow or where memory is out. Released by free(). */
 void *sumi_calloc(size_t count, size_t size);

@@ -46,6 +46,18 @@ bool sumi_size_product(const int64_t *factors, int count, size_t *out)
     return true;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double sumi_median(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, by_value);
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
 void *sumi_calloc(size_t count, size_t size)
 {
     size_t bytes;

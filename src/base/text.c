@@ -80,6 +80,19 @@ bool sumi_is_alnum(char c)
     return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9');
 }
 
+bool sumi_ends_with(const char *text, const char *ending)
+{
+    size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+void sumi_shape_text(const int64_t *shape, int rank, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "%s", rank == 0 ? "a single number" : "");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "[%lld]", (long long)shape[i]);
+}
+
 /* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 size_t sumi_utf8_sequence(const char *text, size_t size)

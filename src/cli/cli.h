@@ -95,7 +95,6 @@ char *sumi_shell_line(int argc, const char *const *argv);
 
 /* ---- Output files (output.c) ----------------------------------------------------------------- */
 
-bool sumi_has_ending(const char *path, const char *ending);
 /* Refuses, before long work starts, a path at which no file can be written: no such folder, a
  * folder that may not be written to, or something there that is not a plain file or is write-
  * protected. */

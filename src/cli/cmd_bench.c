@@ -18,12 +18,6 @@ typedef struct {
     sumi_trainer *trainer; /* NULL for sampling */
 } bench;
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static bool make_input(bench *b)
 {
     const int64_t shape[] = {b->batch, b->height, b->width};
@@ -82,8 +76,7 @@ static int print_result(const sumi_cli *cli, bench *b)
     char cpu[256];
     if (!sumi_cpu_name(cpu, sizeof cpu))
         snprintf(cpu, sizeof cpu, "unknown");
-    qsort(b->times_s, (size_t)b->steps, sizeof *b->times_s, compare);
-    double median = .5 * (b->times_s[(b->steps - 1) / 2] + b->times_s[b->steps / 2]);
+    double median = sumi_median(b->times_s, (size_t)b->steps);
     double rate = b->batch / median;
     const char *isa = sumi_context_isa(cli->ctx);
     int threads = sumi_context_threads(cli->ctx);

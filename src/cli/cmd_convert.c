@@ -10,7 +10,7 @@ int sumi_cmd_convert(sumi_cli *cli)
     const char *from = cli->options.operands[0], *to = cli->options.operands[1];
     sumi_model *model = NULL;
     sumi_error err = {""};
-    if (!sumi_has_ending(to, ".safetensors") && !sumi_has_ending(to, ".pth"))
+    if (!sumi_ends_with(to, ".safetensors") && !sumi_ends_with(to, ".pth"))
         return sumi_cli_usage(cli,
                               "OUT: expected a name that ends with .safetensors or .pth, "
                               "found '%s'",

@@ -191,7 +191,7 @@ int sumi_cmd_data_preview(sumi_cli *cli)
     const char *path = sumi_option_text(&cli->options, "out");
     sumi_dataset *set = NULL;
     sumi_error err = {""};
-    if (!sumi_has_ending(path, ".png"))
+    if (!sumi_ends_with(path, ".png"))
         return sumi_cli_usage(cli, "--out: expected a name that ends with .png, found '%s'", path);
     sumi_status status = sumi_check_output(path, &err);
     if (status != SUMI_OK)

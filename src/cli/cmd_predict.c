@@ -19,23 +19,13 @@ typedef struct {
     size_t eps_count;
 } predict_job;
 
-static void shape_text(const sumi_npy *array, char out[160])
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (int i = 0; i < array->rank && used < 140; i++)
-        used += (size_t)snprintf(out + used, 160 - used, "[%lld]", (long long)array->shape[i]);
-    if (array->rank == 0)
-        memcpy(out, "a single number", sizeof "a single number");
-}
-
 static sumi_status check_shapes(const char *x_path, const char *t_path, predict_job *job,
                                 int channels, sumi_error *err)
 {
     const sumi_npy *x = &job->x, *t = &job->t;
     char x_shape[160], t_shape[160];
-    shape_text(x, x_shape);
-    shape_text(t, t_shape);
+    sumi_shape_text(x->shape, x->rank, x_shape, sizeof x_shape);
+    sumi_shape_text(t->shape, t->rank, t_shape, sizeof t_shape);
     if (x->dtype != SUMI_NPY_F32)
         return sumi_fail(err, SUMI_EFORMAT,
                          "%s: expected float32, found %s; in NumPy: x.astype('float32')", x_path,
@@ -158,7 +148,7 @@ int sumi_cmd_predict(sumi_cli *cli)
 {
     const char *path = sumi_option_text(&cli->options, "out");
     sumi_error err = {""};
-    if (!sumi_has_ending(path, ".npy"))
+    if (!sumi_ends_with(path, ".npy"))
         return sumi_cli_usage(cli, "--out: expected a name that ends with .npy, found '%s'", path);
     sumi_status status = sumi_check_output(path, &err);
     if (status != SUMI_OK)

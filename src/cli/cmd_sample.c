@@ -58,7 +58,7 @@ static int check_grid(const sumi_cli *cli, const sample_job *job)
 {
     const sumi_sample_config *c = &job->config;
     sumi_grid_layout grid;
-    if (sumi_has_ending(job->path, ".png") &&
+    if (sumi_ends_with(job->path, ".png") &&
         sumi_image_grid_size(c->count, c->height, c->width, &grid, NULL) != SUMI_OK)
         return sumi_cli_usage(cli,
                               "--out: %d images of %dx%d are too many for one picture; give "
@@ -89,7 +89,7 @@ static int read_settings(sumi_cli *cli, sample_job *job)
     job->model_path = options->operands[0];
     job->path = sumi_option_text(options, "out");
 
-    bool file = sumi_has_ending(job->path, ".png") || sumi_has_ending(job->path, ".npy");
+    bool file = sumi_ends_with(job->path, ".png") || sumi_ends_with(job->path, ".npy");
     size_t length = strlen(job->path);
     if (!file && job->path[length - 1] != '/' && !sumi_is_dir(job->path))
         return sumi_cli_usage(cli, "--out: expected x.png, x.npy or a folder as DIR/, found '%s'",
@@ -130,7 +130,7 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
         status = sumi_model_info(*model, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
-    if (info.out_channels != 1 && info.out_channels != 3 && !sumi_has_ending(job->path, ".npy"))
+    if (info.out_channels != 1 && info.out_channels != 3 && !sumi_ends_with(job->path, ".npy"))
         return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
                               info.out_channels);
     job->channels = info.out_channels;

@@ -57,7 +57,9 @@ void sumi_cli_model_config(const sumi_options *options, sumi_model_config *confi
 sumi_precision sumi_cli_precision(const sumi_options *options)
 {
     const char *name = sumi_option_text(options, "precision");
-    if (strcmp(name, "fixed16") == 0)
-        return SUMI_PRECISION_FIXED16;
-    return strcmp(name, "bf16") == 0 ? SUMI_PRECISION_BF16 : SUMI_PRECISION_FP32;
+    sumi_choice_t choice = SUMI_CHOICE_INIT;
+    int index = 0;
+    while (sumi_precision_at(index, &choice) == SUMI_OK && strcmp(choice.name, name) != 0)
+        index++;
+    return (sumi_precision)index;
 }

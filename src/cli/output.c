@@ -11,12 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool sumi_has_ending(const char *path, const char *ending)
-{
-    size_t length = strlen(path), tail = strlen(ending);
-    return length > tail && strcmp(path + length - tail, ending) == 0;
-}
-
 /* The folder that path lies in, "." where it names none. */
 static sumi_status parent_of(const char *path, char *out, size_t size, sumi_error *err)
 {
@@ -77,7 +71,7 @@ sumi_status sumi_check_output_dir(const char *path, sumi_error *err)
 
 sumi_status sumi_output_begin(sumi_output *output, sumi_error *err)
 {
-    if (sumi_has_ending(output->path, ".png")) {
+    if (sumi_ends_with(output->path, ".png")) {
         const int64_t sizes[] = {output->n, output->h, output->w, output->c};
         size_t bytes;
         if (sumi_size_product(sizes, 4, &bytes))
@@ -86,7 +80,7 @@ sumi_status sumi_output_begin(sumi_output *output, sumi_error *err)
                    ? SUMI_OK
                    : sumi_fail(err, SUMI_ENOMEM, "out of memory for the images; give a smaller -n");
     }
-    if (!sumi_has_ending(output->path, ".npy"))
+    if (!sumi_ends_with(output->path, ".npy"))
         return sumi_make_dirs(output->path, err);
     const sumi_npy type = {
         .dtype = SUMI_NPY_U8, .rank = 4, .shape = {output->n, output->h, output->w, output->c}};

@@ -30,8 +30,6 @@ double sumi_network_gradients(sumi_network *network, const sumi_inputs *in, int 
                               float *gradients);
 void sumi_network_update_statistics(sumi_network *network, float *statistics, int64_t *counters);
 bool sumi_network_statistics_finite(const sumi_network *network);
-/* The first output of the last training run's forward pass: [n][h][w][c]. */
-const float *sumi_network_output(const sumi_network *network);
 void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);
 char *sumi_network_describe(const sumi_network *network);

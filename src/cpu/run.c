@@ -100,8 +100,3 @@ double sumi_network_gradients(sumi_network *net, const sumi_inputs *in, int n, f
         run_backward(&run, i);
     return loss;
 }
-
-const float *sumi_network_output(const sumi_network *net)
-{
-    return sumi_at(net, net->values[net->graph->outputs[0].value].raw);
-}

@@ -165,9 +165,6 @@ sumi_status sumi_shapes_open(const sumi_dataset_config *config, sumi_dataset *ou
 
 /* ---- Resizing (resize.c): antialiased triangle filter as Pillow's BILINEAR, then centre crop - */
 
-/* Scales so that the picture covers h x w, then crops the centre. src: [sh][sw][c] bytes. */
-sumi_status sumi_resize_cover(const uint8_t *src, int sh, int sw, int c, uint8_t *dst, int h, int w,
-                              sumi_error *err);
 /* 1 -> 3 repeats; 3 -> 1 is Rec. 601 luma as Pillow's convert("L"). In place: src may be dst for
  * 3 -> 1, and the last third of dst for 1 -> 3. */
 void sumi_convert_channels(const uint8_t *src, int src_c, uint8_t *dst, int dst_c, size_t pixels);

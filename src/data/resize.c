@@ -189,19 +189,6 @@ static void resizer_run(const sumi_resizer *r, const uint8_t *src, uint8_t *dst)
     pass_y(r, dst);
 }
 
-sumi_status sumi_resize_cover(const uint8_t *src, int sh, int sw, int c, uint8_t *dst, int h, int w,
-                              sumi_error *err)
-{
-    assert(sh > 0 && sw > 0 && c > 0 && h > 0 && w > 0);
-    sumi_resizer *r = NULL;
-    sumi_status status = resizer_create(sh, sw, c, h, w, &r, err);
-    if (status != SUMI_OK)
-        return status;
-    resizer_run(r, src, dst);
-    resizer_free(r);
-    return SUMI_OK;
-}
-
 void sumi_convert_channels(const uint8_t *src, int src_c, uint8_t *dst, int dst_c, size_t pixels)
 {
     assert((src_c == 1 || src_c == 3) && (dst_c == 1 || dst_c == 3));

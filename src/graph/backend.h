@@ -18,6 +18,12 @@ typedef struct sumi_network sumi_network;
 
 typedef enum { SUMI_MODE_PREDICT, SUMI_MODE_TRAIN } sumi_mode;
 
+typedef struct {
+    const char *name, *about;
+} sumi_precision_name;
+
+/* By its number in sumi_precision; NULL past the end. */
+const sumi_precision_name *sumi_precision_row(int index);
 /* SUMI_EINVAL where a caller's number is no precision. */
 sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err);
 

@@ -5,10 +5,23 @@
 
 #include <limits.h>
 
+/* By their numbers in sumi_precision. */
+static const sumi_precision_name precisions[] = {
+    [SUMI_PRECISION_FP32] = {"fp32", "float32"},
+    [SUMI_PRECISION_BF16] = {"bf16", "tensors between layers as bfloat16, in half the memory"},
+    [SUMI_PRECISION_FIXED16] = {"fixed16", "products of scaled 16-bit integers where faster"},
+};
+
+enum { PRECISIONS = sizeof precisions / sizeof *precisions };
+
+const sumi_precision_name *sumi_precision_row(int index)
+{
+    return index >= 0 && index < PRECISIONS ? &precisions[index] : NULL;
+}
+
 sumi_status sumi_precision_check(sumi_precision precision, sumi_error *err)
 {
-    if (precision == SUMI_PRECISION_FP32 || precision == SUMI_PRECISION_BF16 ||
-        precision == SUMI_PRECISION_FIXED16)
+    if (sumi_precision_row((int)precision))
         return SUMI_OK;
     return sumi_fail(err, SUMI_EINVAL,
                      "precision is %d, expected 0 (fp32), 1 (bf16) or 2 (fixed16)", (int)precision);

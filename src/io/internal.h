@@ -1,5 +1,5 @@
 /*
- * What the files of the io layer share: growing text, little-endian numbers, UTF-8, tensor checks.
+ * What the files of the io layer share: JSON text, little-endian numbers, UTF-8, tensor checks.
  */
 #ifndef SUMI_IO_INTERNAL_H
 #define SUMI_IO_INTERNAL_H
@@ -8,21 +8,7 @@
 
 #include "io/io.h"
 
-/* ---- Growing bytes (text.c) ------------------------------------------------------------------ */
-
-/* Bytes that grow as they are added to; always followed by a zero. Start from {0}. After a failed
- * allocation `failed` stays set and further additions do nothing, so that a writer checks once. */
-typedef struct {
-    char *data;
-    size_t size, capacity;
-    bool failed;
-} sumi_text;
-
-void sumi_text_add(sumi_text *text, const void *data, size_t size);
-void sumi_text_puts(sumi_text *text, const char *string);
-void sumi_text_printf(sumi_text *text, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void sumi_text_free(sumi_text *text);
+/* ---- JSON (json.c) --------------------------------------------------------------------------- */
 
 /* Adds a value's JSON text; flags are jansson's. */
 void sumi_text_json(sumi_text *text, const json_t *json, size_t flags);

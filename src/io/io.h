@@ -88,7 +88,6 @@ sumi_status sumi_safetensors_write(const char *path, const sumi_tensor_file *fil
  * <root>/extra/sumi.json, a JSON object of strings, which PyTorch passes over. */
 sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_tensor_file *out,
                            sumi_error *err);
-sumi_status sumi_pth_read(const char *path, sumi_tensor_file *out, sumi_error *err);
 sumi_status sumi_pth_write(const char *path, const sumi_tensor_file *file, sumi_error *err);
 
 /* By content: safetensors or .pth. */

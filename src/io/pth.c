@@ -404,19 +404,6 @@ sumi_status sumi_pth_parse(const char *path, uint8_t *data, size_t size, sumi_te
     return SUMI_OK;
 }
 
-sumi_status sumi_pth_read(const char *path, sumi_tensor_file *out, sumi_error *err)
-{
-    uint8_t *data;
-    size_t size;
-    sumi_status status = sumi_file_read(path, SUMI_MODEL_BYTES_MAX, &data, &size, err);
-    if (status != SUMI_OK)
-        return status;
-    status = sumi_pth_parse(path, data, size, out, err);
-    if (status != SUMI_OK)
-        free(data);
-    return status;
-}
-
 /* ---- Writing --------------------------------------------------------------------------------- */
 
 static void put_string(sumi_text *out, const char *string)

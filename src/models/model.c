@@ -199,17 +199,11 @@ sumi_status sumi_model_to_file(const sumi_model *model, const float *values, sum
     return status;
 }
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t a = strlen(text), b = strlen(ending);
-    return a >= b && strcmp(text + a - b, ending) == 0;
-}
-
 sumi_status sumi_models_save(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err)
 {
-    bool pth = ends_with(path, ".pth") || ends_with(path, ".pt");
-    if (!pth && !ends_with(path, ".safetensors"))
+    bool pth = sumi_ends_with(path, ".pth") || sumi_ends_with(path, ".pt");
+    if (!pth && !sumi_ends_with(path, ".safetensors"))
         return sumi_fail(err, SUMI_EINVAL, "%s: a model's file ends in .safetensors or .pth", path);
     sumi_tensor_file file;
     sumi_status status = sumi_model_to_file(model, values, &file, err);
@@ -221,15 +215,6 @@ sumi_status sumi_models_save(const char *path, const sumi_model *model, const fl
 }
 
 /* ---- From a file ----------------------------------------------------------------------------- */
-
-static void shape_text(const int64_t *shape, int rank, char *out, size_t size)
-{
-    size_t at = (size_t)snprintf(out, size, "[");
-    for (int i = 0; i < rank && at < size; i++)
-        at += (size_t)snprintf(out + at, size - at, i ? ", %lld" : "%lld", (long long)shape[i]);
-    if (at < size)
-        snprintf(out + at, size - at, "]");
-}
 
 static sumi_status check_tensor(const char *path, const sumi_tensor_file *file,
                                 const sumi_param *param, sumi_error *err)
@@ -247,8 +232,8 @@ static sumi_status check_tensor(const char *path, const sumi_tensor_file *file,
     same = same || (counter && tensor->rank == 1 && tensor->shape[0] == 1);
     if (!same) {
         char expected[96], found[200];
-        shape_text(param->shape, param->rank, expected, sizeof expected);
-        shape_text(tensor->shape, tensor->rank, found, sizeof found);
+        sumi_shape_text(param->shape, param->rank, expected, sizeof expected);
+        sumi_shape_text(tensor->shape, tensor->rank, found, sizeof found);
         return sumi_fail(err, SUMI_ESHAPE, "%s: tensor '%s' should be %s, found %s", path,
                          param->name, expected, found);
     }

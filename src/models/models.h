@@ -172,4 +172,10 @@ void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror);       /
 void sumi_mirror_push(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the device */
 void sumi_mirror_pull(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the host */
 
+enum { SUMI_IMAGES_AT_A_TIME_MAX = 128 };
+/* How many images predicting and sampling send through a network together where nobody says: 128,
+ * and no more pixels than 128 images of 32x32 have. Packed weights, which no cache holds beside the
+ * activations, are then read once for many images. */
+int sumi_images_at_a_time(int height, int width);
+
 #endif

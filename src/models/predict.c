@@ -4,8 +4,6 @@
  */
 #include "models/models.h"
 
-enum { PREDICT_BATCH = 64 };
-
 /* A batch in the memory of the device, of at most so many images. */
 typedef struct {
     sumi_runtime *runtime;
@@ -35,7 +33,7 @@ static void predict_some(const predicting *run, const sumi_batch *batch, int fir
     sumi_device *device = run->runtime->device;
     const sumi_inputs in = {.image = run->images, .time = run->time};
     size_t at = (size_t)first, bytes = (size_t)n * sizeof(float);
-    float time[PREDICT_BATCH];
+    float time[SUMI_IMAGES_AT_A_TIME_MAX];
     for (int i = 0; i < n; i++)
         time[i] = (float)batch->t[first + i];
     backend->upload(device, run->time, time, bytes);
@@ -49,8 +47,9 @@ sumi_status sumi_runtime_predict(sumi_runtime *runtime, const sumi_model *model,
 {
     const int shape[] = {batch->n, batch->h, batch->w, model->info.in_channels};
     size_t pixels = (size_t)batch->h * (size_t)batch->w;
+    int most = sumi_images_at_a_time(batch->h, batch->w);
     predicting run = {.runtime = runtime,
-                      .most = batch->n < PREDICT_BATCH ? batch->n : PREDICT_BATCH,
+                      .most = batch->n < most ? batch->n : most,
                       .in_floats = pixels * (size_t)model->info.in_channels,
                       .out_floats = pixels * (size_t)model->info.out_channels};
     const sumi_predictor want = {run.most, batch->h, batch->w, batch->precision};

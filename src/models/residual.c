@@ -1,12 +1,11 @@
-/*
- * A small residual network that knows the time and the label of an image: GroupNorm, SiLU and
- * convolutions in blocks, and a sum behind each. It shows how few lines an architecture takes.
- */
+/* A small residual network that knows the time and the label of an image: GroupNorm, SiLU and
+ * convolutions in blocks, and a sum behind each. It shows how few lines an architecture takes. */
 #include "models/models.h"
 
 #include <stdio.h>
 
 enum { GROUPS = 4 };
+
 static const char *path(char out[SUMI_NAME_MAX], const char *block, const char *leaf)
 {
     snprintf(out, SUMI_NAME_MAX, "%s.%s", block, leaf);
@@ -15,8 +14,8 @@ static const char *path(char out[SUMI_NAME_MAX], const char *block, const char *
 
 static sumi_edge norm_act(sumi_graph *graph, const char *name, sumi_edge x)
 {
-    int layer =
-        sumi_graph_group_norm_layer(graph, name, sumi_edge_channels(graph, &x), GROUPS, true);
+    int channels = sumi_edge_channels(graph, &x);
+    int layer = sumi_graph_group_norm_layer(graph, name, channels, GROUPS, true);
     return sumi_graph_act(graph, sumi_graph_norm(graph, x, layer), SUMI_ACT_SILU);
 }
 

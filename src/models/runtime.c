@@ -110,3 +110,9 @@ sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *mode
     *out = slot->network;
     return SUMI_OK;
 }
+
+int sumi_images_at_a_time(int height, int width)
+{
+    int64_t fits = (int64_t)SUMI_IMAGES_AT_A_TIME_MAX * 32 * 32 / ((int64_t)height * width);
+    return fits < 1 ? 1 : fits > SUMI_IMAGES_AT_A_TIME_MAX ? SUMI_IMAGES_AT_A_TIME_MAX : (int)fits;
+}

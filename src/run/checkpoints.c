@@ -211,20 +211,14 @@ sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const 
 
 /* ---- After a crash --------------------------------------------------------------------------- */
 
-static bool ends_with(const char *name, const char *ending)
-{
-    size_t length = strlen(name), tail = strlen(ending);
-    return length >= tail && strcmp(name + length - tail, ending) == 0;
-}
-
 /* A file or folder that was being written: ".sumi-PID-N.tmp" or ".step_N.sumi-tmp". One that was
  * being replaced, ".step_N.sumi-old", gets its name back. */
 static sumi_status tidy_entry(const char *folder, const char *name, sumi_error *err)
 {
     char path[PATH_MAX], place[PATH_MAX];
-    bool temporary = ends_with(name, ".sumi-tmp") ||
-                     (strncmp(name, ".sumi-", 6) == 0 && ends_with(name, ".tmp"));
-    bool replaced = ends_with(name, ".sumi-old");
+    bool temporary = sumi_ends_with(name, ".sumi-tmp") ||
+                     (strncmp(name, ".sumi-", 6) == 0 && sumi_ends_with(name, ".tmp"));
+    bool replaced = sumi_ends_with(name, ".sumi-old");
     if (name[0] != '.' || (!temporary && !replaced))
         return SUMI_OK;
     sumi_status status = sumi_path_join(path, sizeof path, folder, name, err);

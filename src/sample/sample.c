@@ -10,9 +10,6 @@
 #define SIDE_MAX 16384
 #define COUNT_MAX 1000000000
 #define IMAGES_END (INT64_C(1) << 56) /* random streams number images below this */
-/* A batch has at most the pixels of the seed recipe's: 128 images of 32x32. */
-#define BATCH_PIXELS ((int64_t)128 * 32 * 32)
-#define BATCH_MAX 128
 
 /* One call, as the callbacks see it. */
 typedef struct {
@@ -133,11 +130,9 @@ static sumi_status find_solver(const sumi_sample_config *config, const sumi_solv
 /* Never changes a bit of the result. */
 static int choose_batch(const sumi_sample_config *config)
 {
-    int64_t fits = BATCH_PIXELS / ((int64_t)config->height * config->width);
-    int64_t batch = config->batch > 0 ? config->batch : fits < 1 ? 1 : fits;
-    if (config->batch == 0 && batch > BATCH_MAX)
-        batch = BATCH_MAX;
-    return (int)(batch < config->count ? batch : config->count);
+    int batch =
+        config->batch > 0 ? config->batch : sumi_images_at_a_time(config->height, config->width);
+    return batch < config->count ? batch : config->count;
 }
 
 static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, float *out)

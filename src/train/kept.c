@@ -31,12 +31,6 @@ const sumi_kept sumi_kept_trainer[] = {
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-static const char *precision_name(sumi_precision precision)
-{
-    static const char *const names[] = {"fp32", "bf16", "fixed16"}; /* of a checked precision */
-    return names[precision];
-}
-
 static json_t *value_of(const sumi_kept *kept, const void *config)
 {
     const void *at = (const char *)config + kept->offset;
@@ -52,7 +46,7 @@ static json_t *value_of(const sumi_kept *kept, const void *config)
     case SUMI_KEPT_TEXT:
         return json_string(*(const char *const *)at);
     default:
-        return json_string(precision_name(*(const sumi_precision *)at));
+        return json_string(sumi_precision_row((int)*(const sumi_precision *)at)->name);
     }
 }
 

@@ -10,19 +10,6 @@
 
 enum { WARM_UP = 2, RUNS_MAX = 1000, ENTRY_SIZE_MAX = 1 << 16 };
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median_ms(double *seconds, int count)
-{
-    qsort(seconds, (size_t)count, sizeof *seconds, by_value);
-    return 1e3 *
-           (count % 2 ? seconds[count / 2] : (seconds[count / 2 - 1] + seconds[count / 2]) / 2);
-}
-
 /* What one profile works with. */
 typedef struct {
     sumi_mirror model; /* its weights, which stay as they are */
@@ -215,7 +202,8 @@ static void fill_entry(const sumi_runtime *runtime, const bench *b, const sumi_m
     const sumi_backend *backend = runtime->backend;
     const sumi_graph *graph = &model->graph;
     *entry = (sumi_profile_entry){.backward = slot >= graph->node_count};
-    entry->time_ms = median_ms(b->times + (size_t)slot * (size_t)config->runs, config->runs);
+    entry->time_ms =
+        1e3 * sumi_median(b->times + (size_t)slot * (size_t)config->runs, (size_t)config->runs);
     if (slot == 2 * graph->node_count) {
         fill_adam(b, entry);
         return;

@@ -130,7 +130,7 @@ static void test_hash_in_a_name(void **state)
     expect_same(model, again, 0, true);
     sumi_model_free(again);
     sumi_tensor_file file;
-    assert_int_equal(sumi_pth_read(path, &file, NULL), SUMI_OK);
+    assert_int_equal(sumi_tensor_file_read(path, &file, NULL), SUMI_OK);
     for (size_t i = 0; i < file.count; i++) {
         char name[256];
         snprintf(name, sizeof name, "a.b.%s", file.tensors[i].name);

@@ -135,12 +135,21 @@ static void test_no_memory(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void test_median(void **state)
+{
+    (void)state;
+    double odd[] = {3, -1, 2}, even[] = {4, 1, 3, 2}, one[] = {7};
+    assert_true(sumi_median(odd, 3) == 2);
+    assert_true(sumi_median(even, 4) == 2.5);
+    assert_true(sumi_median(one, 1) == 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),     cmocka_unit_test(test_product),
         cmocka_unit_test(test_blocks),    cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_median),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,25 +6,16 @@
 
 #include <jansson.h>
 
-#include "io/io.h"
+#include "data/pictures.h"
 
 static void put_picture(temp_folder *temp, const char *name, int h, int w, int c)
 {
-    char folder[512];
-    snprintf(folder, sizeof folder, "%s", name);
-    *strrchr(folder, '/') = '\0';
-    size_t size = (size_t)h * (size_t)w * (size_t)c;
-    sumi_image image = {h, w, c, malloc(size)};
-    assert_non_null(image.pixels);
-    memset(image.pixels, 200, size);
-    assert_int_equal(sumi_make_dirs(temp_path(temp, folder), NULL), SUMI_OK);
-    assert_int_equal(sumi_png_write(temp_path(temp, name), &image, NULL, NULL), SUMI_OK);
-    free(image.pixels);
+    write_picture(temp_path(temp, name), h, w, c, 200);
 }
 
 static void put_text(temp_folder *temp, const char *name, const char *text)
 {
-    assert_int_equal(sumi_file_save(temp_path(temp, name), text, strlen(text), NULL), SUMI_OK);
+    write_bytes(temp_path(temp, name), text, strlen(text));
 }
 
 static json_t *parse_lines(const char *text)

@@ -18,6 +18,7 @@
 #include <zlib.h>
 
 #include "data/data.h"
+#include "data/pictures.h"
 
 typedef struct {
     uint8_t *data;
@@ -57,10 +58,7 @@ static inline const char *in_dir(void **state, const char *name, char path[1024]
 static inline void put_file(void **state, const char *name, const void *data, size_t size)
 {
     char path[1024];
-    FILE *file = fopen(in_dir(state, name, path), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
+    write_bytes(in_dir(state, name, path), data, size);
 }
 
 /* Writes b and frees it. */
@@ -152,16 +150,25 @@ static inline void check_ok(sumi_status status, const sumi_error *err)
     assert_int_equal(status, SUMI_OK);
 }
 
+/* One picture src [sh][sw][c], brought to dst [h][w][c]. */
+static inline sumi_status resize_cover(const uint8_t *src, int sh, int sw, int c, uint8_t *dst,
+                                       int h, int w, sumi_error *err)
+{
+    size_t size = (size_t)sh * (size_t)sw * (size_t)c;
+    uint8_t *copy = malloc(size); /* of the picture's own size, so that no byte behind it is read */
+    sumi_fitter fitter = {.h = h, .w = w, .c = c};
+    assert_non_null(copy);
+    memcpy(copy, src, size);
+    sumi_status status = sumi_fitter_run(&fitter, copy, sh, sw, c, dst, err);
+    sumi_fitter_free(&fitter);
+    free(copy);
+    return status;
+}
+
 static inline void write_png(void **state, const char *name, int h, int w, int c, uint8_t value)
 {
     char path[1024];
-    sumi_error err = {{0}};
-    size_t size = (size_t)h * (size_t)w * (size_t)c;
-    sumi_image image = {h, w, c, malloc(size)};
-    assert_non_null(image.pixels);
-    memset(image.pixels, value, size);
-    check_ok(sumi_png_write(in_dir(state, name, path), &image, NULL, &err), &err);
-    free(image.pixels);
+    write_picture(in_dir(state, name, path), h, w, c, value);
 }
 
 #endif

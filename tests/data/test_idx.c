@@ -307,7 +307,7 @@ static void resizes_and_converts(void **state)
     blob b = idx_images(3, 7, 9);
     uint8_t expected[12 * 10], found[12 * 10 * 3];
     for (int i = 0; i < 3; i++) {
-        check_ok(sumi_resize_cover(b.data + 16 + 63 * i, 7, 9, 1, expected, 12, 10, &err), &err);
+        check_ok(resize_cover(b.data + 16 + 63 * i, 7, 9, 1, expected, 12, 10, &err), &err);
         sumi_data_read_bytes(set, i, found);
         for (int p = 0; p < 120; p++) {
             for (int c = 0; c < 3; c++)

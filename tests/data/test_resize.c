@@ -34,7 +34,7 @@ static void matches_pillow(void **state)
             sumi_npy expected = golden(name);
             uint8_t *found = malloc(expected.count);
             assert_int_equal(expected.count, h * w * c);
-            check_ok(sumi_resize_cover(source.data, 37, 53, c, found, h, w, &err), &err);
+            check_ok(resize_cover(source.data, 37, 53, c, found, h, w, &err), &err);
             check_close(found, expected.data, expected.count);
             free(found);
             sumi_npy_free(&expected);
@@ -77,7 +77,7 @@ static void same_size_is_a_copy(void **state)
     sumi_error err;
     for (size_t i = 0; i < sizeof source; i++)
         source[i] = test_pixel(i);
-    check_ok(sumi_resize_cover(source, 6, 5, 3, found, 6, 5, &err), &err);
+    check_ok(resize_cover(source, 6, 5, 3, found, 6, 5, &err), &err);
     assert_memory_equal(found, source, sizeof source);
 }
 
@@ -89,10 +89,10 @@ static void crops_the_centre(void **state)
     sumi_error err;
     for (size_t i = 0; i < sizeof source; i++)
         source[i] = test_pixel(i);
-    check_ok(sumi_resize_cover(source, 4, 8, 1, found, 4, 4, &err), &err);
+    check_ok(resize_cover(source, 4, 8, 1, found, 4, 4, &err), &err);
     for (int y = 0; y < 4; y++)
         assert_memory_equal(found + 4 * y, source + 8 * y + 2, 4);
-    check_ok(sumi_resize_cover(source, 8, 4, 1, found, 4, 4, &err), &err);
+    check_ok(resize_cover(source, 8, 4, 1, found, 4, 4, &err), &err);
     assert_memory_equal(found, source + 8, 16);
 }
 
@@ -111,7 +111,7 @@ static void constant_stays_constant(void **state)
         if (h * w > 64 * 500)
             continue;
         memset(found, 0, (size_t)h * (size_t)w);
-        check_ok(sumi_resize_cover(source, sh, sw, 1, found, h, w, &err), &err);
+        check_ok(resize_cover(source, sh, sw, 1, found, h, w, &err), &err);
         for (int p = 0; p < h * w; p++)
             assert_int_equal(found[p], 255);
     }

@@ -8,7 +8,7 @@ static sumi_tensor_file read_fixture(const char *name)
     char path[4096];
     sumi_tensor_file file;
     sumi_error err = {""};
-    if (sumi_pth_read(fixture_path(name, path), &file, &err) != SUMI_OK)
+    if (sumi_tensor_file_read(fixture_path(name, path), &file, &err) != SUMI_OK)
         fail_msg("%s", err.text);
     return file;
 }
@@ -440,7 +440,7 @@ static void test_round_trip(void **state)
         sumi_tensor_file file = read_fixture(names[k]), back;
         sumi_error err = {""};
         if (sumi_pth_write(path, &file, &err) != SUMI_OK ||
-            sumi_pth_read(path, &back, &err) != SUMI_OK)
+            sumi_tensor_file_read(path, &back, &err) != SUMI_OK)
             fail_msg("%s", err.text);
         assert_int_equal(back.count, file.count);
         assert_null(back.copies);
@@ -475,7 +475,7 @@ static void test_write_many(void **state)
         tensors[i] = (sumi_file_tensor){names[i], SUMI_FILE_U8, 1, {1}, &values[i], 1, 0};
     }
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
-    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_int_equal(sumi_tensor_file_read(path, &back, NULL), SUMI_OK);
     assert_int_equal(back.count, COUNT);
     for (int i = 0; i < COUNT; i++) {
         assert_string_equal(back.tensors[i].name, names[i]);
@@ -484,7 +484,7 @@ static void test_write_many(void **state)
     sumi_tensor_file_free(&back);
     file.count = 0;
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
-    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_int_equal(sumi_tensor_file_read(path, &back, NULL), SUMI_OK);
     assert_int_equal(back.count, 0);
     sumi_tensor_file_free(&back);
     free(tensors);
@@ -498,7 +498,7 @@ static void test_write_large_shape(void **state)
     sumi_file_tensor tensor = {name, SUMI_FILE_F32, 5, {0, 255, 256, 2147483647, 1}, NULL, 0, 0};
     sumi_tensor_file file = {.tensors = &tensor, .count = 1}, back;
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
-    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_int_equal(sumi_tensor_file_read(path, &back, NULL), SUMI_OK);
     assert_memory_equal(back.tensors[0].shape, tensor.shape, 5 * sizeof tensor.shape[0]);
     sumi_tensor_file_free(&back);
 }
@@ -514,7 +514,7 @@ static void test_write_metadata(void **state)
     sumi_tensor_file file = {&tensor, 1, pairs, 3, NULL, NULL}, back;
     sumi_error err = {""};
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
-    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_int_equal(sumi_tensor_file_read(path, &back, NULL), SUMI_OK);
     assert_int_equal(back.count, 1);
     assert_int_equal(back.metadata_count, 3);
     for (int i = 0; i < 3; i++)
@@ -529,7 +529,7 @@ static void test_write_metadata(void **state)
     /* A value may be a file's name. */
     pairs[1] = (sumi_file_pair){who, latin};
     assert_int_equal(sumi_pth_write(path, &file, NULL), SUMI_OK);
-    assert_int_equal(sumi_pth_read(path, &back, NULL), SUMI_OK);
+    assert_int_equal(sumi_tensor_file_read(path, &back, NULL), SUMI_OK);
     assert_string_equal(sumi_tensor_file_meta(&back, who), "\\xE9");
     sumi_tensor_file_free(&back);
     char *large = malloc((16 << 20) + 1);

@@ -1,5 +1,5 @@
 /* The training step: what it draws, what it refuses, and that its bits depend on nothing else. */
-#include "cpu/cpu.h"
+#include "cpu/network.h"
 #include "train_test.h"
 
 #include <math.h>
@@ -30,6 +30,12 @@ static void open_fixture(fixture *f, int threads, float ema)
     for (int i = 0; i < N; i++)
         sumi_data_read(f->set, i, f->images + i * PIXELS, NULL);
     f->batch = (sumi_batch){.size = sizeof f->batch, .n = N, .h = SIDE, .w = SIDE, .x = f->images};
+}
+
+/* What the network returned in the last step: [n][h][w][c]. */
+static const float *output_of(const sumi_network *net)
+{
+    return sumi_at(net, net->values[net->graph->outputs[0].value].raw);
 }
 
 static void close_fixture(fixture *f)
@@ -167,7 +173,7 @@ static void test_given_draws(void **state)
         double x_t = sqrt(a) * (double)f.images[i] + sqrt(1 - a) * (double)noise[i];
         assert_true(fabs(x_t - (double)f.trainer->input[i]) < 1e-6);
     }
-    const float *output = sumi_network_output(f.trainer->network);
+    const float *output = output_of(f.trainer->network);
     for (int i = 0; i < N * PIXELS; i++)
         sum += pow((double)output[i] - (double)noise[i], 2);
     assert_true(fabs(sum / (N * PIXELS) - loss) < 1e-6 * loss);
@@ -569,7 +575,7 @@ static void test_gradient_in_torch_order(void **state)
         weights += param->rank >= 2;
         /* out.bias: the mean over pixels of 2 (output - eps). */
         if (strcmp(param->name, "out.bias") == 0) {
-            const float *y = sumi_network_output(f.trainer->network);
+            const float *y = output_of(f.trainer->network);
             double expected = 0;
             for (int k = 0; k < N * PIXELS; k++)
                 expected += 2 * ((double)y[k] - (double)f.trainer->target[k]) / (N * PIXELS);

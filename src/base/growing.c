@@ -1,10 +1,11 @@
 /*
- * Growing text for the writers of files.
+ * Bytes that grow as they are added to.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "io/internal.h"
+#include "base/base.h"
 
 /* Makes room for `more` bytes and the final zero. */
 static bool reserve(sumi_text *text, size_t more)
