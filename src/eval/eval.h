@@ -271,9 +271,9 @@ sumi_status sumi_eval_add_scale(const sumi_eval_machine *machine, const char *na
 json_t *sumi_eval_json(const sumi_eval_report *report);
 /* The same as a table for a terminal, at most 80 columns; malloc'ed. NULL: out of memory. */
 char *sumi_eval_text(const sumi_eval_report *report);
-/* Writes eval.json, index.html, samples.png and nearest.png (of each closest pair the sample left,
- * training picture right) into a folder, which is made. samples and training are those of compare;
- * pictures are left out where they have no images. */
+/* Writes eval.json, index.html, samples.png, nearest.png and nearest_features.png (of each closest
+ * pair the sample left, the training picture right) into a folder, which is made. samples and
+ * training are those of compare; pictures are left out where they have no images. */
 sumi_status sumi_eval_save(const char *folder, const sumi_eval_report *report,
                            const sumi_eval_set *samples, const sumi_eval_set *training,
                            sumi_error *err);

@@ -54,6 +54,20 @@ void sumi_frechet_side_free(sumi_frechet_side *side);
 /* scratch: 3 * d * d + 4 * d doubles. NaN where the eigenvalues cannot be found. */
 double sumi_frechet_to(const sumi_frechet_side *side, const sumi_moments *moments, double *scratch);
 
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+/* A score as JSON's key, and as a reader sees it. */
+typedef struct {
+    const char *key, *label, *about; /* a label that begins with two spaces is a part of the last */
+    sumi_score score;
+} sumi_eval_row;
+enum { SUMI_EVAL_ROWS = 23, SUMI_EVAL_NUMBER_MAX = 32 };
+int sumi_eval_rows_of(const sumi_eval_report *report, sumi_eval_row out[SUMI_EVAL_ROWS]);
+/* Three to five digits, "-" for NaN. */
+const char *sumi_eval_number(char out[SUMI_EVAL_NUMBER_MAX], double value);
+
+/* ---- Pairs ----------------------------------------------------------------------------------- */
+
 /* All pairs of two sets of rows that lie within a limit: near(arg, i, j, |from_i - of_j|^2) where
  * that is at most the larger of row_limits[i] and column_limits[j] (NULL: 0). Calls for one i come
  * from one thread, j rising, and may lower row_limits[i]; calls for other i come at the same time.

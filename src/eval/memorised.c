@@ -16,17 +16,10 @@ static sumi_eval_rows rows_of(const sumi_eval_set *set, sumi_space space)
     return (sumi_eval_rows){.n = set->n, .d = set->h * set->w * set->c, .bytes = set->images};
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(const double *values, int64_t n, double *sorted)
 {
     memcpy(sorted, values, (size_t)n * sizeof *values);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_size);
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+    return sumi_median(sorted, (size_t)n);
 }
 
 /* The smallest ratios, each training picture once: the second copy of a picture shows nothing new.

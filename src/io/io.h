@@ -110,6 +110,9 @@ sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, s
 sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
 sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
 void sumi_npy_free(sumi_npy *array);
+/* A .npz of one array (npz.c), stored, that numpy.load reads under that name: "arr_0". */
+sumi_status sumi_npz_write(const char *path, const char *name, const sumi_npy *array,
+                           sumi_error *err);
 /* An array that is written from its first row on (npy_stream.c). Whenever the process ends,
  * PATH.part is a .npy of the rows that were added; after end it is PATH, with as many rows. type:
  * dtype, rank and shape of the whole array, shape[0] being the most rows. path must stay. */

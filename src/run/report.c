@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/page.h"
+
 #define RELOAD_SECONDS 20
 #define EPOCH_ROWS 200 /* of the table; the newest */
 
@@ -100,47 +102,6 @@ static sumi_status write_plot(sumi_run_dir *dir, sumi_error *err)
 
 /* ---- The page -------------------------------------------------------------------------------- */
 
-static const char style[] =
-    ":root{color-scheme:light dark;--line:#8884;--soft:#8881}\n"
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\n"
-    "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2.5rem 0 .75rem;"
-    "border-bottom:1px solid var(--line)}\n"
-    ".state{opacity:.75;margin:.25rem 0}\n"
-    "img{max-width:100%;height:auto}.plot{background:#fff;border-radius:.5rem}\n"
-    ".grids{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0;max-width:22rem}\n"
-    "figure img{image-rendering:pixelated;border:1px solid var(--line)}\n"
-    "figcaption{font-size:.9rem;opacity:.75}\n"
-    "table{border-collapse:collapse}th,td{text-align:left;padding:.2rem 1.5rem .2rem 0;"
-    "border-bottom:1px solid var(--soft);vertical-align:top;overflow-wrap:anywhere}\n"
-    "th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;"
-    "font-variant-numeric:tabular-nums}\n"
-    ".columns{display:flex;flex-wrap:wrap;gap:0 3rem}code{font-size:.9em}\n";
-
-static void put_escaped(FILE *page, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            fputs("&amp;", page);
-            break;
-        case '<':
-            fputs("&lt;", page);
-            break;
-        case '>':
-            fputs("&gt;", page);
-            break;
-        case '"':
-            fputs("&quot;", page);
-            break;
-        case '\'':
-            fputs("&#39;", page);
-            break;
-        default:
-            fputc(*text, page);
-        }
-    }
-}
-
 /* Settings whose zero says that they are not used. */
 static bool is_off(const char *key, const json_t *value)
 {
@@ -160,10 +121,10 @@ static void put_setting(FILE *page, const char *key, const json_t *value)
         return;
     fputs("<tr><th>", page);
     for (const char *c = key; *c; c++)
-        put_escaped(page, (char[]){*c == '_' ? ' ' : *c, '\0'});
+        sumi_page_text(page, (char[]){*c == '_' ? ' ' : *c, '\0'});
     fputs("</th><td>", page);
     if (json_is_string(value))
-        put_escaped(page, json_string_value(value));
+        sumi_page_text(page, json_string_value(value));
     else if (json_is_integer(value))
         fprintf(page, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_real(value))
@@ -254,18 +215,7 @@ static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, boo
     const char *slash = strrchr(dir->path, '/');
     char name[4 * NAME_MAX];
     sumi_clean_text(name, sizeof name, slash && slash[1] ? slash + 1 : dir->path);
-    fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n",
-          page);
-    if (running)
-        fprintf(page, "<meta http-equiv=\"refresh\" content=\"%d\">\n", RELOAD_SECONDS);
-    fputs("<title>", page);
-    put_escaped(page, name);
-    fprintf(page, " - sumi</title>\n<style>\n%s</style></head><body>\n<h1>", style);
-    put_escaped(page, name);
-    fputs("</h1>\n<p class=\"state\">", page);
-    put_escaped(page, state);
-    fputs("</p>\n", page);
+    sumi_page_begin(page, name, state, running ? RELOAD_SECONDS : 0);
 }
 
 static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, bool running,
@@ -288,8 +238,9 @@ static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, boo
     fputs("<h2>Files</h2>\n<p><a href=\"train.log\">train.log</a>, "
           "<a href=\"metrics.csv\">metrics.csv</a>, <a href=\"metrics.jsonl\">metrics.jsonl</a>, "
           "<a href=\"config.json\">config.json</a>, <a href=\"env.json\">env.json</a>, "
-          "<a href=\"checkpoints/\">checkpoints</a></p>\n</body></html>\n",
+          "<a href=\"checkpoints/\">checkpoints</a></p>\n",
           page);
+    sumi_page_end(page);
 }
 
 static json_t *read_settings(const sumi_run_dir *dir, const char *name)
