@@ -46,6 +46,16 @@ static void close_fixture(fixture *f)
     sumi_runtime_close(&f->runtime);
 }
 
+/* A trainer like the fixture's, with other settings. */
+static void restart(fixture *f, sumi_trainer_config config)
+{
+    sumi_train_free(f->trainer);
+    config.batch = N;
+    config.seed = 5;
+    config.height = config.width = SIDE;
+    assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
+}
+
 static void test_loss_falls(void **state)
 {
     (void)state;
@@ -98,6 +108,98 @@ static void test_every_objective_is_learned(void **state)
             close_fixture(&f);
         }
     }
+}
+
+/* So is every objective under every weighting that goes with it. */
+static void test_every_weighting_is_learned(void **state)
+{
+    (void)state;
+    int learned = 0;
+    for (int k = 0; sumi_weighting_row(k); k++) {
+        for (int o = 0; sumi_objective_row(o); o++) {
+            sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+            fixture f;
+            open_fixture(&f, 2, 0);
+            f.model->process.weighting = k;
+            f.model->process.objective = o;
+            f.model->process.stratified = true;
+            config.learning_rate = 3e-3f;
+            double first = 0, last = 0, loss;
+            if (sumi_process_check(&f.model->process, NULL) == SUMI_OK) {
+                restart(&f, config);
+                for (int i = 0; i < 80; i++) {
+                    assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
+                    *(i < 10 ? &first : &last) += i < 10 || i >= 70 ? loss / 10 : 0;
+                }
+                if (!(last < .8 * first))
+                    fail_msg("%s, %s: mean loss %g, then %g", sumi_weighting_row(k)->is.name,
+                             sumi_objective_row(o)->is.name, first, last);
+                assert_true((f.trainer->weight == NULL) == (k == SUMI_WEIGHTING_UNIFORM));
+                learned++;
+            }
+            close_fixture(&f);
+        }
+    }
+    assert_true(learned >= 20);
+}
+
+/* The loss is the mean over images of their errors, each times the weight of its level; so is the
+ * gradient, put together here of the gradients of each image's error alone. */
+static void test_levels_weigh(void **state)
+{
+    (void)state;
+    static const int32_t t[N] = {1, 100, 50, 7, 99, 20};
+    fixture f;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    open_fixture(&f, 1, 0);
+    f.model->process.weighting = SUMI_WEIGHTING_MIN_SNR;
+    f.model->process.objective = SUMI_OBJECTIVE_V;
+    restart(&f, config);
+    f.batch.t = t;
+    size_t count = f.model->graph.params.value_count;
+    float *alone = malloc(count * sizeof *alone), *before = malloc(count * sizeof *before);
+    double *expected = calloc(count, sizeof *expected);
+    assert_true(alone && before && expected);
+    memcpy(before, f.model->graph.params.values, count * sizeof *before);
+    double loss, error = 0, distance = 0, size = 0;
+    assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
+    const float *y = sumi_network_output(f.trainer->network);
+    memcpy(f.model->graph.params.values, before, count * sizeof *before);
+    double weights[N], lowest = 1e9, highest = 0;
+    for (int i = 0; i < N; i++) {
+        sumi_level level = sumi_level_at(&f.trainer->process, t[i]);
+        weights[i] = sumi_process_weight(&f.trainer->process, &level);
+        lowest = fmin(lowest, weights[i]);
+        highest = fmax(highest, weights[i]);
+        for (int k = i * PIXELS; k < (i + 1) * PIXELS; k++)
+            error += weights[i] * pow((double)y[k] - (double)f.trainer->target[k], 2);
+    }
+    assert_true(highest > 4 * lowest);
+    assert_true(fabs(error / (N * PIXELS) - loss) < 1e-5 * loss);
+    float *found = malloc(count * sizeof *found);
+    assert_non_null(found);
+    memcpy(found, f.trainer->gradients, count * sizeof *found);
+    for (int i = 0; i < N; i++) {
+        float only[N] = {0};
+        only[i] = 1;
+        const sumi_inputs in = {.image = f.trainer->input,
+                                .time = f.trainer->time,
+                                .target = f.trainer->target,
+                                .weight = only};
+        sumi_network_gradients(f.trainer->network, &in, N, alone);
+        for (size_t k = 0; k < count; k++)
+            expected[k] += weights[i] * (double)alone[k];
+    }
+    for (size_t k = 0; k < count; k++) {
+        distance += pow((double)found[k] - expected[k], 2);
+        size += pow(expected[k], 2);
+    }
+    assert_true(size > 0 && sqrt(distance) < 1e-5 * sqrt(size));
+    free(alone);
+    free(before);
+    free(expected);
+    free(found);
+    close_fixture(&f);
 }
 
 /* bfloat16 learns as float32 does: means over ten steps stay together all the way down, though no
@@ -253,16 +355,6 @@ static void test_average(void **state)
     assert_int_equal(ema->counters[0], 4);
     assert_int_equal(f.trainer->averages.model[0]->info.steps, 4);
     close_fixture(&f);
-}
-
-/* A trainer like the fixture's, with other settings. */
-static void restart(fixture *f, sumi_trainer_config config)
-{
-    sumi_train_free(f->trainer);
-    config.batch = N;
-    config.seed = 5;
-    config.height = config.width = SIDE;
-    assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
 }
 
 /* Four averages are four times what one would be. */
@@ -594,6 +686,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loss_falls),
         cmocka_unit_test(test_every_objective_is_learned),
+        cmocka_unit_test(test_every_weighting_is_learned),
+        cmocka_unit_test(test_levels_weigh),
         cmocka_unit_test(test_bf16_learns_as_well),
         cmocka_unit_test(test_step_is_adam),
         cmocka_unit_test(test_given_draws),
