@@ -138,6 +138,11 @@ typedef struct {
     double *loss;      /* training: a loss adds to it */
 } sumi_run;
 
+/* Images of the whole batch. */
+int sumi_run_images(const sumi_run *run);
+/* Adds up a training run's numbers over the ranks. Never from within a loop of the pool. */
+void sumi_run_sum(const sumi_run *run, double *values, size_t count);
+
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
 int sumi_time_forward(const sumi_network *net, int node);

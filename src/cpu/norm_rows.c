@@ -246,16 +246,34 @@ static void group_task(void *arg, int64_t image, int thread)
     }
 }
 
+/* The sums of a channel over all images, into the first thread's scratch: [2][c]. */
+static void shares_task(void *arg, int64_t channel, int thread)
+{
+    const rows_job *job = arg;
+    double *sums = sumi_scratch(job->net, 0), e1 = 0, e2 = 0;
+    (void)thread;
+    for (int image = 0; image < job->run->n; image++)
+        add_shares(job, image, (int)channel, &e1, &e2);
+    sums[channel] = e1;
+    sums[job->c + channel] = e2;
+}
+
 static void batch_task(void *arg, int64_t channel, int thread)
 {
     const rows_job *job = arg;
-    int k = (int)channel;
-    double count = job->pixels * job->run->n, e1 = 0, e2 = 0;
+    const double *sums = sumi_scratch(job->net, 0);
+    double count = job->pixels * sumi_run_images(job->run);
     (void)thread;
     for (int image = 0; image < job->run->n; image++)
-        add_shares(job, image, k, &e1, &e2);
-    for (int image = 0; image < job->run->n; image++)
-        set_rows(job, image, k, e1 / count, e2 / count);
+        set_rows(job, image, (int)channel, sums[channel] / count, sums[job->c + channel] / count);
+}
+
+static void batch_rows(rows_job *job)
+{
+    sumi_pool *pool = job->net->pool;
+    sumi_parallel_for(pool, job->c, shares_task, job);
+    sumi_run_sum(job->run, sumi_scratch(job->net, 0), 2 * (size_t)job->c);
+    sumi_parallel_for(pool, job->c, batch_task, job);
 }
 
 static void parameters_task(void *arg, int64_t channel, int thread)
@@ -283,7 +301,7 @@ void sumi_norm_rows_backward(const sumi_run *run, int node)
     if (job.plan->grouped)
         sumi_parallel_for(pool, run->n, group_task, &job);
     else
-        sumi_parallel_for(pool, job.c, batch_task, &job);
+        batch_rows(&job);
     if (job.dgamma)
         sumi_parallel_for(pool, job.c, parameters_task, &job);
 }

@@ -61,7 +61,7 @@ static void mse_task(void *arg, int64_t image, int thread)
 static void mse_backward(const sumi_run *run, int node)
 {
     loss_job job = job_of(run, node);
-    double count = (double)job.image_floats * run->n;
+    double count = (double)job.image_floats * sumi_run_images(run);
     job.factor = 2 / count;
     sumi_parallel_for(run->net->pool, run->n, mse_task, &job);
     finish(&job, count);
@@ -84,9 +84,9 @@ static void cross_entropy_task(void *arg, int64_t image, int thread)
 static void cross_entropy_backward(const sumi_run *run, int node)
 {
     loss_job job = job_of(run, node);
-    job.factor = 1.0 / run->n;
+    job.factor = 1.0 / sumi_run_images(run);
     sumi_parallel_for(run->net->pool, run->n, cross_entropy_task, &job);
-    finish(&job, run->n);
+    finish(&job, sumi_run_images(run));
 }
 
 const sumi_op sumi_op_cross_entropy = {loss_plan, NULL, cross_entropy_backward, NULL};

@@ -11,6 +11,7 @@
  *     dr = gamma s (d - sum(d)/N - (r - mu) s^2 sum(d (r - mu))/N) = ga * d + gb * r + gk.
  */
 #include <math.h>
+#include <string.h>
 
 #include "cpu/norm.h"
 
@@ -128,6 +129,8 @@ typedef struct {
     int bands, rows, h, w;
     const sumi_source_plan *sums[SUMI_FORMS_MAX]; /* of its forms */
     int sum_count;
+    double
+        *totals; /* [2][c]: sums over all images of all ranks, of means and spreads, or d and dr */
 } norm_job;
 
 /* Pixels in a band. */
@@ -137,49 +140,65 @@ static double band_count(const norm_job *job, int band)
     return (double)(low < job->rows ? low : job->rows) * job->w;
 }
 
-/* Mean and sum of squared differences of one block of channels, from those of each band (Chan et
- * al. 1979): first the mean of all, then each band's own spread and its mean's distance. */
-static void merge_moments(const norm_job *job, int k0, int kn, double *mean, double *m2)
+/* A task's channels. */
+static int task_channels(const norm_job *job, int64_t chunk, int *k0)
 {
-    size_t c = (size_t)job->c;
-    double total = job->pixels * job->run->n;
-    for (int k = 0; k < kn; k++)
-        mean[k] = m2[k] = 0;
-    for (int i = 0; i < job->run->n * job->bands; i++) {
-        const float *piece = job->pieces + (size_t)i * 2 * c + k0;
-        double count = band_count(job, i % job->bands);
-        for (int k = 0; k < kn; k++)
-            mean[k] += count * (double)piece[k];
-    }
-    for (int k = 0; k < kn; k++)
-        mean[k] /= total;
-    for (int i = 0; i < job->run->n * job->bands; i++) {
-        const float *piece = job->pieces + (size_t)i * 2 * c + k0;
-        double count = band_count(job, i % job->bands);
-        for (int k = 0; k < kn; k++) {
-            double distance = (double)piece[k] - mean[k];
-            m2[k] += (double)piece[c + (size_t)k] + count * distance * distance;
-        }
-    }
+    *k0 = (int)chunk * CHANNELS_A_TASK;
+    return job->c - *k0 < CHANNELS_A_TASK ? job->c - *k0 : CHANNELS_A_TASK;
 }
 
-static void forward_task(void *arg, int64_t chunk, int thread)
+/* Pixels of the whole batch. */
+static double all_pixels(const norm_job *job)
+{
+    return job->pixels * sumi_run_images(job->run);
+}
+
+/* Mean and sum of squared differences of each channel come from those of each band (Chan et al.
+ * 1979): first the mean of all, then each band's own spread and its mean's distance. */
+static void means_task(void *arg, int64_t chunk, int thread)
 {
     const norm_job *job = arg;
     (void)thread;
-    int k0 = (int)chunk * CHANNELS_A_TASK;
-    int kn = job->c - k0 < CHANNELS_A_TASK ? job->c - k0 : CHANNELS_A_TASK;
-    double mean[CHANNELS_A_TASK], m2[CHANNELS_A_TASK];
-    merge_moments(job, k0, kn, mean, m2);
-    double total = job->pixels * job->run->n;
-    for (int k = 0; k < kn; k++) {
-        int i = k0 + k;
-        double variance = m2[k] / total;
-        double scale = sumi_norm_scale((double)job->gamma[i], variance);
-        job->mean[i] = (float)mean[k];
-        job->variance[i] = (float)variance;
-        job->scale[i] = (float)scale;
-        job->shift[i] = (float)((double)job->beta[i] - mean[k] * scale);
+    int k0, kn = task_channels(job, chunk, &k0);
+    double sum[CHANNELS_A_TASK] = {0};
+    for (int i = 0; i < job->run->n * job->bands; i++) {
+        const float *piece = job->pieces + (size_t)i * 2 * (size_t)job->c + k0;
+        double count = band_count(job, i % job->bands);
+        for (int k = 0; k < kn; k++)
+            sum[k] += count * (double)piece[k];
+    }
+    memcpy(job->totals + k0, sum, (size_t)kn * sizeof *sum);
+}
+
+static void spreads_task(void *arg, int64_t chunk, int thread)
+{
+    const norm_job *job = arg;
+    (void)thread;
+    int k0, kn = task_channels(job, chunk, &k0);
+    double mean[CHANNELS_A_TASK], m2[CHANNELS_A_TASK] = {0};
+    for (int k = 0; k < kn; k++)
+        mean[k] = job->totals[k0 + k] / all_pixels(job);
+    for (int i = 0; i < job->run->n * job->bands; i++) {
+        const float *piece = job->pieces + (size_t)i * 2 * (size_t)job->c + k0;
+        double count = band_count(job, i % job->bands);
+        for (int k = 0; k < kn; k++) {
+            double distance = (double)piece[k] - mean[k];
+            m2[k] += (double)piece[job->c + k] + count * distance * distance;
+        }
+    }
+    memcpy(job->totals + job->c + k0, m2, (size_t)kn * sizeof *m2);
+}
+
+static void set_forward(const norm_job *job)
+{
+    for (int k = 0; k < job->c; k++) {
+        double mean = job->totals[k] / all_pixels(job);
+        double variance = job->totals[job->c + k] / all_pixels(job);
+        double scale = sumi_norm_scale((double)job->gamma[k], variance);
+        job->mean[k] = (float)mean;
+        job->variance[k] = (float)variance;
+        job->scale[k] = (float)scale;
+        job->shift[k] = (float)((double)job->beta[k] - mean * scale);
     }
 }
 
@@ -222,7 +241,8 @@ static norm_job job_of(const sumi_run *run, int node, int i, int first)
                     .beta = sumi_param_data(net, layer->bias) + first,
                     .dgamma = training ? sumi_gradient_data(run, layer->weight) + first : NULL,
                     .dbeta = training ? sumi_gradient_data(run, layer->bias) + first : NULL,
-                    .c = net->graph->values[value].channels};
+                    .c = net->graph->values[value].channels,
+                    .totals = sumi_scratch(net, 0)};
     job.h = net->values[value].h;
     job.w = net->values[value].w;
     job.pixels = (double)job.h * job.w;
@@ -245,8 +265,12 @@ static void batch_forward(const sumi_run *run, int node)
     for (int i = 0, first = 0; i < in->count; i++) {
         norm_job job = job_of(run, node, i, first);
         if (sumi_training(net)) {
-            sumi_norm_plan_of(net, node)->count = job.pixels * run->n;
-            sumi_parallel_for(net->pool, task_count(&job), forward_task, &job);
+            sumi_norm_plan_of(net, node)->count = all_pixels(&job);
+            sumi_parallel_for(net->pool, task_count(&job), means_task, &job);
+            sumi_run_sum(run, job.totals, (size_t)job.c);
+            sumi_parallel_for(net->pool, task_count(&job), spreads_task, &job);
+            sumi_run_sum(run, job.totals + job.c, (size_t)job.c);
+            set_forward(&job);
         } else if (!net->packed_valid) {
             predict_coefficients(&job, sumi_param_data(net, layer->mean) + first,
                                  sumi_param_data(net, layer->variance) + first);
@@ -266,12 +290,12 @@ static void norm_forward(const sumi_run *run, int node)
         sumi_norm_rows_forward(run, node);
 }
 
+/* Sums of d and of d (r - mean), and what they are the parameters' gradients of. */
 static void backward_task(void *arg, int64_t chunk, int thread)
 {
     const norm_job *job = arg;
     (void)thread;
-    int k0 = (int)chunk * CHANNELS_A_TASK;
-    int kn = job->c - k0 < CHANNELS_A_TASK ? job->c - k0 : CHANNELS_A_TASK;
+    int k0, kn = task_channels(job, chunk, &k0);
     size_t c = (size_t)job->c;
     double d[CHANNELS_A_TASK] = {0}, dr[CHANNELS_A_TASK] = {0};
     for (int f = 0; f < job->sum_count; f++) {
@@ -284,17 +308,25 @@ static void backward_task(void *arg, int64_t chunk, int thread)
             }
         }
     }
-    double total = job->pixels * job->run->n;
     for (int k = 0; k < kn; k++) {
-        int i = k0 + k;
-        double inverse = sumi_norm_scale(1, (double)job->variance[i]);
-        double ga = (double)job->gamma[i] * inverse;
-        double gb = -ga * inverse * inverse * dr[k] / total;
-        job->ga[i] = (float)ga;
-        job->gb[i] = (float)gb;
-        job->gk[i] = (float)(-ga * d[k] / total - gb * (double)job->mean[i]);
-        job->dgamma[i] = (float)(dr[k] * inverse);
-        job->dbeta[i] = (float)d[k];
+        double inverse = sumi_norm_scale(1, (double)job->variance[k0 + k]);
+        job->dgamma[k0 + k] = (float)(dr[k] * inverse);
+        job->dbeta[k0 + k] = (float)d[k];
+        job->totals[k0 + k] = d[k];
+        job->totals[job->c + k0 + k] = dr[k];
+    }
+}
+
+static void set_backward(const norm_job *job)
+{
+    double total = all_pixels(job);
+    for (int k = 0; k < job->c; k++) {
+        double inverse = sumi_norm_scale(1, (double)job->variance[k]);
+        double ga = (double)job->gamma[k] * inverse;
+        double gb = -ga * inverse * inverse * job->totals[job->c + k] / total;
+        job->ga[k] = (float)ga;
+        job->gb[k] = (float)gb;
+        job->gk[k] = (float)(-ga * job->totals[k] / total - gb * (double)job->mean[k]);
     }
 }
 
@@ -332,6 +364,8 @@ static void norm_backward(const sumi_run *run, int node)
         norm_job job = job_of(run, node, i, first);
         job.sum_count = sumi_norm_sums(net, node, i, job.sums);
         sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
+        sumi_run_sum(run, job.totals, 2 * (size_t)job.c);
+        set_backward(&job);
         first += job.c;
     }
 }

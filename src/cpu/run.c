@@ -15,6 +15,17 @@ void sumi_network_profile(sumi_network *net, double *seconds)
     net->seconds = seconds;
 }
 
+int sumi_run_images(const sumi_run *run)
+{
+    return run->in.ranks ? run->in.whole : run->n;
+}
+
+void sumi_run_sum(const sumi_run *run, double *values, size_t count)
+{
+    if (!sumi_ranks_alone(run->in.ranks))
+        run->in.ranks->sum(run->in.ranks->user, values, count);
+}
+
 /* One op's forward or backward, timed where somebody asked. */
 static void run_op(const sumi_run *run, void (*op)(const sumi_run *, int), int node, int slot)
 {

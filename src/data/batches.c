@@ -31,7 +31,7 @@ void sumi_shuffle(uint64_t seed, int64_t epoch, int64_t *order, int64_t count)
 
 typedef struct {
     int64_t epoch, index;
-    int n;
+    int n, first, whole;
     float *images;
     int32_t *labels;
     int64_t *indices;
@@ -42,6 +42,7 @@ struct sumi_batches {
     const sumi_dataset *set;
     uint64_t seed;
     int batch; /* images of a whole batch, at most set->count */
+    int rank, ranks;
     int64_t per_epoch;
     slot slots[SLOTS];
     int held; /* the slot that the caller has, -1 before the first */
@@ -60,15 +61,17 @@ struct sumi_batches {
 static void fill(sumi_batches *b, slot *s)
 {
     const sumi_dataset *set = b->set;
-    int64_t first = b->fill_index * b->batch, left = set->count - first;
+    int64_t begin = b->fill_index * b->batch, left = set->count - begin;
     size_t numbers = (size_t)set->height * (size_t)set->width * (size_t)set->channels;
     s->epoch = b->fill_epoch;
     s->index = b->fill_index;
-    s->n = (int)(left < b->batch ? left : b->batch);
+    s->whole = (int)(left < b->batch ? left : b->batch);
+    s->first = (int)sumi_ranks_first(b->rank, b->ranks, s->whole);
+    s->n = (int)sumi_ranks_first(b->rank + 1, b->ranks, s->whole) - s->first;
     for (int i = 0; i < s->n; i++) {
         if (atomic_load_explicit(&b->stop, memory_order_relaxed))
             return;
-        int64_t from = b->order[first + i];
+        int64_t from = b->order[begin + s->first + i];
         s->indices[i] = from;
         sumi_data_read(set, from, s->images + (size_t)i * numbers,
                        s->labels ? s->labels + i : NULL);
@@ -133,16 +136,27 @@ static int start_thread(sumi_batches *b)
 sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
                                 sumi_batches **out, sumi_error *err)
 {
+    return sumi_batches_create_share(set, batch, seed, start, 0, 1, out, err);
+}
+
+sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, int rank, int ranks, sumi_batches **out,
+                                      sumi_error *err)
+{
     if (batch < 1 || start < 0)
         return sumi_fail(err, SUMI_EINVAL,
                          "batches: expected a size of at least 1 and a start of at least 0, found "
                          "%d and %" PRId64,
                          batch, start);
+    if (ranks < 1 || ranks > SUMI_RANKS_MAX || rank < 0 || rank >= ranks)
+        return sumi_fail(err, SUMI_EINVAL, "batches: rank %d of %d ranks", rank, ranks);
     sumi_batches *b = sumi_calloc(1, sizeof *b);
     if (!b)
         return sumi_fail_memory(err, "batches", sizeof *b);
     b->set = set;
     b->seed = seed;
+    b->rank = rank;
+    b->ranks = ranks;
     b->batch = batch < set->count ? batch : (int)set->count;
     b->per_epoch = sumi_batches_per_epoch(set, batch);
     b->fill_epoch = start / b->per_epoch;
@@ -189,6 +203,8 @@ void sumi_batches_next(sumi_batches *b, sumi_data_batch *out)
     *out = (sumi_data_batch){.epoch = s->epoch,
                              .index = s->index,
                              .n = s->n,
+                             .first = s->first,
+                             .whole = s->whole,
                              .images = s->images,
                              .labels = s->labels,
                              .indices = s->indices};

@@ -9,6 +9,7 @@
 #ifndef SUMI_DATA_H
 #define SUMI_DATA_H
 
+#include "base/ranks.h"
 #include "io/io.h"
 
 /* ---- A data set in memory (dataset.c) ---------------------------------------------------------
@@ -191,8 +192,9 @@ void sumi_shuffle(uint64_t seed, int64_t epoch, int64_t *order, int64_t count);
  * caller works. The last batch of an epoch may be short (count % batch). */
 typedef struct sumi_batches sumi_batches;
 typedef struct {
-    int64_t epoch, index; /* of the batch in its epoch */
-    int n;
+    int64_t epoch, index;   /* of the batch in its epoch */
+    int n;                  /* images here, which are those from `first` on of the batch's ... */
+    int first, whole;       /* ... `whole`: all, where there is one rank */
     const float *images;    /* [n][h][w][c], valid until the next call */
     const int32_t *labels;  /* [n], or NULL */
     const int64_t *indices; /* [n], of the images in the set */
@@ -201,6 +203,11 @@ typedef struct {
  * set must outlive it. */
 sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
                                 sumi_batches **out, sumi_error *err);
+/* A rank's share of each batch, as sumi_ranks_first cuts it; a batch with fewer images than ranks
+ * leaves some with none. */
+sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, int rank, int ranks, sumi_batches **out,
+                                      sumi_error *err);
 int64_t sumi_batches_per_epoch(const sumi_dataset *set, int batch);
 void sumi_batches_next(sumi_batches *batches, sumi_data_batch *out);
 void sumi_batches_free(sumi_batches *batches);

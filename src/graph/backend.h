@@ -11,6 +11,7 @@
 #ifndef SUMI_BACKEND_H
 #define SUMI_BACKEND_H
 
+#include "base/ranks.h"
 #include "graph/graph.h"
 
 typedef struct sumi_device sumi_device;
@@ -61,6 +62,11 @@ typedef struct {
     const int32_t *labels; /* [n]: -1 is none */
     /* Training, for a loss that is a squared error: as its output, and [n] or NULL: all are 1. */
     const float *target, *weight;
+    /* Training, where the n images are a share of a batch (ranks NULL: they are all of it): how
+     * many it has. Loss and gradients are then this rank's share of the sums over the ranks; what a
+     * norm takes of all images, it takes of the whole batch. */
+    const sumi_ranks *ranks;
+    int whole;
 } sumi_inputs;
 
 /* A sum of tensors and noise, number by number:

@@ -12,21 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* An epoch that ends sooner than this after the last checkpoint writes none (tiny data sets would
- * do little else); a long epoch writes one in between. */
-#define SAVE_SECONDS_MIN 10.0
-#define SAVE_SECONDS_MAX 600.0
-
-/* What a clock or a caller has a say in, asked once before every step and nowhere else. Several
- * processes that train together would ask one of them, and so take the same steps and write the
- * same files. */
-typedef struct {
-    bool stop;          /* the caller wants to stop */
-    bool time_is_up;    /* the minutes are over */
-    bool save_at_epoch; /* an epoch that ends with the next step is worth a checkpoint */
-    bool save_within;   /* it is high time for one, wherever the epoch stands */
-} decisions;
-
 typedef struct {
     const sumi_train_config *config;
     sumi_trainer_config settings; /* of its trainer */
@@ -47,7 +32,7 @@ typedef struct {
     double saved_at, step_at;
     int64_t saved_step; /* -1: none yet */
     bool stop;          /* a callback asked for it */
-    decisions decided;
+    sumi_decisions decided;
     sumi_error notice; /* what is worth saying though all went well, or "" */
     sumi_error *err;
 } train_run;
@@ -334,14 +319,13 @@ static sumi_status one_step(train_run *run)
 
 static void decide(train_run *run)
 {
-    double now = sumi_time_now(), minutes = run->config->minutes;
-    bool began = run->trainer->steps > run->first_step;
-    run->decided = (decisions){
-        .stop = asked_to_stop(run),
-        .time_is_up = minutes > 0 && began && now - run->started >= minutes * 60,
-        .save_at_epoch = now - run->saved_at >= SAVE_SECONDS_MIN,
-        .save_within = now - run->saved_at >= SAVE_SECONDS_MAX,
-    };
+    const sumi_clock clock = {.now = sumi_time_now(),
+                              .started = run->started,
+                              .saved_at = run->saved_at,
+                              .minutes = run->config->minutes,
+                              .began = run->trainer->steps > run->first_step,
+                              .asked_to_stop = asked_to_stop(run)};
+    run->decided = sumi_run_decide(run->trainer->ranks, &clock);
 }
 
 static bool finished(const train_run *run)

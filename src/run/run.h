@@ -31,6 +31,21 @@ typedef struct {
 /* The whole of `sumi train`; see sumi_train. */
 sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err);
+/* What a clock or a caller decides (decide.c). */
+typedef struct {
+    double now, started, saved_at; /* seconds */
+    double minutes;                /* that a run may take; 0: as long as it likes */
+    bool began;                    /* a step was done */
+    bool asked_to_stop;
+} sumi_clock;
+typedef struct {
+    bool stop;          /* the caller wants to stop */
+    bool time_is_up;    /* the minutes are over */
+    bool save_at_epoch; /* an epoch that ends with the next step is worth a checkpoint */
+    bool save_within;   /* it is high time for one, wherever the epoch stands */
+} sumi_decisions;
+/* Of rank 0, for all ranks; ranks NULL: alone. */
+sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock);
 /* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
 bool sumi_grid_due(int64_t epoch);
 /* The model that a run directory stands for (load.c): its latest checkpoint's averaged weights

@@ -47,6 +47,25 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
     return SUMI_OK;
 }
 
+/* How many images the batch has on all ranks, and which of them are here. */
+static void find_share(sumi_trainer *trainer, int n)
+{
+    const sumi_ranks *ranks = trainer->ranks;
+    trainer->first = 0;
+    trainer->whole = n;
+    if (sumi_ranks_alone(ranks))
+        return;
+    double counts[SUMI_RANKS_MAX] = {0};
+    counts[ranks->rank] = n;
+    ranks->sum(ranks->user, counts, (size_t)ranks->count);
+    trainer->whole = 0;
+    for (int rank = 0; rank < ranks->count; rank++) {
+        if (rank == ranks->rank)
+            trainer->first = trainer->whole;
+        trainer->whole += (int64_t)counts[rank];
+    }
+}
+
 /* The level of each image, and what is made of it in the host's memory. True where all targets are
  * the noise as it is drawn. */
 static bool draw_levels(sumi_trainer *trainer, const sumi_batch *batch)
@@ -56,8 +75,8 @@ static bool draw_levels(sumi_trainer *trainer, const sumi_batch *batch)
     for (int i = 0; i < batch->n; i++) {
         const sumi_draw draw = {.seed = trainer->config.seed,
                                 .step = (uint32_t)trainer->steps,
-                                .image = (uint64_t)i,
-                                .batch = (uint64_t)batch->n};
+                                .image = (uint64_t)(trainer->first + i),
+                                .batch = (uint64_t)trainer->whole};
         sumi_level level =
             batch->t ? sumi_level_at(process, batch->t[i]) : sumi_process_draw(process, &draw);
         sumi_noising noising = sumi_process_noising(process, &level);
@@ -95,8 +114,10 @@ static void noise_images(const sumi_trainer *trainer, const sumi_batch *batch, b
 {
     const sumi_backend *backend = trainer->runtime->backend;
     sumi_device *device = trainer->runtime->device;
-    const sumi_random address = {trainer->config.seed, SUMI_STREAM_NOISE, (uint32_t)trainer->steps,
-                                 0};
+    const sumi_random address = {.seed = trainer->config.seed,
+                                 .stream = SUMI_STREAM_NOISE,
+                                 .step = (uint32_t)trainer->steps,
+                                 .image = (uint64_t)trainer->first};
     sumi_mixing work = {.n = batch->n,
                         .count = trainer->image_floats,
                         .out = trainer->target,
@@ -122,6 +143,7 @@ static sumi_status draw(sumi_trainer *trainer, const sumi_batch *batch, sumi_err
     sumi_status status = check_batch(trainer, batch, err);
     if (status != SUMI_OK)
         return status;
+    find_share(trainer, batch->n);
     bool target_is_noise = draw_levels(trainer, batch);
     upload(trainer, batch);
     noise_images(trainer, batch, target_is_noise);
@@ -130,6 +152,24 @@ static sumi_status draw(sumi_trainer *trainer, const sumi_batch *batch, sumi_err
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
+/* Adds up the ranks' shares of loss and gradients, some at a time. */
+static void reduce(const sumi_trainer *trainer, double *loss)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    sumi_device *device = trainer->runtime->device;
+    const sumi_ranks *ranks = trainer->ranks;
+    size_t total = trainer->model->graph.params.value_count;
+    ranks->sum(ranks->user, loss, 1);
+    for (size_t first = 0; first < total; first += SUMI_EXCHANGE_FLOATS) {
+        size_t left = total - first;
+        size_t count = left < SUMI_EXCHANGE_FLOATS ? left : SUMI_EXCHANGE_FLOATS;
+        float *part = trainer->gradients + first;
+        backend->download(device, trainer->exchanged, part, count * sizeof *part);
+        ranks->sum_floats(ranks->user, trainer->exchanged, count);
+        backend->upload(device, part, trainer->exchanged, count * sizeof *part);
+    }
+}
+
 /* Returns the loss. */
 static double gradients(const sumi_trainer *trainer, int n)
 {
@@ -137,8 +177,14 @@ static double gradients(const sumi_trainer *trainer, int n)
                             .time = trainer->time,
                             .labels = trainer->labels,
                             .target = trainer->target,
-                            .weight = trainer->weight};
-    return trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
+                            .weight = trainer->weight,
+                            .ranks = trainer->ranks,
+                            .whole = (int)trainer->whole};
+    double loss =
+        trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
+    if (!sumi_ranks_alone(trainer->ranks))
+        reduce(trainer, &loss);
+    return loss;
 }
 
 /* ---- Check ----------------------------------------------------------------------------------- */

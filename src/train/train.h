@@ -80,6 +80,8 @@ void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_run
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
+enum { SUMI_EXCHANGE_FLOATS = 1 << 20 }; /* of the gradients that ranks exchange at a time */
+
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */
     sumi_runtime *runtime;
@@ -104,6 +106,10 @@ struct sumi_trainer {
     float *time;
     float *weight;   /* NULL: all are 1 */
     int32_t *labels; /* NULL: the network has none */
+    /* One of several trainers: NULL where it is alone (sumi_train_join). */
+    const sumi_ranks *ranks;
+    int64_t first, whole; /* of the present step: the batch's images in all, and its first here */
+    float *exchanged;     /* in the host's memory: gradients on their way */
     /* In the host's, [batch] each: what draws give the device. */
     float *drawn_time, *drawn_weight;
     int32_t *drawn_labels;
@@ -121,6 +127,11 @@ void sumi_train_free(sumi_trainer *trainer); /* NULL is fine */
 /* Plans and allocates for images of h x w, unless that is what the trainer is ready for: then no
  * step allocates. */
 sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err);
+/* Makes it one of several that do each step together, on a share of the batch: rank r's images come
+ * after those of the ranks before. All begin as the same, and stay the same to the bit; of a single
+ * trainer on the whole batch they differ by rounding (docs/ARCHITECTURE.md). ranks must outlive the
+ * trainer. */
+sumi_status sumi_train_join(sumi_trainer *trainer, const sumi_ranks *ranks, sumi_error *err);
 /* Gives the device what model and averages hold in the host's memory. */
 void sumi_train_push(sumi_trainer *trainer);
 /* The weights for use: the first average where there is one, else the model. */

@@ -289,6 +289,20 @@ sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
     return SUMI_OK;
 }
 
+sumi_status sumi_train_join(sumi_trainer *trainer, const sumi_ranks *ranks, sumi_error *err)
+{
+    if (ranks->count < 1 || ranks->count > SUMI_RANKS_MAX || ranks->rank < 0 ||
+        ranks->rank >= ranks->count)
+        return sumi_fail(err, SUMI_EINVAL, "rank %d of %d ranks", ranks->rank, ranks->count);
+    if (!trainer->exchanged)
+        trainer->exchanged = sumi_calloc(SUMI_EXCHANGE_FLOATS, sizeof *trainer->exchanged);
+    if (!trainer->exchanged)
+        return sumi_fail_memory(err, "gradients on their way",
+                                SUMI_EXCHANGE_FLOATS * sizeof *trainer->exchanged);
+    trainer->ranks = ranks;
+    return SUMI_OK;
+}
+
 sumi_model *sumi_train_best(const sumi_trainer *trainer)
 {
     return trainer->averages.count > 0 ? trainer->averages.model[0] : trainer->model;
@@ -306,6 +320,7 @@ void sumi_train_free(sumi_trainer *trainer)
     trainer->runtime->backend->free(trainer->runtime->device, trainer->gradients,
                                     trainer->model->graph.params.value_count * sizeof(float));
     sumi_process_free(&trainer->process);
+    free(trainer->exchanged);
     free(trainer->drawn_time);
     free(trainer->drawn_weight);
     free(trainer->drawn_labels);

@@ -107,6 +107,39 @@ static void epochs_are_whole(void **state)
     sumi_batches_free(batches);
 }
 
+/* The shares of the ranks, one after the other, are the whole batch. */
+static void ranks_share_a_batch(void **state)
+{
+    enum { RANKS = 3 };
+    const sumi_dataset *set = *state;
+    sumi_error err = {{0}};
+    sumi_batches *whole = start(set, 10, 5, 3), *share[RANKS];
+    for (int r = 0; r < RANKS; r++)
+        check_ok(sumi_batches_create_share(set, 10, 5, 3, r, RANKS, &share[r], &err), &err);
+    for (int i = 0; i < 20; i++) {
+        sumi_data_batch all, part;
+        int before = 0;
+        sumi_batches_next(whole, &all);
+        assert_true(all.first == 0 && all.whole == all.n);
+        for (int r = 0; r < RANKS; r++) {
+            sumi_batches_next(share[r], &part);
+            assert_true(part.epoch == all.epoch && part.index == all.index);
+            assert_true(part.first == before && part.whole == all.n);
+            assert_true(part.n == all.n / RANKS || part.n == all.n / RANKS + 1);
+            assert_memory_equal(part.indices, all.indices + before,
+                                (size_t)part.n * sizeof *all.indices);
+            check_batch(set, &part);
+            before += part.n;
+        }
+        assert_int_equal(before, all.n);
+    }
+    for (int r = 0; r < RANKS; r++)
+        sumi_batches_free(share[r]);
+    sumi_batches_free(whole);
+    assert_int_equal(sumi_batches_create_share(set, 10, 5, 0, 3, 3, &whole, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_batches_create_share(set, 10, 5, 0, 0, 0, &whole, NULL), SUMI_EINVAL);
+}
+
 /* From any start, and at any pace, the batches are those of a run from the beginning. */
 static void starts_in_the_middle(void **state)
 {
@@ -201,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(starts_in_the_middle, set_setup, set_teardown),
         cmocka_unit_test_setup_teardown(odd_sizes_work, set_setup, set_teardown),
         cmocka_unit_test_setup_teardown(bad_arguments_are_refused, set_setup, set_teardown),
+        cmocka_unit_test_setup_teardown(ranks_share_a_batch, set_setup, set_teardown),
         cmocka_unit_test(can_be_freed_at_any_time),
     };
     return cmocka_run_group_tests_name("batches", tests, NULL, NULL);

@@ -163,7 +163,7 @@ static void test_levels_weigh(void **state)
     memcpy(before, f.model->graph.params.values, count * sizeof *before);
     double loss, error = 0, distance = 0, size = 0;
     assert_ok(sumi_train_step(f.trainer, &f.batch, &loss, NULL));
-    const float *y = sumi_network_output(f.trainer->network);
+    const float *y = output_of(f.trainer->network);
     memcpy(f.model->graph.params.values, before, count * sizeof *before);
     double weights[N], lowest = 1e9, highest = 0;
     for (int i = 0; i < N; i++) {
