@@ -168,10 +168,13 @@ typedef struct {
     int evaluations;
     bool has_eta;
     float eta;
+    int reserved; /* 0: what follows must not lie where an older struct had padding */
+    bool inverse; /* goes from an image to the noise that it would come from */
+    bool has_churn;
 } sumi_choice_t;
 #define SUMI_CHOICE_INIT                                                                           \
     {                                                                                              \
-        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0                                             \
+        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0, 0, false, false                            \
     }
 
 /* The names of the precisions: index is the number in sumi_precision. */
@@ -528,11 +531,36 @@ typedef struct {
     sumi_precision precision;
     const char *spacing;      /* of the timesteps, a name of sumi_spacing_at; NULL: "trailing" */
     sumi_images_fn on_images; /* given the same user */
+    /* Levels of the caller's choice, falling, in place of steps and spacing (level_count 0: none):
+     * t from 1 to timesteps, fractions too; or, with levels_are_sigma, sigma / alpha, which is
+     * "sigma" in Karras et al. 2022 and elsewhere. */
+    const double *levels;
+    int level_count;
+    bool levels_are_sigma;
+    /* Noise that heun adds as it goes (Karras et al. 2022, algorithm 2): S_churn, 0 for none;
+     * S_tmin and S_tmax, between which sigma / alpha must be; S_noise. */
+    float churn, churn_min, churn_max, churn_noise;
+    /* The predictions of x_0 are clipped to this range; not where both are 0. */
+    float clip_low, clip_high;
+    /* 0, or dynamic thresholding (Saharia et al. 2022): where more than a share of 1 - threshold of
+     * an image's predictions lies outside that range (the model's, where none is set), they are
+     * clipped less and shrunk into it. Imagen has 0.995. */
+    float threshold;
+    /* [count][height][width][channels], or NULL: images to begin from. As much noise is added to
+     * them as there is at t = strength * timesteps, where the sampling begins; near 0 little of
+     * them changes, and 1 leaves a trace of them. An inverse solver (sumi_choice_t.inverse) begins
+     * at the images themselves, and out receives the x_t at which others would begin. */
+    const float *image;
+    float strength;     /* more than 0, at most 1 */
+    int reserved_2;     /* 0, as above */
+    const float *start; /* as image, or NULL: x_t at the first level, in place of noise */
+    int *evaluations;   /* NULL, or [count]: receives how many of the network each image took */
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
         sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0, 0,  \
-            SUMI_PRECISION_FP32, NULL, NULL                                                        \
+            SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1, 0,  \
+            NULL, NULL                                                                             \
     }
 
 /* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */

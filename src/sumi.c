@@ -624,7 +624,9 @@ sumi_status sumi_solver_at(int index, sumi_choice_t *solver)
                                 .about = row->is.about,
                                 .evaluations = row->evaluations,
                                 .has_eta = row->flags & SUMI_SOLVER_ETA,
-                                .eta = row->eta};
+                                .eta = row->eta,
+                                .inverse = row->flags & SUMI_SOLVER_INVERSE,
+                                .has_churn = row->flags & SUMI_SOLVER_CHURN};
     give_info(&full, sizeof full, solver);
     return SUMI_OK;
 }

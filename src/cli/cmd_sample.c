@@ -1,20 +1,11 @@
 /*
  * sumi sample: draws new images from a trained model.
  */
-#include "io/io.h"
 #include "progress.h"
+#include "sample_job.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { SEED_SIDE = 28 };
-
-typedef struct {
-    const char *path, *model_path;
-    sumi_sample_config config;
-    int channels;
-    float low, high;
-} sample_job;
 
 /* What the callbacks of the sampling work with. */
 typedef struct {
@@ -31,6 +22,11 @@ static int see_progress(void *user, const sumi_progress *progress)
 {
     sample_watch *watch = user;
     return sumi_bar_update(&watch->bar, progress);
+}
+
+static int see_bar(void *user, const sumi_progress *progress)
+{
+    return sumi_bar_update(user, progress);
 }
 
 /* Writes the images of a batch, which are whole: whatever ends the program, they are there. */
@@ -54,89 +50,14 @@ static int take_images(void *user, int64_t first, const float *images, int n)
     return watch->status != SUMI_OK;
 }
 
-static int check_grid(const sumi_cli *cli, const sample_job *job)
-{
-    const sumi_sample_config *c = &job->config;
-    sumi_grid_layout grid;
-    if (sumi_ends_with(job->path, ".png") &&
-        sumi_image_grid_size(c->count, c->height, c->width, &grid, NULL) != SUMI_OK)
-        return sumi_cli_usage(cli,
-                              "--out: %d images of %dx%d are too many for one picture; give "
-                              "DIR/ or x.npy, or a smaller -n",
-                              c->count, c->height, c->width);
-    return 0;
-}
-
-/* Everything that can be wrong with the settings, found before the model is read. */
-static int read_settings(sumi_cli *cli, sample_job *job)
-{
-    const sumi_options *options = &cli->options;
-    sumi_error err = {""};
-    sumi_sample_config config = SUMI_SAMPLE_CONFIG_INIT;
-    bool alone = sumi_option_given(options, "index") && !sumi_option_given(options, "count");
-    config.count = alone ? 1 : (int)sumi_option_int(options, "count");
-    sumi_option_size(options, "size", &config.height, &config.width);
-    config.steps = (int)sumi_option_int(options, "steps");
-    config.solver = sumi_option_text(options, "solver");
-    config.spacing = sumi_option_text(options, "spacing");
-    if (sumi_option_given(options, "eta"))
-        config.eta = (float)sumi_option_real(options, "eta");
-    config.seed = (uint64_t)sumi_option_int(options, "seed");
-    config.first_index = sumi_option_int(options, "index");
-    config.batch = (int)sumi_option_int(options, "batch");
-    config.precision = sumi_cli_precision(options);
-    job->config = config;
-    job->model_path = options->operands[0];
-    job->path = sumi_option_text(options, "out");
-
-    bool file = sumi_ends_with(job->path, ".png") || sumi_ends_with(job->path, ".npy");
-    size_t length = strlen(job->path);
-    if (!file && job->path[length - 1] != '/' && !sumi_is_dir(job->path))
-        return sumi_cli_usage(cli, "--out: expected x.png, x.npy or a folder as DIR/, found '%s'",
-                              job->path);
-    sumi_status status =
-        file ? sumi_check_output(job->path, &err) : sumi_check_output_dir(job->path, &err);
-    if (status != SUMI_OK)
-        return sumi_cli_fail(cli, status, err.text);
-    return check_grid(cli, job);
-}
-
-/* Without --size pictures have the size that the model was trained on; the tutorial trains on 28x28
- * and draws 32x32. */
-static int settle_size(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
-{
-    bool known = info->height > 0 && info->width > 0;
-    bool seed = info->height == SEED_SIDE && info->width == SEED_SIDE;
-    if (sumi_option_given(&cli->options, "size") || !known)
-        return 0;
-    if (seed) {
-        sumi_cli_note(cli, "note",
-                      "trained on images of %dx%d, sampling at %dx%d as the tutorial does; "
-                      "--size %dx%d takes the size of the training",
-                      info->height, info->width, job->config.height, job->config.width,
-                      info->height, info->width);
-        return 0;
-    }
-    job->config.height = info->height;
-    job->config.width = info->width;
-    return check_grid(cli, job);
-}
-
 static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
 {
     sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
     sumi_status status = sumi_cli_load(cli, job->model_path, model);
     if (status == SUMI_OK)
         status = sumi_model_info(*model, &info);
-    if (status != SUMI_OK)
-        return sumi_cli_fail_context(cli, status);
-    if (info.out_channels != 1 && info.out_channels != 3 && !sumi_ends_with(job->path, ".npy"))
-        return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
-                              info.out_channels);
-    job->channels = info.out_channels;
-    job->low = info.range_lo;
-    job->high = info.range_hi;
-    return settle_size(cli, job, &info);
+    return status == SUMI_OK ? sumi_sample_settle(cli, job, &info)
+                             : sumi_cli_fail_context(cli, status);
 }
 
 /* What a picture says about itself. */
@@ -157,19 +78,23 @@ static char *describe(const sumi_cli *cli, const sample_job *job)
     return text;
 }
 
-static int report_done(sumi_cli *cli, const sample_job *job, double elapsed_s)
+static int report_done(sumi_cli *cli, const sample_job *job, int whole, double elapsed_s)
 {
     const sumi_sample_config *c = &job->config;
-    sumi_cli_note(cli, "note", "wrote %d image%s of %dx%d to %s in %.1f s", c->count,
-                  c->count == 1 ? "" : "s", c->height, c->width, job->path, elapsed_s);
+    double all = 0;
+    for (int i = 0; i < whole; i++)
+        all += job->evaluations[i];
+    sumi_cli_note(cli, "note", "wrote %d image%s of %dx%d to %s in %.1f s, %.4g evaluations each",
+                  whole, whole == 1 ? "" : "s", c->height, c->width, job->path, elapsed_s,
+                  all / whole);
     if (!cli->json)
         return 0;
-    return sumi_cli_result(cli, json_pack("{s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:i, s:f}",
-                                          "out", sumi_json_name(job->path), "count", c->count,
-                                          "height", c->height, "width", c->width, "channels",
-                                          job->channels, "first_index", (json_int_t)c->first_index,
-                                          "seed", (json_int_t)c->seed, "solver", c->solver, "steps",
-                                          c->steps, "elapsed_s", elapsed_s));
+    return sumi_cli_result(
+        cli, json_pack("{s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:i, s:f, s:f}", "out",
+                       sumi_json_name(job->path), "count", whole, "height", c->height, "width",
+                       c->width, "channels", job->channels, "first_index",
+                       (json_int_t)c->first_index, "seed", (json_int_t)c->seed, "solver", c->solver,
+                       "steps", c->steps, "evaluations", all / whole, "elapsed_s", elapsed_s));
 }
 
 /* Of a sampling that failed, what is whole is in a folder or in PATH.part: the user is told. */
@@ -200,7 +125,7 @@ static int finish(sumi_cli *cli, const sample_job *job, sample_watch *watch, sum
         status =
             sumi_fail(&watch->err, SUMI_CANCELLED, "stopped: wrote the first %d of %d images to %s",
                       whole, job->config.count, job->path);
-    return status == SUMI_OK ? report_done(cli, job, elapsed_s)
+    return status == SUMI_OK ? report_done(cli, job, whole, elapsed_s)
                              : sumi_cli_fail(cli, status, watch->err.text);
 }
 
@@ -240,17 +165,47 @@ static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
     return code;
 }
 
+/* Noise is no picture: it is written as it is. */
+static int draw_noise(sumi_cli *cli, sample_job *job, const sumi_model *model)
+{
+    sumi_sample_config *c = &job->config;
+    sumi_error err = {""};
+    sumi_bar bar;
+    sumi_npy noise = {
+        .dtype = SUMI_NPY_F32, .rank = 4, .shape = {c->count, c->height, c->width, job->channels}};
+    noise.count = (size_t)c->count * (size_t)c->height * (size_t)c->width * (size_t)job->channels;
+    noise.data = sumi_calloc(noise.count, sizeof(float));
+    if (noise.data == NULL)
+        return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the noise");
+    double start = sumi_time_now();
+    sumi_bar_begin(&bar, cli);
+    c->progress = see_bar;
+    c->user = &bar;
+    sumi_signals_watch(cli->signals, cli->ctx, NULL);
+    sumi_status status = sumi_sample(cli->ctx, model, c, noise.data, noise.count);
+    sumi_signals_watch(cli->signals, NULL, NULL);
+    sumi_bar_end(&bar);
+    int code = 0;
+    if (status != SUMI_OK)
+        code = sumi_cli_fail_context(cli, status);
+    else if ((status = sumi_npy_write(job->path, &noise, &err)) != SUMI_OK)
+        code = sumi_cli_fail(cli, status, err.text);
+    sumi_npy_free(&noise);
+    return code == 0 ? report_done(cli, job, c->count, sumi_time_now() - start) : code;
+}
+
 int sumi_cmd_sample(sumi_cli *cli)
 {
     sample_job job = {0};
     sumi_model *model = NULL;
-    int code = read_settings(cli, &job);
+    int code = sumi_sample_read_settings(cli, &job);
     if (code == 0)
         code = sumi_cli_open(cli);
     if (code == 0)
         code = load_model(cli, &job, &model);
     if (code == 0)
-        code = draw(cli, &job, model);
+        code = job.inverse ? draw_noise(cli, &job, model) : draw(cli, &job, model);
     sumi_model_free(model);
+    sumi_sample_job_free(&job);
     return code;
 }

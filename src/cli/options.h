@@ -67,7 +67,7 @@ typedef struct {
     const char *field; /* the field of a sumi_model_config that it sets; NULL: none */
 } sumi_option;
 
-enum { SUMI_OPTIONS_MAX = 120, SUMI_OPERANDS_MAX = 2 };
+enum { SUMI_OPTIONS_MAX = 160, SUMI_OPERANDS_MAX = 2 };
 
 /* Ends with an entry whose name is NULL. */
 extern const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1];

@@ -106,6 +106,25 @@ static void device_update(sumi_device *device, const sumi_update *update)
     sumi_elementwise_update(device->pool, device->kernels, update);
 }
 
+static void device_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count,
+                         float *x)
+{
+    sumi_elementwise_limit(device->pool, limits, n, count, x);
+}
+
+static void device_blend(sumi_device *device, const float *mask, const float *other, size_t count,
+                         float *x)
+{
+    sumi_elementwise_blend(device->pool, mask, other, count, x);
+}
+
+static void device_measure_error(sumi_device *device, const sumi_tolerance *tolerance, int n,
+                                 size_t count, const float *error, const float *a, const float *b,
+                                 double *out)
+{
+    sumi_elementwise_measure(device->pool, tolerance, n, count, error, a, b, out);
+}
+
 static bool device_finite(sumi_device *device, const float *x, size_t count)
 {
     return sumi_elementwise_finite(device->pool, device->kernels, x, count);
@@ -149,6 +168,9 @@ const sumi_backend *sumi_cpu_backend(void)
         .copy = memory_copy,
         .mix = device_mix,
         .update = device_update,
+        .limit = device_limit,
+        .blend = device_blend,
+        .measure_error = device_measure_error,
         .finite = device_finite,
         .network_create = network_create,
         .network_free = sumi_network_free,

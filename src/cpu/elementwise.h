@@ -15,4 +15,12 @@ bool sumi_elementwise_finite(sumi_pool *pool, const sumi_kernels *kernels, const
 double sumi_cpu_measure_peak(sumi_pool *pool, const sumi_kernels *kernels);
 sumi_status sumi_cpu_measure_bandwidth(sumi_pool *pool, double *bytes_per_s, sumi_error *err);
 
+/* sampling.c */
+void sumi_elementwise_limit(sumi_pool *pool, const sumi_limits *limits, int n, size_t count,
+                            float *x);
+void sumi_elementwise_blend(sumi_pool *pool, const float *mask, const float *other, size_t count,
+                            float *x);
+void sumi_elementwise_measure(sumi_pool *pool, const sumi_tolerance *tolerance, int n, size_t count,
+                              const float *error, const float *a, const float *b, double *out);
+
 #endif

@@ -195,14 +195,45 @@ sumi_noising sumi_process_noising(const sumi_process *process, const sumi_level 
 
 typedef struct {
     sumi_row is;
-    /* out[steps]: falling t, from `first` of the schedule to T. */
-    void (*times)(const sumi_process *process, int steps, double *out);
+    /* out[steps]: falling t, from `last`, which is T or less, to `first` of the schedule. */
+    void (*times)(const sumi_process *process, double last, int steps, double *out);
     bool rows; /* of a table: t is rounded to whole numbers, halves upwards */
 } sumi_spacing;
 
 typedef struct sumi_solver sumi_solver;
 
 #define SUMI_ETA_OWN (-1.f) /* what the solver has where nobody sets one */
+
+/* Noise that a step adds before it begins (Karras et al. 2022, algorithm 2: S_churn, S_tmin, S_tmax
+ * and S_noise): where sigma / alpha is in least..most it grows by a share of amount / steps, but at
+ * most to its square root of 2 fold. */
+typedef struct {
+    double amount, least, most;
+    double noise; /* deviation of what is added; 1 keeps a level what it is */
+} sumi_churn;
+
+/* What a sampling run is to be. Begins as SUMI_PATH_CONFIG_INIT. */
+typedef struct {
+    const sumi_solver *solver; /* NULL: only levels are wanted */
+    const sumi_spacing *spacing;
+    /* Of the network, at most: a solver that has several a step takes fewer where they do not come
+     * out even. */
+    int evaluations;
+    double strength; /* where it begins: this share of T, more than 0 and at most 1 */
+    /* NULL, or falling t of the caller's choice, time_count of them, in place of the three above.
+     */
+    const double *times;
+    int time_count;
+    float eta;
+    sumi_churn churn;
+} sumi_path_config;
+#define SUMI_PATH_CONFIG_INIT                                                                      \
+    {                                                                                              \
+        NULL, NULL, 0, 1, NULL, 0, SUMI_ETA_OWN,                                                   \
+        {                                                                                          \
+            0, 0, 1e30, 1                                                                          \
+        }                                                                                          \
+    }
 
 /* A sampling run's levels and settings. */
 typedef struct {
@@ -211,22 +242,19 @@ typedef struct {
     int steps;       /* from a level to the next */
     int evaluations; /* of the network, in all steps */
     float eta;
-    /* [steps + 1], falling: where step i starts from; the last is the image. */
+    /* [steps + 1], falling: where step i starts from; the last is the image. Rising from the image
+     * where the solver is an inverse. */
     sumi_level *levels;
     bool of_noise; /* history holds predictions of eps, and not of x_0 */
+    sumi_churn churn;
 } sumi_path;
 
 const sumi_spacing *sumi_spacing_row(int index); /* NULL past the end */
-/* At most `evaluations` of the network, by a solver that has several a step fewer where they do not
- * come out even. SUMI_EINVAL where evaluations is not in 1..T, eta not in 0..1 (or SUMI_ETA_OWN),
- * or the solver has none. solver may be NULL where only levels are wanted. */
-sumi_status sumi_path_init(sumi_path *path, const sumi_process *process, const sumi_solver *solver,
-                           const sumi_spacing *spacing, int evaluations, float eta,
-                           sumi_error *err);
-/* Through `steps` levels of falling t of the caller's choice, each within what the schedule has. */
-sumi_status sumi_path_init_times(sumi_path *path, const sumi_process *process,
-                                 const sumi_solver *solver, const double *times, int steps,
-                                 float eta, sumi_error *err);
+/* SUMI_EINVAL where evaluations is not in 1..T, a t is not within what the schedule has or not
+ * below the one before, strength not in 0..1, eta not in 0..1 (or SUMI_ETA_OWN), a number of churn
+ * is out of its range, or the solver has no eta or churn that was set. */
+sumi_status sumi_path_init(sumi_path *path, const sumi_process *process,
+                           const sumi_path_config *config, sumi_error *err);
 void sumi_path_free(sumi_path *path); /* what it holds; a path of zeros is fine */
 
 /* ---- Solvers (solvers.c, multistep.c, stages.c) ---------------------------------------------- */
@@ -255,6 +283,8 @@ enum {
     SUMI_SOLVER_OF_NOISE = 4, /* always does */
     SUMI_SOLVER_RATIO = 8,    /* divides by alpha: begins below a level that has no image */
     SUMI_SOLVER_KEEPS = 16,   /* its mixes read what was kept */
+    SUMI_SOLVER_CHURN = 32,   /* has the option churn */
+    SUMI_SOLVER_INVERSE = 64, /* goes from an image to the noise that it would come from */
 };
 
 struct sumi_solver {
@@ -266,11 +296,15 @@ struct sumi_solver {
     /* After evaluation `stage` of step i, from levels[i] to levels[i + 1]. plan is {1, {{1, {0}, 1,
      * 0, false, false}}, levels[i + 1]} before. */
     void (*plan)(const sumi_path *path, int i, int stage, sumi_plan *plan);
+    /* The level at which step i first asks the network; NULL: levels[i]. */
+    sumi_level (*asks)(const sumi_path *path, int i);
 };
 
 const sumi_solver *sumi_solver_row(int index); /* NULL past the end */
 /* Evaluations of step i. */
 int sumi_path_stages(const sumi_path *path, int i);
+/* The level at which step i first asks the network. */
+sumi_level sumi_path_asks(const sumi_path *path, int i);
 
 /* ---- Sampling (sampler.c) -------------------------------------------------------------------- */
 
@@ -289,6 +323,11 @@ typedef struct {
     int64_t first_image;
     const float *noise;
     size_t noise_stride;
+    const float *start; /* NULL, or [n][count]: x at the path's first level, in place of noise */
+    /* NULL, or [n][count], where there is no start: x_0 to which that level's noise is added, and
+     * where an inverse begins. */
+    const float *image;
+    sumi_limits limits; /* that each prediction of x_0 is brought into */
     const sumi_backend *backend;
     sumi_device *device;
     sumi_predict_fn predict;

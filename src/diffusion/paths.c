@@ -18,11 +18,11 @@ static double first_of(const sumi_process *process)
     return sumi_schedule_row(process->config.schedule)->first;
 }
 
-static void trailing_times(const sumi_process *process, int steps, double *out)
+static void trailing_times(const sumi_process *process, double last, int steps, double *out)
 {
-    double all = process->config.timesteps;
+    (void)process;
     for (int i = 0; i < steps; i++)
-        out[i] = (steps - i) * all / steps;
+        out[i] = (steps - i) * last / steps;
 }
 
 /* i / (steps - 1), and 0 where there is one step. */
@@ -31,25 +31,26 @@ static double share(int i, int steps)
     return steps > 1 ? (double)i / (steps - 1) : 0;
 }
 
-static void uniform_times(const sumi_process *process, int steps, double *out)
+static void uniform_times(const sumi_process *process, double last, int steps, double *out)
 {
-    double all = process->config.timesteps, first = first_of(process);
+    double first = first_of(process);
     for (int i = 0; i < steps; i++)
-        out[i] = all + (first - all) * share(i, steps);
+        out[i] = last + (first - last) * share(i, steps);
 }
 
-static void leading_times(const sumi_process *process, int steps, double *out)
+static void leading_times(const sumi_process *process, double last, int steps, double *out)
 {
-    int stride = process->config.timesteps / steps;
+    int stride = (int)floor(last + .5) / steps;
     for (int i = 0; i < steps; i++)
         out[i] = (double)(steps - 1 - i) * stride + first_of(process);
 }
 
 /* Equal steps in the logarithm of sigma / alpha, or in its power of 1 / power where that is not 0.
  */
-static void ratio_times(const sumi_process *process, int steps, double power, double *out)
+static void ratio_times(const sumi_process *process, double last, int steps, double power,
+                        double *out)
 {
-    double last = process->config.timesteps, first = first_of(process);
+    double first = first_of(process);
     sumi_level most = sumi_level_at(process, last), least = sumi_level_at(process, first);
     /* Nothing of the image and all the noise have no ratio: the steps begin one t below. */
     if (most.alpha2 == 0)
@@ -66,19 +67,19 @@ static void ratio_times(const sumi_process *process, int steps, double power, do
     out[0] = last;
 }
 
-static void karras_times(const sumi_process *process, int steps, double *out)
+static void karras_times(const sumi_process *process, double last, int steps, double *out)
 {
-    ratio_times(process, steps, 7, out);
+    ratio_times(process, last, steps, 7, out);
 }
 
-static void logsnr_times(const sumi_process *process, int steps, double *out)
+static void logsnr_times(const sumi_process *process, double last, int steps, double *out)
 {
-    ratio_times(process, steps, 0, out);
+    ratio_times(process, last, steps, 0, out);
 }
 
-static void quadratic_times(const sumi_process *process, int steps, double *out)
+static void quadratic_times(const sumi_process *process, double last, int steps, double *out)
 {
-    double high = sqrt(process->config.timesteps), low = sqrt(first_of(process));
+    double high = sqrt(last), low = sqrt(first_of(process));
     for (int i = 0; i < steps; i++) {
         double root = high + (low - high) * share(i, steps);
         out[i] = root * root;
@@ -115,6 +116,13 @@ int sumi_path_stages(const sumi_path *path, int i)
     return path->levels[i + 1].sigma2 > 0 ? path->solver->evaluations : 1;
 }
 
+sumi_level sumi_path_asks(const sumi_path *path, int i)
+{
+    return path->solver->asks ? path->solver->asks(path, i) : path->levels[i];
+}
+
+/* ---- Checks ---------------------------------------------------------------------------------- */
+
 static sumi_status check_eta(const sumi_solver *solver, float eta, sumi_error *err)
 {
     if (eta != SUMI_ETA_OWN && !(eta >= 0 && eta <= 1))
@@ -125,6 +133,60 @@ static sumi_status check_eta(const sumi_solver *solver, float eta, sumi_error *e
     return SUMI_OK;
 }
 
+static sumi_status check_churn(const sumi_solver *solver, const sumi_churn *churn, sumi_error *err)
+{
+    if (!(churn->amount >= 0 && churn->amount <= 1e6))
+        return sumi_fail(err, SUMI_EINVAL, "churn is %g, expected 0..1e6", churn->amount);
+    if (!(churn->least >= 0 && churn->most >= churn->least))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "churn is between levels of %g and %g, expected 0 or more and no less",
+                         churn->least, churn->most);
+    if (!(churn->noise >= 0 && churn->noise <= 10))
+        return sumi_fail(err, SUMI_EINVAL, "churn adds noise of deviation %g, expected 0..10",
+                         churn->noise);
+    if (churn->amount > 0 && solver && !(solver->flags & SUMI_SOLVER_CHURN))
+        return sumi_fail(err, SUMI_EINVAL, "%s has no churn, heun has", solver->is.name);
+    return SUMI_OK;
+}
+
+static sumi_status check_times(const sumi_process *process, const double *times, int count,
+                               sumi_error *err)
+{
+    double first = first_of(process), last = process->config.timesteps;
+    if (count < 1 || count > process->config.timesteps)
+        return sumi_fail(err, SUMI_EINVAL, "there are %d levels, expected 1..%g", count, last);
+    for (int i = 0; i < count; i++) {
+        if (!(times[i] >= first && times[i] <= last))
+            return sumi_fail(err, SUMI_EINVAL, "level %d is at t = %g, expected %g..%g", i,
+                             times[i], first, last);
+        if (i > 0 && !(times[i] < times[i - 1]))
+            return sumi_fail(err, SUMI_EINVAL, "level %d is at t = %g, expected below %g", i,
+                             times[i], times[i - 1]);
+    }
+    return SUMI_OK;
+}
+
+static sumi_status check_config(const sumi_process *process, const sumi_path_config *config,
+                                sumi_error *err)
+{
+    sumi_status status = check_eta(config->solver, config->eta, err);
+    if (status == SUMI_OK)
+        status = check_churn(config->solver, &config->churn, err);
+    if (status != SUMI_OK)
+        return status;
+    if (config->times)
+        return check_times(process, config->times, config->time_count, err);
+    if (config->evaluations < 1 || config->evaluations > process->config.timesteps)
+        return sumi_fail(err, SUMI_EINVAL, "steps is %d, expected 1..%d", config->evaluations,
+                         process->config.timesteps);
+    if (!(config->strength > 0 && config->strength <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "strength is %g, expected more than 0 and at most 1",
+                         config->strength);
+    return SUMI_OK;
+}
+
+/* ---- Levels ---------------------------------------------------------------------------------- */
+
 /* Solvers that divide by alpha leave out the last thousandth of t where nothing of the image is
  * left: the noise there is the same but for a thousandth. */
 static double begin_below(const sumi_path *path, double time)
@@ -134,68 +196,67 @@ static double begin_below(const sumi_path *path, double time)
     return ratio && level.alpha2 == 0 ? time * .999 : time;
 }
 
+/* times [steps], falling; those of an inverse become the other way round. */
 static sumi_status init_levels(sumi_path *path, const double *times, bool rows, sumi_error *err)
 {
     const sumi_process *process = path->process;
-    const sumi_solver *solver = path->solver;
-    path->levels = sumi_calloc((size_t)path->steps + 1, sizeof *path->levels);
+    bool inverse = path->solver && path->solver->flags & SUMI_SOLVER_INVERSE;
+    size_t count = (size_t)path->steps + 1;
+    path->levels = sumi_calloc(count, sizeof *path->levels);
     if (!path->levels)
-        return sumi_fail_memory(err, "the levels of a sampling run",
-                                ((size_t)path->steps + 1) * sizeof *path->levels);
-    for (int i = 0; i < path->steps; i++) {
-        double time = rows && process->alpha_bar ? floor(times[i] + .5) : times[i];
-        path->levels[i] = sumi_level_at(process, i == 0 ? begin_below(path, time) : time);
+        return sumi_fail_memory(err, "the levels of a sampling run", count * sizeof *path->levels);
+    for (int i = 0; i <= path->steps; i++) {
+        sumi_level level = sumi_level_image();
+        if (i < path->steps) {
+            double time = rows && process->alpha_bar ? floor(times[i] + .5) : times[i];
+            level = sumi_level_at(process, i == 0 ? begin_below(path, time) : time);
+        }
+        path->levels[inverse ? path->steps - i : i] = level;
     }
-    path->levels[path->steps] = sumi_level_image();
-    if (!solver)
-        return SUMI_OK;
+    return SUMI_OK;
+}
+
+static void settle_solver(sumi_path *path)
+{
+    const sumi_solver *solver = path->solver;
     for (int i = 0; i < path->steps; i++)
         path->evaluations += sumi_path_stages(path, i);
     if (path->eta == SUMI_ETA_OWN)
         path->eta = solver->eta;
-    unsigned on_noise = process->config.objective == SUMI_OBJECTIVE_EPS ? SUMI_SOLVER_ON_NOISE : 0;
+    bool eps = path->process->config.objective == SUMI_OBJECTIVE_EPS;
+    unsigned on_noise = eps ? SUMI_SOLVER_ON_NOISE : 0;
     path->of_noise = solver->flags & (SUMI_SOLVER_OF_NOISE | on_noise);
-    return SUMI_OK;
 }
 
-sumi_status sumi_path_init(sumi_path *path, const sumi_process *process, const sumi_solver *solver,
-                           const sumi_spacing *spacing, int evaluations, float eta, sumi_error *err)
+/* Rows must fall: up to t there are no more than t of them. */
+static int count_steps(const sumi_path_config *config, double last)
 {
-    *path = (sumi_path){.process = process, .solver = solver, .eta = eta};
-    if (evaluations < 1 || evaluations > process->config.timesteps)
-        return sumi_fail(err, SUMI_EINVAL, "steps is %d, expected 1..%d", evaluations,
-                         process->config.timesteps);
-    sumi_status status = check_eta(solver, eta, err);
+    int rows = last > 1 ? (int)floor(last + .5) : 1;
+    return steps_of(config->solver, config->evaluations < rows ? config->evaluations : rows);
+}
+
+sumi_status sumi_path_init(sumi_path *path, const sumi_process *process,
+                           const sumi_path_config *config, sumi_error *err)
+{
+    *path = (sumi_path){
+        .process = process, .solver = config->solver, .eta = config->eta, .churn = config->churn};
+    sumi_status status = check_config(process, config, err);
     if (status != SUMI_OK)
         return status;
-    path->steps = steps_of(solver, evaluations);
-    double *times = sumi_calloc((size_t)path->steps, sizeof *times);
-    if (!times)
-        return sumi_fail_memory(err, "the levels of a sampling run", (size_t)path->steps * 8);
-    spacing->times(process, path->steps, times);
-    status = init_levels(path, times, spacing->rows, err);
-    free(times);
-    return status;
-}
-
-sumi_status sumi_path_init_times(sumi_path *path, const sumi_process *process,
-                                 const sumi_solver *solver, const double *times, int steps,
-                                 float eta, sumi_error *err)
-{
-    *path = (sumi_path){.process = process, .solver = solver, .steps = steps, .eta = eta};
-    double first = first_of(process), last = process->config.timesteps;
-    if (steps < 1 || steps > process->config.timesteps)
-        return sumi_fail(err, SUMI_EINVAL, "there are %d levels, expected 1..%g", steps, last);
-    for (int i = 0; i < steps; i++) {
-        if (!(times[i] >= first && times[i] <= last))
-            return sumi_fail(err, SUMI_EINVAL, "level %d is at t = %g, expected %g..%g", i,
-                             times[i], first, last);
-        if (i > 0 && !(times[i] < times[i - 1]))
-            return sumi_fail(err, SUMI_EINVAL, "level %d is at t = %g, expected below %g", i,
-                             times[i], times[i - 1]);
+    double last = fmax(config->strength * process->config.timesteps, first_of(process));
+    path->steps = config->times ? config->time_count : count_steps(config, last);
+    double *times = NULL;
+    if (!config->times) {
+        times = sumi_calloc((size_t)path->steps, sizeof *times);
+        if (!times)
+            return sumi_fail_memory(err, "the levels of a sampling run", (size_t)path->steps * 8);
+        config->spacing->times(process, last, path->steps, times);
     }
-    sumi_status status = check_eta(solver, eta, err);
-    return status == SUMI_OK ? init_levels(path, times, false, err) : status;
+    status = init_levels(path, times ? times : config->times, times && config->spacing->rows, err);
+    free(times);
+    if (status == SUMI_OK && path->solver)
+        settle_solver(path);
+    return status;
 }
 
 void sumi_path_free(sumi_path *path)

@@ -22,7 +22,7 @@ typedef struct {
     float *h[SUMI_HISTORY_MAX]; /* the last predictions, newest first */
     float *kept;                /* of a solver that keeps an x */
     float *input;               /* c_in x, where it is not x */
-    float *x_0;                 /* for on_step, where it is not a prediction */
+    float *x_0;                 /* where it is not a prediction: for on_step and limits */
     float *noise;               /* where the caller gives it */
     float *times;               /* [n] */
     /* The host's: [n], and what on_step sees. */
@@ -80,16 +80,29 @@ static void mix_with_noise(const run_state *run, sumi_mixing *work)
     sampling->backend->mix(sampling->device, work);
 }
 
-/* As normal as x_T of data of mean 0 and deviation 1. */
+/* What the caller begins with, or noise, as normal as x_T of data of mean 0 and deviation 1. */
 static void start(const run_state *run)
 {
     const sumi_sampling *sampling = run->sampling;
-    const sumi_factors factors = {.divisor = 1,
-                                  .noise = (float)sqrt(run->level.alpha2 + run->level.sigma2)};
+    const sumi_level *level = &run->level;
+    bool inverse = sampling->path->solver->flags & SUMI_SOLVER_INVERSE;
+    const float *given = sampling->start ? sampling->start : sampling->image;
+    if (given)
+        sampling->backend->upload(sampling->device, run->x, given, run->bytes);
+    if (sampling->start || (given && inverse)) {
+        if (run->kept)
+            mix_two(run, run->x, 1, NULL, 0, 1, run->kept);
+        return;
+    }
+    double noise = given ? level->sigma2 : level->alpha2 + level->sigma2;
+    const sumi_factors factors = {
+        .source = {(float)sqrt(level->alpha2)}, .divisor = 1, .noise = (float)sqrt(noise)};
     sumi_mixing work = {.n = sampling->n,
                         .count = sampling->count,
                         .out = run->x,
                         .copy = run->kept,
+                        .sources = given ? 1 : 0,
+                        .source = {run->x},
                         .factors = &factors};
     mix_with_noise(run, &work);
 }
@@ -146,17 +159,24 @@ static sumi_status look(const run_state *run, const float *x_0)
     return stop ? SUMI_CANCELLED : SUMI_OK;
 }
 
-/* The caller sees x and x_0; F becomes what the solver mixes. */
-static sumi_status look_and_convert(const run_state *run)
+/* F becomes what the solver mixes: x_0 within its limits, or the eps that goes with that. */
+static void convert(const run_state *run)
 {
-    const sumi_path *path = run->sampling->path;
-    if (run->x_0)
-        apply_map(run, &run->terms.image, run->x_0);
-    if (!path->of_noise)
-        apply_map(run, &run->terms.image, run->h[0]);
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_limits *limits = &sampling->limits;
+    const sumi_level *level = &run->level;
+    float *x_0 = sampling->path->of_noise ? run->x_0 : run->h[0];
+    if (x_0) {
+        apply_map(run, &run->terms.image, x_0);
+        if (limits->wanted)
+            sampling->backend->limit(sampling->device, limits, sampling->n, sampling->count, x_0);
+    }
+    if (!sampling->path->of_noise)
+        return;
+    if (limits->wanted)
+        mix_two(run, run->x, 1, x_0, -sqrt(level->alpha2), sqrt(level->sigma2), run->h[0]);
     else if (!run->terms.target_is_noise)
         apply_map(run, &run->terms.noise, run->h[0]);
-    return run->sampling->on_step ? look(run, path->of_noise ? run->x_0 : run->h[0]) : SUMI_OK;
 }
 
 /* One evaluation of step i and what the solver makes of it. */
@@ -167,8 +187,11 @@ static sumi_status take_stage(run_state *run, int i, int stage)
     run->done++;
     run->terms = sumi_process_terms(path->process, &run->level);
     sumi_status status = predict(run);
-    if (status == SUMI_OK)
-        status = look_and_convert(run);
+    if (status != SUMI_OK)
+        return status;
+    convert(run);
+    if (sampling->on_step)
+        status = look(run, path->of_noise ? run->x_0 : run->h[0]);
     if (status != SUMI_OK)
         return status;
     sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path->levels[i + 1]};
@@ -211,7 +234,7 @@ static bool add_memory(run_state *run)
     add_tensor(run, path->solver->flags & SUMI_SOLVER_KEEPS, &run->kept, &ok);
     add_tensor(run, sumi_objective_row(path->process->config.objective)->scales_input, &run->input,
                &ok);
-    add_tensor(run, looks && path->of_noise, &run->x_0, &ok);
+    add_tensor(run, (looks || sampling->limits.wanted) && path->of_noise, &run->x_0, &ok);
     add_tensor(run, sampling->noise != NULL, &run->noise, &ok);
     add_host(n, true, &run->host_times, &ok);
     add_host(floats, looks, &run->seen_x, &ok);
@@ -239,7 +262,7 @@ sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_er
     assert(sampling->n >= 1 && sampling->count >= 1);
     const sumi_path *path = sampling->path;
     run_state run = {.sampling = sampling,
-                     .level = path->levels[0],
+                     .level = sumi_path_asks(path, 0),
                      .bytes = (size_t)sampling->n * sampling->count * sizeof(float)};
     sumi_status status = SUMI_OK;
     if (add_memory(&run))

@@ -5,8 +5,11 @@
  *         sigma^2 = (1 - alpha)(1 - alpha_bar_s) / (1 - alpha_bar_t). When steps are skipped, alpha
  *         is alpha_bar_t / alpha_bar_s (Nichol and Dhariwal 2021, "Improved denoising diffusion
  *         probabilistic models", section 4), which is alpha_t where none are.
+ *   ddpm-large  the larger of its variances, sigma^2 = 1 - alpha
  *   ddim  Song, Meng, Ermon 2021, "Denoising diffusion implicit models", equations 12 and 16: a
  *         straight way to x_s for eta = 0, as noisy as ddpm for eta = 1.
+ *   ddim-inverse  the same way backwards (there, section 4.3), from an image to its noise. The
+ *         network is asked about x_s as if it were x_t already: what ddim asked when it came here.
  *
  * Between any two levels t and s, x_t = a x_s + b eps with a = alpha_t / alpha_s and
  * b^2 = sigma_t^2 - a^2 sigma_s^2: the papers' alpha is a^2, their 1 - alpha is b^2. A table's own
@@ -81,6 +84,14 @@ static void ddpm_plan(const sumi_path *path, int i, int stage, sumi_plan *plan)
     mix->z = (float)sqrt(step.added * to->sigma2 / at->sigma2);
 }
 
+static void ddpm_large_plan(const sumi_path *path, int i, int stage, sumi_plan *plan)
+{
+    ddpm_plan(path, i, stage, plan);
+    /* The last step adds none. */
+    if (path->levels[i + 1].sigma2 > 0)
+        plan->mix[0].z = (float)sqrt(transition_of(path, i).added);
+}
+
 /* ---- ddim ------------------------------------------------------------------------------------ */
 
 /* x_s = alpha_s x_0 + sqrt(sigma_s^2 - z^2) eps + z noise, with x_0 or eps put in. */
@@ -101,6 +112,21 @@ static void ddim_plan(const sumi_path *path, int i, int stage, sumi_plan *plan)
         mix->x = (float)noise;
         mix->h[0] = (float)(sqrt(to->alpha2) - noise * sqrt(at->alpha2));
     }
+}
+
+static sumi_level inverse_asks(const sumi_path *path, int i)
+{
+    return path->levels[i < path->steps ? i + 1 : i];
+}
+
+static void ddim_inverse_plan(const sumi_path *path, int i, int stage, sumi_plan *plan)
+{
+    (void)stage;
+    const sumi_level *at = &path->levels[i], *to = &path->levels[i + 1];
+    double image = sqrt(to->alpha2 / at->alpha2);
+    plan->mix[0].x = (float)image;
+    plan->mix[0].h[0] = (float)(sqrt(to->sigma2) - image * sqrt(at->sigma2));
+    plan->next = inverse_asks(path, i + 1);
 }
 
 /* ---- Coordinates ----------------------------------------------------------------------------- */
@@ -134,49 +160,107 @@ sumi_level sumi_level_of_ratio(const sumi_process *process, double ratio)
 #define OF_NOISE SUMI_SOLVER_OF_NOISE
 #define RATIO SUMI_SOLVER_RATIO
 #define KEEPS SUMI_SOLVER_KEEPS
+#define CHURN SUMI_SOLVER_CHURN
+#define INVERSE SUMI_SOLVER_INVERSE
 
 /* History, evaluations of a step, eta. */
 static const sumi_solver solvers[] = {
-    {{"ddpm", "the ancestral steps of the tutorial"}, 1, 1, 1, ON_NOISE, ddpm_plan},
-    {{"ddim", "good pictures in few steps; eta adds noise"}, 1, 1, 0, ETA | ON_NOISE, ddim_plan},
-    {{"euler", "ddim by its name as an equation's solver"}, 1, 1, 0, 0, ddim_plan},
-    {{"euler-a", "euler with as much new noise as ddpm"}, 1, 1, 1, ETA, ddim_plan},
-    {{"heun", "second order, two evaluations a step"}, 2, 2, 0, RATIO | KEEPS, sumi_plan_heun},
-    {{"dpmpp-2m", "second order from one evaluation before"}, 2, 1, 0, RATIO, sumi_plan_dpmpp_2m},
-    {{"dpmpp-2m-sde", "dpmpp-2m with new noise"}, 2, 1, 1, ETA | RATIO, sumi_plan_dpmpp_2m_sde},
+    {{"ddpm", "the ancestral steps of the tutorial"}, 1, 1, 1, ON_NOISE, ddpm_plan, NULL},
+    {{"ddpm-large", "ddpm with the larger of its two variances"},
+     1,
+     1,
+     1,
+     ON_NOISE,
+     ddpm_large_plan,
+     NULL},
+    {{"ddim", "good pictures in few steps; eta adds noise"},
+     1,
+     1,
+     0,
+     ETA | ON_NOISE,
+     ddim_plan,
+     NULL},
+    {{"ddim-inverse", "ddim backwards, from an image to its noise"},
+     1,
+     1,
+     0,
+     OF_NOISE | INVERSE,
+     ddim_inverse_plan,
+     inverse_asks},
+    {{"euler", "ddim by its name as an equation's solver"}, 1, 1, 0, 0, ddim_plan, NULL},
+    {{"euler-a", "euler with as much new noise as ddpm"}, 1, 1, 1, ETA, ddim_plan, NULL},
+    {{"heun", "second order, two evaluations a step; churn adds noise"},
+     2,
+     2,
+     0,
+     RATIO | KEEPS | CHURN,
+     sumi_plan_heun,
+     sumi_heun_asks},
+    {{"dpmpp-2m", "second order from one evaluation before"},
+     2,
+     1,
+     0,
+     RATIO,
+     sumi_plan_dpmpp_2m,
+     NULL},
+    {{"dpmpp-2m-sde", "dpmpp-2m with new noise"},
+     2,
+     1,
+     1,
+     ETA | RATIO,
+     sumi_plan_dpmpp_2m_sde,
+     NULL},
     {{"dpmpp-3m-sde", "from two evaluations before, with new noise"},
      3,
      1,
      1,
      ETA | RATIO,
-     sumi_plan_dpmpp_3m_sde},
+     sumi_plan_dpmpp_3m_sde,
+     NULL},
     {{"dpmpp-2s-a", "two evaluations a step, with new noise"},
      2,
      2,
      1,
      ETA | RATIO | KEEPS,
-     sumi_plan_dpmpp_2s_a},
+     sumi_plan_dpmpp_2s_a,
+     NULL},
     {{"unipc", "third order, corrects each step with the next one's evaluation"},
      4,
      1,
      0,
      RATIO | KEEPS,
-     sumi_plan_unipc},
+     sumi_plan_unipc,
+     NULL},
     {{"deis", "third order, polynomials of eps over the logarithm of noise"},
      3,
      1,
      0,
      RATIO | OF_NOISE,
-     sumi_plan_deis},
-    {{"ipndm", "the four-step formula of even steps"}, 4, 1, 0, RATIO | OF_NOISE, sumi_plan_ipndm},
-    {{"lms", "polynomials of eps over the noise"}, 4, 1, 0, RATIO | OF_NOISE, sumi_plan_lms},
+     sumi_plan_deis,
+     NULL},
+    {{"ipndm", "the four-step formula of even steps"},
+     4,
+     1,
+     0,
+     RATIO | OF_NOISE,
+     sumi_plan_ipndm,
+     NULL},
+    {{"lms", "polynomials of eps over the noise"}, 4, 1, 0, RATIO | OF_NOISE, sumi_plan_lms, NULL},
     {{"flow-midpoint", "second order along the line from image to noise"},
      2,
      2,
      0,
      KEEPS,
-     sumi_plan_flow_midpoint},
-    {{"flow-heun", "heun along the line from image to noise"}, 2, 2, 0, KEEPS, sumi_plan_flow_heun},
+     sumi_plan_flow_midpoint,
+     NULL},
+    {{"flow-heun", "heun along the line from image to noise"},
+     2,
+     2,
+     0,
+     KEEPS,
+     sumi_plan_flow_heun,
+     NULL},
+    {{"flow-euler", "ddim by the name it has on that line"}, 1, 1, 0, 0, ddim_plan, NULL},
 };
 
 enum { SOLVERS = sizeof solvers / sizeof *solvers };

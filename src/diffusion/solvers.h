@@ -28,6 +28,7 @@ void sumi_plan_unipc(const sumi_path *path, int i, int stage, sumi_plan *plan);
 void sumi_plan_lms(const sumi_path *path, int i, int stage, sumi_plan *plan);
 void sumi_plan_deis(const sumi_path *path, int i, int stage, sumi_plan *plan);
 void sumi_plan_ipndm(const sumi_path *path, int i, int stage, sumi_plan *plan);
+sumi_level sumi_heun_asks(const sumi_path *path, int i);
 void sumi_plan_heun(const sumi_path *path, int i, int stage, sumi_plan *plan);
 void sumi_plan_flow_heun(const sumi_path *path, int i, int stage, sumi_plan *plan);
 void sumi_plan_flow_midpoint(const sumi_path *path, int i, int stage, sumi_plan *plan);

@@ -4,7 +4,8 @@
  *
  *   heun           Karras et al. 2022, algorithm 1: Euler's step, then the mean of both slopes;
  *                  flow-heun's where noise shrinks so much in one step that the second slope, which
- *                  is divided by what is left, would count far too much
+ *                  is divided by what is left, would count far too much. Churn is added before a
+ *                  step begins, which is after the one before
  *   flow-heun      the same along the line from image to noise
  *   flow-midpoint  the slope at the middle of that line
  *   dpmpp-2s-a     Lu et al. 2022, "DPM-Solver++", algorithm 1, to the lower end of an ancestral
@@ -35,6 +36,36 @@ static void slope_step(sumi_place at, sumi_place middle, sumi_place to, double s
     mix->h[1] = (float)(to.scale * (second * (1 - keep) - first));
 }
 
+/* Where a step begins: with more noise than its level, where there is churn there and the schedule
+ * has so much. */
+sumi_level sumi_heun_asks(const sumi_path *path, int i)
+{
+    const sumi_level *level = &path->levels[i];
+    const sumi_churn *churn = &path->churn;
+    if (!(churn->amount > 0) || level->sigma2 == 0 || level->alpha2 == 0)
+        return *level;
+    double v = sumi_place_ratio(level).v, share = fmin(churn->amount / path->steps, sqrt(2) - 1);
+    if (v < churn->least || v > churn->most)
+        return *level;
+    sumi_level more = sumi_level_of_ratio(path->process, v * (1 + share));
+    return more.alpha2 > 0 && sumi_place_ratio(&more).v > v ? more : *level;
+}
+
+/* The noise with which the next step begins. */
+static void add_churn(const sumi_path *path, int i, sumi_plan *plan)
+{
+    sumi_level more = sumi_heun_asks(path, i + 1);
+    sumi_place at = sumi_place_ratio(&path->levels[i + 1]), to = sumi_place_ratio(&more);
+    if (!(to.v > at.v))
+        return;
+    plan->mix[plan->count++] =
+        (sumi_mix){.x = (float)(to.scale / at.scale),
+                   .divisor = 1,
+                   .z = (float)(to.scale * path->churn.noise * sqrt(to.v * to.v - at.v * at.v)),
+                   .keep = true};
+    plan->next = more;
+}
+
 static void heun(sumi_place at, sumi_place to, int stage, sumi_mix *mix)
 {
     if (stage == 0)
@@ -47,11 +78,15 @@ static void heun(sumi_place at, sumi_place to, int stage, sumi_mix *mix)
 
 void sumi_plan_heun(const sumi_path *path, int i, int stage, sumi_plan *plan)
 {
-    sumi_place at = sumi_place_ratio(&path->levels[i]), to = sumi_place_ratio(&path->levels[i + 1]);
-    if (to.v > 0 && at.v > FAR * to.v)
-        sumi_plan_flow_heun(path, i, stage, plan);
-    else
-        heun(at, to, stage, &plan->mix[0]);
+    const sumi_level begin = sumi_heun_asks(path, i), *end = &path->levels[i + 1];
+    sumi_place at = sumi_place_ratio(&begin), to = sumi_place_ratio(end);
+    if (to.v > 0 && at.v > FAR * to.v) {
+        at = sumi_place_flow(&begin);
+        to = sumi_place_flow(end);
+    }
+    heun(at, to, stage, &plan->mix[0]);
+    if (stage == 1)
+        add_churn(path, i, plan);
 }
 
 void sumi_plan_flow_heun(const sumi_path *path, int i, int stage, sumi_plan *plan)

@@ -113,6 +113,21 @@ typedef struct {
     double decay[SUMI_AVERAGES_MAX];
 } sumi_update;
 
+/* A range that numbers of images are brought into. */
+typedef struct {
+    bool wanted;
+    float low, high;
+    /* 0: what is outside is clipped. Else "dynamic thresholding" (Saharia et al. 2022, section
+     * 2.3): with the distance from the range's middle that this share of an image's numbers
+     * keeps, all are clipped to that distance and then shrunk into the range, if it is larger. */
+    double share;
+} sumi_limits;
+
+/* What error a step may have; error, a and b are [n][count]. */
+typedef struct {
+    double absolute, relative;
+} sumi_tolerance;
+
 typedef struct {
     const char *name; /* "cpu" */
 
@@ -136,6 +151,15 @@ typedef struct {
 
     void (*mix)(sumi_device *device, const sumi_mixing *work);
     void (*update)(sumi_device *device, const sumi_update *update);
+    /* x [n][count] within limits, in place. */
+    void (*limit)(sumi_device *device, const sumi_limits *limits, int n, size_t count, float *x);
+    /* x = mask x + (1 - mask) other, each of count numbers; mask is in 0..1. */
+    void (*blend)(sumi_device *device, const float *mask, const float *other, size_t count,
+                  float *x);
+    /* out [n], the host's: of each image, the root of the mean of
+     *     (error / (absolute + relative max(|a|, |b|)))^2. */
+    void (*measure_error)(sumi_device *device, const sumi_tolerance *tolerance, int n, size_t count,
+                          const float *error, const float *a, const float *b, double *out);
     /* True where every number is. */
     bool (*finite)(sumi_device *device, const float *x, size_t count);
 

@@ -5,6 +5,8 @@
 #include "sample/sample.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SIDE_MAX 16384
@@ -18,6 +20,7 @@ typedef struct {
     sumi_network *network;
     float *images; /* a batch of them, where the caller has no room for all */
     size_t image_floats;
+    sumi_limits limits;
     int evaluations;        /* of an image */
     int batch;              /* images evaluated together */
     int64_t done;           /* images that are whole */
@@ -113,18 +116,105 @@ static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_
     return SUMI_OK;
 }
 
-static sumi_status find_solver(const sumi_sample_config *config, const sumi_solver **solver,
-                               const sumi_spacing **spacing, sumi_error *err)
+static sumi_status find_solver(const sumi_sample_config *config, sumi_path_config *path,
+                               sumi_error *err)
 {
     int index;
     sumi_status status = sumi_choice_find(SUMI_CHOICE_SOLVER, config->solver, &index, err);
     if (status != SUMI_OK)
         return status;
-    *solver = sumi_solver_row(index);
+    path->solver = sumi_solver_row(index);
     status = sumi_choice_find(SUMI_CHOICE_SPACING, config->spacing, &index, err);
-    if (status == SUMI_OK)
-        *spacing = sumi_spacing_row(index);
+    if (status != SUMI_OK)
+        return status;
+    path->spacing = sumi_spacing_row(index);
+    bool inverse = path->solver->flags & SUMI_SOLVER_INVERSE;
+    if (inverse && !config->image)
+        return sumi_fail(err, SUMI_EINVAL, "%s begins at an image, and there is none",
+                         path->solver->is.name);
+    if (inverse && config->strength < 1)
+        return sumi_fail(err, SUMI_EINVAL, "%s goes all the way to noise: strength is %g, not 1",
+                         path->solver->is.name, (double)config->strength);
+    if (config->image && config->start)
+        return sumi_fail(err, SUMI_EINVAL, "image and start are both set, one is expected");
+    return SUMI_OK;
+}
+
+static sumi_status check_given(const sumi_sample_config *config, int channels, sumi_error *err)
+{
+    const int shape[4] = {config->count, config->height, config->width, channels};
+    sumi_status status =
+        config->image ? sumi_check_finite("image", config->image, shape, err) : SUMI_OK;
+    if (status == SUMI_OK && config->start)
+        status = sumi_check_finite("start", config->start, shape, err);
     return status;
+}
+
+/* The levels that the caller names, as t. */
+static sumi_status read_levels(const sumi_sample_config *config, const sumi_process *process,
+                               double **times, sumi_error *err)
+{
+    *times = NULL;
+    if (config->level_count == 0)
+        return SUMI_OK;
+    if (!config->levels || config->level_count < 0 ||
+        config->level_count > process->config.timesteps)
+        return sumi_fail(err, SUMI_EINVAL, "there are %d levels, expected 1..%d",
+                         config->levels ? config->level_count : 0, process->config.timesteps);
+    if (config->strength != 1)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "strength and levels both say where to begin, one is expected");
+    *times = sumi_calloc((size_t)config->level_count, sizeof **times);
+    if (!*times)
+        return sumi_fail_memory(err, "the levels of a sampling run",
+                                (size_t)config->level_count * sizeof **times);
+    for (int i = 0; i < config->level_count; i++) {
+        double level = config->levels[i];
+        if (config->levels_are_sigma && !(level > 0 && level <= 1e30))
+            return sumi_fail(err, SUMI_EINVAL, "level %d has a sigma of %g, expected more than 0",
+                             i, level);
+        (*times)[i] = config->levels_are_sigma ? sumi_level_time(process, log(level)) : level;
+    }
+    return SUMI_OK;
+}
+
+static sumi_status init_path(sumi_path *path, const sumi_process *process,
+                             const sumi_sample_config *config, sumi_error *err)
+{
+    sumi_path_config want = SUMI_PATH_CONFIG_INIT;
+    double *times = NULL;
+    sumi_status status = find_solver(config, &want, err);
+    if (status == SUMI_OK)
+        status = read_levels(config, process, &times, err);
+    want.evaluations = config->steps > 0 ? config->steps : process->config.timesteps;
+    want.strength = (double)config->strength;
+    want.times = times;
+    want.time_count = config->level_count;
+    want.eta = config->eta;
+    want.churn = (sumi_churn){(double)config->churn, (double)config->churn_min,
+                              (double)config->churn_max, (double)config->churn_noise};
+    if (status == SUMI_OK)
+        status = sumi_path_init(path, process, &want, err);
+    free(times);
+    return status;
+}
+
+static sumi_status read_limits(const sumi_sample_config *config, const sumi_model_info_t *info,
+                               sumi_limits *limits, sumi_error *err)
+{
+    bool clips = config->clip_low != 0 || config->clip_high != 0;
+    if (clips && !(config->clip_low < config->clip_high && config->clip_low >= -1e6f &&
+                   config->clip_high <= 1e6f))
+        return sumi_fail(err, SUMI_EINVAL, "clip is %g to %g, expected a rising range",
+                         (double)config->clip_low, (double)config->clip_high);
+    if (!(config->threshold >= 0 && config->threshold <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "threshold is %g, expected 0..1",
+                         (double)config->threshold);
+    *limits = (sumi_limits){.wanted = clips || config->threshold > 0,
+                            .low = clips ? config->clip_low : info->range_lo,
+                            .high = clips ? config->clip_high : info->range_hi,
+                            .share = (double)config->threshold};
+    return SUMI_OK;
 }
 
 /* Never changes a bit of the result. */
@@ -145,9 +235,13 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         sampling->n = call->n = left < call->batch ? (int)left : call->batch;
         sampling->first_image = config->first_index + call->done;
         sampling->noise = config->noise ? config->noise + offset : NULL;
+        sampling->image = config->image ? config->image + offset : NULL;
+        sampling->start = config->start ? config->start + offset : NULL;
         float *images = out ? out + offset : call->images;
         status = sumi_sampling_run(sampling, images, call->err);
         if (status == SUMI_OK) {
+            for (int i = 0; config->evaluations && i < call->n; i++)
+                config->evaluations[call->done + i] = call->evaluations;
             call->done += call->n;
             if (config->on_images &&
                 config->on_images(config->user, call->done - call->n, images, call->n))
@@ -178,6 +272,7 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
             status = sumi_fail_memory(call->err, "a batch of images", floats * sizeof *out);
     }
     sumi_sampling sampling = {.path = path,
+                              .limits = call->limits,
                               .count = call->image_floats,
                               .seed = config->seed,
                               .noise_stride = (size_t)config->count * call->image_floats,
@@ -198,20 +293,19 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
                             sumi_error *err)
 {
     const sumi_model_info_t *info = &model->info;
-    const sumi_solver *solver = NULL;
-    const sumi_spacing *spacing = NULL;
-    int most = config->steps > 0 ? config->steps : info->timesteps;
     sumi_process process = {0};
     sumi_path path = {0};
     sampling_call call = {
         .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
     sumi_status status = check_sizes(info, config, out, out_floats, err);
     if (status == SUMI_OK)
-        status = find_solver(config, &solver, &spacing, err);
+        status = check_given(config, info->out_channels, err);
+    if (status == SUMI_OK)
+        status = read_limits(config, info, &call.limits, err);
     if (status == SUMI_OK)
         status = sumi_process_init(&process, &model->process, err);
     if (status == SUMI_OK)
-        status = sumi_path_init(&path, &process, solver, spacing, most, config->eta, err);
+        status = init_path(&path, &process, config, err);
     if (status == SUMI_OK) {
         call.image_floats =
             (size_t)config->height * (size_t)config->width * (size_t)info->out_channels;

@@ -553,7 +553,7 @@ static void test_completion_tells_every_option(void **state)
     assert_non_null(
         strstr(text, "'data train sample predict convert info diff bench help version"));
     assert_non_null(strstr(text, "'list info preview'"));
-    assert_non_null(strstr(text, "words='ddpm ddim euler "));
+    assert_non_null(strstr(text, "words='ddpm ddpm-large ddim ddim-inverse euler "));
     free(text);
 }
 

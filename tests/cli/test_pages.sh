@@ -46,7 +46,7 @@ completes 'cpu cuda' train --device c
 completes 'model.pth' info mod
 completes 'model.pth' train --init mod
 completes '' train --lr ''
-completes 'ddpm ddim' sample model.pth --solver dd
+completes 'ddpm ddpm-large ddim ddim-inverse' sample model.pth --solver dd
 completes 'trailing uniform leading karras logsnr quadratic' sample model.pth --spacing ''
 completes 'sample' help sa
 completes 'bf16' train --precision = b

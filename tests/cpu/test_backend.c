@@ -28,7 +28,8 @@ typedef struct {
 } block;
 
 typedef struct {
-    int opened, created, predicted, trained, checked, renewed, mixed, scanned, moved;
+    int opened, created, predicted, trained, checked, renewed, mixed, scanned, moved, limited,
+        blended, measured;
     block blocks[BLOCKS];
     int block_count;
 } recording;
@@ -141,6 +142,32 @@ static void record_update(sumi_device *device, const sumi_update *update)
     sumi_cpu_backend()->update(device, &real);
 }
 
+static void record_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count,
+                         float *x)
+{
+    seen.limited++;
+    sumi_cpu_backend()->limit(device, limits, n, count, behind(x, (size_t)n * count * sizeof *x));
+}
+
+static void record_blend(sumi_device *device, const float *mask, const float *other, size_t count,
+                         float *x)
+{
+    size_t bytes = count * sizeof *x;
+    seen.blended++;
+    sumi_cpu_backend()->blend(device, behind(mask, bytes), behind(other, bytes), count,
+                              behind(x, bytes));
+}
+
+static void record_measure(sumi_device *device, const sumi_tolerance *tolerance, int n,
+                           size_t count, const float *error, const float *a, const float *b,
+                           double *out)
+{
+    size_t bytes = (size_t)n * count * sizeof *a;
+    seen.measured++;
+    sumi_cpu_backend()->measure_error(device, tolerance, n, count, behind(error, bytes),
+                                      behind(a, bytes), behind(b, bytes), out);
+}
+
 static bool record_scan(sumi_device *device, const float *x, size_t count)
 {
     seen.scanned++;
@@ -238,6 +265,9 @@ static sumi_backend recorder(void)
     backend.copy = record_copy;
     backend.mix = record_mix;
     backend.update = record_update;
+    backend.limit = record_limit;
+    backend.blend = record_blend;
+    backend.measure_error = record_measure;
     backend.finite = record_scan;
     backend.network_create = record_create;
     backend.network_free = record_network_free;
@@ -287,6 +317,8 @@ static double sample_all(sumi_runtime *runtime, const sumi_model *model, float *
         sample.solver = sumi_solver_row(i)->is.name;
         sample.steps = EVALUATIONS;
         sample.noise = i % 3 ? NULL : noise;
+        sample.image = sumi_solver_row(i)->flags & SUMI_SOLVER_INVERSE ? noise : NULL;
+        sample.threshold = i % 5 ? 0 : .9f;
         sample.on_step = i % 2 ? NULL : look;
         sample.user = &sum;
         assert_int_equal(
@@ -312,7 +344,7 @@ static void test_sampling_touches_no_tensor(void **state)
         double sum = sample_all(&plain, model, expected);
         assert_true(sample_all(&recorded, model, found) == sum);
         assert_memory_equal(found, expected, sizeof found);
-        assert_true(seen.mixed > 0 && seen.scanned == seen.predicted);
+        assert_true(seen.mixed > 0 && seen.scanned == seen.predicted && seen.limited > 0);
         sumi_runtime_close(&plain);
         sumi_runtime_close(&recorded);
         assert_int_equal(seen.block_count, 0);

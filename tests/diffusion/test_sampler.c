@@ -58,9 +58,12 @@ static void make_process(sumi_process *process, int timesteps, float start, floa
 static sumi_path path_of(const sumi_process *process, const char *solver, int steps, float eta)
 {
     sumi_path path;
-    assert_int_equal(
-        sumi_path_init(&path, process, solver_of(solver), sumi_spacing_row(0), steps, eta, NULL),
-        SUMI_OK);
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+    config.solver = solver_of(solver);
+    config.spacing = sumi_spacing_row(0);
+    config.evaluations = steps;
+    config.eta = eta;
+    assert_int_equal(sumi_path_init(&path, process, &config, NULL), SUMI_OK);
     return path;
 }
 

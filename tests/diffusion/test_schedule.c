@@ -201,9 +201,11 @@ static sumi_path spaced(const sumi_process *process, const char *spacing, int st
 {
     sumi_path path;
     int index;
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
     assert_int_equal(sumi_choice_find(SUMI_CHOICE_SPACING, spacing, &index, NULL), SUMI_OK);
-    assert_int_equal(sumi_path_init(&path, process, NULL, sumi_spacing_row(index), steps, 0, NULL),
-                     SUMI_OK);
+    config.spacing = sumi_spacing_row(index);
+    config.evaluations = steps;
+    assert_int_equal(sumi_path_init(&path, process, &config, NULL), SUMI_OK);
     return path;
 }
 
@@ -255,11 +257,13 @@ static void test_any_number_of_steps(void **state)
         }
         sumi_path path;
         sumi_error err;
-        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_row(0), 1001, 0, &err),
-                         SUMI_EINVAL);
+        sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+        config.spacing = sumi_spacing_row(0);
+        config.evaluations = 1001;
+        assert_int_equal(sumi_path_init(&path, &process, &config, &err), SUMI_EINVAL);
         assert_string_equal(err.text, "steps is 1001, expected 1..1000");
-        assert_int_equal(sumi_path_init(&path, &process, NULL, sumi_spacing_row(0), 0, 0, NULL),
-                         SUMI_EINVAL);
+        config.evaluations = 0;
+        assert_int_equal(sumi_path_init(&path, &process, &config, NULL), SUMI_EINVAL);
         sumi_process_free(&process);
     }
 }

@@ -4,8 +4,8 @@
  * Data that are a mixture of normals have a closed form of x_0 given x_t. Of one normal,
  * N(mean, sd^2), the whole way is known too: with v = sigma / alpha, y = x / alpha,
  *     y(v) = mean + (y(v_0) - mean) sqrt((sd^2 + v^2) / (sd^2 + v_0^2)).
- * Of a mixture, the way is what many small steps find. All runs begin and end at levels with noise,
- * so that no step is special, unless a test says so.
+ * Of a mixture, the way is what many small steps of a method of fourth order find in double. All
+ * runs begin and end at levels with noise, so that no step is special, unless a test says so.
  */
 #include "cpu/cpu.h"
 #include "diffusion/diffusion.h"
@@ -110,9 +110,33 @@ static sumi_path path_between(const fixture *f, const char *name, grid kind, int
     return path;
 }
 
-/* Where the way through x at one level is at another; of one normal. */
+/* dy / d ln v = y - x_0, with y = x / alpha. */
+static double slope_at(const fixture *f, double log_v, double y)
+{
+    double v = exp(log_v);
+    const sumi_level level = {.alpha2 = 1, .sigma2 = v * v};
+    return y - best_image(f, &level, y);
+}
+
+static double numeric_way(const fixture *f, double from, double y, double to)
+{
+    enum { MANY = 150 };
+    double h = (to - from) / MANY;
+    for (int i = 0; i < MANY; i++) {
+        double at = from + i * h, a = slope_at(f, at, y),
+               b = slope_at(f, at + h / 2, y + h / 2 * a);
+        double c = slope_at(f, at + h / 2, y + h / 2 * b), d = slope_at(f, at + h, y + h * c);
+        y += h / 6 * (a + 2 * b + 2 * c + d);
+    }
+    return y;
+}
+
+/* Where the way through x at one level is at another. */
 static double way(const fixture *f, const sumi_level *from, double x, const sumi_level *to)
 {
+    if (f->normals > 1)
+        return sqrt(to->alpha2) * numeric_way(f, sumi_level_log_ratio(from), x / sqrt(from->alpha2),
+                                              sumi_level_log_ratio(to));
     double mean = f->mean[0], data = f->sd[0] * f->sd[0];
     double v_2 = from->sigma2 / from->alpha2, w_2 = to->sigma2 / to->alpha2;
     double y = x / sqrt(from->alpha2) - mean;
@@ -168,36 +192,51 @@ typedef struct {
 /* A solver with a long memory begins with first-order steps: whole runs are of second order, and
  * its own order shows below. */
 static const convergence cases[] = {
-    {"ddim", 1, EVEN_LOG, 64},       {"euler", 1, EVEN_V, 64},
-    {"euler-a", 1, EVEN_LOG, 64},    {"heun", 2, EVEN_LOG, 32},
-    {"heun", 2, EVEN_V, 64},         {"dpmpp-2m", 2, EVEN_LOG, 32},
-    {"dpmpp-2m", 2, EVEN_V, 128},    {"dpmpp-2m-sde", 2, EVEN_LOG, 32},
-    {"dpmpp-2s-a", 2, EVEN_LOG, 32}, {"dpmpp-3m-sde", 1.7, EVEN_LOG, 48},
-    {"unipc", 2, EVEN_LOG, 12},      {"deis", 2, EVEN_LOG, 24},
-    {"lms", 2, EVEN_LOG, 24},        {"ipndm", 2, EVEN_V, 64},
-    {"flow-heun", 2, EVEN_FLOW, 16}, {"flow-midpoint", 2, EVEN_FLOW, 16},
+    {"ddim", 1, EVEN_LOG, 64},        {"euler", 1, EVEN_V, 64},
+    {"euler-a", 1, EVEN_LOG, 64},     {"heun", 2, EVEN_LOG, 32},
+    {"heun", 2, EVEN_V, 64},          {"dpmpp-2m", 2, EVEN_LOG, 32},
+    {"dpmpp-2m", 2, EVEN_V, 128},     {"dpmpp-2m-sde", 2, EVEN_LOG, 32},
+    {"dpmpp-2s-a", 2, EVEN_LOG, 32},  {"dpmpp-3m-sde", 1.7, EVEN_LOG, 48},
+    {"unipc", 2, EVEN_LOG, 12},       {"deis", 2, EVEN_LOG, 24},
+    {"lms", 2, EVEN_LOG, 24},         {"ipndm", 2, EVEN_V, 64},
+    {"flow-heun", 2, EVEN_FLOW, 16},  {"flow-midpoint", 2, EVEN_FLOW, 16},
+    {"flow-euler", 1, EVEN_FLOW, 64},
 };
+
+/* times: the steps of a case, which has an error of at most `most` with those. */
+static void check_orders(const char *objective, const char *schedule, int normals, int times,
+                         double most)
+{
+    fixture f;
+    open_fixture(&f, objective, schedule, normals);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const convergence *c = &cases[i];
+        double coarse = error_of(&f, c->solver, c->kind, times * c->steps);
+        double fine = error_of(&f, c->solver, c->kind, 2 * times * c->steps);
+        double order = log2(coarse / fine);
+        if (!(order > c->order - .2 && coarse < most))
+            fail_msg("%s on %s of %s, %d normals: errors %g and %g are of order %.2f, expected %g",
+                     c->solver, objective, schedule, normals, coarse, fine, order, c->order);
+    }
+    sumi_process_free(&f.process);
+}
+
+static const char *const parametrisations[][2] = {
+    {"v", "linear"}, {"edm", "edm"}, {"flow", "flow"}, {"x0", "cosine"}, {"eps", "linear"}};
 
 static void test_orders_of_runs(void **state)
 {
     (void)state;
-    static const char *const processes[][2] = {
-        {"v", "linear"}, {"edm", "edm"}, {"flow", "flow"}, {"x0", "cosine"}, {"eps", "linear"}};
-    for (size_t p = 0; p < sizeof processes / sizeof *processes; p++) {
-        fixture f;
-        open_fixture(&f, processes[p][0], processes[p][1], 1);
-        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            const convergence *c = &cases[i];
-            double coarse = error_of(&f, c->solver, c->kind, c->steps);
-            double fine = error_of(&f, c->solver, c->kind, 2 * c->steps);
-            double order = log2(coarse / fine);
-            if (!(order > c->order - .2 && coarse < .1))
-                fail_msg("%s on %s of %s: errors %g and %g are of order %.2f, expected %g",
-                         c->solver, processes[p][0], processes[p][1], coarse, fine, order,
-                         c->order);
-        }
-        sumi_process_free(&f.process);
-    }
+    for (size_t p = 0; p < sizeof parametrisations / sizeof *parametrisations; p++)
+        check_orders(parametrisations[p][0], parametrisations[p][1], 1, 1, .1);
+}
+
+/* Of two normals the way bends: it parts in the middle, so that steps must be smaller. */
+static void test_orders_of_runs_of_a_mixture(void **state)
+{
+    (void)state;
+    check_orders("v", "linear", 2, 2, .3);
+    check_orders("flow", "flow", 2, 2, .3);
 }
 
 /* ---- Single steps ---------------------------------------------------------------------------- */
@@ -281,9 +320,12 @@ static sumi_path path_of(const fixture *f, const char *name, const char *spacing
     sumi_path path;
     int index;
     assert_int_equal(sumi_choice_find(SUMI_CHOICE_SPACING, spacing, &index, NULL), SUMI_OK);
-    assert_int_equal(sumi_path_init(&path, &f->process, solver_of(name), sumi_spacing_row(index),
-                                    evaluations, eta, NULL),
-                     SUMI_OK);
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+    config.solver = solver_of(name);
+    config.spacing = sumi_spacing_row(index);
+    config.evaluations = evaluations;
+    config.eta = eta;
+    assert_int_equal(sumi_path_init(&path, &f->process, &config, NULL), SUMI_OK);
     return path;
 }
 
@@ -322,7 +364,7 @@ static void test_few_evaluations_of_a_mixture(void **state)
         for (int i = 0; sumi_solver_row(i); i++) {
             const sumi_solver *solver = sumi_solver_row(i);
             const char *name = solver->is.name;
-            if (strcmp(name, "ddpm") == 0)
+            if (strncmp(name, "ddpm", 4) == 0 || solver->flags & SUMI_SOLVER_INVERSE)
                 continue;
             double far = distance(&f, name, processes[p][2], truth);
             /* Of those with two evaluations a step it is half the steps. */
@@ -334,43 +376,50 @@ static void test_few_evaluations_of_a_mixture(void **state)
     }
 }
 
+/* Draws N images and compares their mean and deviation with those of the data. */
+static void check_moments_of(fixture *f, const sumi_path *path, const char *name)
+{
+    enum { N = 256 };
+    float *x = malloc((size_t)N * FLOATS * sizeof *x);
+    sumi_device *device;
+    assert_int_equal(sumi_cpu_backend()->open(2, NULL, &device, NULL), SUMI_OK);
+    sumi_sampling sampling = {.path = path,
+                              .n = N,
+                              .count = FLOATS,
+                              .seed = 5,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
+                              .predict = predict,
+                              .user = f};
+    assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
+    sumi_cpu_backend()->close(device);
+    double sum = 0, squares = 0, count = (double)N * FLOATS;
+    for (int k = 0; k < N * FLOATS; k++) {
+        sum += (double)x[k];
+        squares += ((double)x[k] - f->mean[0]) * ((double)x[k] - f->mean[0]);
+    }
+    double mean = sum / count, deviation = sqrt(squares / count);
+    if (!(fabs(mean - f->mean[0]) < .01 && fabs(deviation / f->sd[0] - 1) < .04))
+        fail_msg("%s: mean %g and deviation %g, expected %g and %g", name, mean, deviation,
+                 f->mean[0], f->sd[0]);
+    free(x);
+}
+
 /* Solvers that add noise draw the data's distribution, as those that do not. */
 static void test_moments(void **state)
 {
     (void)state;
-    enum { N = 256 };
-    float *x = malloc((size_t)N * FLOATS * sizeof *x);
     for (int i = 0; sumi_solver_row(i); i++) {
         fixture f;
         const char *name = sumi_solver_row(i)->is.name;
-        sumi_device *device;
+        if (sumi_solver_row(i)->flags & SUMI_SOLVER_INVERSE)
+            continue;
         open_fixture(&f, i % 2 ? "edm" : "v", i % 3 ? "edm" : "cosine", 1);
-        const char *spacing = i % 3 ? "karras" : "trailing";
-        sumi_path path = path_of(&f, name, spacing, 200, -1);
-        assert_int_equal(sumi_cpu_backend()->open(2, NULL, &device, NULL), SUMI_OK);
-        sumi_sampling sampling = {.path = &path,
-                                  .n = N,
-                                  .count = FLOATS,
-                                  .seed = (uint64_t)i,
-                                  .backend = sumi_cpu_backend(),
-                                  .device = device,
-                                  .predict = predict,
-                                  .user = &f};
-        assert_int_equal(sumi_sampling_run(&sampling, x, NULL), SUMI_OK);
-        sumi_cpu_backend()->close(device);
-        double sum = 0, squares = 0, count = (double)N * FLOATS;
-        for (int k = 0; k < N * FLOATS; k++) {
-            sum += (double)x[k];
-            squares += ((double)x[k] - f.mean[0]) * ((double)x[k] - f.mean[0]);
-        }
-        double mean = sum / count, deviation = sqrt(squares / count);
-        if (!(fabs(mean - f.mean[0]) < .01 && fabs(deviation / f.sd[0] - 1) < .04))
-            fail_msg("%s: mean %g and deviation %g, expected %g and %g", name, mean, deviation,
-                     f.mean[0], f.sd[0]);
+        sumi_path path = path_of(&f, name, i % 3 ? "karras" : "trailing", 200, -1);
+        check_moments_of(&f, &path, name);
         sumi_path_free(&path);
         sumi_process_free(&f.process);
     }
-    free(x);
 }
 
 /* ---- What a path refuses --------------------------------------------------------------------- */
@@ -382,7 +431,9 @@ static void test_paths(void **state)
     sumi_path path;
     sumi_error err;
     open_fixture(&f, "v", "flow", 1);
-    const sumi_spacing *trailing = sumi_spacing_row(0);
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+    config.spacing = sumi_spacing_row(0);
+    config.evaluations = 5;
     static const struct {
         const char *solver, *says;
         float eta;
@@ -391,34 +442,182 @@ static void test_paths(void **state)
                {"ddim", "eta is 1.5, expected 0..1", 1.5f},
                {"ddim", "eta is nan", NAN}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(sumi_path_init(&path, &f.process, solver_of(bad[i].solver), trailing, 5,
-                                        bad[i].eta, &err),
-                         SUMI_EINVAL);
+        config.solver = solver_of(bad[i].solver);
+        config.eta = bad[i].eta;
+        assert_int_equal(sumi_path_init(&path, &f.process, &config, &err), SUMI_EINVAL);
         assert_non_null(strstr(err.text, bad[i].says));
     }
+    config.eta = SUMI_ETA_OWN;
+    static const struct {
+        const char *solver, *says;
+        double strength;
+        sumi_churn churn;
+    } worse[] = {
+        {"ddim", "ddim has no churn, heun has", 1, {.5, 0, 1, 1}},
+        {"heun", "churn is -1, expected 0", 1, {-1, 0, 1, 1}},
+        {"heun", "churn is nan", 1, {NAN, 0, 1, 1}},
+        {"heun", "between levels of 2 and 1", 1, {1, 2, 1, 1}},
+        {"heun", "noise of deviation 11, expected 0..10", 1, {1, 0, 1, 11}},
+        {"heun", "strength is 0, expected more than 0 and at most 1", 0, {0, 0, 1, 1}},
+        {"heun", "strength is 1.5", 1.5, {0, 0, 1, 1}},
+        {"heun", "strength is nan", NAN, {0, 0, 1, 1}},
+    };
+    for (size_t i = 0; i < sizeof worse / sizeof *worse; i++) {
+        config.solver = solver_of(worse[i].solver);
+        config.strength = worse[i].strength;
+        config.churn = worse[i].churn;
+        assert_int_equal(sumi_path_init(&path, &f.process, &config, &err), SUMI_EINVAL);
+        assert_non_null(strstr(err.text, worse[i].says));
+    }
     static const double falling[] = {4000, 100.5, 2}, equal[] = {30, 30, 2}, low[] = {30, 4, .5};
-    const sumi_solver *heun = solver_of("heun");
-    assert_int_equal(sumi_path_init_times(&path, &f.process, heun, falling, 3, -1, NULL), SUMI_OK);
+    sumi_path_config listed = SUMI_PATH_CONFIG_INIT;
+    listed.solver = solver_of("heun");
+    listed.times = falling;
+    listed.time_count = 3;
+    assert_int_equal(sumi_path_init(&path, &f.process, &listed, NULL), SUMI_OK);
     assert_true(path.levels[1].time == 100.5 && path.levels[3].sigma == 0);
     assert_int_equal(path.evaluations, 5);
     sumi_path_free(&path);
-    assert_int_equal(sumi_path_init_times(&path, &f.process, heun, equal, 3, -1, &err),
-                     SUMI_EINVAL);
+    listed.times = equal;
+    assert_int_equal(sumi_path_init(&path, &f.process, &listed, &err), SUMI_EINVAL);
     assert_string_equal(err.text, "level 1 is at t = 30, expected below 30");
-    assert_int_equal(sumi_path_init_times(&path, &f.process, heun, low, 3, -1, &err), SUMI_EINVAL);
+    listed.times = low;
+    assert_int_equal(sumi_path_init(&path, &f.process, &listed, &err), SUMI_EINVAL);
     assert_string_equal(err.text, "level 2 is at t = 0.5, expected 1..4096");
-    assert_int_equal(sumi_path_init_times(&path, &f.process, heun, low, 0, -1, &err), SUMI_EINVAL);
+    listed.time_count = 0;
+    assert_int_equal(sumi_path_init(&path, &f.process, &listed, &err), SUMI_EINVAL);
     sumi_process_free(&f.process);
+}
+
+/* A path of less strength begins at its share of T and takes no more steps than there are rows. */
+static void test_strength(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_path path;
+    open_fixture(&f, "eps", "linear", 1);
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+    config.solver = solver_of("ddim");
+    for (int p = 0; sumi_spacing_row(p); p++) {
+        config.spacing = sumi_spacing_row(p);
+        config.evaluations = 20;
+        config.strength = .25;
+        assert_int_equal(sumi_path_init(&path, &f.process, &config, NULL), SUMI_OK);
+        assert_int_equal(path.steps, 20);
+        double begin = path.levels[0].time;
+        assert_true(strcmp(config.spacing->is.name, "leading") == 0 ? begin > 900 && begin <= 1024
+                                                                    : begin == 1024);
+        sumi_path_free(&path);
+        config.strength = 5. / STEPS_MAX;
+        assert_int_equal(sumi_path_init(&path, &f.process, &config, NULL), SUMI_OK);
+        assert_int_equal(path.steps, 5);
+        for (int i = 1; i <= path.steps; i++)
+            assert_true(path.levels[i].time < path.levels[i - 1].time);
+        sumi_path_free(&path);
+        config.strength = .01 / STEPS_MAX;
+        assert_int_equal(sumi_path_init(&path, &f.process, &config, NULL), SUMI_OK);
+        assert_true(path.steps == 1 && path.levels[0].time == 1);
+        sumi_path_free(&path);
+    }
+    sumi_process_free(&f.process);
+}
+
+/* ---- Options of single solvers --------------------------------------------------------------- */
+
+/* heun with churn asks where the noise that it added leads: sigma / alpha times 1 + S_churn / N
+ * within S_tmin..S_tmax, at most times the root of 2, and draws the data's distribution. */
+static void test_churn(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_path path;
+    open_fixture(&f, "edm", "edm", 1);
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+    config.solver = solver_of("heun");
+    config.spacing = sumi_spacing_row(3);
+    config.evaluations = 39;
+    config.churn = (sumi_churn){4, .5, 20, 1};
+    assert_int_equal(sumi_path_init(&path, &f.process, &config, NULL), SUMI_OK);
+    for (int i = 0; i < path.steps; i++) {
+        double sigma = path.levels[i].sigma, asked = sumi_path_asks(&path, i).sigma;
+        double expected = sigma < .5 || sigma > 20 ? sigma : sigma * 1.2;
+        assert_true(fabs(asked / expected - 1) < 1e-9);
+        sumi_plan plan = {1, {{.x = 1, .divisor = 1}}, path.levels[i + 1]};
+        path.solver->plan(&path, i, i + 1 < path.steps, &plan);
+        double end = path.levels[i + 1].sigma, more = sumi_path_asks(&path, i + 1).sigma;
+        assert_true(plan.next.sigma == more && plan.count == (more > end ? 2 : 1));
+        if (plan.count == 2)
+            assert_true(fabs((double)plan.mix[1].z / sqrt(more * more - end * end) - 1) < 1e-6);
+    }
+    sumi_path_free(&path);
+    config.churn.amount = 100;
+    assert_int_equal(sumi_path_init(&path, &f.process, &config, NULL), SUMI_OK);
+    assert_true(fabs(sumi_path_asks(&path, 8).sigma / path.levels[8].sigma - sqrt(2)) < 1e-9);
+    assert_true(sumi_path_asks(&path, 0).sigma == path.levels[0].sigma);
+    sumi_path_free(&path);
+    config.evaluations = 199;
+    config.churn = (sumi_churn){40, .05, 50, 1};
+    assert_int_equal(sumi_path_init(&path, &f.process, &config, NULL), SUMI_OK);
+    check_moments_of(&f, &path, "heun with churn");
+    sumi_path_free(&path);
+    sumi_process_free(&f.process);
+}
+
+/* Backwards and forwards again, each with `steps` evaluations; the largest distance. */
+static double round_trip(fixture *f, int steps)
+{
+    sumi_path back = path_of(f, "ddim-inverse", "trailing", steps, -1);
+    sumi_path forth = path_of(f, "ddim", "trailing", steps, -1);
+    sumi_device *device;
+    float image[FLOATS], noise[FLOATS], again[FLOATS];
+    for (int i = 0; i < FLOATS; i++)
+        image[i] = -1.f + 2.f * (float)i / (FLOATS - 1);
+    assert_int_equal(sumi_cpu_backend()->open(1, NULL, &device, NULL), SUMI_OK);
+    sumi_sampling sampling = {.path = &back,
+                              .n = 1,
+                              .count = FLOATS,
+                              .image = image,
+                              .backend = sumi_cpu_backend(),
+                              .device = device,
+                              .predict = predict,
+                              .user = f};
+    assert_int_equal(sumi_sampling_run(&sampling, noise, NULL), SUMI_OK);
+    sampling.path = &forth;
+    sampling.image = NULL;
+    sampling.start = noise;
+    assert_int_equal(sumi_sampling_run(&sampling, again, NULL), SUMI_OK);
+    sumi_cpu_backend()->close(device);
+    double worst = 0;
+    for (int i = 0; i < FLOATS; i++)
+        worst = fmax(worst, fabs((double)(again[i] - image[i])));
+    sumi_path_free(&back);
+    sumi_path_free(&forth);
+    return worst;
+}
+
+static void test_inverse(void **state)
+{
+    (void)state;
+    static const char *const of[][2] = {{"eps", "linear"}, {"v", "cosine"}, {"x0", "linear"}};
+    for (size_t p = 0; p < sizeof of / sizeof *of; p++) {
+        fixture f;
+        open_fixture(&f, of[p][0], of[p][1], 2);
+        double coarse = round_trip(&f, 64), fine = round_trip(&f, 256),
+               finest = round_trip(&f, 1024);
+        if (!(coarse < .5 && fine < coarse / 2.5 && finest < fine / 3))
+            fail_msg("%s: %g, %g, %g", of[p][0], coarse, fine, finest);
+        sumi_process_free(&f.process);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders_of_runs),
-        cmocka_unit_test(test_orders_of_steps),
-        cmocka_unit_test(test_few_evaluations_of_a_mixture),
-        cmocka_unit_test(test_moments),
-        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_orders_of_runs),  cmocka_unit_test(test_orders_of_runs_of_a_mixture),
+        cmocka_unit_test(test_orders_of_steps), cmocka_unit_test(test_few_evaluations_of_a_mixture),
+        cmocka_unit_test(test_moments),         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_strength),        cmocka_unit_test(test_churn),
+        cmocka_unit_test(test_inverse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,9 +160,12 @@ static int tell(void *user, const sumi_progress *progress)
 
 static void check_solver(const char *solver, const char *spacing, int evaluations)
 {
-    float whole[COUNT * PIXELS], other[COUNT * PIXELS];
+    float whole[COUNT * PIXELS], other[COUNT * PIXELS], image[COUNT * PIXELS];
     fixture f;
     open_fixture(&f, 2);
+    for (int i = 0; i < COUNT * PIXELS; i++)
+        image[i] = (float)(i % 7) / 6;
+    f.config.image = strcmp(solver, "ddim-inverse") == 0 ? image : NULL;
     f.config.solver = solver;
     f.config.spacing = spacing;
     f.config.steps = 7;
@@ -233,6 +236,117 @@ static void test_callbacks_and_stopping(void **state)
     close_fixture(&f);
 }
 
+static double distance_to(const float *a, const float *b)
+{
+    double sum = 0;
+    for (int i = 0; i < COUNT * PIXELS; i++)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sqrt(sum);
+}
+
+/* The less strength, the nearer the image; noise that is given is where the sampling begins. */
+static void test_from_an_image_or_noise(void **state)
+{
+    (void)state;
+    fixture f;
+    float image[COUNT * PIXELS], far[COUNT * PIXELS], near[COUNT * PIXELS], one[PIXELS];
+    int evaluations[COUNT];
+    open_fixture(&f, 2);
+    for (int i = 0; i < COUNT * PIXELS; i++)
+        image[i] = (float)(i % 5) / 4;
+    f.config.solver = "ddim";
+    f.config.image = image;
+    f.config.strength = .9f;
+    f.config.evaluations = evaluations;
+    sample(&f, far);
+    f.config.strength = .03f;
+    sample(&f, near);
+    assert_true(distance_to(near, image) < .2 * distance_to(far, image));
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(evaluations[i], 3); /* rows at t = 3, 2, 1 */
+    f.config.batch = 2;
+    sample(&f, far);
+    assert_memory_equal(near, far, sizeof far);
+    f.config.image = image + 2 * PIXELS;
+    f.config.first_index = 2;
+    f.config.count = 1;
+    sample(&f, one);
+    assert_memory_equal(one, near + 2 * PIXELS, sizeof one);
+    f.config.image = NULL;
+    f.config.strength = 1;
+    f.config.start = image;
+    f.config.count = COUNT;
+    f.config.first_index = 0;
+    sample(&f, far);
+    f.config.seed++;
+    f.config.start = NULL;
+    float *noise = calloc(5 * COUNT * PIXELS, sizeof *noise);
+    memcpy(noise, image, sizeof image);
+    f.config.noise = noise;
+    sample(&f, near);
+    assert_memory_equal(near, far, sizeof far);
+    free(noise);
+    close_fixture(&f);
+}
+
+/* Levels by t are those of a spacing; sigma names the same. */
+static void test_levels(void **state)
+{
+    (void)state;
+    fixture f;
+    static const double times[] = {100, 75, 50, 25};
+    float spaced[COUNT * PIXELS], listed[COUNT * PIXELS];
+    double sigma[4];
+    sumi_process process;
+    open_fixture(&f, 2);
+    f.config.solver = "ddim";
+    sample(&f, spaced);
+    f.config.levels = times;
+    f.config.level_count = 4;
+    f.config.steps = 99; /* is not looked at */
+    sample(&f, listed);
+    assert_memory_equal(spaced, listed, sizeof listed);
+    assert_ok(sumi_process_init(&process, &f.model->process, NULL));
+    for (int i = 0; i < 4; i++) {
+        sumi_level level = sumi_level_at(&process, times[i]);
+        sigma[i] = sqrt(level.sigma2 / level.alpha2);
+    }
+    sumi_process_free(&process);
+    f.config.levels = sigma;
+    f.config.levels_are_sigma = true;
+    sample(&f, listed);
+    assert_true(distance_to(spaced, listed) < 1e-3);
+    close_fixture(&f);
+}
+
+/* Where predictions are clipped, so is the last of them, which is the image. */
+static void test_clipped_predictions(void **state)
+{
+    (void)state;
+    static const char *const solvers[] = {"ddim", "dpmpp-2m", "ddpm"};
+    float plain[COUNT * PIXELS], clipped[COUNT * PIXELS], shrunk[COUNT * PIXELS];
+    for (int s = 0; s < 3; s++) {
+        fixture f;
+        double most = 0, clipped_most = 0, shrunk_most = 0;
+        open_fixture(&f, 2);
+        f.config.solver = solvers[s];
+        sample(&f, plain);
+        f.config.clip_low = -.5f;
+        f.config.clip_high = .5f;
+        sample(&f, clipped);
+        f.config.threshold = .8f;
+        sample(&f, shrunk);
+        for (int i = 0; i < COUNT * PIXELS; i++) {
+            most = fmax(most, fabs((double)plain[i]));
+            clipped_most = fmax(clipped_most, fabs((double)clipped[i]));
+            shrunk_most = fmax(shrunk_most, fabs((double)shrunk[i]));
+        }
+        assert_true(most > .6 && clipped_most < .5001 && shrunk_most < .5001);
+        assert_memory_not_equal(clipped, shrunk, sizeof shrunk);
+        close_fixture(&f);
+    }
+}
+
 typedef struct {
     const char *says;
     sumi_status status;
@@ -266,7 +380,21 @@ static void test_refusals(void **state)
         {"eta is nan", SUMI_EINVAL, good},
         {"do not fit into", SUMI_ESHAPE, good},
         {"unknown spacing \"even\", expected one of: trailing", SUMI_EINVAL, good},
+        {"ddim-inverse begins at an image, and there is none", SUMI_EINVAL, good},
+        {"ddim-inverse goes all the way to noise: strength is 0.5", SUMI_EINVAL, good},
+        {"image and start are both set", SUMI_EINVAL, good},
+        {"strength is 1.5, expected more than 0", SUMI_EINVAL, good},
+        {"image[0][0][1][0] is NaN", SUMI_EINVAL, good},
+        {"clip is 1 to 0, expected a rising range", SUMI_EINVAL, good},
+        {"threshold is 2, expected 0..1", SUMI_EINVAL, good},
+        {"there are -1 levels, expected 1..100", SUMI_EINVAL, good},
+        {"level 1 is at t = 50, expected below 50", SUMI_EINVAL, good},
+        {"level 0 has a sigma of 0, expected more than 0", SUMI_EINVAL, good},
+        {"strength and levels both say where to begin", SUMI_EINVAL, good},
+        {"ddpm has no churn", SUMI_EINVAL, good},
     };
+    static const double levels[] = {50, 50}, none[] = {0};
+    float image[COUNT * PIXELS] = {0}, broken[COUNT * PIXELS] = {0, NAN};
     bad[0].config.count = 0;
     bad[1].config.count = -3;
     bad[2].config.height = 0;
@@ -288,6 +416,21 @@ static void test_refusals(void **state)
     bad[16].config.count = 1000000000;
     bad[16].config.height = bad[16].config.width = 16384;
     bad[17].config.spacing = "even";
+    bad[18].config.solver = bad[19].config.solver = "ddim-inverse";
+    bad[19].config.image = bad[20].config.image = bad[20].config.start = image;
+    bad[19].config.strength = .5f;
+    bad[21].config.strength = 1.5f;
+    bad[22].config.image = broken;
+    bad[23].config.clip_low = 1;
+    bad[24].config.threshold = 2;
+    bad[25].config.levels = bad[26].config.levels = bad[28].config.levels = levels;
+    bad[25].config.level_count = -1;
+    bad[26].config.level_count = bad[28].config.level_count = 2;
+    bad[27].config.levels = none;
+    bad[27].config.level_count = 1;
+    bad[27].config.levels_are_sigma = true;
+    bad[28].config.strength = .5f;
+    bad[29].config.churn = 1;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(
             sumi_sample_run(&f.runtime, f.model, &bad[i].config, out, COUNT * PIXELS, &err),
@@ -319,6 +462,9 @@ int main(void)
         cmocka_unit_test(test_bf16_samples),
         cmocka_unit_test(test_given_noise_is_the_plain_loop),
         cmocka_unit_test(test_every_solver_and_spacing),
+        cmocka_unit_test(test_from_an_image_or_noise),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_clipped_predictions),
         cmocka_unit_test(test_callbacks_and_stopping),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_a_broken_network_is_named),

@@ -1,0 +1,29 @@
+/*
+ * What `sumi sample` is asked to do, from options and files to the library's config.
+ */
+#ifndef SUMI_CLI_SAMPLE_JOB_H
+#define SUMI_CLI_SAMPLE_JOB_H
+
+#include "cli.h"
+
+typedef struct {
+    const char *path, *model_path;
+    sumi_sample_config config; /* points to what is below */
+    bool inverse;              /* the solver goes from an image to noise: floats are written */
+    int channels;              /* of the model */
+    float low, high;           /* its range */
+    double *levels;
+    sumi_image picture; /* --image, as it was read */
+    float *images;      /* the same for each image of the call */
+    sumi_npy start;
+    int *evaluations; /* [count] */
+} sample_job;
+
+/* All that can be wrong with the settings and is found before the model is read. Returns 0 or the
+ * exit code, with the error printed; the job is freed in either case. */
+int sumi_sample_read_settings(sumi_cli *cli, sample_job *job);
+/* What depends on the model: sizes, channels, ranges. */
+int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info);
+void sumi_sample_job_free(sample_job *job);
+
+#endif

@@ -1,0 +1,301 @@
+/*
+ * Reads the settings of `sumi sample`: numbers and lists, the image or noise to begin from, and
+ * what the model makes of them.
+ */
+#include "sample_job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SIDE_TUTORIAL = 28 };
+
+/* ---- Lists of numbers ------------------------------------------------------------------------ */
+
+/* Numbers with commas between them; NULL where the text is something else. */
+static double *read_list(const char *text, int *count)
+{
+    size_t room = strlen(text) / 2 + 1;
+    double *list = sumi_calloc(room, sizeof *list);
+    *count = 0;
+    for (const char *at = text; list != NULL; at++) {
+        char *end = NULL;
+        size_t length = strcspn(at, ",");
+        if (length == 0 || strspn(at, "0123456789.eE+-") < length)
+            break;
+        list[(*count)++] = sumi_parse_real(at, &end);
+        if (end != at + length)
+            break;
+        at = end;
+        if (*at == '\0')
+            return list;
+    }
+    free(list);
+    return NULL;
+}
+
+static int read_levels(sumi_cli *cli, sample_job *job)
+{
+    static const char sigma[] = "sigma:";
+    const char *text = sumi_option_text(&cli->options, "levels"), *list = text;
+    static const char *const instead[] = {"steps", "spacing", "strength"};
+    if (text == NULL)
+        return 0;
+    for (size_t i = 0; i < sizeof instead / sizeof *instead; i++)
+        if (sumi_option_given(&cli->options, instead[i]))
+            return sumi_cli_usage(cli, "--levels and --%s: one of them is expected", instead[i]);
+    job->config.levels_are_sigma = strncmp(text, sigma, sizeof sigma - 1) == 0;
+    if (job->config.levels_are_sigma)
+        list += sizeof sigma - 1;
+    job->levels = read_list(list, &job->config.level_count);
+    if (job->levels == NULL)
+        return sumi_cli_usage(cli,
+                              "--levels: expected falling numbers as 900,500,100 or "
+                              "sigma:80,5,0.1, found '%s'",
+                              text);
+    job->config.levels = job->levels;
+    return 0;
+}
+
+static int read_clip(sumi_cli *cli, sample_job *job)
+{
+    const char *text = sumi_option_text(&cli->options, "clip");
+    int count = 0;
+    if (text == NULL || strcmp(text, "on") == 0)
+        return 0;
+    double *range = read_list(text, &count);
+    bool sound = range != NULL && count == 2 && range[0] < range[1];
+    if (sound) {
+        job->config.clip_low = (float)range[0];
+        job->config.clip_high = (float)range[1];
+    }
+    free(range);
+    return sound ? 0
+                 : sumi_cli_usage(cli, "--clip: expected on or a range as 0,1, found '%s'", text);
+}
+
+/* ---- Before the model is known --------------------------------------------------------------- */
+
+static void read_numbers(const sumi_options *options, sample_job *job)
+{
+    sumi_sample_config *config = &job->config;
+    bool alone = sumi_option_given(options, "index") && !sumi_option_given(options, "count");
+    config->count = alone ? 1 : (int)sumi_option_int(options, "count");
+    sumi_option_size(options, "size", &config->height, &config->width);
+    config->steps = (int)sumi_option_int(options, "steps");
+    config->solver = sumi_option_text(options, "solver");
+    config->spacing = sumi_option_text(options, "spacing");
+    if (sumi_option_given(options, "eta"))
+        config->eta = (float)sumi_option_real(options, "eta");
+    config->seed = (uint64_t)sumi_option_int(options, "seed");
+    config->first_index = sumi_option_int(options, "index");
+    config->batch = (int)sumi_option_int(options, "batch");
+    config->precision = sumi_cli_precision(options);
+    config->churn = (float)sumi_option_real(options, "churn");
+    config->churn_min = (float)sumi_option_real(options, "churn-min");
+    config->churn_max = (float)sumi_option_real(options, "churn-max");
+    config->churn_noise = (float)sumi_option_real(options, "churn-noise");
+    config->threshold = (float)sumi_option_real(options, "threshold");
+    config->strength = (float)sumi_option_real(options, "strength");
+}
+
+static int check_grid(const sumi_cli *cli, const sample_job *job)
+{
+    const sumi_sample_config *c = &job->config;
+    sumi_grid_layout grid;
+    if (sumi_ends_with(job->path, ".png") &&
+        sumi_image_grid_size(c->count, c->height, c->width, &grid, NULL) != SUMI_OK)
+        return sumi_cli_usage(cli,
+                              "--out: %d images of %dx%d are too many for one picture; give "
+                              "DIR/ or x.npy, or a smaller -n",
+                              c->count, c->height, c->width);
+    return 0;
+}
+
+static int check_out(const sumi_cli *cli, const sample_job *job)
+{
+    sumi_error err = {""};
+    bool npy = sumi_ends_with(job->path, ".npy"), file = npy || sumi_ends_with(job->path, ".png");
+    size_t length = strlen(job->path);
+    if (job->inverse && !npy)
+        return sumi_cli_usage(cli, "--out: --solver %s writes noise: expected x.npy, found '%s'",
+                              job->config.solver, job->path);
+    if (!file && job->path[length - 1] != '/' && !sumi_is_dir(job->path))
+        return sumi_cli_usage(cli, "--out: expected x.png, x.npy or a folder as DIR/, found '%s'",
+                              job->path);
+    sumi_status status =
+        file ? sumi_check_output(job->path, &err) : sumi_check_output_dir(job->path, &err);
+    return status == SUMI_OK ? check_grid(cli, job) : sumi_cli_fail(cli, status, err.text);
+}
+
+static bool is_inverse(const char *solver)
+{
+    sumi_choice_t choice = SUMI_CHOICE_INIT;
+    for (int i = 0; sumi_solver_at(i, &choice) == SUMI_OK; i++)
+        if (strcmp(choice.name, solver) == 0)
+            return choice.inverse;
+    return false;
+}
+
+/* As many images as the file has noise for, or the first of them. */
+static int count_noise(sumi_cli *cli, sample_job *job)
+{
+    int64_t there = job->start.shape[0];
+    if (!sumi_option_given(&cli->options, "count"))
+        job->config.count = (int)there;
+    if (job->config.count > there)
+        return sumi_cli_usage(cli, "--count: %d images were asked for, --noise has %lld",
+                              job->config.count, (long long)there);
+    job->config.start = job->start.data;
+    return 0;
+}
+
+/* The files that the sampling begins from. */
+static int read_files(sumi_cli *cli, sample_job *job)
+{
+    const sumi_options *options = &cli->options;
+    const char *image = sumi_option_text(options, "image");
+    const char *noise = sumi_option_text(options, "noise");
+    sumi_error err = {""};
+    sumi_status status = SUMI_OK;
+    if (image != NULL && noise != NULL)
+        return sumi_cli_usage(cli, "--image and --noise: one of them is expected");
+    if (image == NULL && sumi_option_given(options, "strength"))
+        return sumi_cli_usage(cli, "--strength: it needs --image");
+    if (job->inverse && image == NULL)
+        return sumi_cli_usage(cli, "--solver %s: it needs --image", job->config.solver);
+    if (job->inverse && job->config.count != 1) {
+        if (sumi_option_given(options, "count"))
+            return sumi_cli_usage(cli, "--count: --solver %s makes one noise of one image",
+                                  job->config.solver);
+        job->config.count = 1;
+    }
+    if (image != NULL)
+        status = sumi_image_read(image, &job->picture, &err);
+    if (noise != NULL)
+        status = sumi_npy_read(noise, &job->start, &err);
+    if (status == SUMI_OK && noise != NULL &&
+        (job->start.dtype != SUMI_NPY_F32 || job->start.rank != 4 || job->start.shape[0] < 1 ||
+         job->start.shape[0] > INT32_MAX))
+        status = sumi_fail(&err, SUMI_EFORMAT, "%s: expected float32 [n][h][w][c]", noise);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
+    return noise != NULL ? count_noise(cli, job) : 0;
+}
+
+int sumi_sample_read_settings(sumi_cli *cli, sample_job *job)
+{
+    job->config = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
+    job->model_path = cli->options.operands[0];
+    job->path = sumi_option_text(&cli->options, "out");
+    read_numbers(&cli->options, job);
+    job->inverse = is_inverse(job->config.solver);
+    int code = read_levels(cli, job);
+    if (code == 0)
+        code = read_clip(cli, job);
+    if (code == 0)
+        code = read_files(cli, job);
+    return code == 0 ? check_out(cli, job) : code;
+}
+
+/* ---- With the model -------------------------------------------------------------------------- */
+
+/* Without --size pictures have the size of what they begin from, or that the model was trained on;
+ * the tutorial trains on 28x28 and draws 32x32. */
+static int settle_size(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
+{
+    sumi_sample_config *config = &job->config;
+    bool known = info->height > 0 && info->width > 0;
+    bool tutorial = info->height == SIDE_TUTORIAL && info->width == SIDE_TUTORIAL;
+    if (sumi_option_given(&cli->options, "size"))
+        return 0;
+    if (job->picture.pixels != NULL) {
+        config->height = job->picture.height;
+        config->width = job->picture.width;
+    } else if (job->start.data != NULL) {
+        config->height = (int)job->start.shape[1];
+        config->width = (int)job->start.shape[2];
+    } else if (tutorial) {
+        sumi_cli_note(cli, "note",
+                      "trained on images of %dx%d, sampling at %dx%d as the tutorial does; "
+                      "--size %dx%d takes the size of the training",
+                      info->height, info->width, config->height, config->width, info->height,
+                      info->width);
+    } else if (known) {
+        config->height = info->height;
+        config->width = info->width;
+    }
+    return check_grid(cli, job);
+}
+
+/* h, w and c of a file are those that are asked for. */
+static int check_fits(sumi_cli *cli, const sample_job *job, const char *option, int64_t h,
+                      int64_t w, int64_t c)
+{
+    const sumi_sample_config *config = &job->config;
+    const char *path = sumi_option_text(&cli->options, option);
+    sumi_error err = {""};
+    sumi_status status = SUMI_OK;
+    if (c != job->channels)
+        status = sumi_fail(&err, SUMI_ESHAPE, "%s: %lld channel%s, the model has %d", path,
+                           (long long)c, c == 1 ? "" : "s", job->channels);
+    else if (h != config->height || w != config->width)
+        status = sumi_fail(&err, SUMI_ESHAPE, "%s: %lldx%lld, expected %dx%d as --size says", path,
+                           (long long)h, (long long)w, config->height, config->width);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+}
+
+/* The picture in the model's range, once for each image. */
+static int settle_image(sumi_cli *cli, sample_job *job)
+{
+    const sumi_image *picture = &job->picture;
+    if (picture->pixels == NULL)
+        return 0;
+    int code = check_fits(cli, job, "image", picture->height, picture->width, picture->channels);
+    if (code != 0)
+        return code;
+    size_t floats = (size_t)picture->height * (size_t)picture->width * (size_t)picture->channels;
+    size_t count = (size_t)job->config.count;
+    job->images = sumi_calloc(count, floats * sizeof *job->images);
+    if (job->images == NULL)
+        return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the image; give a smaller -n");
+    for (size_t i = 0; i < count * floats; i++)
+        job->images[i] =
+            job->low + (job->high - job->low) * ((float)picture->pixels[i % floats] / 255);
+    job->config.image = job->images;
+    return 0;
+}
+
+int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
+{
+    const char *clip = sumi_option_text(&cli->options, "clip");
+    if (info->out_channels != 1 && info->out_channels != 3 && !sumi_ends_with(job->path, ".npy"))
+        return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
+                              info->out_channels);
+    job->channels = info->out_channels;
+    job->low = info->range_lo;
+    job->high = info->range_hi;
+    if (clip != NULL && strcmp(clip, "on") == 0) {
+        job->config.clip_low = job->low;
+        job->config.clip_high = job->high;
+    }
+    int code = settle_size(cli, job, info);
+    const sumi_npy *start = &job->start;
+    if (code == 0 && start->data != NULL)
+        code = check_fits(cli, job, "noise", start->shape[1], start->shape[2], start->shape[3]);
+    if (code == 0)
+        code = settle_image(cli, job);
+    if (code != 0)
+        return code;
+    job->evaluations = sumi_calloc((size_t)job->config.count, sizeof *job->evaluations);
+    job->config.evaluations = job->evaluations;
+    return job->evaluations != NULL ? 0 : sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory");
+}
+
+void sumi_sample_job_free(sample_job *job)
+{
+    free(job->levels);
+    free(job->images);
+    free(job->evaluations);
+    sumi_image_free(&job->picture);
+    sumi_npy_free(&job->start);
+}

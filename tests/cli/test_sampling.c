@@ -1,0 +1,175 @@
+/*
+ * sumi sample: where it begins, the levels it goes through, and what it refuses.
+ */
+#include <math.h>
+
+#include "program.h"
+
+#include <jansson.h>
+
+#include "io/io.h"
+
+enum { SIDE = 8, PIXELS = SIDE * SIDE };
+
+static int make_run(void **state)
+{
+    if (temp_setup(state) != 0)
+        return -1;
+    assert_quiet_run(*state, "train shapes --steps 2 --quiet --out @run --size 8x8 --batch 4 "
+                             "--base-channels 4 --time-dim 8 --timesteps 40 --grid 0 --threads 2");
+    uint8_t pixels[PIXELS * 3];
+    for (int i = 0; i < PIXELS * 3; i++)
+        pixels[i] = (uint8_t)(i * 255 / (PIXELS * 3 - 1));
+    const sumi_image grey = {SIDE, SIDE, 1, pixels}, wide = {SIDE, 4, 1, pixels};
+    const sumi_image colour = {SIDE, SIDE, 3, pixels};
+    temp_folder *temp = *state;
+    assert_int_equal(sumi_png_write(temp_path(temp, "grey.png"), &grey, NULL, NULL), SUMI_OK);
+    assert_int_equal(sumi_png_write(temp_path(temp, "wide.png"), &wide, NULL, NULL), SUMI_OK);
+    assert_int_equal(sumi_png_write(temp_path(temp, "colour.png"), &colour, NULL, NULL), SUMI_OK);
+    return 0;
+}
+
+static sumi_npy read_array(temp_folder *temp, const char *name)
+{
+    sumi_npy array;
+    assert_int_equal(sumi_npy_read(temp_path(temp, name), &array, NULL), SUMI_OK);
+    return array;
+}
+
+static void assert_same_arrays(temp_folder *temp, const char *a, const char *b, bool same)
+{
+    sumi_npy x = read_array(temp, a), y = read_array(temp, b);
+    assert_int_equal(x.count, y.count);
+    assert_true((memcmp(x.data, y.data, x.count) == 0) == same);
+    sumi_npy_free(&x);
+    sumi_npy_free(&y);
+}
+
+/* How many evaluations the program says that an image took. */
+static double evaluations_of(temp_folder *temp, const char *line)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != 0)
+        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
+    json_t *result = json_loads(p.out, 0, NULL);
+    double count = json_number_value(json_object_get(result, "evaluations"));
+    json_decref(result);
+    program_free(&p);
+    return count;
+}
+
+/* Mean distance of an array's first image from the grey picture. */
+static double change_of(temp_folder *temp, const char *name)
+{
+    sumi_npy array = read_array(temp, name);
+    double sum = 0;
+    for (int i = 0; i < PIXELS; i++)
+        sum += fabs((double)((const uint8_t *)array.data)[i] - i * 255 / (PIXELS * 3 - 1));
+    sumi_npy_free(&array);
+    return sum / PIXELS;
+}
+
+static void test_from_an_image(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "sample @run --image @grey.png --strength 0.05 -n 3 -qo @near.npy");
+    assert_quiet_run(temp, "sample @run --image @grey.png -n 3 -qo @far.npy");
+    sumi_npy near = read_array(temp, "near.npy");
+    assert_true(near.shape[0] == 3 && near.shape[1] == SIDE && near.shape[2] == SIDE);
+    assert_memory_not_equal(near.data, (uint8_t *)near.data + PIXELS, PIXELS);
+    sumi_npy_free(&near);
+    assert_true(change_of(temp, "near.npy") < .5 * change_of(temp, "far.npy"));
+    assert_failed_run(temp, "sample @run --image @wide.png --size 8 --out @x.npy", 16,
+                      "wide.png: 8x4, expected 8x8 as --size says");
+    assert_failed_run(temp, "sample @run --image @colour.png --out @x.npy", 16,
+                      "colour.png: 3 channels, the model has 1");
+    assert_failed_run(temp, "sample @run --image @run/config.json --out @x.npy", 15, "config.json");
+    assert_failed_run(temp, "sample @run --image @none.png --out @x.npy", 14, "none.png");
+    assert_failed_run(temp, "sample @run --image @grey.png --strength 0 --out @x.npy", 2,
+                      "--strength: expected a number from 1e-06 to 1, found '0'");
+    assert_failed_run(temp, "sample @run --image @grey.png --strength 1.1 --out @x.npy", 2,
+                      "--strength");
+    assert_failed_run(temp, "sample @run --strength 0.5 --out @x.npy", 2,
+                      "--strength: it needs --image");
+}
+
+/* To the noise of an image and back. */
+static void test_inverse(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "sample @run --solver ddim-inverse --image @grey.png -qo @noise.npy");
+    sumi_npy noise = read_array(temp, "noise.npy");
+    assert_true(noise.dtype == SUMI_NPY_F32 && noise.shape[0] == 1 && noise.shape[3] == 1);
+    sumi_npy_free(&noise);
+    assert_quiet_run(temp, "sample @run --solver ddim --noise @noise.npy -qo @again.npy");
+    assert_true(change_of(temp, "again.npy") < 6);
+    assert_quiet_run(temp, "sample @run --solver ddim --noise @noise.npy --seed 5 -qo @b.npy");
+    assert_same_arrays(temp, "again.npy", "b.npy", true);
+    assert_failed_run(temp, "sample @run --solver ddim-inverse --out @x.npy", 2, "needs --image");
+    assert_failed_run(temp, "sample @run --solver ddim-inverse --image @grey.png --out @x.png", 2,
+                      "writes noise: expected x.npy");
+    assert_failed_run(temp, "sample @run --solver ddim-inverse --image @grey.png -n 2 -o @x.npy", 2,
+                      "one noise of one image");
+    assert_failed_run(temp,
+                      "sample @run --solver ddim-inverse --image @grey.png --strength .5 -o @x.npy",
+                      13, "strength is 0.5, not 1");
+    assert_failed_run(temp, "sample @run --noise @noise.npy -n 2 --out @x.npy", 2,
+                      "2 images were asked for, --noise has 1");
+    assert_failed_run(temp, "sample @run --noise @again.npy --out @x.npy", 15,
+                      "expected float32 [n][h][w][c]");
+    assert_failed_run(temp, "sample @run --noise @noise.npy --size 4 --out @x.npy", 16,
+                      "8x8, expected 4x4");
+    assert_failed_run(temp, "sample @run --noise @noise.npy --image @grey.png --out @x.npy", 2,
+                      "one of them is expected");
+}
+
+static void test_levels(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "sample @run --solver ddim --steps 4 -n 2 -qo @a.npy");
+    assert_quiet_run(temp, "sample @run --solver ddim --levels 40,30,20,10 -n 2 -qo @b.npy");
+    assert_same_arrays(temp, "a.npy", "b.npy", true);
+    assert_true(evaluations_of(temp, "sample @run --levels 40,2.5,1 --json -qo @b.npy") == 3);
+    assert_true(evaluations_of(temp, "sample @run --solver heun --levels sigma:.3,.1,.05 --json "
+                                     "-qo @b.npy") == 5);
+    assert_true(evaluations_of(temp, "sample @run --solver heun --steps 4 --churn 2 --json -qo "
+                                     "@b.npy") == 3);
+    assert_failed_run(temp, "sample @run --levels 40,4O --out @x.npy", 2,
+                      "--levels: expected falling numbers");
+    assert_failed_run(temp, "sample @run --levels 40,,20 --out @x.npy", 2, "found '40,,20'");
+    assert_failed_run(temp, "sample @run --levels 40,20, --out @x.npy", 2, "--levels");
+    assert_failed_run(temp, "sample @run --levels 20,40 --out @x.npy", 13,
+                      "level 1 is at t = 40, expected below 20");
+    assert_failed_run(temp, "sample @run --levels 41,20 --out @x.npy", 13, "expected 1..40");
+    assert_failed_run(temp, "sample @run --levels 40 --steps 1 --out @x.npy", 2,
+                      "--levels and --steps: one of them is expected");
+    assert_failed_run(temp, "sample @run --solver ddim --churn 1 --out @x.npy", 13,
+                      "ddim has no churn, heun has");
+}
+
+static void test_clip(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "sample @run -n 2 -qo @a.npy");
+    assert_quiet_run(temp, "sample @run -n 2 --clip on -qo @b.npy");
+    assert_quiet_run(temp, "sample @run -n 2 --clip 0,1 -qo @c.npy");
+    assert_quiet_run(temp, "sample @run -n 2 --threshold .9 -qo @d.npy");
+    assert_same_arrays(temp, "b.npy", "c.npy", true);
+    assert_same_arrays(temp, "a.npy", "b.npy", false);
+    assert_same_arrays(temp, "c.npy", "d.npy", false);
+    assert_failed_run(temp, "sample @run --clip 1,0 --out @x.npy", 2,
+                      "--clip: expected on or a range as 0,1, found '1,0'");
+    assert_failed_run(temp, "sample @run --clip off --out @x.npy", 2, "found 'off'");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_from_an_image),
+        cmocka_unit_test(test_inverse),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_clip),
+    };
+    return cmocka_run_group_tests(tests, make_run, temp_teardown);
+}
