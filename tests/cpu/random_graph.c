@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { TENSORS_MAX = 48, NORMED_MAX = 16, VECTOR_DIM = 6 };
+enum { TENSORS_MAX = 48, NORMED_MAX = 16, VECTORS_MAX = 16, VECTOR_DIM = 6 };
 
 typedef struct {
     sumi_graph *graph;
@@ -15,8 +15,12 @@ typedef struct {
     int count;
     sumi_edge normed[NORMED_MAX]; /* with a norm pending, and nothing behind it */
     int normed_count;
-    sumi_edge vector; /* of times and labels; count 0: there is none */
+    sumi_edge vector;               /* of times and labels; count 0: there is none */
+    sumi_edge vectors[VECTORS_MAX]; /* that shift and modulate images */
+    int vector_count;
     int names;
+    bool kinks;      /* ReLU and maxima may be drawn */
+    int unit, units; /* channels are up to so many times the unit */
 } drawing;
 
 int dice_below(dice *d, int count)
@@ -28,6 +32,11 @@ int dice_below(dice *d, int count)
 static int below(drawing *d, int count)
 {
     return dice_below(d->dice, count);
+}
+
+static sumi_act activation(drawing *d)
+{
+    return d->kinks && below(d, 2) ? SUMI_ACT_RELU : SUMI_ACT_SILU;
 }
 
 /* A name that no layer has yet. */
@@ -58,9 +67,22 @@ static sumi_edge linear(drawing *d, int out)
     char text[16];
     sumi_edge in = d->vector;
     if (below(d, 2))
-        in = sumi_graph_act(d->graph, in, below(d, 2) ? SUMI_ACT_SILU : SUMI_ACT_RELU);
+        in = sumi_graph_act(d->graph, in, activation(d));
     return sumi_graph_linear(
         d->graph, in, sumi_graph_linear_layer(d->graph, name(d, text), channels_of(d, in), out));
+}
+
+/* A vector of so many channels for a shift or a modulation; several may read one. */
+static sumi_edge vector_of(drawing *d, int channels)
+{
+    bool again = below(d, 2);
+    for (int i = 0; i < d->vector_count && again; i++)
+        if (channels_of(d, d->vectors[i]) == channels)
+            return d->vectors[i];
+    sumi_edge vector = linear(d, channels);
+    if (d->vector_count < VECTORS_MAX)
+        d->vectors[d->vector_count++] = vector;
+    return vector;
 }
 
 static sumi_edge conv(drawing *d, sumi_edge in, int out)
@@ -83,7 +105,7 @@ static sumi_edge norm(drawing *d, sumi_edge in)
         layer = sumi_graph_group_norm_layer(d->graph, name(d, text), c, groups, below(d, 4) > 0);
     in = sumi_graph_norm(d->graph, in, layer);
     if (d->vector.count > 0 && below(d, 3) == 0)
-        in = sumi_graph_modulate(d->graph, in, linear(d, 2 * c));
+        in = sumi_graph_modulate(d->graph, in, vector_of(d, 2 * c));
     if (d->normed_count < NORMED_MAX)
         d->normed[d->normed_count++] = in;
     return in;
@@ -115,10 +137,16 @@ static sumi_edge dress(drawing *d, sumi_edge in)
     else if (below(d, 2))
         in = norm(d, in);
     if (below(d, 3))
-        in = sumi_graph_act(d->graph, in, below(d, 2) ? SUMI_ACT_SILU : SUMI_ACT_RELU);
+        in = sumi_graph_act(d->graph, in, activation(d));
     if (d->vector.count > 0 && below(d, 4) == 0)
-        in = sumi_graph_shift(d->graph, in, linear(d, channels_of(d, in)));
+        in = sumi_graph_shift(d->graph, in, vector_of(d, channels_of(d, in)));
     return in;
+}
+
+/* Channels of a new tensor. */
+static int width(drawing *d)
+{
+    return (1 + below(d, d->units)) * d->unit;
 }
 
 static sumi_edge pick(drawing *d)
@@ -151,7 +179,7 @@ static void draw_conv(drawing *d)
                    : sumi_graph_concat(d->graph, dress(d, in), dress(d, other));
     else
         in = dress(d, in);
-    keep(d, conv(d, in, 1 + below(d, 7)));
+    keep(d, conv(d, in, width(d)));
 }
 
 static void draw_add(drawing *d)
@@ -167,8 +195,8 @@ static void draw_add(drawing *d)
 static void draw_block(drawing *d)
 {
     sumi_edge x = pick(d);
-    int out = below(d, 2) ? channels_of(d, x) : 1 + below(d, 6);
-    sumi_edge y = conv(d, dress(d, x), 1 + below(d, 6));
+    int out = below(d, 2) ? channels_of(d, x) : width(d);
+    sumi_edge y = conv(d, dress(d, x), width(d));
     sumi_edge skip = x;
     bool late = below(d, 2);
     if (out != channels_of(d, x) && !late)
@@ -182,14 +210,15 @@ static void draw_block(drawing *d)
 static void draw_resampling(drawing *d)
 {
     typedef sumi_edge (*change)(sumi_graph *, sumi_edge);
-    static const change smaller[] = {sumi_graph_max_pool, sumi_graph_avg_pool,
-                                     sumi_graph_subsample};
+    static const change smaller[] = {sumi_graph_avg_pool, sumi_graph_subsample,
+                                     sumi_graph_max_pool};
     static const change larger[] = {sumi_graph_upsample, sumi_graph_upsample_nearest};
     sumi_edge in = pick(d);
     int level = level_of(d, &in);
     bool up = level == 2 || (level == 1 && below(d, 2));
     in = dress(d, in);
-    keep(d, up ? larger[below(d, 2)](d->graph, in) : smaller[below(d, 3)](d->graph, in));
+    keep(d, up ? larger[below(d, 2)](d->graph, in)
+               : smaller[below(d, d->kinks ? 3 : 2)](d->graph, in));
 }
 
 static bool is_read(const sumi_graph *graph, int value)
@@ -226,7 +255,7 @@ static void draw_inputs(drawing *d)
     }
     /* What is drawn next is read at least once. */
     if (d->vector.count > 0)
-        d->vector = linear(d, VECTOR_DIM);
+        d->vector = d->vectors[d->vector_count++] = linear(d, VECTOR_DIM);
 }
 
 /* Whatever nobody reads goes into the image that is the output, or the vector that is. */
@@ -299,12 +328,20 @@ static void draw_parameters(sumi_graph *graph, uint64_t seed)
     }
 }
 
-void random_graph(sumi_graph *graph, dice *from)
+bool random_graph(sumi_graph *graph, dice *from)
 {
-    drawing d = {.graph = graph, .dice = from};
+    drawing d = {.graph = graph, .dice = from, .unit = 1, .units = 7};
+    int size = below(&d, 16);
+    bool wide = size == 0;
+    d.kinks = below(&d, 2);
     sumi_graph_init(graph);
     draw_inputs(&d);
-    for (int i = 3 + below(&d, 8); i > 0; i--)
+    if (size < 8) {
+        d.unit = wide ? 32 : 5;
+        d.units = wide ? 3 : 6;
+        keep(&d, conv(&d, d.tensors[0], width(&d)));
+    }
+    for (int i = 3 + below(&d, wide ? 3 : 8); i > 0; i--)
         switch (below(&d, 6)) {
         case 0:
         case 1:
@@ -322,4 +359,5 @@ void random_graph(sumi_graph *graph, dice *from)
         }
     draw_outputs(&d);
     draw_parameters(graph, from->seed);
+    return wide;
 }

@@ -13,7 +13,8 @@ typedef struct {
 
 /* From 0 to below count. */
 int dice_below(dice *d, int count);
-/* A graph with parameters that are drawn, too; its status is SUMI_OK. */
-void random_graph(sumi_graph *graph, dice *d);
+/* A graph with parameters that are drawn, too; its status is SUMI_OK. Most have few channels; some
+ * have more than a vector's, and few are wide (true is returned), from 32 to 96. */
+bool random_graph(sumi_graph *graph, dice *d);
 
 #endif

@@ -102,6 +102,43 @@ static double *dparam(const reference *r, int index)
     return r->dparams + r->graph->params.items[index].offset;
 }
 
+/* ---- Noise ----------------------------------------------------------------------------------- */
+
+/* From -1 to 1 (splitmix64). */
+static double draw(reference *r)
+{
+    uint64_t z = r->noise.seed += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-52 - 1;
+}
+
+static void disturb(reference *r, double relative, double *x, size_t count)
+{
+    double sum = 0;
+    if (relative == 0 && r->noise.spread == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        sum += x[i] * x[i];
+    double spread = r->noise.spread * sqrt(sum / (double)count);
+    for (size_t i = 0; i < count; i++)
+        x[i] += relative * draw(r) * fabs(x[i]) + spread * draw(r);
+}
+
+/* The relative noise of an edge's tensors, or of what is added up to them. */
+static double relative_noise(const reference *r, const sumi_edge *edge)
+{
+    const sumi_value *value = &r->graph->values[edge->views[0].value];
+    return value->vector ? 0 : r->noise.relative;
+}
+
+/* A tensor that a node has written, or its gradient. */
+static void disturb_value(reference *r, int value, double *x)
+{
+    bool wide = r->graph->values[value].vector || sumi_graph_is_output(r->graph, value);
+    disturb(r, wide ? 0 : r->noise.relative, x, reference_count(r, value));
+}
+
 /* ---- Views ----------------------------------------------------------------------------------- */
 
 static double act_of(sumi_act act, double z)
@@ -111,7 +148,7 @@ static double act_of(sumi_act act, double z)
 
 static double act_slope(sumi_act act, double z)
 {
-    double s = 1 / (1 + exp(-z));
+    double s = act == SUMI_ACT_SILU ? 1 / (1 + exp(-z)) : 0;
     return act == SUMI_ACT_RELU ? z > 0 : act == SUMI_ACT_SILU ? s + z * s * (1 - s) : 1;
 }
 
@@ -154,8 +191,8 @@ static double *gather(reference *r, const sumi_edge *in)
                 const sumi_form *form = &value->forms[view->form];
                 for (int k = 0; k < value->channels; k++) {
                     double z = before_act(r, view, n, p, k);
-                    if (form->act == SUMI_ACT_RELU)
-                        r->kink = fmin(r->kink, fabs(z));
+                    if (form->act == SUMI_ACT_RELU && (z != 0 || form->norm >= 0))
+                        r->kink = fmin(r->kink, fabs(z)); /* maxima of zeros are zeros */
                     out[at] = act_of(form->act, z);
                     if (view->post >= 0)
                         out[at] += r->values[view->post][n * r->graph->values[view->post].channels +
@@ -167,9 +204,11 @@ static double *gather(reference *r, const sumi_edge *in)
 }
 
 /* The reverse: the gradient of what gather returned, to everything that it came from. */
-static void scatter(reference *r, const sumi_edge *in, const double *d)
+static void scatter(reference *r, const sumi_edge *in, double *d)
 {
     size_t pixels = pixels_of(r, in->views[0].value), at = 0;
+    disturb(r, relative_noise(r, in), d,
+            (size_t)r->n * pixels * (size_t)sumi_edge_channels(r->graph, in));
     for (int n = 0; n < r->n; n++)
         for (size_t p = 0; p < pixels; p++)
             for (int i = 0; i < in->count; i++) {
@@ -308,8 +347,12 @@ static void give_shares(reference *r, int node, int n, size_t p, int k, int valu
         r->grads[vector][n * 2 * c + k] += d * (gamma * hat + beta);
         r->grads[vector][n * 2 * c + c + k] += d;
     }
-    r->grads[value][at] +=
-        inverse * (d * factor / inverse - sums[0] / sums[2] - hat * sums[1] / sums[2]);
+    double e1 = inverse * sums[0] / sums[2], slope = inverse * inverse * sums[1] / sums[2];
+    double mean = r->mean[node][n * c + k];
+    r->grads[value][at] += d * factor - e1 - slope * (x - mean);
+    if (r->noise.spread > 0) /* the terms may cancel each other */
+        r->grads[value][at] += r->noise.spread * draw(r) *
+                               (fabs(d * factor) + fabs(e1) + fabs(slope) * (fabs(x) + fabs(mean)));
 }
 
 static void norm_backward(reference *r, int node)
@@ -328,6 +371,7 @@ static void matrix(const reference *r, int node, const double *x, double *dx)
     const sumi_layer *layer = layer_of(r, node);
     int value = r->graph->nodes[node].out, h = height(r, value), w = width(r, value);
     int ci = layer->in_channels, co = layer->out_channels, half = layer->ksize / 2;
+    size_t first = r->graph->params.items[layer->weight].offset;
     double *y = r->values[value], *dy = r->grads[value];
     for (int n = 0; n < r->n; n++)
         for (int p = 0; p < h * w; p++)
@@ -338,16 +382,19 @@ static void matrix(const reference *r, int node, const double *x, double *dx)
                     continue;
                 size_t from = ((size_t)n * (size_t)(h * w) + (size_t)(row * w + col)) * (size_t)ci;
                 size_t to = ((size_t)n * (size_t)(h * w) + (size_t)p) * (size_t)co;
-                for (int i = 0; i < ci; i++)
-                    for (int o = 0; o < co; o++) {
-                        size_t at = ((size_t)tap * (size_t)ci + (size_t)i) * (size_t)co + (size_t)o;
-                        if (!dx) {
-                            y[to + (size_t)o] += param(r, layer->weight, at) * x[from + (size_t)i];
-                            continue;
-                        }
-                        dx[from + (size_t)i] += param(r, layer->weight, at) * dy[to + (size_t)o];
-                        dparam(r, layer->weight)[at] += x[from + (size_t)i] * dy[to + (size_t)o];
+                for (int i = 0; i < ci; i++) {
+                    size_t at = first + ((size_t)tap * (size_t)ci + (size_t)i) * (size_t)co;
+                    const double *weight = r->params + at;
+                    double x_i = x[from + (size_t)i], sum = 0;
+                    for (int o = 0; o < co && !dx; o++)
+                        y[to + (size_t)o] += weight[o] * x_i;
+                    for (int o = 0; o < co && dx; o++) {
+                        sum += weight[o] * dy[to + (size_t)o];
+                        r->dparams[at + (size_t)o] += x_i * dy[to + (size_t)o];
                     }
+                    if (dx)
+                        dx[from + (size_t)i] += sum;
+                }
             }
 }
 
@@ -374,6 +421,7 @@ static void layer_backward(reference *r, int node)
     for (size_t i = 0; i < reference_count(r, value); i++)
         dparam(r, layer->bias)[i % (size_t)layer->out_channels] += r->grads[value][i];
     matrix(r, node, x, dx);
+    disturb(r, 0, dparam(r, layer->weight), r->graph->params.items[layer->weight].count);
     scatter(r, in, dx);
     free(x);
     free(dx);
@@ -446,7 +494,7 @@ static void max_pool(reference *r, int node, const double *x, double *d)
                         best = at;
                     }
                 }
-                if (top != second || top != 0) /* zeros of a ReLU tie exactly, and always so */
+                if (top != second) /* zeros of a ReLU, or copies of a pixel, tie always */
                     r->kink = fmin(r->kink, top - second);
                 if (d)
                     d[best] += r->grads[out][to];
@@ -478,11 +526,13 @@ static void add(reference *r, int node, bool backward)
     const sumi_node *op = &r->graph->nodes[node];
     for (int i = 0; i < op->in.count; i++) {
         sumi_edge one = {.views = {op->in.views[i]}, .count = 1};
+        double *x = gather(r, &one);
         if (backward) {
-            scatter(r, &one, r->grads[op->out]);
+            memcpy(x, r->grads[op->out], reference_count(r, op->out) * sizeof *x);
+            scatter(r, &one, x);
+            free(x);
             continue;
         }
-        double *x = gather(r, &one);
         for (size_t j = 0; j < reference_count(r, op->out); j++)
             r->values[op->out][j] += x[j];
         free(x);
@@ -622,10 +672,15 @@ void reference_run(reference *r)
                    norm_count(r, i) * pixels_of(r, graph->nodes[i].in.views[0].value) *
                        sizeof(double));
         forward(r, i);
+        if (graph->nodes[i].out >= 0)
+            disturb_value(r, graph->nodes[i].out, r->values[graph->nodes[i].out]);
     }
     if (!r->dparams)
         return;
     memset(r->dparams, 0, graph->params.value_count * sizeof(double));
-    for (int i = graph->node_count - 1; i >= 0; i--)
+    for (int i = graph->node_count - 1; i >= 0; i--) {
+        if (graph->nodes[i].out >= 0)
+            disturb_value(r, graph->nodes[i].out, r->grads[graph->nodes[i].out]);
         backward(r, i);
+    }
 }

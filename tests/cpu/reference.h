@@ -7,6 +7,15 @@
 
 #include "graph/backend.h"
 
+/* What rounding does, imitated: numbers are moved at random by up to `relative` of their own size,
+ * those of images that a network may keep as bfloat16, and by up to `spread` of the root of the
+ * mean square of their tensor, all of them. A difference to the undisturbed run tells how far
+ * errors of that size are carried in this graph. */
+typedef struct {
+    double relative, spread;
+    uint64_t seed;
+} reference_noise;
+
 typedef struct {
     const sumi_graph *graph;
     bool training; /* batch statistics, losses and gradients; else running statistics */
@@ -14,6 +23,7 @@ typedef struct {
     sumi_inputs in;
     double *params;  /* as graph->params.values */
     double *dparams; /* their gradients, or NULL: no reverse pass */
+    reference_noise noise;
     double loss;
     double kink;              /* how near a ReLU came to 0, or a maximum to a tie */
     double **values;          /* raw tensors */
