@@ -17,6 +17,7 @@
 
 #include "io/io.h"
 #include "kernels/kernels.h"
+#include "models/models.h"
 
 enum {
     SUMI_FEATURES_MAX = 4096,       /* numbers of a feature, d */
@@ -26,11 +27,15 @@ enum {
     SUMI_EVAL_RESAMPLES = 400, /* of a bootstrap */
 };
 
-/* What computes: a runtime has both. */
+/* What computes: threads and kernels of the host. */
 typedef struct {
     sumi_pool *pool;
     const sumi_kernels *kernels;
 } sumi_eval_machine;
+/* As many threads as the runtime's device has, and its instruction set where that is the host's. */
+sumi_status sumi_eval_machine_open(const sumi_runtime *runtime, sumi_eval_machine *out,
+                                   sumi_error *err);
+void sumi_eval_machine_close(sumi_eval_machine *machine);
 
 /* Pictures, and what is known of them; all is borrowed, NULL where it is not there. */
 typedef struct {
@@ -200,6 +205,32 @@ sumi_status sumi_eval_blurred(const sumi_eval_set *set, uint8_t *out, sumi_error
 sumi_status sumi_eval_pixel_gaussian(const sumi_eval_set *set, int64_t n, uint64_t seed,
                                      uint8_t *out, sumi_error *err);
 
+/* ---- Likelihood (likelihood.c) --------------------------------------------------------------- */
+
+/* F of n inputs c_in x_t in the host's memory, at times [n]. */
+typedef sumi_status (*sumi_eval_predict_fn)(void *user, const float *x, const float *times, int n,
+                                            float *f);
+typedef struct {
+    const sumi_process *process;
+    const float *images; /* [n][count], low to high in 255 equal steps */
+    int64_t n;
+    size_t count;
+    float low, high;
+    uint64_t seed;
+    int batch; /* questions at a time; changes no bit */
+    sumi_eval_predict_fn predict;
+    void *user;
+} sumi_likelihood;
+
+/* loss[bins]: the mean squared error of the predicted noise eps in equal parts of 0..T, whatever
+ * the objective, each of n predictions with fixed noise. */
+sumi_status sumi_eval_losses(const sumi_likelihood *of, int bins, double *loss, sumi_error *err);
+/* The variational bound in bits per dimension (Ho et al. 2020; Nichol and Dhariwal 2021): prior,
+ * the terms between the T levels with the posterior's variance, estimated at one level in each of
+ * `strata` parts of them, and a discretised decoder. n (strata + 1) predictions, which are clipped
+ * to low..high. Where most values are exactly the lowest, the decoder is most of it. */
+sumi_status sumi_eval_bits(const sumi_likelihood *of, int strata, sumi_score *out, sumi_error *err);
+
 /* ---- Bootstrap (bootstrap.c) ----------------------------------------------------------------- */
 
 /* How often each of n rows is drawn in resample number r. */
@@ -247,7 +278,7 @@ typedef struct {
     double sliced, spectrum;
     sumi_eval_scale scales[SUMI_EVAL_SCALES_MAX];
     int scale_count;
-    double loss[SUMI_EVAL_BINS_MAX]; /* held-out loss in equal bins of time, from the least noise */
+    double loss[SUMI_EVAL_BINS_MAX]; /* held-out, in equal bins of time from the least noise on */
     int loss_bins;
     sumi_score bits; /* per dimension */
 } sumi_eval_report;
@@ -264,6 +295,22 @@ sumi_status sumi_eval_compare(const sumi_eval_machine *machine, const sumi_eval_
 sumi_status sumi_eval_add_scale(const sumi_eval_machine *machine, const char *name,
                                 const sumi_eval_set *set, const sumi_eval_set *reference,
                                 sumi_eval_report *report, sumi_error *err);
+
+/* held_out.c: of a model, on a set's images. A count of 0: not computed. */
+typedef struct {
+    int loss_images, bins;   /* 500 and 20: 10,000 predictions */
+    int bits_images, strata; /* 100 and 100 */
+    uint64_t seed;
+    sumi_precision precision;
+} sumi_held_out;
+#define SUMI_HELD_OUT_INIT                                                                         \
+    {                                                                                              \
+        500, 20, 0, 100, 0, SUMI_PRECISION_FP32                                                    \
+    }
+/* Fills in the report's loss, loss_bins and bits. SUMI_CANCELLED as of any long call. */
+sumi_status sumi_eval_held_out(sumi_runtime *runtime, const sumi_model *model,
+                               const sumi_eval_set *set, const sumi_held_out *config,
+                               sumi_eval_report *report, sumi_error *err);
 
 /* An object with at least n, frechet, kernel, precision, recall, density, coverage, entropy,
  * memorised, evaluator; "KEY_interval" beside a score is [low, high]; null: not computed. NULL:

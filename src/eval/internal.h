@@ -16,6 +16,8 @@ enum {
     SUMI_DRAW_ORDER,
     SUMI_DRAW_DIRECTION,
     SUMI_DRAW_PIXEL,
+    SUMI_DRAW_STRATUM,
+    SUMI_DRAW_NOISE, /* above the number of an image */
 };
 
 /* An order of n things that is as random as the seed; NULL where memory is out. */
