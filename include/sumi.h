@@ -104,11 +104,11 @@ SUMI_API void sumi_context_free(sumi_context *ctx);
  * ctx. With NULL: why the calling thread's last sumi_context_create failed. */
 SUMI_API const char *sumi_last_error(const sumi_context *ctx);
 /* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running, else the next
- * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample and
- * sumi_profile; any other neither stops nor uses the request up. A long call uses it up however it
- * ends: refused for its arguments, or done before it looked, it returns what it would have
- * returned; only one that is refused within a callback leaves it to the call that runs. Safe from
- * any thread and from a signal handler. */
+ * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample,
+ * sumi_profile, sumi_classifier_train and sumi_classifier_run; any other neither stops nor uses the
+ * request up. A long call uses it up however it ends: refused for its arguments, or done before it
+ * looked, it returns what it would have returned; only one that is refused within a callback leaves
+ * it to the call that runs. Safe from any thread and from a signal handler. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx" or "neon". */
@@ -497,6 +497,68 @@ SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
  * and sumi_last_error says so. */
 SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                                 const sumi_train_config *config);
+
+/* ---- Classifiers -----------------------------------------------------------------------------
+ * Small networks that tell the label of an image. Their features, a vector for each image, are what
+ * sumi_eval compares pictures by: it is pinned by the SHA-256 of the weights, and figures of two
+ * different ones must never be compared.
+ */
+
+typedef struct sumi_classifier sumi_classifier;
+
+typedef struct {
+    size_t size;
+    const char *shape; /* "v1", "v2", or "random-conv", which needs no labels and is not trained */
+    uint64_t seed;     /* of the initial weights and the order of the images */
+    int epochs;        /* passes over the training images; 0: 5, and more for small sets */
+    int reserved;      /* 0: what follows must not lie where an older struct had padding */
+    sumi_progress_fn progress; /* SUMI_PHASE_TRAIN; may be NULL */
+    void *user;
+} sumi_classifier_config;
+#define SUMI_CLASSIFIER_CONFIG_INIT                                                                \
+    {                                                                                              \
+        sizeof(sumi_classifier_config), "v1", 0, 0, 0, NULL, NULL                                  \
+    }
+
+typedef struct {
+    size_t size;
+    char shape[32];
+    int height, width, channels; /* of the images that it takes */
+    int classes;                 /* 0: random-conv */
+    int features;                /* numbers in an image's vector */
+    int reserved;
+    int64_t parameters, epochs, steps;
+    uint64_t seed;
+    double accuracy; /* the share of the test images whose label it tells; -1: it was not tested */
+    int64_t tested;  /* on so many images */
+    char data_name[64], data_hash[65]; /* of the training images */
+    char hash[65]; /* SHA-256 as hex of shape and weights: what pins its features */
+} sumi_classifier_info_t;
+#define SUMI_CLASSIFIER_INFO_INIT                                                                  \
+    {                                                                                              \
+        sizeof(sumi_classifier_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "", ""         \
+    }
+
+/* Trains one on the labels of a set with Adam, and tests it on another (NULL: it is not tested) of
+ * the same size and channels. A long call; the same bits for any number of threads. */
+SUMI_API sumi_status sumi_classifier_train(sumi_context *ctx, const sumi_dataset *set,
+                                           const sumi_dataset *test,
+                                           const sumi_classifier_config *config,
+                                           sumi_classifier **out);
+/* A .safetensors file with all of its info; a file whose weights are not those of its hash is
+ * refused with SUMI_EFORMAT. */
+SUMI_API sumi_status sumi_classifier_load(sumi_context *ctx, const char *path,
+                                          sumi_classifier **out);
+SUMI_API sumi_status sumi_classifier_save(sumi_context *ctx, const sumi_classifier *classifier,
+                                          const char *path);
+SUMI_API sumi_status sumi_classifier_info(const sumi_classifier *classifier,
+                                          sumi_classifier_info_t *info);
+/* Of images [n][height][width][channels], bytes as they are saved: features [n][features] and
+ * probabilities [n][classes]; either may be NULL. A long call. */
+SUMI_API sumi_status sumi_classifier_run(sumi_context *ctx, const sumi_classifier *classifier,
+                                         const uint8_t *images, int64_t n, float *features,
+                                         float *probabilities);
+SUMI_API void sumi_classifier_free(sumi_classifier *classifier);
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
 

@@ -10,6 +10,7 @@
 
 #include "models/fields.h"
 #include "run/run.h"
+#include "train/classify.h"
 
 struct sumi_context {
     sumi_runtime runtime;
@@ -610,6 +611,79 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
     sumi_models_free(held_model);
     sumi_data_free(held_set);
     return leave_long_call(ctx, status);
+}
+
+/* ---- Classifiers ----------------------------------------------------------------------------- */
+
+sumi_status sumi_classifier_train(sumi_context *ctx, const sumi_dataset *set,
+                                  const sumi_dataset *test, const sumi_classifier_config *config,
+                                  sumi_classifier **out)
+{
+    sumi_status status = enter_long_call(ctx, "sumi_classifier_train");
+    if (status != SUMI_OK)
+        return status;
+    if (!set || !out)
+        return leave_long_call(ctx, missing(ctx, "sumi_classifier_train", set ? "out" : "set"));
+    sumi_classifier_config full = SUMI_CLASSIFIER_CONFIG_INIT;
+    status = take_config(ctx, "sumi_classifier_config", config, &full, sizeof full);
+    sumi_dataset *held_set = sumi_data_hold(set); /* as in sumi_train */
+    sumi_dataset *held_test = test ? sumi_data_hold(test) : NULL;
+    if (status == SUMI_OK)
+        status = sumi_classify_train(&ctx->runtime, set, test, &full, out, &ctx->error);
+    sumi_data_free(held_test);
+    sumi_data_free(held_set);
+    return leave_long_call(ctx, status);
+}
+
+sumi_status sumi_classifier_load(sumi_context *ctx, const char *path, sumi_classifier **out)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!path || !out)
+        return missing(ctx, "sumi_classifier_load", path ? "out" : "path");
+    return sumi_classifiers_load(path, out, &ctx->error);
+}
+
+sumi_status sumi_classifier_save(sumi_context *ctx, const sumi_classifier *classifier,
+                                 const char *path)
+{
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!classifier || !path)
+        return missing(ctx, "sumi_classifier_save", path ? "classifier" : "path");
+    return sumi_classifiers_save(path, classifier, &ctx->error);
+}
+
+sumi_status sumi_classifier_info(const sumi_classifier *classifier, sumi_classifier_info_t *info)
+{
+    if (!classifier || !info)
+        return SUMI_EINVAL;
+    give_info(&classifier->info, sizeof classifier->info, info);
+    return SUMI_OK;
+}
+
+sumi_status sumi_classifier_run(sumi_context *ctx, const sumi_classifier *classifier,
+                                const uint8_t *images, int64_t n, float *features,
+                                float *probabilities)
+{
+    sumi_status status = enter_long_call(ctx, "sumi_classifier_run");
+    if (status != SUMI_OK)
+        return status;
+    if (!classifier || !images)
+        return leave_long_call(
+            ctx, missing(ctx, "sumi_classifier_run", classifier ? "images" : "classifier"));
+    const sumi_classifier_info_t *info = &classifier->info;
+    const sumi_image_array array = {images, (size_t)info->height * (size_t)info->width *
+                                                (size_t)info->channels};
+    sumi_image_source source = sumi_source_of_array(&array, n);
+    status =
+        sumi_classify_run(&ctx->runtime, classifier, &source, features, probabilities, &ctx->error);
+    return leave_long_call(ctx, status);
+}
+
+void sumi_classifier_free(sumi_classifier *classifier)
+{
+    sumi_classifiers_free(classifier);
 }
 
 /* ---- Sampling -------------------------------------------------------------------------------- */

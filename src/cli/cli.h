@@ -36,6 +36,7 @@ int sumi_cmd_data_preview(sumi_cli *cli);
 int sumi_cmd_train(sumi_cli *cli);
 int sumi_cmd_sample(sumi_cli *cli);
 int sumi_cmd_predict(sumi_cli *cli);
+int sumi_cmd_classify_train(sumi_cli *cli);
 int sumi_cmd_convert(sumi_cli *cli);
 int sumi_cmd_info(sumi_cli *cli);
 int sumi_cmd_diff(sumi_cli *cli);

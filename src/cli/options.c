@@ -13,6 +13,7 @@ enum {
     DATA_SET = BIT(DATA_INFO) | BIT(DATA_PREVIEW),
     BENCH = BIT(BENCH_TRAIN) | BIT(BENCH_SAMPLE),
     COMPUTE = BIT(TRAIN) | BIT(SAMPLE) | BIT(PREDICT) | BENCH,
+    EVALUATE = BIT(CLASSIFY_TRAIN),
     PICTURES_MAX = 1000000,
 };
 
@@ -51,6 +52,12 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
                           "Reads x_t, float32 [n][h][w][c], and t, int32 or int64 [n], and writes "
                           "the predicted noise, float32 [n][h][w][c].",
                           "sumi predict model.pth --x x.npy --t t.npy --out eps.npy"},
+    [SUMI_CMD_CLASSIFY_TRAIN] =
+        {"classify train", "D", 1, 1, "Train an evaluator on a labelled data set",
+         "Makes the small network whose features pictures are compared by, and tells what share of "
+         "the test images it labels rightly; it is trained on the training split alone. The same "
+         "seed gives the same bits, whatever the number of threads.",
+         "sumi classify train fashion-mnist --out evaluator.safetensors"},
     [SUMI_CMD_CONVERT] = {"convert", "IN OUT", 2, 2, "Turn a model file into another format",
                           "IN is a .safetensors or .pth file, or a run directory; the ending of "
                           "OUT, .safetensors or .pth, says what is written.",
@@ -95,7 +102,7 @@ static const sumi_option before_model[] = {
      .low = 1,
      .high = SUMI_SIDE_MAX,
      .metavar = "HxW",
-     .commands = DATA_SET | BIT(TRAIN),
+     .commands = DATA_SET | BIT(TRAIN) | EVALUATE,
      .help =
          "Resize and centre-crop the images to this height and width; as stored if not given. "
          "Where a folder's pictures differ in size, that is the size of more than half of them, "
@@ -104,13 +111,13 @@ static const sumi_option before_model[] = {
      .kind = SUMI_ARG_CHOICE,
      .choices = "1|3",
      .metavar = "C",
-     .commands = DATA_SET | BIT(TRAIN),
+     .commands = DATA_SET | BIT(TRAIN) | EVALUATE,
      .help =
          "Convert the images to grey (1) or colour (3); as stored if not given, which is colour "
          "where any picture of a folder is in colour."},
     {.name = "skip-bad",
      .kind = SUMI_ARG_FLAG,
-     .commands = DATA_SET | BIT(TRAIN),
+     .commands = DATA_SET | BIT(TRAIN) | EVALUATE,
      .help = "Leave out the pictures of a folder that cannot be read, and say which."},
     {.name = "count",
      .letter = 'n',
@@ -462,6 +469,39 @@ static const sumi_option after_model[] = {
      .commands = BIT(PREDICT),
      .help = "The array to write: the predicted noise."},
 
+    /* Evaluators. */
+    {.name = "out",
+     .letter = 'o',
+     .kind = SUMI_ARG_PATH,
+     .metavar = "FILE",
+     .required = true,
+     .commands = BIT(CLASSIFY_TRAIN),
+     .help = "The .safetensors file to write."},
+    {.name = "shape",
+     .kind = SUMI_ARG_CHOICE,
+     .choices = "v1|v2|random-conv",
+     .initial = "v1",
+     .metavar = "NAME",
+     .commands = BIT(CLASSIFY_TRAIN),
+     .help = "The network: v1, or v2 of another make, to check v1 by; random-conv needs no labels, "
+             "is not trained, and tells less."},
+    {.name = "epochs",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = 100000,
+     .initial = "0",
+     .metavar = "N",
+     .commands = BIT(CLASSIFY_TRAIN),
+     .help = "Passes over the training images; 0 lets sumi choose: 5, and more for small sets."},
+    {.name = "seed",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = INT64_MAX,
+     .initial = "0",
+     .metavar = "N",
+     .commands = BIT(CLASSIFY_TRAIN),
+     .help = "Where initial weights and the order of the images come from."},
+
     /* Comparing and timing. */
     {.name = "tolerance",
      .kind = SUMI_ARG_REAL,
@@ -529,7 +569,7 @@ static const sumi_option after_model[] = {
      .initial = "0",
      .metavar = "N",
      .resuming = true,
-     .commands = COMPUTE,
+     .commands = COMPUTE | EVALUATE,
      .help = "Threads to compute with, 0 for every core; never changes a bit of the result."},
     {.name = "precision",
      .kind = SUMI_ARG_CHOICE,
@@ -550,19 +590,20 @@ static const sumi_option after_model[] = {
      .initial = "auto",
      .metavar = "NAME",
      .resuming = true,
-     .commands = COMPUTE,
+     .commands = COMPUTE | EVALUATE,
      .help = "What to compute on; this build has the CPU only."},
     {.name = "json",
      .kind = SUMI_ARG_FLAG,
      .resuming = true,
-     .commands = BIT(DATA_LIST) | DATA_SET | COMPUTE | BIT(CONVERT) | BIT(INFO) | BIT(DIFF),
+     .commands =
+         BIT(DATA_LIST) | DATA_SET | COMPUTE | EVALUATE | BIT(CONVERT) | BIT(INFO) | BIT(DIFF),
      .help = "Print the result as JSON on standard output, and progress as lines of JSON on "
              "standard error."},
     {.name = "quiet",
      .letter = 'q',
      .kind = SUMI_ARG_FLAG,
      .resuming = true,
-     .commands = BIT(DATA_PREVIEW) | BIT(CONVERT) | COMPUTE,
+     .commands = BIT(DATA_PREVIEW) | BIT(CONVERT) | COMPUTE | EVALUATE,
      .help = "Say nothing unless something goes wrong."},
     {.name = "man", .kind = SUMI_ARG_FLAG, .commands = BIT(HELP), .help = "Print the manual page."},
     {.name = "bash-completion",

@@ -9,10 +9,9 @@ static float *mirror_buffer(const sumi_runtime *runtime, float *host, size_t byt
     return bytes ? runtime->backend->mirror(runtime->device, host, bytes) : NULL;
 }
 
-sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *model,
-                             sumi_mirror *mirror, sumi_error *err)
+sumi_status sumi_mirror_make_params(const sumi_runtime *runtime, const sumi_params *params,
+                                    sumi_mirror *mirror, sumi_error *err)
 {
-    const sumi_params *params = &model->graph.params;
     *mirror = (sumi_mirror){.host = {params->values, params->statistics},
                             .value_bytes = params->value_count * sizeof(float),
                             .statistic_bytes = params->statistic_count * sizeof(float)};
@@ -23,9 +22,15 @@ sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *mode
     if ((mirror->value_bytes && !mirror->at.values) ||
         (mirror->statistic_bytes && !mirror->at.statistics))
         return sumi_fail_memory(err, "a model's weights on a device", mirror->value_bytes);
-    sumi_model_fetch(model);
     sumi_mirror_push(runtime, mirror);
     return SUMI_OK;
+}
+
+sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *model,
+                             sumi_mirror *mirror, sumi_error *err)
+{
+    sumi_model_fetch(model);
+    return sumi_mirror_make_params(runtime, &model->graph.params, mirror, err);
 }
 
 void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror)

@@ -168,6 +168,9 @@ sumi_status sumi_runtime_predict(sumi_runtime *runtime, const sumi_model *model,
 /* Begins as the model's. What a failed one holds is released by free, too. */
 sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *model,
                              sumi_mirror *mirror, sumi_error *err);
+/* The same for parameters that no trainer has. */
+sumi_status sumi_mirror_make_params(const sumi_runtime *runtime, const sumi_params *params,
+                                    sumi_mirror *mirror, sumi_error *err);
 void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror);       /* zeros are fine */
 void sumi_mirror_push(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the device */
 void sumi_mirror_pull(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the host */

@@ -551,7 +551,7 @@ static void test_completion_tells_every_option(void **state)
             fail_msg("the completion lacks %s", name);
     }
     assert_non_null(
-        strstr(text, "'data train sample predict convert info diff bench help version"));
+        strstr(text, "'data train sample predict classify convert info diff bench help version"));
     assert_non_null(strstr(text, "'list info preview'"));
     assert_non_null(strstr(text, "words='ddpm ddpm-large ddim ddim-inverse euler "));
     free(text);

@@ -14,10 +14,12 @@ int main()
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     sumi_choice_t choice = SUMI_CHOICE_INIT;
+    sumi_classifier_config classifier = SUMI_CLASSIFIER_CONFIG_INIT;
+    sumi_classifier_info_t classifier_info = SUMI_CLASSIFIER_INFO_INIT;
     sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
     return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size && field.size &&
                    batch.size && train.size && trainer.size && sample.size && choice.size &&
-                   profile.size
+                   profile.size && classifier.size && classifier_info.size
                ? 0
                : 1;
 }

@@ -20,7 +20,7 @@ awk '/^```/ { code = !code } code' README.md docs/*.md CONTRIBUTING.md |
 [ "$(wc -l <"$work/lines")" -ge 12 ] || say "found too few commands in the documents"
 while read -r first second rest; do
     case $first in
-    data | bench) command="$first $second" ;;
+    data | bench | classify) command="$first $second" ;;
     *) command=$first rest="$second $rest" ;;
     esac
     # shellcheck disable=SC2086 # a command of two words

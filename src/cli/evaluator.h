@@ -1,0 +1,19 @@
+/*
+ * Data sets and evaluators, as classify and eval want them.
+ */
+#ifndef SUMI_CLI_EVALUATOR_H
+#define SUMI_CLI_EVALUATOR_H
+
+#include "cli.h"
+
+/* The training split of a set and its test split, as --size, --channels and --skip-bad say; *test
+ * is NULL where it has none. Returns 0 or the exit code, with the error printed. */
+int sumi_cli_open_splits(sumi_cli *cli, const char *name, sumi_dataset **train,
+                         sumi_dataset **test);
+/* Trains an evaluator with the bar on the way. */
+int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
+                             sumi_classifier_config *config, sumi_classifier **out);
+/* "v1, 0.9241 of 10000 test images right, SHA-256 0123456789ab", and a warning below the gate. */
+void sumi_cli_tell_evaluator(const sumi_cli *cli, const sumi_classifier *classifier);
+
+#endif
