@@ -85,7 +85,7 @@ void sumi_help_program(FILE *out)
           "Usage: sumi COMMAND [OPTION...] [ARGUMENT...]\n\nCommands:\n",
           out);
     for (const sumi_command *command = sumi_command_table; command->name != NULL; command++)
-        entry(out, command->name, 16, command->summary);
+        entry(out, command->name, 18, command->summary);
     fputs("\nBegin with:\n"
           "  sumi train shapes --minutes 2 --out runs/first\n"
           "  sumi sample runs/first --solver ddim --steps 50 --out x.png\n\n"
@@ -130,7 +130,7 @@ bool sumi_help_group(FILE *out, const char *group)
         if (!found)
             fprintf(out, "Usage: sumi %s COMMAND [OPTION...]\n\nCommands:\n", group);
         found = true;
-        entry(out, command->name, 16, command->summary);
+        entry(out, command->name, 18, command->summary);
     }
     if (found)
         fprintf(out, "\nsumi help %s COMMAND explains one.\n", group);

@@ -101,7 +101,7 @@ void sumi_classifiers_free(sumi_classifier *classifier)
 
 /* ---- Its hash -------------------------------------------------------------------------------- */
 
-/* Of what the features depend on, and nothing else: shape, sizes, and every tensor with its name. */
+/* Of what the features depend on, and nothing else: shape, sizes, every tensor and its name. */
 static void hash_of(const sumi_classifier *classifier, const sumi_tensor_file *file, char hex[65])
 {
     const sumi_classifier_info_t *info = &classifier->info;
