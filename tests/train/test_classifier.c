@@ -69,7 +69,7 @@ static void test_threads_change_no_bit(void **state)
 {
     (void)state;
     static const char *const shapes[] = {"v1", "v2", "random-conv"};
-    sumi_dataset *set = make_set("train", 12, 12, 1, 200);
+    sumi_dataset *set = make_set("train", 10, 10, 1, 140);
     for (int i = 0; i < 3; i++) {
         sumi_classifier *one = train(shapes[i], 1, set, NULL, 1);
         sumi_classifier *three = train(shapes[i], 3, set, NULL, 1);
