@@ -158,9 +158,10 @@ static void blur_axis(const uint16_t *from, uint16_t *to, int count, size_t step
 sumi_status sumi_eval_blurred(const sumi_eval_set *set, uint8_t *out, sumi_error *err)
 {
     size_t h = (size_t)set->h, w = (size_t)set->w, c = (size_t)set->c, pixels = h * w * c;
-    uint16_t *from = sumi_calloc(2 * pixels, sizeof *from), *half = from + pixels;
+    uint16_t *from = sumi_calloc(2 * pixels, sizeof *from);
     if (!from)
         return sumi_fail_memory(err, "a picture", 2 * pixels * sizeof *from);
+    uint16_t *half = from + pixels;
     for (int64_t i = 0; i < set->n; i++) {
         const uint8_t *image = set->images + (size_t)i * pixels;
         for (size_t k = 0; k < pixels; k++)
@@ -181,13 +182,14 @@ sumi_status sumi_eval_pixel_gaussian(const sumi_eval_set *set, int64_t n, uint64
                                      uint8_t *out, sumi_error *err)
 {
     size_t pixels = (size_t)set->h * (size_t)set->w * (size_t)set->c;
-    double *mean = sumi_calloc(2 * pixels, sizeof *mean), *deviation = mean + pixels;
+    double *mean = sumi_calloc(2 * pixels, sizeof *mean);
     float *normals = sumi_calloc(pixels, sizeof *normals);
     if (!mean || !normals) {
         free(mean);
         free(normals);
         return sumi_fail_memory(err, "a picture", 2 * pixels * sizeof *mean);
     }
+    double *deviation = mean + pixels;
     for (int64_t i = 0; i < set->n; i++)
         for (size_t k = 0; k < pixels; k++)
             mean[k] += set->images[(size_t)i * pixels + k] / (double)set->n;

@@ -89,14 +89,22 @@ static json_t *evaluator(const char *name, const char *hash, double accuracy, in
     return NULL;
 }
 
+/* A list takes what is added, NULL too: then there is no list. */
+static json_t *add(json_t *list, json_t *value)
+{
+    if (list && json_array_append_new(list, value) == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 static json_t *pairs_json(const sumi_memory *memory)
 {
     json_t *list = json_array();
-    for (int i = 0; i < memory->pair_count; i++) {
+    for (int i = 0; i < memory->pair_count && list; i++) {
         const sumi_memory_pair *pair = &memory->pairs[i];
-        json_array_append_new(list, json_pack("{s:I, s:I, s:f}", "sample", (json_int_t)pair->sample,
-                                              "training", (json_int_t)pair->training, "ratio",
-                                              pair->ratio));
+        list = add(list, json_pack("{s:I, s:I, s:f}", "sample", (json_int_t)pair->sample,
+                                   "training", (json_int_t)pair->training, "ratio", pair->ratio));
     }
     return list;
 }
@@ -104,24 +112,27 @@ static json_t *pairs_json(const sumi_memory *memory)
 static json_t *numbers(const double *values, int count)
 {
     json_t *list = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(list, number_or_null(values[i]));
+    for (int i = 0; i < count && list; i++)
+        list = add(list, number_or_null(values[i]));
     return list;
+}
+
+static json_t *scale_json(const sumi_eval_scale *scale)
+{
+    json_t *row = json_object();
+    if (row && json_object_set_new(row, "name", sumi_json_any(scale->name)) == 0 &&
+        json_object_set_new(row, "n", json_integer(scale->n)) == 0 &&
+        set_score(row, "frechet", &scale->frechet) && set_score(row, "kernel", &scale->kernel))
+        return row;
+    json_decref(row);
+    return NULL;
 }
 
 static json_t *scales_json(const sumi_eval_report *report)
 {
     json_t *list = json_array();
-    for (int i = 0; i < report->scale_count; i++) {
-        const sumi_eval_scale *scale = &report->scales[i];
-        json_t *row =
-            json_pack("{s:o, s:I}", "name", sumi_json_any(scale->name), "n", (json_int_t)scale->n);
-        if (row)
-            set_score(row, "frechet", &scale->frechet);
-        if (row)
-            set_score(row, "kernel", &scale->kernel);
-        json_array_append_new(list, row);
-    }
+    for (int i = 0; i < report->scale_count && list; i++)
+        list = add(list, scale_json(&report->scales[i]));
     return list;
 }
 
