@@ -1,15 +1,16 @@
 /*
- * Speed of the convolution kernels on the seed network's layers, in all three directions, next to
- * the fused multiply-adds that a core can do.
+ * Speed of the convolution kernels on the layers of the tutorial's network, in all three
+ * directions, next to the fused multiply-adds that a core can do.
  *
- *     bench_kernels [isa [algorithm [threads [batch [repetitions [plain] [bf16]]]]]]
+ *     bench_kernels [isa [algorithm [threads [batch [repetitions [plain] [bf16] [fixed16]]]]]]
  *
- * isa: a table's name or "best"; algorithm: auto, gemm, winograd, narrow or tiles. GFLOPS are those
- * of the direct convolution, whatever the algorithm does; "up" marks the convolution of an
- * up-sampled tensor, of which the network has two, and before it stands the same convolution of a
- * plain one. Everything is as in training: normalisation and ReLU pending on the inputs, moments
- * and sums collected; "plain" leaves all that away. "bf16" keeps tensors as bfloat16 and lets the
- * table multiply so, as --precision bf16 does. Each number is the best of the repetitions; a shared
+ * isa: a table's name or "best"; algorithm: auto, gemm, winograd, narrow, tiles or winograd16.
+ * GFLOPS are those of the direct convolution, whatever the algorithm does; "up" marks the
+ * convolution of an up-sampled tensor, of which the network has two, and before it stands the same
+ * convolution of a plain one. Everything is as in training: normalisation and ReLU pending on the
+ * inputs, moments and sums collected; "plain" leaves all that away. "bf16" keeps tensors as
+ * bfloat16 and lets the table multiply so, as --precision bf16 does; "fixed16" lets it multiply
+ * 16-bit integers, as --precision fixed16 does. Each number is the best of the repetitions; a shared
  * machine needs several runs.
  */
 #include <math.h>
@@ -126,7 +127,7 @@ typedef struct {
     sumi_wgrad wgrad;
     int n, threads;
     bool plain; /* nothing pending on sources, no statistics */
-    bool bf16;
+    bool bf16, fixed16;
     float *partials, *dw;
     float *scratch[MAX_THREADS];
 } job;
@@ -212,6 +213,7 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
                                .ksize = l->ksize,
                                .up = l->up,
                                .bf16 = j->bf16,
+                               .fixed16 = j->fixed16,
                                .direction = direction};
     j->table->conv_plan(&j->spec, algorithm);
     size_t weights = (size_t)(l->ksize * l->ksize * cin * cout), bands = (size_t)j->spec.bands;
@@ -273,7 +275,14 @@ static double measure(job *j, const layer *l, sumi_conv_direction direction, int
 
 int main(int argc, char **argv)
 {
-    static const char *const names[] = {"gemm", "winograd", "narrow", "upsampled", "tiles"};
+    static const char *const names[SUMI_CONV_ALGORITHMS] = {[SUMI_CONV_GEMM] = "gemm",
+                                                            [SUMI_CONV_WINOGRAD] = "winograd",
+                                                            [SUMI_CONV_NARROW] = "narrow",
+                                                            [SUMI_CONV_UPSAMPLED] = "upsampled",
+                                                            [SUMI_CONV_TILES] = "tiles",
+                                                            [SUMI_CONV_WINOGRAD16] = "winograd16",
+                                                            [SUMI_CONV_UPSAMPLED16] =
+                                                                "upsampled16"};
     static const char *const directions[] = {"forward", "dgrad", "wgrad"};
     const char *isa = argc > 1 && strcmp(argv[1], "best") != 0 ? argv[1] : NULL;
     job j = {.table = sumi_kernels_pick(isa)};
@@ -282,7 +291,7 @@ int main(int argc, char **argv)
         return 2;
     }
     int algorithm = -1;
-    for (int i = 0; argc > 2 && i < (int)(sizeof names / sizeof names[0]); i++)
+    for (int i = 0; argc > 2 && i < SUMI_CONV_ALGORITHMS; i++)
         if (i != SUMI_CONV_UPSAMPLED && strcmp(argv[2], names[i]) == 0)
             algorithm = i;
     j.threads = argc > 3 ? atoi(argv[3]) : 1;
@@ -292,6 +301,7 @@ int main(int argc, char **argv)
     for (int i = 6; i < argc; i++) {
         j.plain |= strcmp(argv[i], "plain") == 0;
         j.bf16 |= strcmp(argv[i], "bf16") == 0;
+        j.fixed16 |= strcmp(argv[i], "fixed16") == 0;
     }
     double limit = peak(j.table) * j.threads, total[3] = {0.0, 0.0, 0.0};
     printf("%s, %d thread(s), batch %d; peak %.0f GFLOPS\n", j.table->name, j.threads, j.n, limit);

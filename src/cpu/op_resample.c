@@ -19,10 +19,19 @@ typedef struct {
     int h, w;       /* of the source */
 } resample_job;
 
-/* row_floats: of the chunk's scratch for one row of the small image. grow: rows of the output, and
- * of the input, for one of the small image. */
-static void plan_chunks(sumi_network *net, int node, int small_h, size_t row_floats, int out_rows)
+/* A kernel that runs on chunks: how many rows it is given for one of the small image, and how many
+ * halves of the node's source are as wide as its own. */
+typedef struct {
+    sumi_rows_pass pass;
+    int times, halves;
+} chunk_pass;
+
+/* row_floats: of the chunk for one row of the small image. out_rows: rows of the output for one of
+ * the small image. The chunk's scratch holds what forward and backward ask for. */
+static void plan_chunks(sumi_network *net, int node, int small_h, size_t row_floats, int out_rows,
+                        const chunk_pass passes[2])
 {
+    const sumi_view *view = &net->nodes[node].in.views[0];
     resample_plan *plan = sumi_plan_own(net, node, sizeof *plan);
     if (!plan)
         return;
@@ -31,8 +40,12 @@ static void plan_chunks(sumi_network *net, int node, int small_h, size_t row_flo
     sumi_plan_moments(net, net->graph->nodes[node].out, out_rows * plan->rows, plan->bands);
     if (sumi_training(net))
         sumi_plan_sums(net, node, 0, plan->bands);
-    /* No kernel wants more than four rows, and the rows of its result. */
-    sumi_want_scratch(net, ((size_t)plan->rows + 4) * row_floats * sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        sumi_rows_scratch scratch = sumi_rows_scratch_of(
+            passes[i].pass, net->values[view->value].w * passes[i].halves / 2,
+            plan->rows * passes[i].times, net->graph->values[view->value].channels);
+        sumi_want_scratch(net, scratch.total * sizeof(float));
+    }
 }
 
 static resample_job job_of(const sumi_run *run, int node)
@@ -88,10 +101,16 @@ static size_t row_floats_of(const sumi_network *net, int node)
 /* ---- Max pool -------------------------------------------------------------------------------- */
 
 /* Halving: two rows of the source for one of the small image. */
-static void halving_plan(sumi_network *net, int node)
+static void halving_plan(sumi_network *net, int node, const chunk_pass passes[2])
 {
     int h = net->values[net->nodes[node].in.views[0].value].h;
-    plan_chunks(net, node, h / 2, 2 * row_floats_of(net, node), 1);
+    plan_chunks(net, node, h / 2, 2 * row_floats_of(net, node), 1, passes);
+}
+
+static void max_pool_plan(sumi_network *net, int node)
+{
+    static const chunk_pass passes[] = {{SUMI_ROWS_POOL, 1, 2}, {SUMI_ROWS_POOL_BACKWARD, 1, 2}};
+    halving_plan(net, node, passes);
 }
 
 static void pool_task(void *arg, int64_t chunk, int thread)
@@ -122,15 +141,22 @@ static void pool_backward(const sumi_run *run, int node)
     run_backward(run, node, SUMI_WINDOW_MEAN, pool_backward_task);
 }
 
-const sumi_op sumi_op_max_pool = {halving_plan, pool_forward, pool_backward, NULL};
+const sumi_op sumi_op_max_pool = {max_pool_plan, pool_forward, pool_backward, NULL};
 
 /* ---- Bilinear up-sampling -------------------------------------------------------------------- */
 
 /* Doubling: two rows of the output for one of the source. */
-static void doubling_plan(sumi_network *net, int node)
+static void doubling_plan(sumi_network *net, int node, const chunk_pass passes[2])
 {
     int h = net->values[net->nodes[node].in.views[0].value].h;
-    plan_chunks(net, node, h, 4 * row_floats_of(net, node), 2);
+    plan_chunks(net, node, h, 4 * row_floats_of(net, node), 2, passes);
+}
+
+static void upsample_plan(sumi_network *net, int node)
+{
+    static const chunk_pass passes[] = {{SUMI_ROWS_UPSAMPLE, 2, 2},
+                                        {SUMI_ROWS_UPSAMPLE_BACKWARD, 1, 2}};
+    doubling_plan(net, node, passes);
 }
 
 static void upsample_task(void *arg, int64_t chunk, int thread)
@@ -160,9 +186,15 @@ static void upsample_backward(const sumi_run *run, int node)
     run_backward(run, node, SUMI_WINDOW_SUM, upsample_backward_task);
 }
 
-const sumi_op sumi_op_upsample = {doubling_plan, upsample_forward, upsample_backward, NULL};
+const sumi_op sumi_op_upsample = {upsample_plan, upsample_forward, upsample_backward, NULL};
 
 /* ---- Windows of 2x2 -------------------------------------------------------------------------- */
+
+static void shrink_plan(sumi_network *net, int node)
+{
+    static const chunk_pass passes[] = {{SUMI_ROWS_SHRINK, 1, 2}, {SUMI_ROWS_GROW, 2, 1}};
+    halving_plan(net, node, passes);
+}
 
 static void shrink_task(void *arg, int64_t chunk, int thread)
 {
@@ -199,7 +231,7 @@ static void avg_pool_backward(const sumi_run *run, int node)
     run_backward(run, node, SUMI_WINDOW_MEAN, shrink_backward_task);
 }
 
-const sumi_op sumi_op_avg_pool = {halving_plan, avg_pool_forward, avg_pool_backward, NULL};
+const sumi_op sumi_op_avg_pool = {shrink_plan, avg_pool_forward, avg_pool_backward, NULL};
 
 static void subsample_forward(const sumi_run *run, int node)
 {
@@ -211,7 +243,13 @@ static void subsample_backward(const sumi_run *run, int node)
     run_backward(run, node, SUMI_WINDOW_FIRST, shrink_backward_task);
 }
 
-const sumi_op sumi_op_subsample = {halving_plan, subsample_forward, subsample_backward, NULL};
+const sumi_op sumi_op_subsample = {shrink_plan, subsample_forward, subsample_backward, NULL};
+
+static void nearest_plan(sumi_network *net, int node)
+{
+    static const chunk_pass passes[] = {{SUMI_ROWS_GROW, 2, 2}, {SUMI_ROWS_SHRINK, 1, 4}};
+    doubling_plan(net, node, passes);
+}
 
 static void grow_task(void *arg, int64_t chunk, int thread)
 {
@@ -243,14 +281,15 @@ static void nearest_backward(const sumi_run *run, int node)
     run_backward(run, node, SUMI_WINDOW_SUM, grow_backward_task);
 }
 
-const sumi_op sumi_op_nearest = {doubling_plan, nearest_forward, nearest_backward, NULL};
+const sumi_op sumi_op_nearest = {nearest_plan, nearest_forward, nearest_backward, NULL};
 
 /* ---- Mean of all pixels ---------------------------------------------------------------------- */
 
 static void mean_plan(sumi_network *net, int node)
 {
+    static const chunk_pass passes[] = {{SUMI_ROWS_MEAN, 1, 2}, {SUMI_ROWS_MEAN_BACKWARD, 1, 2}};
     int h = net->values[net->nodes[node].in.views[0].value].h;
-    plan_chunks(net, node, h, row_floats_of(net, node), 1);
+    plan_chunks(net, node, h, row_floats_of(net, node), 1, passes);
 }
 
 static void mean_task(void *arg, int64_t image, int thread)

@@ -40,6 +40,8 @@ void sumi_sum_run(const sumi_run *run, const sumi_source *sources, int count, co
 
 size_t sumi_sum_scratch(const sumi_network *net, int value, int rows)
 {
-    return (size_t)rows * (size_t)net->values[value].w *
-           (size_t)net->graph->values[value].channels * sizeof(float);
+    return sumi_rows_scratch_of(SUMI_ROWS_SUM, net->values[value].w, rows,
+                                net->graph->values[value].channels)
+               .total *
+           sizeof(float);
 }

@@ -193,11 +193,20 @@ typedef struct {
     bool add;
 } fixed_outer;
 
-/* Panels that are needed next are fetched meanwhile, `step` words with every word of a row. */
-typedef struct {
-    const word_any *next;
-    size_t step;
-} fixed_fetch;
+/* Zeros to begin with, and the lines of a result that is not in cache. */
+INLINE void fixed_begin(const int rows, const float *c, size_t ldc, vi (*sum)[2])
+{
+    UNROLL
+    for (int i = 0; i < rows; i++) {
+        sum[i][0] = sum[i][1] = (vi)v_zero();
+        micro_expect(c + (size_t)i * ldc);
+    }
+}
+
+#define MICRO_NUMBER word_any
+#define MICRO_SUM vi
+#define MICRO_LOAD v_words
+#define MICRO_SPLAT v_splat_word
 
 #define FIXED(name) fixed_##name
 #define FIXED_TARGET
@@ -216,6 +225,11 @@ typedef struct {
 #undef FIXED_TARGET
 #undef FIXED_DOT
 #endif
+
+#undef MICRO_NUMBER
+#undef MICRO_SUM
+#undef MICRO_LOAD
+#undef MICRO_SPLAT
 
 /* next: the panel that is multiplied after b. */
 static void fixed_multiply(const sumi_conv_spec *s, const fixed_product *p, int rows,

@@ -4,38 +4,28 @@
  * needs.
  */
 
-/* One run of one group of rows; words is even, and two of them are taken in a turn. */
+#define MICRO(name) FIXED(loop_##name)
+#define MICRO_TARGET FIXED_TARGET
+#define MICRO_DOT FIXED_DOT
+#include "kernels/body_micro_loops.h"
+#undef MICRO
+#undef MICRO_TARGET
+#undef MICRO_DOT
+
+/* One run of one group of rows. */
 INLINE FIXED_TARGET void FIXED(micro)(const int rows, const fixed_product *p, const word_any *a,
                                       const word_any *b, int words, const float *row_scale,
                                       const float *column_scale, bool add, float *c,
-                                      fixed_fetch fetch)
+                                      micro_fetch fetch)
 {
     const size_t lda = p->lda, ldc = p->ldc;
     const word_any *row[WINO_MR / WINO_SHARE];
     vi sum[WINO_MR][2];
     UNROLL
-    for (int i = 0; i < rows; i++) {
-        if (i % WINO_SHARE == 0)
-            row[i / WINO_SHARE] = a + (size_t)i * lda;
-        sum[i][0] = sum[i][1] = (vi)v_zero();
-        wino_expect(c + (size_t)i * ldc);
-    }
-    for (int k = 0; k < words; k += 2) {
-        UNROLL
-        for (int q = 0; q < 2; q++) {
-            vi b0 = v_words(b + q * WINO_NR), b1 = v_words(b + q * WINO_NR + VW);
-            UNROLL
-            for (int i = 0; i < rows; i++) {
-                vi x = v_splat_word(
-                    row[i / WINO_SHARE][(size_t)(i % WINO_SHARE) * lda + (size_t)(k + q)]);
-                sum[i][0] = FIXED_DOT(sum[i][0], x, b0);
-                sum[i][1] = FIXED_DOT(sum[i][1], x, b1);
-            }
-        }
-        b += 2 * WINO_NR;
-        __builtin_prefetch(fetch.next, 0, 2);
-        fetch.next += 2 * fetch.step;
-    }
+    for (int i = 0; i < rows; i += WINO_SHARE)
+        row[i / WINO_SHARE] = a + (size_t)i * lda;
+    fixed_begin(rows, c, ldc, sum);
+    FIXED(loop_rows)(rows, WINO_SHARE, row, lda, 0, (size_t)words, b, fetch, sum);
     vf factor0 = v_splat(1), factor1 = factor0;
     if (column_scale != NULL) {
         factor0 = v_load(column_scale);
@@ -55,60 +45,45 @@ INLINE FIXED_TARGET void FIXED(micro)(const int rows, const fixed_product *p, co
     }
 }
 
-/* Any number of rows, cut evenly, and all runs of words. */
+/* Any number of rows, and all runs of words. */
 static FIXED_TARGET void FIXED(panel)(const fixed_product *p, int rows, const word_any *a,
                                       const word_any *b, const float *column_scale, float *c,
                                       const word_any *next)
 {
     int groups = (rows + WINO_MR - 1) / WINO_MR, runs = fixed_runs(p->words);
-    fixed_fetch fetch = {next, (size_t)(WINO_NR / groups)};
+    micro_fetch fetch = {(const char *)next, (size_t)(NR / groups) * 2 * sizeof *next};
     for (int run = 0; run < runs; run++) {
         int k0 = run * FIXED_RUN_WORDS, words = min_int(p->words - k0, FIXED_RUN_WORDS);
-        const word_any *br = b + (size_t)k0 * WINO_NR;
+        const word_any *ar = a + k0, *br = b + (size_t)k0 * NR;
         const float *finish = p->finish && run == runs - 1 ? column_scale : NULL;
+        const float *scale = p->row_scale + (size_t)run * p->row_scale_run;
         bool add = p->add || run > 0;
-        for (int g = 0; g < groups; g++) {
-            int r0 = rows * g / groups, r1 = rows * (g + 1) / groups;
-            const word_any *ag = a + (size_t)r0 * p->lda + k0;
-            const float *scale = p->row_scale + (size_t)run * p->row_scale_run + r0;
-            float *cg = c + (size_t)r0 * p->ldc;
-            switch (r1 - r0) {
-#define FIXED_CASE(n)                                                                              \
-    case n:                                                                                        \
-        FIXED(micro)(n, p, ag, br, words, scale, finish, add, cg, fetch);                          \
-        break;
-                WINO_EACH_ROWS(FIXED_CASE)
-#undef FIXED_CASE
-            }
-            fetch.next += (size_t)words * fetch.step;
+        float *cr = c;
+        micro_cut cut = micro_cut_make(rows, WINO_MR);
+        for (int g = 0; g < cut.groups; g++) {
+            int count = micro_cut_next(&cut);
+#define FIXED_CALL(n) FIXED(micro)(n, p, ar, br, words, scale, finish, add, cr, fetch)
+            MICRO_SWITCH(WINO_MR, count, FIXED_CALL)
+#undef FIXED_CALL
+            ar += (size_t)count * p->lda;
+            cr += (size_t)count * p->ldc;
+            scale += count;
+            fetch.next += (size_t)(words / 2) * fetch.step;
         }
     }
 }
 
 INLINE FIXED_TARGET void FIXED(outer_micro)(const int rows, const fixed_outer *p, int c0, float *du)
 {
-    const word_any *v = p->v + c0, *w = p->w;
     vi sum[WINO_MR][2];
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        sum[i][0] = sum[i][1] = (vi)v_zero();
-        wino_expect(du + i * WINO_NR);
-    }
-    for (int t = 0; t < p->pairs; t++) {
-        vi w0 = v_words(w), w1 = v_words(w + VW);
-        UNROLL
-        for (int i = 0; i < rows; i++) {
-            vi x = v_splat_word(v[i]);
-            sum[i][0] = FIXED_DOT(sum[i][0], x, w0);
-            sum[i][1] = FIXED_DOT(sum[i][1], x, w1);
-        }
-        v += p->ldv;
-        w += p->ldw;
-    }
+    fixed_begin(rows, du, NR, sum);
+    /* Two steps in a turn, as floats take them, are 3 % slower: `bench_kernels avx512vnni
+     * winograd16` shows it on the weight gradients of the layers with 64 channels. */
+    FIXED(loop_columns)(rows, 1, p->v + c0, p->ldv, p->w, p->ldw, p->pairs, sum);
     vf factor0 = v_load(p->w_scale), factor1 = v_load(p->w_scale + VW);
     UNROLL
     for (int i = 0; i < rows; i++) {
-        float *to = du + i * WINO_NR;
+        float *to = du + i * NR;
         vf scale = v_splat(p->v_scale[c0 + i]);
         vf x0 = v_from_integers(sum[i][0]), x1 = v_from_integers(sum[i][1]);
         v_store(to, v_fma(x0, scale * factor0, p->add ? v_load(to) : v_zero()));
@@ -119,17 +94,11 @@ INLINE FIXED_TARGET void FIXED(outer_micro)(const int rows, const fixed_outer *p
 /* All input channels and a panel of output channels. */
 static FIXED_TARGET void FIXED(outer_panel)(const fixed_outer *p, int channels, float *du)
 {
-    int groups = (channels + WINO_MR - 1) / WINO_MR;
-    for (int g = 0; g < groups; g++) {
-        int c0 = channels * g / groups, c1 = channels * (g + 1) / groups;
-        float *to = du + (size_t)c0 * WINO_NR;
-        switch (c1 - c0) {
-#define FIXED_CASE(n)                                                                              \
-    case n:                                                                                        \
-        FIXED(outer_micro)(n, p, c0, to);                                                          \
-        break;
-            WINO_EACH_ROWS(FIXED_CASE)
-#undef FIXED_CASE
-        }
+    micro_cut cut = micro_cut_make(channels, WINO_MR);
+    for (int g = 0, c0 = 0, count; g < cut.groups; g++, c0 += count, du += count * NR) {
+        count = micro_cut_next(&cut);
+#define FIXED_CALL(n) FIXED(outer_micro)(n, p, c0, du)
+        MICRO_SWITCH(WINO_MR, count, FIXED_CALL)
+#undef FIXED_CALL
     }
 }

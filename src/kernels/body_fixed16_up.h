@@ -33,26 +33,27 @@ static size_t up16_pixels(const sumi_conv_spec *s)
     return (size_t)s->images * (size_t)rows * (size_t)(s->w / 2);
 }
 
-/* Of the rounded rows of `pixels` pixels: where their scales begin behind them, and the floats of
- * both. */
+/* Behind `before` floats of scratch, which are body_upconv.h's: the rounded rows of `pixels`
+ * pixels, and their scales. */
 typedef struct {
-    size_t row, scales, total;
-} up16_rows;
+    size_t row; /* in words */
+    size_t rounded, scales, total;
+} up16_scratch;
 
-static up16_rows up16_rows_of(const sumi_conv_spec *s, size_t pixels)
+static up16_scratch up16_scratch_of(const sumi_conv_spec *s, size_t before, size_t pixels)
 {
     int words = up16_depth(s) / 2;
-    up16_rows r = {.row = (size_t)words + FIXED_PAD};
-    r.scales = pixels * r.row;
-    r.total = r.scales + (size_t)fixed_runs(words) * pixels;
-    return r;
+    up16_scratch l = {.row = (size_t)words + FIXED_PAD, .rounded = round_up(before, 16)};
+    l.scales = l.rounded + pixels * l.row;
+    l.total = l.scales + (size_t)fixed_runs(words) * pixels;
+    return l;
 }
 
 static void upconv16_plan(sumi_conv_spec *s)
 {
     upconv_plan(s);
     s->packed_floats = round_up((size_t)s->cout, NR) * (9 * (size_t)s->cin / 2 + 1);
-    s->scratch_floats = round_up(s->scratch_floats, 16) + up16_rows_of(s, up16_pixels(s)).total;
+    s->scratch_floats = up16_scratch_of(s, s->scratch_floats, up16_pixels(s)).total;
 }
 
 /* ---- Forward and gradient of the input ------------------------------------------------------- */
@@ -66,14 +67,13 @@ static void up16_forward_tile(const sumi_conv *conv, const sumi_tile *tile, floa
 {
     const sumi_conv_spec *s = conv->spec;
     up_forward f = up_forward_make(s, tile, scratch);
-    size_t end = (size_t)(f.band - scratch) + (size_t)tile->rows * (size_t)s->w * NR;
     int rows = tile->images * f.pixels, words = s->cin / 2;
-    up16_rows r = up16_rows_of(s, (size_t)rows);
-    float *rounded = scratch + round_up(end, 16), *scales = rounded + r.scales;
-    word_any *q = (word_any *)(void *)rounded;
+    up16_scratch l = up16_scratch_of(s, f.used, (size_t)rows);
+    float *scales = scratch + l.scales;
+    word_any *q = (word_any *)(void *)(scratch + l.rounded);
     up_forward_fill(conv, tile, &f);
-    fixed_rows(f.strip, f.lda, rows, s->cin, q, r.row, scales);
-    const fixed_product product = {.lda = r.row,
+    fixed_rows(f.strip, f.lda, rows, s->cin, q, l.row, scales);
+    const fixed_product product = {.lda = l.row,
                                    .ldc = 9 * NR,
                                    .words = words,
                                    .row_scale = scales,
@@ -95,23 +95,22 @@ static void up16_dgrad_tile(const sumi_conv *conv, const sumi_tile *tile, float 
 {
     const sumi_conv_spec *s = conv->spec;
     int pixels = tile->rows * (s->w / 2), depth = up16_depth(s);
-    size_t ldc = round_up((size_t)tile->kn, NR) + UP_PAD, panel = (size_t)(depth / 2) * NR;
-    float *first = scratch;
-    up_gather g = up_gather_make(s->h, s->w, s->cin, tile->y0, tile->rows, &scratch);
-    float *gathered = scratch, *out = gathered + (size_t)pixels * g.ldg;
-    up16_rows r = up16_rows_of(s, (size_t)pixels);
-    float *rounded = first + round_up((size_t)(out - first) + (size_t)pixels * ldc, 16);
-    word_any *q = (word_any *)(void *)rounded;
+    size_t panel = (size_t)(depth / 2) * NR;
+    up_gather g = up_gather_make(s->h, s->w, s->cin, tile->y0, tile->rows, scratch);
+    up_dgrad_scratch l = up_dgrad_scratch_of(s, g.tall, tile->rows, tile->kn);
+    up16_scratch own = up16_scratch_of(s, l.total, (size_t)pixels);
+    float *gathered = scratch + l.gathered, *out = scratch + l.out, *scales = scratch + own.scales;
+    word_any *q = (word_any *)(void *)(scratch + own.rounded);
     const word_any *all = (const word_any *)(const void *)conv->packed;
     for (int i = 0; i < tile->images; i++) {
         up_gather_load(&g, conv->sources, tile->n0 + i);
         for (int ky = 0; ky < 3; ky++) {
             up_gather_rows(&g, ky, gathered);
-            fixed_rows(gathered, g.ldg, pixels, depth, q, r.row, rounded + r.scales);
-            const fixed_product product = {.lda = r.row,
-                                           .ldc = ldc,
+            fixed_rows(gathered, g.ldg, pixels, depth, q, own.row, scales);
+            const fixed_product product = {.lda = own.row,
+                                           .ldc = l.ldc,
                                            .words = depth / 2,
-                                           .row_scale = rounded + r.scales,
+                                           .row_scale = scales,
                                            .row_scale_run = (size_t)pixels,
                                            .add = ky > 0,
                                            .finish = ky == 2};
@@ -123,7 +122,7 @@ static void up16_dgrad_tile(const sumi_conv *conv, const sumi_tile *tile, float 
                                up16_column_scales(s, conv->packed, p * NR), out + k, next);
             }
         }
-        up_dgrad_store(conv, tile, tile->n0 + i, out, ldc);
+        store_tile(conv, tile, i, tile->k0, tile->kn, out, (size_t)(s->w / 2) * l.ldc, l.ldc);
     }
 }
 
@@ -198,18 +197,21 @@ static void upconv16_pack(const sumi_conv_spec *s, const float *weights, const f
 
 /* ---- Gradient of the weights ----------------------------------------------------------------- */
 
-/* Behind what body_upconv.h uses: both factors in pairs of pixels, and their scales. */
+/* Behind `before` floats of scratch, which are body_upconv.h's: both factors in pairs of pixels,
+ * and their scales. */
 typedef struct {
     size_t ldx, ldg; /* rows, in words */
-    size_t g, x_scale, g_scale, total;
-} up16_wgrad_layout;
+    size_t x, g, x_scale, g_scale, total;
+} up16_wgrad_scratch;
 
-static up16_wgrad_layout up16_wgrad_layout_of(const sumi_conv_spec *s, int channels, size_t depth)
+static up16_wgrad_scratch up16_wgrad_scratch_of(const sumi_conv_spec *s, size_t before,
+                                                int channels, size_t depth)
 {
-    up16_wgrad_layout l = {.ldx = (size_t)channels + FIXED_PAD,
-                           .ldg = 3 * (size_t)s->cout + FIXED_PAD};
+    up16_wgrad_scratch l = {.ldx = (size_t)channels + FIXED_PAD,
+                            .ldg = 3 * (size_t)s->cout + FIXED_PAD,
+                            .x = round_up(before, 16)};
     size_t pairs = (depth + 1) / 2;
-    l.g = pairs * l.ldx;
+    l.g = l.x + pairs * l.ldx;
     l.x_scale = l.g + pairs * l.ldg;
     l.g_scale = l.x_scale + (size_t)channels;
     l.total = l.g_scale + 3 * (size_t)s->cout + NR;
@@ -219,8 +221,7 @@ static up16_wgrad_layout up16_wgrad_layout_of(const sumi_conv_spec *s, int chann
 static void upconv16_wgrad_plan(sumi_conv_spec *s)
 {
     upconv_wgrad_plan(s);
-    s->scratch_floats =
-        round_up(s->scratch_floats, 16) + up16_wgrad_layout_of(s, s->cin, up16_pixels(s)).total;
+    s->scratch_floats = up16_wgrad_scratch_of(s, s->scratch_floats, s->cin, up16_pixels(s)).total;
 }
 
 static void up16_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, int y0,
@@ -230,11 +231,10 @@ static void up16_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
     int panels = (s->cout + NR - 1) / NR;
     size_t panel = (size_t)s->cin * NR;
     const up_wgrad b = up_wgrad_load(wgrad, piece, y0, rows, scratch);
-    const up16_wgrad_layout l = up16_wgrad_layout_of(s, piece->cn, (size_t)b.depth);
-    float *own = scratch + round_up((size_t)(b.end - scratch), 16);
-    word_any *x = (word_any *)(void *)own, *g = (word_any *)(void *)(own + l.g);
-    float *g_scale = own + l.g_scale;
-    fixed_pairs(b.x, b.ldx, b.depth, piece->cn, x, l.ldx, own + l.x_scale);
+    const up16_wgrad_scratch l = up16_wgrad_scratch_of(s, b.used, piece->cn, (size_t)b.depth);
+    word_any *x = (word_any *)(void *)(scratch + l.x), *g = (word_any *)(void *)(scratch + l.g);
+    float *x_scale = scratch + l.x_scale, *g_scale = scratch + l.g_scale;
+    fixed_pairs(b.x, b.ldx, b.depth, piece->cn, x, l.ldx, x_scale);
     for (int ky = 0; ky < 3; ky++) {
         up_wgrad_gather(&b, ky);
         fixed_pairs(b.gathered, b.g.ldg, b.depth, 3 * s->cout, g, l.ldg, g_scale);
@@ -247,7 +247,7 @@ static void up16_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
                                              .ldv = l.ldx,
                                              .ldw = l.ldg,
                                              .pairs = (b.depth + 1) / 2,
-                                             .v_scale = own + l.x_scale,
+                                             .v_scale = x_scale,
                                              .w_scale = g_scale + first,
                                              .add = piece->add};
                 fixed_multiply_outer(s, &product, piece->cn,

@@ -35,12 +35,12 @@ INLINE fixed_area fixed_area_make(float *base, int tiles, int words)
 /* Where a tile's buffers lie in its scratch, in floats, and how much that is. */
 typedef struct {
     size_t scales, products, band, strip, columns, total; /* the transformed input is at 0 */
-} fixed_layout;
+} fixed_scratch;
 
-static fixed_layout fixed_layout_of(const sumi_conv_spec *s, int tiles)
+static fixed_scratch fixed_scratch_of(const sumi_conv_spec *s, int tiles)
 {
     int words = fixed_words(s->cin);
-    fixed_layout l;
+    fixed_scratch l;
     l.scales = FIXED_POINTS * fixed_area_make(NULL, tiles, words).point;
     l.products = l.scales + round_up((size_t)(FIXED_POINTS * fixed_runs(words) * tiles), 16);
     l.band = l.products + wino_area_floats(FIXED_POINTS, tiles, WINO_BLOCK);
@@ -52,16 +52,16 @@ static fixed_layout fixed_layout_of(const sumi_conv_spec *s, int tiles)
 
 static size_t fixed_panels(const sumi_conv_spec *s)
 {
-    return round_up((size_t)s->cout, WINO_NR) / WINO_NR;
+    return round_up((size_t)s->cout, NR) / NR;
 }
 
 static void wino16_plan(sumi_conv_spec *s)
 {
-    s->kblock = 2 * WINO_NR < WINO_BLOCK ? 2 * WINO_NR : WINO_BLOCK / 2;
+    s->kblock = 2 * NR < WINO_BLOCK ? 2 * NR : WINO_BLOCK / 2;
     wino_plan_cut(s, FIXED_TILES);
-    s->packed_floats = FIXED_POINTS * fixed_panels(s) * WINO_NR * (size_t)(fixed_words(s->cin) + 1);
+    s->packed_floats = FIXED_POINTS * fixed_panels(s) * NR * (size_t)(fixed_words(s->cin) + 1);
     s->partial_floats = 0;
-    s->scratch_floats = fixed_layout_of(s, wino_plan_tiles(s)).total;
+    s->scratch_floats = fixed_scratch_of(s, wino_plan_tiles(s)).total;
 }
 
 /* ---- Input ----------------------------------------------------------------------------------- */
@@ -173,7 +173,7 @@ static void fixed_wino_multiply(const wino_grid *g, const sumi_conv_spec *s, con
                                 const float *packed, int k0, int kn, const wino_area *m)
 {
     int words = fixed_words(s->cin);
-    size_t panel = (size_t)words * WINO_NR, panels = fixed_panels(s);
+    size_t panel = (size_t)words * NR, panels = fixed_panels(s);
     const word_any *all = (const word_any *)(const void *)packed;
     const float *column_scales = packed + FIXED_POINTS * panels * panel;
     for (int p = 0; p < FIXED_POINTS; p++) {
@@ -190,16 +190,16 @@ static void fixed_wino_multiply(const wino_grid *g, const sumi_conv_spec *s, con
             .finish = true,
         };
         const word_any *a = in->v.base + (size_t)p * in->v.point + (size_t)lo * in->v.row;
-        const word_any *b = all + ((size_t)p * panels + (size_t)(k0 / WINO_NR)) * panel;
-        float *c = m->base + (size_t)p * m->point + (size_t)lo * m->row;
-        for (int k = 0; k < kn; k += WINO_NR, b += panel) {
+        const word_any *b = all + ((size_t)p * panels + (size_t)(k0 / NR)) * panel;
+        float *c = wino_area_at(m, p, lo);
+        for (int k = 0; k < kn; k += NR, b += panel) {
             const word_any *next = b + panel;
-            if (k + WINO_NR >= kn && p + 1 < FIXED_POINTS)
-                next = all + ((size_t)(p + 1) * panels + (size_t)(k0 / WINO_NR)) * panel;
-            else if (k + WINO_NR >= kn)
+            if (k + NR >= kn && p + 1 < FIXED_POINTS)
+                next = all + ((size_t)(p + 1) * panels + (size_t)(k0 / NR)) * panel;
+            else if (k + NR >= kn)
                 next = b;
             fixed_multiply(s, &product, hi - lo, a, b,
-                           column_scales + (size_t)p * panels * WINO_NR + k0 + k, c + k, next);
+                           column_scales + (size_t)p * panels * NR + k0 + k, c + k, next);
         }
     }
 }
@@ -208,7 +208,7 @@ static void wino16_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
 {
     const sumi_conv_spec *s = conv->spec;
     wino_grid g = wino_grid_make(s, tile->images, tile->y0, tile->rows);
-    fixed_layout l = fixed_layout_of(s, g.tiles);
+    fixed_scratch l = fixed_scratch_of(s, g.tiles);
     int words = fixed_words(s->cin);
     fixed_input to = {.v = fixed_area_make(scratch, g.tiles, words),
                       .scales = scratch + l.scales,
@@ -317,15 +317,14 @@ static void wino16_pack_vector(const sumi_conv_spec *s, const float *weights, co
     fixed_taps taps;
     vf factors[FIXED_POINTS];
     int words = fixed_words(s->cin);
-    size_t panel = (size_t)words * WINO_NR, point = fixed_panels(s) * panel;
-    size_t at = (size_t)(k0 / WINO_NR) * panel + (size_t)(k0 % WINO_NR);
+    size_t panel = (size_t)words * NR, point = fixed_panels(s) * panel;
+    size_t at = (size_t)(k0 / NR) * panel + (size_t)(k0 % NR);
     word_any *dst = (word_any *)(void *)packed + at;
     fixed_pack_norms(s, weights, scale, k0, norms);
     for (int p = 0; p < FIXED_POINTS; p++) {
         vf inverse;
         factors[p] = fixed_norm_scale(&norms[p], &inverse);
-        v_store(packed + FIXED_POINTS * point + (size_t)p * fixed_panels(s) * WINO_NR + k0,
-                inverse);
+        v_store(packed + FIXED_POINTS * point + (size_t)p * fixed_panels(s) * NR + k0, inverse);
     }
     for (int c0 = 0; c0 < s->cin; c0 += FIXED_TURN) {
         fixed_taps_load(s, weights, k0, c0, &taps);
@@ -333,21 +332,21 @@ static void wino16_pack_vector(const sumi_conv_spec *s, const float *weights, co
             vf u[2][FIXED_POINTS];
             for (int i = 0; i < 2; i++)
                 fixed_points_of(&taps, c + i, fixed_tap_factor(s, scale, k0, c0 + c + i), u[i]);
-            word_any *to = dst + (size_t)pack16_word(c0 + c) * WINO_NR;
+            word_any *to = dst + (size_t)pack16_word(c0 + c) * NR;
             for (int p = 0; p < FIXED_POINTS; p++)
                 v_store_words(to + (size_t)p * point, fixed_pair(u[0][p], u[1][p], factors[p]));
         }
     }
     for (int c = s->cin; c < 2 * words; c += 2)
         for (int p = 0; p < FIXED_POINTS; p++)
-            v_store_words(dst + (size_t)p * point + (size_t)pack16_word(c) * WINO_NR, (vi)v_zero());
+            v_store_words(dst + (size_t)p * point + (size_t)pack16_word(c) * NR, (vi)v_zero());
 }
 
 /* A vector of outs is packed as a whole; one that fills up the last panel is zero. */
 static void wino16_pack(const sumi_conv_spec *s, const float *weights, const float *scale,
                         float *packed, int piece, int pieces)
 {
-    size_t panel = (size_t)fixed_words(s->cin) * WINO_NR, point = fixed_panels(s) * panel;
+    size_t panel = (size_t)fixed_words(s->cin) * NR, point = fixed_panels(s) * panel;
     int vectors = (int)fixed_panels(s) * 2, end = (int)((int64_t)vectors * (piece + 1) / pieces);
     for (int v = (int)((int64_t)vectors * piece / pieces); v < end; v++) {
         int k0 = v * VW;
@@ -357,9 +356,9 @@ static void wino16_pack(const sumi_conv_spec *s, const float *weights, const flo
         }
         float *dst = packed + (size_t)(v / 2) * panel + (size_t)(v % 2 * VW);
         for (int p = 0; p < FIXED_POINTS; p++) {
-            v_store(packed + FIXED_POINTS * point + (size_t)p * fixed_panels(s) * WINO_NR + k0,
+            v_store(packed + FIXED_POINTS * point + (size_t)p * fixed_panels(s) * NR + k0,
                     v_zero());
-            for (size_t i = 0; i < panel; i += WINO_NR)
+            for (size_t i = 0; i < panel; i += NR)
                 v_store(dst + (size_t)p * point + i, v_zero());
         }
     }
@@ -367,61 +366,54 @@ static void wino16_pack(const sumi_conv_spec *s, const float *weights, const flo
 
 /* ---- Gradient of the weights ----------------------------------------------------------------- */
 
-/* The transformed input is at 0. */
+/* Behind what float32 uses: both factors of a point in pairs of tiles, and their scales. */
 typedef struct {
-    size_t gradient, strip, columns, v, w, v_scale, w_scale, total;
-} fixed_wgrad_layout;
+    size_t v, w, v_scale, w_scale, total;
+    size_t ldv, ldw; /* rows of the pairs, in words */
+} fixed_wgrad_scratch;
 
-static fixed_wgrad_layout fixed_wgrad_layout_of(const sumi_conv_spec *s, int tiles, int channels)
+static fixed_wgrad_scratch fixed_wgrad_scratch_of(const sumi_conv_spec *s, int tiles, int channels)
 {
-    int points = wino_points(s), outs = (int)round_up((size_t)s->cout, WINO_NR);
-    size_t pairs = (size_t)(tiles + 1) / 2;
-    fixed_wgrad_layout l;
-    l.gradient = wino_area_floats(points, tiles, channels);
-    l.strip = l.gradient + wino_area_floats(points, tiles, outs);
-    l.columns = l.strip + wino_strip_floats(wino_scheme(s), s->w);
-    l.v = l.columns + wino_columns_floats(wino_scheme(s), s->w);
-    l.w = l.v + pairs * (size_t)(channels + FIXED_PAD);
-    l.v_scale = l.w + pairs * (size_t)(outs + FIXED_PAD);
+    size_t pairs = (size_t)(tiles + 1) / 2, outs = round_up((size_t)s->cout, NR);
+    fixed_wgrad_scratch l = {.v = wino_wgrad_scratch_of(s, tiles, channels).total,
+                             .ldv = (size_t)channels + FIXED_PAD,
+                             .ldw = outs + FIXED_PAD};
+    l.w = l.v + pairs * l.ldv;
+    l.v_scale = l.w + pairs * l.ldw;
     l.w_scale = l.v_scale + round_up((size_t)channels, 16);
-    l.total = l.w_scale + (size_t)outs;
+    l.total = l.w_scale + outs;
     return l;
 }
 
 static void wino16_wgrad_plan(sumi_conv_spec *s)
 {
     wino_plan(s);
-    s->scratch_floats = fixed_wgrad_layout_of(s, wino_plan_tiles(s), s->cin).total;
+    s->scratch_floats = fixed_wgrad_scratch_of(s, wino_plan_tiles(s), s->cin).total;
 }
 
 /* As wino_wgrad_multiply: each point's two factors are rounded in pairs of tiles, then multiplied.
  */
-static void fixed_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
-                                 const wino_area *w, const sumi_wgrad_piece *piece, bool add,
-                                 float *partial, const fixed_wgrad_layout *l, float *scratch)
+static void fixed_wgrad_multiply(const wino_wgrad_points *all)
 {
-    int panels = (int)fixed_panels(s);
-    size_t panel = (size_t)s->cin * WINO_NR;
-    word_any *qv = (word_any *)(void *)(scratch + l->v), *qw = (word_any *)(void *)(scratch + l->w);
-    fixed_outer product = {.v = qv,
-                           .ldv = (size_t)piece->cn + FIXED_PAD,
-                           .ldw = (size_t)panels * WINO_NR + FIXED_PAD,
-                           .v_scale = scratch + l->v_scale,
-                           .add = add};
+    const sumi_conv_spec *s = all->spec;
+    const wino_grid *g = all->grid;
+    float *scratch = all->scratch;
+    fixed_wgrad_scratch l = fixed_wgrad_scratch_of(s, g->tiles, all->channels);
+    word_any *v = (word_any *)(void *)(scratch + l.v), *w = (word_any *)(void *)(scratch + l.w);
+    fixed_outer product = {
+        .v = v, .ldv = l.ldv, .ldw = l.ldw, .v_scale = scratch + l.v_scale, .add = all->add};
     for (int p = 0; p < g->side * g->side; p++) {
         int lo, hi;
         wino_grid_range(g, p, &lo, &hi);
         product.pairs = (hi - lo + 1) / 2;
-        fixed_pairs(v->base + (size_t)p * v->point + (size_t)lo * v->row, v->row, hi - lo,
-                    piece->cn, qv, product.ldv, scratch + l->v_scale);
-        fixed_pairs(w->base + (size_t)p * w->point + (size_t)lo * w->row, w->row, hi - lo, s->cout,
-                    qw, product.ldw, scratch + l->w_scale);
-        for (int k = 0; k < panels; k++) {
-            product.w = qw + k * WINO_NR;
-            product.w_scale = scratch + l->w_scale + k * WINO_NR;
-            fixed_multiply_outer(s, &product, piece->cn,
-                                 partial + (size_t)(p * panels + k) * panel +
-                                     (size_t)piece->c0 * WINO_NR);
+        fixed_pairs(wino_area_at(&all->v, p, lo), all->v.row, hi - lo, all->channels, v, l.ldv,
+                    scratch + l.v_scale);
+        fixed_pairs(wino_area_at(&all->w, p, lo), all->w.row, hi - lo, s->cout, w, l.ldw,
+                    scratch + l.w_scale);
+        for (int k = 0; k < (int)fixed_panels(s); k++) {
+            product.w = w + k * NR;
+            product.w_scale = scratch + l.w_scale + k * NR;
+            fixed_multiply_outer(s, &product, all->channels, wino_wgrad_at(all, p, k));
         }
     }
 }
@@ -429,31 +421,7 @@ static void fixed_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, co
 static void wino16_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece,
                                float *partial, float *scratch)
 {
-    const sumi_conv_spec *s = wgrad->spec;
-    int n0 = piece->n0, count = piece->n1 - n0;
-    int blocks = (count + s->images - 1) / s->images;
-    for (int b = 0; b < blocks; b++) {
-        /* Blocks of even size, as in wino_wgrad_piece. */
-        int n = n0 + (int)((int64_t)count * b / blocks);
-        int images = n0 + (int)((int64_t)count * (b + 1) / blocks) - n;
-        for (int y0 = 0; y0 < s->h; y0 += s->rows) {
-            wino_grid g = wino_grid_make(s, images, y0, min_int(s->h - y0, s->rows));
-            fixed_wgrad_layout l = fixed_wgrad_layout_of(s, g.tiles, piece->cn);
-            wino_area v = wino_area_make(scratch, g.tiles, piece->cn);
-            wino_area w = wino_area_make(scratch + l.gradient, g.tiles,
-                                         (int)round_up((size_t)s->cout, WINO_NR));
-            float *strip = scratch + l.strip, *columns = scratch + l.columns;
-            wino_input in = {wgrad->sources, wgrad->source_count, piece->c0, piece->cn, s->h, strip,
-                             columns};
-            wino_input out = {wgrad->dy, 1, 0, s->cout, s->h, strip, columns};
-            for (int i = 0; i < images; i++) {
-                wino_input_image(&g, i, n + i, &in, &v);
-                wino_gradient_image(&g, i, n + i, &out, &w);
-            }
-            fixed_wgrad_multiply(&g, s, &v, &w, piece, piece->add || b > 0 || y0 > 0, partial, &l,
-                                 scratch);
-        }
-    }
+    wino_wgrad_blocks(wgrad, piece, partial, scratch, fixed_wgrad_multiply);
 }
 
 #endif

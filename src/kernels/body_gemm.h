@@ -10,9 +10,9 @@
 #ifndef SUMI_BODY_GEMM_H
 #define SUMI_BODY_GEMM_H
 
+#include "kernels/body_micro.h"
 #include "kernels/body_store.h"
 
-#define NR (2 * VW)
 /* Of a tile: enough to use a panel of weights often, few enough to share. */
 #define MAX_PIXELS 400
 
@@ -26,16 +26,35 @@ typedef struct {
     float *strip, *out;
 } gemm_area;
 
-INLINE gemm_area gemm_area_make(const sumi_conv_spec *s, int images, int rows, float *scratch)
+/* Where they lie in scratch, in floats, and how much that is; the offsets are at 0. */
+typedef struct {
+    size_t strip, out, total;
+} gemm_scratch;
+
+/* beyond: floats that may be read past the strip; outputs: floats of `out` a pixel. */
+INLINE gemm_scratch gemm_scratch_of(const sumi_conv_spec *s, int images, int rows, size_t beyond,
+                                    size_t outputs)
 {
+    size_t pixels = (size_t)images * (size_t)rows * (size_t)s->w, pad = (size_t)(s->ksize / 2) * 2;
+    size_t image = ((size_t)rows + pad) * ((size_t)s->w + pad) * (size_t)s->cin;
+    gemm_scratch l = {.strip = round_up(pixels, 16)};
+    l.out = l.strip + round_up((size_t)images * image + beyond, 16);
+    l.total = l.out + pixels * outputs;
+    return l;
+}
+
+INLINE gemm_area gemm_area_make(const sumi_conv_spec *s, int images, int rows, size_t beyond,
+                                float *scratch)
+{
+    gemm_scratch l = gemm_scratch_of(s, images, rows, beyond, 0);
     gemm_area a = {.pad = s->ksize / 2, .pixels = images * rows * s->w};
     a.row = (size_t)(s->w + 2 * a.pad) * (size_t)s->cin;
     a.image = (size_t)(rows + 2 * a.pad) * a.row;
     a.runs = (size_t)s->ksize;
     a.run = (size_t)s->ksize * (size_t)s->cin;
     a.offsets = (int32_t *)(void *)scratch;
-    a.strip = scratch + round_up((size_t)a.pixels, 16);
-    a.out = a.strip + round_up((size_t)images * a.image, 16);
+    a.strip = scratch + l.strip;
+    a.out = scratch + l.out;
     return a;
 }
 
@@ -64,102 +83,63 @@ static void gemm_area_fill(const gemm_area *a, const sumi_conv_spec *s, const su
     }
 }
 
-/* mr pixels x NR outputs. */
-INLINE void gemm_micro(const gemm_area *a, const int32_t *offset, const float *b, float *out,
-                       size_t out_stride, const int mr)
+/* ---- Product --------------------------------------------------------------------------------- */
+
+/* c[rows][NR] (+)= a b, summed in the order of the depth, which is `runs` runs of `run` floats of a
+ * row, `between` from one to the next. A row begins at a + its offset, or at a multiple of lda. */
+typedef struct {
+    const int32_t *offsets; /* or NULL */
+    size_t lda, ldc;
+    size_t runs, run, between;
+    bool add;
+} gemm_product;
+
+/* Rows from `first` on. */
+INLINE void gemm_micro(const int rows, const gemm_product *p, int first, const float *a,
+                       const float *b, float *c)
 {
-    vf acc[MR][2];
-    const float *p[MR];
+    vf sum[MR][2];
+    const float *row[MR];
+    micro_begin(rows, p->add, c, p->ldc, sum);
     UNROLL
-    for (int i = 0; i < mr; i++) {
-        acc[i][0] = acc[i][1] = v_zero();
-        p[i] = a->strip + offset[i];
-    }
-    for (size_t r = 0; r < a->runs; r++) {
-        size_t end = r * a->row + a->run;
-        for (size_t k = r * a->row; k < end; k++) {
-            vf b0 = v_load(b), b1 = v_load(b + VW);
-            UNROLL
-            for (int i = 0; i < mr; i++) {
-                vf x = v_splat(p[i][k]);
-                acc[i][0] = v_fma(x, b0, acc[i][0]);
-                acc[i][1] = v_fma(x, b1, acc[i][1]);
-            }
-            b += NR;
-        }
-    }
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        v_store(out + (size_t)i * out_stride, acc[i][0]);
-        v_store(out + (size_t)i * out_stride + VW, acc[i][1]);
-    }
+    for (int i = 0; i < rows; i++)
+        row[i] =
+            a + (p->offsets != NULL ? (size_t)p->offsets[first + i] : (size_t)(first + i) * p->lda);
+    for (size_t r = 0; r < p->runs; r++, b += p->run * NR)
+        micro_rows(rows, 1, row, 0, r * p->between, p->run, b, (micro_fetch){NULL, 0}, sum);
+    micro_end(rows, false, c, p->ldc, sum);
 }
 
-/* Calls what `call(n)` expands to with the constant n == count; 1 <= count <= MR. */
-#if MR == 6
-#define MR_SWITCH(count, call)                                                                     \
-    switch (count) {                                                                               \
-        MR_CASES_6(call)                                                                           \
-    }
-#elif MR == 10
-#define MR_SWITCH(count, call)                                                                     \
-    switch (count) {                                                                               \
-        MR_CASES_6(call) MR_CASES_10(call)                                                         \
-    }
-#elif MR == 14
-#define MR_SWITCH(count, call)                                                                     \
-    switch (count) {                                                                               \
-        MR_CASES_6(call) MR_CASES_10(call) MR_CASES_14(call)                                       \
-    }
-#endif
-#define MR_CASE(n, call)                                                                           \
-    case n:                                                                                        \
-        call(n);                                                                                   \
-        break;
-#define MR_CASES_6(call)                                                                           \
-    MR_CASE(1, call)                                                                               \
-    MR_CASE(2, call) MR_CASE(3, call) MR_CASE(4, call) MR_CASE(5, call) MR_CASE(6, call)
-#define MR_CASES_10(call) MR_CASE(7, call) MR_CASE(8, call) MR_CASE(9, call) MR_CASE(10, call)
-#define MR_CASES_14(call) MR_CASE(11, call) MR_CASE(12, call) MR_CASE(13, call) MR_CASE(14, call)
-
-/* All pixels of a tile x NR outputs. Groups are cut evenly: a group of few pixels would wait for
- * its own sums. */
-static void gemm_panel(const gemm_area *a, const float *b, float *out, size_t out_stride)
+static void gemm_panel(const gemm_product *p, int rows, const float *a, const float *b, float *c)
 {
-    int groups = (a->pixels + MR - 1) / MR;
-    for (int g = 0; g < groups; g++) {
-        int i = (int)((int64_t)a->pixels * g / groups);
-        int end = (int)((int64_t)a->pixels * (g + 1) / groups);
-        float *to = out + (size_t)i * out_stride;
-#define GEMM_CALL(n) gemm_micro(a, a->offsets + i, b, to, out_stride, n)
-        MR_SWITCH(end - i, GEMM_CALL)
+    micro_cut cut = micro_cut_make(rows, MR);
+    for (int g = 0, first = 0, count; g < cut.groups; g++, first += count) {
+        float *to = c + (size_t)first * p->ldc;
+        count = micro_cut_next(&cut);
+#define GEMM_CALL(n) gemm_micro(n, p, first, a, b, to)
+        MICRO_SWITCH(MR, count, GEMM_CALL)
 #undef GEMM_CALL
     }
 }
 
+/* ---- The tile of a convolution --------------------------------------------------------------- */
+
 static void gemm_tile(const sumi_conv *conv, const sumi_tile *tile, float *scratch)
 {
     const sumi_conv_spec *s = conv->spec;
-    gemm_area a = gemm_area_make(s, tile->images, tile->rows, scratch);
+    gemm_area a = gemm_area_make(s, tile->images, tile->rows, 0, scratch);
     gemm_area_fill(&a, s, conv->sources, conv->source_count, 0, tile);
     size_t panel = (size_t)(s->ksize * s->ksize) * (size_t)s->cin * NR;
     size_t stride = round_up((size_t)tile->kn, NR);
+    const gemm_product product = {
+        .offsets = a.offsets, .ldc = stride, .runs = a.runs, .run = a.run, .between = a.row};
     for (int k = 0; k < tile->kn; k += NR)
-        gemm_panel(&a, conv->packed + (size_t)((tile->k0 + k) / NR) * panel, a.out + k, stride);
-    for (int i = 0; i < tile->images; i++) {
-        size_t pixels = (size_t)tile->rows * (size_t)s->w;
-        sumi_block block = {.n = tile->n0 + i,
-                            .band = tile->band,
-                            .bands = s->bands,
-                            .y0 = tile->y0,
-                            .rows = tile->rows,
-                            .k0 = tile->k0,
-                            .kn = tile->kn,
-                            .src = a.out + (size_t)i * pixels * stride,
-                            .row_stride = (size_t)s->w * stride,
-                            .pixel_stride = stride};
-        body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
-    }
+        gemm_panel(&product, a.pixels, a.strip,
+                   conv->packed + (size_t)((tile->k0 + k) / NR) * panel, a.out + k);
+    for (int i = 0; i < tile->images; i++)
+        store_tile(conv, tile, i, tile->k0, tile->kn,
+                   a.out + (size_t)i * (size_t)tile->rows * (size_t)s->w * stride,
+                   (size_t)s->w * stride, stride);
 }
 
 static bool gemm_can(const sumi_conv_spec *s)
@@ -194,14 +174,6 @@ static void plan_tiles(sumi_conv_spec *s, size_t outputs, int most)
     s->images = images < 1 ? 1 : (int)images;
 }
 
-INLINE size_t plan_strip_floats(const sumi_conv_spec *s)
-{
-    size_t pad = (size_t)(s->ksize / 2) * 2;
-    size_t strip = ((size_t)s->rows + pad) * ((size_t)s->w + pad) * (size_t)s->cin;
-    size_t pixels = (size_t)s->images * (size_t)s->rows * (size_t)s->w;
-    return round_up(pixels, 16) + round_up((size_t)s->images * strip, 16);
-}
-
 static void gemm_plan(sumi_conv_spec *s)
 {
     size_t outputs = round_up((size_t)s->cout, NR);
@@ -209,8 +181,7 @@ static void gemm_plan(sumi_conv_spec *s)
     s->kblock = NR > 64 ? NR : 64;
     s->packed_floats = (size_t)(s->ksize * s->ksize) * (size_t)s->cin * outputs;
     s->partial_floats = 0;
-    s->scratch_floats =
-        plan_strip_floats(s) + (size_t)s->images * (size_t)s->rows * (size_t)s->w * outputs;
+    s->scratch_floats = gemm_scratch_of(s, s->images, s->rows, 0, outputs).total;
 }
 
 /* One weight as this pass sees it: output k, input c. Weights are kept as the layer sees them. */

@@ -13,46 +13,42 @@
 
 #define MAX_WGRAD_PIXELS 256 /* a panel of dy, pixels x NR floats, should stay in L1 */
 
-/* mr rows from float `first` of each pixel's window on. b: dy as [pixels][NR]. */
-INLINE void wgrad_micro(const gemm_area *a, const sumi_conv_spec *s, int images, int rows,
-                        size_t first, const float *b, float *partial, size_t stride, const int mr)
+/* The pixels of a band: `images` times `rows` runs of `cols` windows, `cin` floats from one to the
+ * next. Without a border all of them are one run. */
+typedef struct {
+    int images, rows, cols;
+    size_t cin;
+} wgrad_pixels;
+
+/* Rows from float `first` of each pixel's window on, over all pixels. b: dy as [pixels][NR]. */
+INLINE void wgrad_micro(const int rows, const gemm_area *a, const wgrad_pixels *pixels,
+                        size_t first, const float *b, float *partial, size_t stride)
 {
-    vf acc[MR][2];
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        acc[i][0] = v_load(partial + (size_t)i * stride);
-        acc[i][1] = v_load(partial + (size_t)i * stride + VW);
-    }
-    for (int n = 0; n < images; n++) {
-        for (int y = 0; y < rows; y++) {
+    vf sum[MR][2];
+    micro_begin(rows, true, partial, stride, sum);
+    for (int n = 0; n < pixels->images; n++)
+        for (int y = 0; y < pixels->rows; y++, b += pixels->cols * NR) {
             const float *x = a->strip + (size_t)n * a->image + (size_t)y * a->row + first;
-            for (int col = 0; col < s->w; col++) {
-                v_outer(mr, x, b, acc);
-                x += s->cin;
-                b += NR;
-            }
+            micro_columns(rows, 2, x, pixels->cin, b, NR, pixels->cols, sum);
         }
-    }
-    UNROLL
-    for (int i = 0; i < mr; i++) {
-        v_store(partial + (size_t)i * stride, acc[i][0]);
-        v_store(partial + (size_t)i * stride + VW, acc[i][1]);
-    }
+    micro_end(rows, false, partial, stride, sum);
 }
 
-/* All rows x NR outputs over the images and rows of a band. */
-static void wgrad_panel(const gemm_area *a, const sumi_conv_spec *s, int images, int rows,
+/* All rows x NR outputs. */
+static void wgrad_panel(const gemm_area *a, const sumi_conv_spec *s, const sumi_tile *band,
                         const float *b, float *partial, size_t stride)
 {
-    int groups = ((int)a->run + MR - 1) / MR;
+    wgrad_pixels pixels = {band->images, band->rows, s->w, (size_t)s->cin};
+    if (a->pad == 0)
+        pixels = (wgrad_pixels){1, 1, a->pixels, (size_t)s->cin};
     for (size_t r = 0; r < a->runs; r++) {
-        for (int g = 0; g < groups; g++) {
-            int i = (int)((int64_t)a->run * g / groups);
-            int end = (int)((int64_t)a->run * (g + 1) / groups);
+        micro_cut cut = micro_cut_make((int)a->run, MR);
+        for (int g = 0, i = 0, count; g < cut.groups; g++, i += count) {
             size_t first = r * a->row + (size_t)i;
             float *to = partial + (r * a->run + (size_t)i) * stride;
-#define WGRAD_CALL(n) wgrad_micro(a, s, images, rows, first, b, to, stride, n)
-            MR_SWITCH(end - i, WGRAD_CALL)
+            count = micro_cut_next(&cut);
+#define WGRAD_CALL(n) wgrad_micro(n, a, &pixels, first, b, to, stride)
+            MICRO_SWITCH(MR, count, WGRAD_CALL)
 #undef WGRAD_CALL
         }
     }
@@ -94,11 +90,11 @@ static void gemm_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *pi
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = min_int(s->h - y0, s->rows);
             sumi_tile tile = {.n0 = n, .images = images, .y0 = y0, .rows = rows};
-            gemm_area a = gemm_area_make(s, images, rows, scratch);
+            gemm_area a = gemm_area_make(s, images, rows, 0, scratch);
             gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, piece->c0, &tile);
             for (int k = 0; k < s->cout; k += NR) {
                 wgrad_fill_dy(wgrad, n, images, y0, rows, k, min_int(s->cout - k, NR), NR, a.out);
-                wgrad_panel(&a, s, images, rows, a.out, partial + k, stride);
+                wgrad_panel(&a, s, &tile, a.out, partial + k, stride);
             }
         }
     }
@@ -111,8 +107,7 @@ static void gemm_wgrad_plan(sumi_conv_spec *s)
     s->kblock = s->ksize == 1 ? 16 : 0;
     s->packed_floats = 0;
     s->partial_floats = rows * round_up((size_t)s->cout, NR);
-    s->scratch_floats =
-        plan_strip_floats(s) + (size_t)s->images * (size_t)s->rows * (size_t)s->w * NR;
+    s->scratch_floats = gemm_scratch_of(s, s->images, s->rows, 0, NR).total;
 }
 
 /* Sums `count` rows of cols floats, `between` apart, in their order into to. */

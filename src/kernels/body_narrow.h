@@ -39,8 +39,7 @@ static void narrow_plan(sumi_conv_spec *s)
     s->kblock = s->cout;
     s->packed_floats = (size_t)s->cout * (size_t)(s->ksize * s->ksize) * (size_t)padded.cin;
     s->partial_floats = 0;
-    s->scratch_floats = plan_strip_floats(&padded) +
-                        (size_t)s->images * (size_t)s->rows * (size_t)s->w * (size_t)s->cout;
+    s->scratch_floats = gemm_scratch_of(&padded, s->images, s->rows, 0, (size_t)s->cout).total;
 }
 
 static void narrow_pack(const sumi_conv_spec *s, const float *weights, const float *scale,
@@ -108,7 +107,7 @@ static void narrow_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
 {
     const sumi_conv_spec *s = conv->spec;
     sumi_conv_spec padded = narrow_padded(s);
-    gemm_area a = gemm_area_make(&padded, tile->images, tile->rows, scratch);
+    gemm_area a = gemm_area_make(&padded, tile->images, tile->rows, 0, scratch);
     gemm_area_fill(&a, &padded, conv->sources, conv->source_count, 0, tile);
     if (padded.cin > s->cin)
         zero_pixels(a.strip + s->cin, (int)((size_t)tile->images * a.image / (size_t)padded.cin),
@@ -128,22 +127,16 @@ static void narrow_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
         narrow_pixels(&a, weight_stride, conv->packed, 4);
         break;
     }
-    for (int i = 0; i < tile->images; i++) {
-        size_t floats = (size_t)tile->rows * (size_t)s->w * (size_t)s->cout;
-        sumi_block block = {.n = tile->n0 + i,
-                            .band = tile->band,
-                            .bands = s->bands,
-                            .y0 = tile->y0,
-                            .rows = tile->rows,
-                            .kn = s->cout,
-                            .src = a.out + (size_t)i * floats,
-                            .row_stride = (size_t)s->w * (size_t)s->cout,
-                            .pixel_stride = (size_t)s->cout};
-        body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
-    }
+    size_t row = (size_t)s->w * (size_t)s->cout;
+    for (int i = 0; i < tile->images; i++)
+        store_tile(conv, tile, i, 0, s->cout, a.out + (size_t)i * (size_t)tile->rows * row, row,
+                   (size_t)s->cout);
 }
 
 /* ---- Weight gradient ------------------------------------------------------------------------- */
+
+/* The last vector of a window may reach so many floats past the strip. */
+#define NARROW_BEYOND ((size_t)VW)
 
 static void narrow_wgrad_plan(sumi_conv_spec *s)
 {
@@ -152,9 +145,8 @@ static void narrow_wgrad_plan(sumi_conv_spec *s)
     s->packed_floats = 0;
     s->partial_floats =
         (size_t)(s->cout * s->ksize) * round_up((size_t)s->ksize * (size_t)s->cin, VW);
-    /* The last vector of a window may reach VW floats past the strip. */
-    s->scratch_floats = plan_strip_floats(s) + VW + 16 +
-                        (size_t)s->images * (size_t)s->rows * (size_t)s->w * (size_t)s->cout;
+    s->scratch_floats =
+        gemm_scratch_of(s, s->images, s->rows, NARROW_BEYOND, (size_t)s->cout).total;
 }
 
 /* `vectors` vectors of the window from float `first` on, all outputs, over all pixels. Lanes past
@@ -212,11 +204,11 @@ static void narrow_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *
         int images = min_int(piece->n1 - n, s->images);
         for (int y0 = 0; y0 < s->h; y0 += s->rows) {
             int rows = min_int(s->h - y0, s->rows);
-            gemm_area a = gemm_area_make(s, images, rows, scratch);
+            gemm_area a = gemm_area_make(s, images, rows, NARROW_BEYOND, scratch);
             sumi_tile tile = {.n0 = n, .images = images, .y0 = y0, .rows = rows};
             gemm_area_fill(&a, s, wgrad->sources, wgrad->source_count, 0, &tile);
-            float *dy = a.out + VW;
-            wgrad_fill_dy(wgrad, n, images, y0, rows, 0, s->cout, s->cout, dy);
+            const float *dy = a.out;
+            wgrad_fill_dy(wgrad, n, images, y0, rows, 0, s->cout, s->cout, a.out);
             switch (s->cout) {
             case 1:
                 narrow_wgrad_band(&a, dy, partial, 1);

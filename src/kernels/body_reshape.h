@@ -29,7 +29,8 @@ static void shrink(sumi_window window, const sumi_source *source, const sumi_sin
     view v = view_of(source, n, (size_t)h * (size_t)w);
     int channels = v.c, cols = w / 2;
     size_t row = (size_t)w * (size_t)channels;
-    float *pair = scratch, *result = scratch + 2 * row;
+    float *pair = scratch;
+    float *result = scratch + sumi_rows_scratch_of(SUMI_ROWS_SHRINK, w, rows, v.c).result;
     for (int y = y0; y < y0 + rows; y++) {
         float *dst = result + (size_t)(y - y0) * (size_t)cols * (size_t)channels;
         size_t at = (size_t)(2 * y) * row;
@@ -66,7 +67,8 @@ static void grow(sumi_window window, const sumi_source *source, const sumi_sink 
     view v = view_of(source, n, (size_t)h * (size_t)w);
     size_t channels = (size_t)v.c, row = (size_t)w * channels;
     bool first = window == SUMI_WINDOW_FIRST;
-    float *small = scratch, *result = scratch + row;
+    float *small = scratch;
+    float *result = scratch + sumi_rows_scratch_of(SUMI_ROWS_GROW, w, rows, v.c).result;
     float factor = window == SUMI_WINDOW_MEAN ? 0.25f : 1.0f;
     for (int y = y0; y < y0 + rows; y++) {
         float *dst = result + (size_t)(y - y0) * 2 * row;
@@ -151,7 +153,7 @@ static void spatial_mean(const sumi_source *source, int h, int w, int n, float *
     view v = view_of(source, n, (size_t)h * (size_t)w);
     size_t channels = (size_t)v.c, row = (size_t)w * channels;
     double *sums = (double *)scratch;
-    float *values = scratch + 2 * channels;
+    float *values = scratch + sumi_rows_scratch_of(SUMI_ROWS_MEAN, w, h, v.c).result;
     memset(sums, 0, channels * sizeof *sums);
     for (int y = 0; y < h; y++) {
         fill_run(&v, 0, v.c, (size_t)y * row, w, values, channels);
@@ -166,13 +168,14 @@ static void spatial_mean_backward(const sumi_source *dy, const sumi_sink *sink, 
 {
     view v = view_of(dy, n, 1);
     size_t channels = (size_t)v.c, pixels = (size_t)rows * (size_t)w;
-    float *values = scratch + pixels * channels, share = (float)(1.0 / ((double)h * w));
+    float *values = scratch, share = (float)(1.0 / ((double)h * w));
+    float *result = scratch + sumi_rows_scratch_of(SUMI_ROWS_MEAN_BACKWARD, w, rows, v.c).result;
     fill_run(&v, 0, v.c, 0, 1, values, channels);
     for (size_t c = 0; c < channels; c++)
         values[c] *= share;
     for (size_t p = 0; p < pixels; p++)
-        memcpy(scratch + p * channels, values, channels * sizeof(float));
-    store_rows(sink, h, w, n, y0, rows, bands, scratch);
+        memcpy(result + p * channels, values, channels * sizeof(float));
+    store_rows(sink, h, w, n, y0, rows, bands, result);
 }
 
 #endif

@@ -237,7 +237,7 @@ static void upsample(const sumi_source *source, const sumi_sink *sink, int h, in
     view v = view_of(source, n, (size_t)h * (size_t)w);
     size_t channels = (size_t)v.c, row = (size_t)w * channels;
     bool plain = sink_is_plain(sink), bf16 = plain && sink->bf16;
-    float *result = scratch + 2 * row;
+    float *result = scratch + sumi_rows_scratch_of(SUMI_ROWS_UPSAMPLE, w, rows, v.c).result;
     int held[2] = {-1, -1}; /* which small row each half of scratch holds: row y is in half y % 2 */
     size_t to = plain ? ((size_t)n * (size_t)(2 * h) + (size_t)y0) * 2 * row : 0;
     for (int y = y0; y < y0 + rows; y++, to += 2 * row) {

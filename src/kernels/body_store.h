@@ -237,4 +237,24 @@ static void body_store(const sumi_sink *sinks, int count, int h, int w, const su
         store_sink(&sinks[s], h, w, block, first);
 }
 
+/* The finished output channels k0 .. k0+kn-1 of a convolution's tile, of its image number `image`.
+ */
+INLINE void store_tile(const sumi_conv *conv, const sumi_tile *tile, int image, int k0, int kn,
+                       const float *src, size_t row_stride, size_t pixel_stride)
+{
+    const sumi_conv_spec *s = conv->spec;
+    int shrink = s->up && s->direction == SUMI_CONV_DGRAD ? 2 : 1; /* to the layer's small input */
+    sumi_block block = {.n = tile->n0 + image,
+                        .band = tile->band,
+                        .bands = s->bands,
+                        .y0 = tile->y0,
+                        .rows = tile->rows,
+                        .k0 = k0,
+                        .kn = kn,
+                        .src = src,
+                        .row_stride = row_stride,
+                        .pixel_stride = pixel_stride};
+    body_store(conv->sinks, conv->sink_count, s->h / shrink, s->w / shrink, &block);
+}
+
 #endif

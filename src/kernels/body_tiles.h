@@ -242,19 +242,10 @@ static void tiles_tile(const sumi_conv *conv, const sumi_tile *tile, float *scra
         int kn = min_int(tile->kn - k, TILES_BLOCK);
         const float *b = conv->packed + (size_t)((tile->k0 + k) / TILE_ROWS) * product.panel;
         tiles_multiply(&product, a.grid.count, kn, a.strip, b, a.out);
-        for (int i = 0; i < tile->images; i++) {
-            sumi_block block = {.n = tile->n0 + i,
-                                .band = tile->band,
-                                .bands = s->bands,
-                                .y0 = tile->y0,
-                                .rows = tile->rows,
-                                .k0 = tile->k0 + k,
-                                .kn = kn,
-                                .src = a.out + (size_t)(i * a.grid.image) * TILES_BLOCK,
-                                .row_stride = (size_t)a.grid.pitch * TILES_BLOCK,
-                                .pixel_stride = TILES_BLOCK};
-            body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
-        }
+        for (int i = 0; i < tile->images; i++)
+            store_tile(conv, tile, i, tile->k0 + k, kn,
+                       a.out + (size_t)(i * a.grid.image) * TILES_BLOCK,
+                       (size_t)a.grid.pitch * TILES_BLOCK, TILES_BLOCK);
     }
     tile_release();
 }

@@ -20,8 +20,6 @@
 #include "kernels/body_resize.h"
 #include "kernels/body_winograd_wgrad.h"
 
-_Static_assert(NR == WINO_NR, "wino_wgrad_panel is used on panels of NR");
-
 /* Chosen by measuring: `bench_kernels ISA auto 1 32` shows on its "up" layers what other numbers
  * do. What a tile keeps in cache, so that
  * it fits the second level beside the weights. */
@@ -39,62 +37,6 @@ static bool upconv_can(const sumi_conv_spec *s)
 {
     return s->up && s->ksize == 3 && s->h % 2 == 0 && s->w % 2 == 0 && s->cin % 16 == 0 &&
            s->cout % 16 == 0 && s->cin > 0 && s->cout > 0;
-}
-
-/* ---- Product --------------------------------------------------------------------------------- */
-
-/* c[rows][NR] (+)= a[rows][depth] b[depth][NR], summed in order of depth, which is even. */
-typedef struct {
-    size_t lda, ldc;
-    int depth;
-    bool add;
-} up_product;
-
-INLINE void up_micro(const int rows, const up_product *p, const float *a, const float *b, float *c)
-{
-    vf sum[MR][2];
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        float *to = c + (size_t)i * p->ldc;
-        sum[i][0] = p->add ? v_load(to) : v_zero();
-        sum[i][1] = p->add ? v_load(to + VW) : v_zero();
-    }
-    const float *row[MR];
-    UNROLL
-    for (int i = 0; i < rows; i++)
-        row[i] = a + (size_t)i * p->lda;
-    for (int k = 0; k < p->depth; k += 2) {
-        UNROLL
-        for (int q = 0; q < 2; q++) {
-            vf b0 = v_load(b + q * NR), b1 = v_load(b + q * NR + VW);
-            UNROLL
-            for (int i = 0; i < rows; i++) {
-                vf x = v_splat(row[i][k + q]);
-                sum[i][0] = v_fma(x, b0, sum[i][0]);
-                sum[i][1] = v_fma(x, b1, sum[i][1]);
-            }
-        }
-        b += 2 * NR;
-    }
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        float *to = c + (size_t)i * p->ldc;
-        v_store(to, sum[i][0]);
-        v_store(to + VW, sum[i][1]);
-    }
-}
-
-static void up_panel(const up_product *p, int rows, const float *a, const float *b, float *c)
-{
-    int groups = (rows + MR - 1) / MR;
-    for (int g = 0; g < groups; g++) {
-        int r0 = (int)((int64_t)rows * g / groups), r1 = (int)((int64_t)rows * (g + 1) / groups);
-        const float *ag = a + (size_t)r0 * p->lda;
-        float *cg = c + (size_t)r0 * p->ldc;
-#define UP_CALL(n) up_micro(n, p, ag, b, cg)
-        MR_SWITCH(r1 - r0, UP_CALL)
-#undef UP_CALL
-    }
 }
 
 /* ---- Forward --------------------------------------------------------------------------------- */
@@ -172,12 +114,33 @@ INLINE size_t up_table_floats(int length)
     return round_up((size_t)(length + 2) * sizeof(up_weight) / sizeof(float), 16);
 }
 
+/* Where the buffers of a tile lie in its scratch, in floats, and how much that is; the weights
+ * along x are at 0. */
+typedef struct {
+    size_t wy, strip, products, columns, band, total;
+} up_forward_scratch;
+
+/* small: rows of the small input; rows: of the result. */
+static up_forward_scratch up_forward_scratch_of(const sumi_conv_spec *s, int images, int small,
+                                                int rows)
+{
+    size_t pixels = (size_t)images * (size_t)small * (size_t)(s->w / 2);
+    up_forward_scratch l = {.wy = up_table_floats(s->w)};
+    l.strip = l.wy + up_table_floats(s->h);
+    l.products = l.strip + pixels * ((size_t)s->cin + UP_PAD);
+    l.columns = l.products + pixels * 9 * NR;
+    l.band = l.columns + (size_t)small * 3 * (size_t)s->w * NR;
+    l.total = l.band + (size_t)rows * (size_t)s->w * NR;
+    return l;
+}
+
 typedef struct {
     up_weight *wx, *wy;
     float *strip, *products, *columns, *band;
     size_t lda;
     up_span span;
-    int pixels; /* of one image's span */
+    int pixels;  /* of one image's span */
+    size_t used; /* floats of scratch */
 } up_forward;
 
 static up_forward up_forward_make(const sumi_conv_spec *s, const sumi_tile *tile, float *scratch)
@@ -185,13 +148,15 @@ static up_forward up_forward_make(const sumi_conv_spec *s, const sumi_tile *tile
     up_forward f = {.lda = (size_t)s->cin + UP_PAD,
                     .span = up_span_of(s->h / 2, tile->y0, tile->rows)};
     f.pixels = (f.span.hi - f.span.lo) * (s->w / 2);
-    size_t all = (size_t)tile->images * (size_t)f.pixels;
+    up_forward_scratch l =
+        up_forward_scratch_of(s, tile->images, f.span.hi - f.span.lo, tile->rows);
     f.wx = (up_weight *)(void *)scratch;
-    f.wy = (up_weight *)(void *)(scratch + up_table_floats(s->w));
-    f.strip = scratch + up_table_floats(s->w) + up_table_floats(s->h);
-    f.products = f.strip + all * f.lda;
-    f.columns = f.products + all * 9 * NR;
-    f.band = f.columns + (size_t)(f.span.hi - f.span.lo) * 3 * (size_t)s->w * NR;
+    f.wy = (up_weight *)(void *)(scratch + l.wy);
+    f.strip = scratch + l.strip;
+    f.products = scratch + l.products;
+    f.columns = scratch + l.columns;
+    f.band = scratch + l.band;
+    f.used = l.total;
     up_table(s->w / 2, f.wx);
     up_table(s->h / 2, f.wy);
     return f;
@@ -209,17 +174,7 @@ static void up_forward_store(const sumi_conv *conv, const sumi_tile *tile, const
                    f->columns + (size_t)r * 3 * row);
     for (int y = 0; y < tile->rows; y++)
         up_row(f->wy, &f->span, tile->y0 + y, s->w, f->columns, f->band + (size_t)y * row);
-    sumi_block block = {.n = tile->n0 + image,
-                        .band = tile->band,
-                        .bands = s->bands,
-                        .y0 = tile->y0,
-                        .rows = tile->rows,
-                        .k0 = k0,
-                        .kn = min_int(tile->k0 + tile->kn - k0, NR),
-                        .src = f->band,
-                        .row_stride = row,
-                        .pixel_stride = NR};
-    body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
+    store_tile(conv, tile, image, k0, min_int(tile->k0 + tile->kn - k0, NR), f->band, row, NR);
 }
 
 /* The small rows of all images of the tile. */
@@ -245,13 +200,13 @@ static void up_forward_tile(const sumi_conv *conv, const sumi_tile *tile, float 
     const sumi_conv_spec *s = conv->spec;
     up_forward f = up_forward_make(s, tile, scratch);
     up_forward_fill(conv, tile, &f);
-    const up_product product = {.lda = f.lda, .ldc = 9 * NR, .depth = s->cin};
+    const gemm_product product = {.lda = f.lda, .ldc = 9 * NR, .runs = 1, .run = (size_t)s->cin};
     size_t panel = 9 * (size_t)s->cin * NR;
     for (int k0 = tile->k0; k0 < tile->k0 + tile->kn; k0 += NR) {
         const float *b = conv->packed + (size_t)(k0 / NR) * panel;
         for (int tap = 0; tap < 9; tap++)
-            up_panel(&product, tile->images * f.pixels, f.strip,
-                     b + (size_t)tap * (size_t)s->cin * NR, f.products + tap * NR);
+            gemm_panel(&product, tile->images * f.pixels, f.strip,
+                       b + (size_t)tap * (size_t)s->cin * NR, f.products + tap * NR);
         for (int i = 0; i < tile->images; i++)
             up_forward_store(conv, tile, &f, i, k0);
     }
@@ -270,38 +225,51 @@ typedef struct {
     size_t ldg;   /* of G: [pixel][kx][k], for one ky at a time */
 } up_gather;
 
-INLINE size_t up_gather_readers_floats(int w)
+/* Floats of a row of G. */
+INLINE size_t up_gather_row(int k)
 {
-    return round_up((size_t)(w / 2) * sizeof(up_readers) / sizeof(float), 16);
+    return 3 * (size_t)k + UP_PAD;
 }
 
-/* Most large rows that `rows` small rows can need. */
-INLINE int up_gather_tall(int h, int rows)
+/* Where they lie in scratch, in floats, and how much that is; the readers along x are at 0. */
+typedef struct {
+    size_t strip, lines, total;
+} up_gather_scratch;
+
+static up_gather_scratch up_gather_scratch_of(int w, int k, int tall)
+{
+    size_t readers = (size_t)(w / 2) * sizeof(up_readers) / sizeof(float);
+    up_gather_scratch l = {.strip = round_up(readers, 16)};
+    l.lines = l.strip + round_up((size_t)tall * (size_t)(w + 2) * (size_t)k, 16);
+    l.total = l.lines + (size_t)tall * 3 * (size_t)(w / 2) * (size_t)k;
+    return l;
+}
+
+/* Large rows that small rows y0 .. y0+rows-1 need, from *top on; and the most that any can need. */
+INLINE int up_gather_tall(int h, int y0, int rows, int *top)
+{
+    up_readers first = up_readers_of(h / 2, y0), last = up_readers_of(h / 2, y0 + rows - 1);
+    *top = first.first - 1;
+    return last.first + last.count + 1 - *top;
+}
+
+INLINE int up_gather_most(int h, int rows)
 {
     return min_int(2 * rows + 4, h) + 2;
 }
 
-/* Scratch of a gather, and where it ends. */
-static up_gather up_gather_make(int h, int w, int k, int y0, int rows, float **scratch)
+static up_gather up_gather_make(int h, int w, int k, int y0, int rows, float *scratch)
 {
-    up_readers first = up_readers_of(h / 2, y0), last = up_readers_of(h / 2, y0 + rows - 1);
-    up_gather g = {.h = h, .w = w, .k = k, .y0 = y0, .rows = rows, .top = first.first - 1};
-    g.tall = last.first + last.count + 1 - g.top;
-    g.ldg = 3 * (size_t)k + UP_PAD;
-    g.rx = (up_readers *)(void *)*scratch;
-    g.strip = *scratch + up_gather_readers_floats(w);
-    g.lines = g.strip + round_up((size_t)g.tall * (size_t)(w + 2) * (size_t)k, 16);
-    *scratch = g.lines + (size_t)g.tall * 3 * (size_t)(w / 2) * (size_t)k;
+    up_gather g = {.h = h, .w = w, .k = k, .y0 = y0, .rows = rows};
+    g.tall = up_gather_tall(h, y0, rows, &g.top);
+    up_gather_scratch l = up_gather_scratch_of(w, k, g.tall);
+    g.ldg = up_gather_row(k);
+    g.rx = (up_readers *)(void *)scratch;
+    g.strip = scratch + l.strip;
+    g.lines = scratch + l.lines;
     for (int x = 0; x < w / 2; x++)
         g.rx[x] = up_readers_of(w / 2, x);
     return g;
-}
-
-INLINE size_t up_gather_floats(int h, int w, int k, int rows)
-{
-    size_t tall = (size_t)up_gather_tall(h, rows), row = (size_t)(w + 2) * (size_t)k;
-    return up_gather_readers_floats(w) + round_up(tall * row, 16) +
-           tall * 3 * (size_t)(w / 2) * (size_t)k;
 }
 
 /* to[k] = sum over `count` of weight[i] * from[i * step]. */
@@ -379,22 +347,22 @@ static void up_gather_rows(const up_gather *g, int ky, float *to)
 
 /* ---- Gradient of the input ------------------------------------------------------------------- */
 
-/* The finished gradient of image n: `out` [pixels][ldc]. */
-static void up_dgrad_store(const sumi_conv *conv, const sumi_tile *tile, int n, const float *out,
-                           size_t ldc)
+/* Where the buffers of a tile lie in its scratch: a gather of one image at 0, its G, the result. */
+typedef struct {
+    size_t gathered, out, total;
+    size_t ldc; /* of the result */
+} up_dgrad_scratch;
+
+/* tall: large rows of the gather; outputs: channels of the result. */
+static up_dgrad_scratch up_dgrad_scratch_of(const sumi_conv_spec *s, int tall, int rows,
+                                            int outputs)
 {
-    const sumi_conv_spec *s = conv->spec;
-    sumi_block block = {.n = n,
-                        .band = tile->band,
-                        .bands = s->bands,
-                        .y0 = tile->y0,
-                        .rows = tile->rows,
-                        .k0 = tile->k0,
-                        .kn = tile->kn,
-                        .src = out,
-                        .row_stride = (size_t)(s->w / 2) * ldc,
-                        .pixel_stride = ldc};
-    body_store(conv->sinks, conv->sink_count, s->h / 2, s->w / 2, &block);
+    size_t pixels = (size_t)rows * (size_t)(s->w / 2);
+    up_dgrad_scratch l = {.gathered = up_gather_scratch_of(s->w, s->cin, tall).total,
+                          .ldc = round_up((size_t)outputs, NR) + UP_PAD};
+    l.out = l.gathered + pixels * up_gather_row(s->cin);
+    l.total = l.out + pixels * l.ldc;
+    return l;
 }
 
 /* s is of dgrad: cin are the channels of dy, cout those of the small input. */
@@ -402,21 +370,23 @@ static void up_dgrad_tile(const sumi_conv *conv, const sumi_tile *tile, float *s
 {
     const sumi_conv_spec *s = conv->spec;
     int pixels = tile->rows * (s->w / 2);
-    size_t depth = 3 * (size_t)s->cin, ldc = round_up((size_t)tile->kn, NR) + UP_PAD;
-    up_gather g = up_gather_make(s->h, s->w, s->cin, tile->y0, tile->rows, &scratch);
-    float *gathered = scratch, *out = gathered + (size_t)pixels * g.ldg;
+    size_t depth = 3 * (size_t)s->cin;
+    up_gather g = up_gather_make(s->h, s->w, s->cin, tile->y0, tile->rows, scratch);
+    up_dgrad_scratch l = up_dgrad_scratch_of(s, g.tall, tile->rows, tile->kn);
+    float *gathered = scratch + l.gathered, *out = scratch + l.out;
     for (int i = 0; i < tile->images; i++) {
         up_gather_load(&g, conv->sources, tile->n0 + i);
         for (int ky = 0; ky < 3; ky++) {
             up_gather_rows(&g, ky, gathered);
-            const up_product product = {g.ldg, ldc, (int)depth, ky > 0};
+            const gemm_product product = {
+                .lda = g.ldg, .ldc = l.ldc, .runs = 1, .run = depth, .add = ky > 0};
             for (int k = 0; k < tile->kn; k += NR)
-                up_panel(&product, pixels, gathered,
-                         conv->packed +
-                             ((size_t)((tile->k0 + k) / NR) * 3 + (size_t)ky) * depth * NR,
-                         out + k);
+                gemm_panel(&product, pixels, gathered,
+                           conv->packed +
+                               ((size_t)((tile->k0 + k) / NR) * 3 + (size_t)ky) * depth * NR,
+                           out + k);
         }
-        up_dgrad_store(conv, tile, tile->n0 + i, out, ldc);
+        store_tile(conv, tile, i, tile->k0, tile->kn, out, (size_t)(s->w / 2) * l.ldc, l.ldc);
     }
 }
 
@@ -430,6 +400,26 @@ static void upconv_tile(const sumi_conv *conv, const sumi_tile *tile, float *scr
 
 /* ---- Gradient of the weights ----------------------------------------------------------------- */
 
+/* Where the buffers of a block lie in its scratch: the gather of the first image at 0, the lines of
+ * the others, x of all images, and their G. */
+typedef struct {
+    size_t lines; /* of one image */
+    size_t x, gathered, total;
+} up_wgrad_scratch;
+
+/* tall: large rows of the gather; rows: of the small input, which has `channels`. */
+static up_wgrad_scratch up_wgrad_scratch_of(const sumi_conv_spec *s, int images, int tall, int rows,
+                                            int channels)
+{
+    size_t pixels = (size_t)images * (size_t)rows * (size_t)(s->w / 2);
+    up_gather_scratch gather = up_gather_scratch_of(s->w, s->cout, tall);
+    up_wgrad_scratch l = {.lines = gather.total - gather.lines};
+    l.x = gather.total + (size_t)(images - 1) * l.lines;
+    l.gathered = l.x + pixels * ((size_t)channels + UP_PAD);
+    l.total = l.gathered + pixels * up_gather_row(s->cout);
+    return l;
+}
+
 /* A piece of few images, rows y0 .. y0+rows-1 of the small input: x of all of them, and G for one
  * ky at a time. */
 typedef struct {
@@ -439,7 +429,7 @@ typedef struct {
     float *x;          /* [depth][ldx] */
     size_t ldx;
     float *gathered; /* [depth][g.ldg] */
-    float *end;      /* of the scratch that is used */
+    size_t used;     /* floats of scratch */
 } up_wgrad;
 
 static up_wgrad up_wgrad_load(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, int y0,
@@ -449,11 +439,12 @@ static up_wgrad up_wgrad_load(const sumi_wgrad *wgrad, const sumi_wgrad_piece *p
     int sw = s->w / 2, pixels = rows * sw;
     up_wgrad b = {.images = piece->n1 - piece->n0, .ldx = (size_t)piece->cn + UP_PAD};
     b.depth = b.images * pixels;
-    b.g = up_gather_make(s->h, s->w, s->cout, y0, rows, &scratch);
-    b.lines = (size_t)(scratch - b.g.lines);
-    b.x = scratch + (size_t)(b.images - 1) * b.lines;
-    b.gathered = b.x + (size_t)b.depth * b.ldx;
-    b.end = b.gathered + (size_t)b.depth * b.g.ldg;
+    b.g = up_gather_make(s->h, s->w, s->cout, y0, rows, scratch);
+    up_wgrad_scratch l = up_wgrad_scratch_of(s, b.images, b.g.tall, rows, piece->cn);
+    b.lines = l.lines;
+    b.x = scratch + l.x;
+    b.gathered = scratch + l.gathered;
+    b.used = l.total;
     up_gather g = b.g;
     for (int i = 0; i < b.images; i++, g.lines += b.lines) {
         sumi_strip strip = {.n = piece->n0 + i,
@@ -545,20 +536,18 @@ static void upconv_wgrad_finish(const sumi_conv_spec *s, const float *partials, 
 
 /* ---- Plan ------------------------------------------------------------------------------------ */
 
-INLINE size_t up_forward_floats(const sumi_conv_spec *s, int rows)
+/* Of a tile of so many rows: of the result, or of the small input. */
+static size_t up_tile_floats(const sumi_conv_spec *s, int rows)
 {
+    if (s->direction == SUMI_CONV_DGRAD)
+        return up_dgrad_scratch_of(s, up_gather_most(s->h, rows), rows, s->cout).total;
     int small = min_int(rows / 2 + UP_HALO, s->h / 2);
-    size_t pixels = (size_t)s->images * (size_t)small * (size_t)(s->w / 2);
-    return up_table_floats(s->w) + up_table_floats(s->h) +
-           pixels * ((size_t)s->cin + UP_PAD + 9 * NR) + (size_t)small * 3 * (size_t)s->w * NR +
-           (size_t)rows * (size_t)s->w * NR;
+    return up_forward_scratch_of(s, s->images, small, rows).total;
 }
 
-/* s->rows small rows; channels: of dy. other: floats a pixel beside the gather. */
-INLINE size_t up_backward_floats(const sumi_conv_spec *s, int rows, int channels, size_t other)
+static size_t up_wgrad_floats(const sumi_conv_spec *s, int rows)
 {
-    return up_gather_floats(s->h, s->w, channels, rows) +
-           (size_t)s->images * (size_t)rows * (size_t)(s->w / 2) * other;
+    return up_wgrad_scratch_of(s, s->images, up_gather_most(s->h, rows), rows, s->cin).total;
 }
 
 /* Bands of equal height (but the last), `step` rows or a multiple of it. */
@@ -573,35 +562,27 @@ static void upconv_plan(sumi_conv_spec *s)
 {
     bool dgrad = s->direction == SUMI_CONV_DGRAD;
     int height = sumi_conv_rows(s), step = dgrad ? 1 : 2, rows = height;
-    size_t outputs = round_up((size_t)s->cout, NR);
-    size_t other = 3 * (size_t)s->cin + UP_PAD + outputs + UP_PAD;
     s->images = 1;
-#define UP_TILE(rows)                                                                              \
-    (dgrad ? up_backward_floats(s, rows, s->cin, other) : up_forward_floats(s, rows))
-    while (rows > step * 8 && UP_TILE(rows) > UP_FLOATS)
+    while (rows > step * 8 && up_tile_floats(s, rows) > UP_FLOATS)
         rows -= step;
     up_cut(s, height, rows, step);
-    s->scratch_floats = UP_TILE(s->rows);
-#undef UP_TILE
+    s->scratch_floats = up_tile_floats(s, s->rows);
     s->kblock = NR;
-    s->packed_floats = 9 * (size_t)s->cin * outputs;
+    s->packed_floats = 9 * (size_t)s->cin * round_up((size_t)s->cout, NR);
     s->partial_floats = 0;
 }
 
 static void upconv_wgrad_plan(sumi_conv_spec *s)
 {
     int height = s->h / 2, rows = height, pixels = height * (s->w / 2);
-    size_t other = 3 * (size_t)s->cout + UP_PAD + (size_t)s->cin + UP_PAD;
     s->images = pixels < UP_WGRAD_PIXELS ? (UP_WGRAD_PIXELS + pixels - 1) / pixels : 1;
-    while (rows > 4 && s->images == 1 && up_backward_floats(s, rows, s->cout, other) > UP_FLOATS)
+    while (rows > 4 && s->images == 1 && up_wgrad_floats(s, rows) > UP_FLOATS)
         rows--;
     up_cut(s, height, rows, 1);
-    size_t lines = (size_t)up_gather_tall(s->h, s->rows) * 3 * (size_t)(s->w / 2) * (size_t)s->cout;
     s->kblock = 64;
     s->packed_floats = 0;
     s->partial_floats = 9 * (size_t)s->cin * round_up((size_t)s->cout, NR);
-    s->scratch_floats =
-        up_backward_floats(s, s->rows, s->cout, other) + (size_t)(s->images - 1) * lines;
+    s->scratch_floats = up_wgrad_floats(s, s->rows);
 }
 
 #endif

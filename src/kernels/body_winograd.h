@@ -26,14 +26,14 @@
 #define SUMI_BODY_WINOGRAD_H
 
 #include "kernels/body_fill.h"
+#include "kernels/body_micro.h"
 #include "kernels/body_store.h"
 
 #define WINO_MOST_SIDE 8 /* points in a dimension */
-#define WINO_NR (2 * VW)
-#define WINO_PAD 16   /* floats added to rows and points, against cache sets hit in step */
-#define WINO_BLOCK 64 /* output channels that are multiplied, transformed and stored at a time */
-#define WINO_GROUP 64 /* input channels that are loaded and transformed at a time */
-#define WINO_RUN 256  /* and that are summed at a stretch, lest errors grow with their number */
+#define WINO_PAD 16      /* floats added to rows and points, against cache sets hit in step */
+#define WINO_BLOCK 64    /* output channels that are multiplied, transformed and stored at a time */
+#define WINO_GROUP 64    /* input channels that are loaded and transformed at a time */
+#define WINO_RUN 256     /* and that are summed at a stretch, lest errors grow with their number */
 
 /* Chosen by measuring: `bench_kernels ISA winograd 1 32` shows what other numbers do. Tiles in a
  * block: as few as keep V and M of the usual channels in L2 beside the weights that stream through
@@ -51,13 +51,6 @@
 #else
 #define WINO_MR 6 /* 12 of 16 */
 #define WINO_SHARE 1
-#endif
-
-/* X(n) for each number of rows that a micro-kernel is compiled for: the cases of a switch. */
-#if WINO_MR > 6
-#define WINO_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
-#else
-#define WINO_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 
 /* ---- geometry -------------------------------------------------------------------------------- */
@@ -178,6 +171,12 @@ static wino_area wino_area_make(float *base, int tiles, int channels)
     return (wino_area){base, row, (size_t)tiles * row + WINO_PAD};
 }
 
+/* Where a tile has a point. */
+INLINE float *wino_area_at(const wino_area *area, int point, int tile)
+{
+    return area->base + (size_t)point * area->point + (size_t)tile * area->row;
+}
+
 /* How many tile rows a strip of input holds. */
 static int wino_strip_tile_rows(int big, int w)
 {
@@ -193,6 +192,40 @@ static size_t wino_strip_floats(int big, int w)
 static size_t wino_columns_floats(int big, int w)
 {
     return (size_t)(big + 2) * (size_t)(w + 2) * WINO_GROUP;
+}
+
+/* ---- scratch --------------------------------------------------------------------------------- */
+
+/* Where the buffers of a tile lie in its scratch, in floats, and how much that is; V is at 0. M and
+ * the band are of forward and gradient of the input. */
+typedef struct {
+    size_t products, band, strip, columns, total;
+} wino_scratch;
+
+static wino_scratch wino_scratch_of(const sumi_conv_spec *s, int tiles)
+{
+    int big = wino_scheme(s), points = (big + 2) * (big + 2);
+    wino_scratch l = {.products = wino_area_floats(points, tiles, s->cin)};
+    l.band = l.products + wino_area_floats(points, tiles, WINO_BLOCK);
+    l.strip = l.band + (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
+    l.columns = l.strip + wino_strip_floats(big, s->w);
+    l.total = l.columns + wino_columns_floats(big, s->w);
+    return l;
+}
+
+/* The same of a weight gradient's piece of some input channels; W is at `gradient`. */
+typedef struct {
+    size_t gradient, strip, columns, total;
+} wino_wgrad_scratch;
+
+static wino_wgrad_scratch wino_wgrad_scratch_of(const sumi_conv_spec *s, int tiles, int channels)
+{
+    int big = wino_scheme(s), points = (big + 2) * (big + 2);
+    wino_wgrad_scratch l = {.gradient = wino_area_floats(points, tiles, channels)};
+    l.strip = l.gradient + wino_area_floats(points, tiles, (int)round_up((size_t)s->cout, NR));
+    l.columns = l.strip + wino_strip_floats(big, s->w);
+    l.total = l.columns + wino_columns_floats(big, s->w);
+    return l;
 }
 
 /* ---- plan ------------------------------------------------------------------------------------ */
@@ -244,27 +277,21 @@ static int wino_plan_tiles(const sumi_conv_spec *s)
 
 static size_t wino_packed_floats(const sumi_conv_spec *s)
 {
-    return (size_t)wino_points(s) * (size_t)s->cin * round_up((size_t)s->cout, WINO_NR);
+    return (size_t)wino_points(s) * (size_t)s->cin * round_up((size_t)s->cout, NR);
 }
 
 /* Completes a spec for which wino_can is true. */
 static void wino_plan(sumi_conv_spec *s)
 {
     bool wgrad = s->direction == SUMI_CONV_WGRAD;
-    int big = wino_scheme(s), points = wino_points(s);
-    s->kblock = 2 * WINO_NR < WINO_BLOCK ? 2 * WINO_NR : WINO_BLOCK / 2;
+    int big = wino_scheme(s);
+    s->kblock = 2 * NR < WINO_BLOCK ? 2 * NR : WINO_BLOCK / 2;
     wino_plan_cut(s, wgrad ? WINO_WGRAD_TILES : big == 6 ? WINO_TILES_6 : WINO_TILES_4);
     int tiles = wino_plan_tiles(s);
-    size_t floats = wino_area_floats(points, tiles, s->cin) + wino_strip_floats(big, s->w) +
-                    wino_columns_floats(big, s->w);
-    if (wgrad)
-        floats += wino_area_floats(points, tiles, (int)round_up((size_t)s->cout, WINO_NR));
-    else
-        floats += wino_area_floats(points, tiles, WINO_BLOCK) +
-                  (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
     s->packed_floats = wgrad ? 0 : wino_packed_floats(s);
     s->partial_floats = wgrad ? wino_packed_floats(s) : 0;
-    s->scratch_floats = floats;
+    s->scratch_floats =
+        wgrad ? wino_wgrad_scratch_of(s, tiles, s->cin).total : wino_scratch_of(s, tiles).total;
 }
 
 /* ---- one-dimensional transforms of size + 2 or size elements; big is the scheme -------------- */
@@ -516,82 +543,43 @@ static void wino_input_image(const wino_grid *g, int image, int n, const wino_in
 
 /* ---- the products of points ------------------------------------------------------------------ */
 
-/* One vector pair of a row that is about to be written, to the first level. */
-INLINE void wino_expect(const float *row)
-{
-    __builtin_prefetch(row, 1, 3);
-    if (WINO_NR * sizeof(float) > 64)
-        __builtin_prefetch(row + VW, 1, 3);
-}
-
-/* What is multiplied next: fetched meanwhile, `step` floats with every channel. */
-typedef struct {
-    const float *next;
-    size_t step;
-} wino_fetch;
-
-/* c[rows][NR] (+)= a[rows][depth] * b[depth][NR], the sum over depth in order; depth is even. Two
- * steps in a turn: where two threads share a core, its decoders are what limits this loop. */
+/* c[rows][NR] (+)= a[rows][depth] * b[depth][NR], the sum over depth in order. */
 INLINE void wino_micro(const int rows, const float *a, size_t lda, const float *b, int depth,
-                       float *c, bool add, wino_fetch fetch)
+                       float *c, bool add, micro_fetch fetch)
 {
     const size_t ldc = WINO_BLOCK + WINO_PAD;
     const float *row[WINO_MR / WINO_SHARE];
     vf sum[WINO_MR][2];
     UNROLL
-    for (int i = 0; i < rows; i++) {
-        if (i % WINO_SHARE == 0)
-            row[i / WINO_SHARE] = a + (size_t)i * lda;
-        sum[i][0] = sum[i][1] = v_zero();
-        wino_expect(c + (size_t)i * ldc);
-    }
-    for (int k = 0; k < depth; k += 2) {
-        UNROLL
-        for (int q = 0; q < 2; q++) {
-            vf b0 = v_load(b + q * WINO_NR), b1 = v_load(b + q * WINO_NR + VW);
-            UNROLL
-            for (int i = 0; i < rows; i++) {
-                vf x =
-                    v_splat(row[i / WINO_SHARE][(size_t)(i % WINO_SHARE) * lda + (size_t)(k + q)]);
-                sum[i][0] = v_fma(x, b0, sum[i][0]);
-                sum[i][1] = v_fma(x, b1, sum[i][1]);
-            }
-        }
-        b += 2 * WINO_NR;
-        __builtin_prefetch(fetch.next, 0, 2);
-        fetch.next += 2 * fetch.step;
-    }
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        float *dst = c + (size_t)i * ldc;
-        v_store(dst, add ? v_load(dst) + sum[i][0] : sum[i][0]);
-        v_store(dst + VW, add ? v_load(dst + VW) + sum[i][1] : sum[i][1]);
-    }
+    for (int i = 0; i < rows; i += WINO_SHARE)
+        row[i / WINO_SHARE] = a + (size_t)i * lda;
+    micro_begin_far(rows, c, ldc, sum);
+    micro_rows(rows, WINO_SHARE, row, lda, 0, (size_t)depth, b, fetch, sum);
+    micro_end(rows, add, c, ldc, sum);
 }
 
-/* The same for any number of rows, cut evenly so that no group is so low that it waits for its own
- * sums, and of any depth, in runs of even length. next: the panel that comes after b. */
+/* The same for any number of rows, and of any depth, in runs of even length. next: the panel that
+ * comes after b. */
 static void wino_panel(int rows, const float *a, const wino_area *v, const float *b, int depth,
                        float *c, const float *next)
 {
     int groups = (rows + WINO_MR - 1) / WINO_MR, runs = (depth + WINO_RUN - 1) / WINO_RUN;
     int pairs = depth / 2;
-    wino_fetch fetch = {next, (size_t)(WINO_NR / groups)};
-    for (int i = 0; i < runs * groups; i++) {
-        int run = i / groups, g = i % groups;
-        int r0 = rows * g / groups, r1 = rows * (g + 1) / groups;
+    micro_fetch fetch = {(const char *)next, (size_t)(NR / groups) * 2 * sizeof(float)};
+    for (int run = 0; run < runs; run++) {
         int k0 = pairs * run / runs * 2, length = pairs * (run + 1) / runs * 2 - k0;
-        const float *ag = a + (size_t)r0 * v->row + k0, *bg = b + (size_t)k0 * WINO_NR;
-        float *cg = c + (size_t)r0 * (WINO_BLOCK + WINO_PAD);
-        switch (r1 - r0) {
-#define WINO_CASE(n)                                                                               \
-    case n:                                                                                        \
-        wino_micro(n, ag, v->row, bg, length, cg, run > 0, fetch);                                 \
-        break;
-            WINO_EACH_ROWS(WINO_CASE)
-#undef WINO_CASE
+        const float *ar = a + k0, *br = b + (size_t)k0 * NR;
+        float *cr = c;
+        micro_cut cut = micro_cut_make(rows, WINO_MR);
+        for (int g = 0; g < cut.groups; g++) {
+            int count = micro_cut_next(&cut);
+#define WINO_CALL(n) wino_micro(n, ar, v->row, br, length, cr, run > 0, fetch)
+            MICRO_SWITCH(WINO_MR, count, WINO_CALL)
+#undef WINO_CALL
+            ar += (size_t)count * v->row;
+            cr += (size_t)count * (WINO_BLOCK + WINO_PAD);
+            fetch.next += (size_t)(length / 2) * fetch.step;
         }
-        fetch.next += (size_t)length * fetch.step;
     }
 }
 
@@ -599,19 +587,19 @@ static void wino_panel(int rows, const float *a, const wino_area *v, const float
 static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
                           const float *packed, int k0, int kn, const wino_area *m)
 {
-    size_t panel = (size_t)s->cin * WINO_NR;
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR, points = g->side * g->side;
+    size_t panel = (size_t)s->cin * NR;
+    int panels = (s->cout + NR - 1) / NR, points = g->side * g->side;
     for (int p = 0; p < points; p++) {
         int lo, hi;
         wino_grid_range(g, p, &lo, &hi);
         if (lo == hi)
             continue;
-        const float *a = v->base + (size_t)p * v->point + (size_t)lo * v->row;
-        const float *b = packed + (size_t)(p * panels + k0 / WINO_NR) * panel;
-        float *c = m->base + (size_t)p * m->point + (size_t)lo * m->row;
-        for (int k = 0; k < kn; k += WINO_NR, b += panel) {
-            const float *following = packed + (size_t)((p + 1) * panels + k0 / WINO_NR) * panel;
-            bool end = k + WINO_NR >= kn;
+        const float *a = wino_area_at(v, p, lo);
+        const float *b = packed + (size_t)(p * panels + k0 / NR) * panel;
+        float *c = wino_area_at(m, p, lo);
+        for (int k = 0; k < kn; k += NR, b += panel) {
+            const float *following = packed + (size_t)((p + 1) * panels + k0 / NR) * panel;
+            bool end = k + NR >= kn;
             wino_panel(hi - lo, a, v, b, s->cin, c + k,
                        !end             ? b + panel
                        : p + 1 < points ? following
@@ -680,23 +668,12 @@ INLINE void wino_output_image(const int big, const wino_grid *g, int image, cons
 static void wino_output_store(const sumi_conv *conv, const sumi_tile *tile, const wino_grid *g,
                               const wino_area *m, int k0, int kn, float *band)
 {
-    const sumi_conv_spec *s = conv->spec;
     for (int i = 0; i < tile->images; i++) {
         if (g->big == 6)
             wino_output_image(6, g, i, m, kn, band);
         else
             wino_output_image(4, g, i, m, kn, band);
-        sumi_block block = {.n = tile->n0 + i,
-                            .band = tile->band,
-                            .bands = s->bands,
-                            .y0 = tile->y0,
-                            .rows = tile->rows,
-                            .k0 = k0,
-                            .kn = kn,
-                            .src = band,
-                            .row_stride = (size_t)s->w * WINO_BLOCK,
-                            .pixel_stride = WINO_BLOCK};
-        body_store(conv->sinks, conv->sink_count, s->h, s->w, &block);
+        store_tile(conv, tile, i, k0, kn, band, (size_t)conv->spec->w * WINO_BLOCK, WINO_BLOCK);
     }
 }
 
@@ -704,22 +681,18 @@ static void wino_tile(const sumi_conv *conv, const sumi_tile *tile, float *scrat
 {
     const sumi_conv_spec *s = conv->spec;
     wino_grid g = wino_grid_make(s, tile->images, tile->y0, tile->rows);
+    wino_scratch l = wino_scratch_of(s, g.tiles);
     wino_area v = wino_area_make(scratch, g.tiles, s->cin);
-    int points = g.side * g.side;
-    float *next = scratch + wino_area_floats(points, g.tiles, s->cin);
-    wino_area m = wino_area_make(next, g.tiles, WINO_BLOCK);
-    next += wino_area_floats(points, g.tiles, WINO_BLOCK);
-    float *band = next;
-    next += (size_t)s->rows * (size_t)s->w * WINO_BLOCK;
-    float *columns = next + wino_strip_floats(g.big, s->w);
-    wino_input in = {conv->sources, conv->source_count, 0, s->cin, s->h, next, columns};
+    wino_area m = wino_area_make(scratch + l.products, g.tiles, WINO_BLOCK);
+    wino_input in = {conv->sources,     conv->source_count, 0, s->cin, s->h,
+                     scratch + l.strip, scratch + l.columns};
     for (int i = 0; i < tile->images; i++)
         wino_input_image(&g, i, tile->n0 + i, &in, &v);
 
     for (int k0 = tile->k0; k0 < tile->k0 + tile->kn; k0 += WINO_BLOCK) {
         int left = tile->k0 + tile->kn - k0, kn = left < WINO_BLOCK ? left : WINO_BLOCK;
         wino_multiply(&g, s, &v, conv->packed, k0, kn, &m);
-        wino_output_store(conv, tile, &g, &m, k0, kn, band);
+        wino_output_store(conv, tile, &g, &m, k0, kn, scratch + l.band);
     }
 }
 
@@ -752,18 +725,18 @@ INLINE void wino_pack_vector(const int big, const float *taps, size_t tap_stride
     }
 }
 
-/* Copies a [WINO_NR ins][16 outs] block of all nine taps, flipped, to taps[9][16][NR]. s is of
+/* Copies a [NR ins][16 outs] block of all nine taps, flipped, to taps[9][16][NR]. s is of
  * dgrad: its cout are the layer's ins. */
 static void wino_pack_turn(const sumi_conv_spec *s, const float *weights, int i0, int o0,
                            float *taps)
 {
-    int out = s->cin, ins = s->cout - i0 < WINO_NR ? s->cout - i0 : WINO_NR;
+    int out = s->cin, ins = s->cout - i0 < NR ? s->cout - i0 : NR;
     for (int tap = 0; tap < 9; tap++) {
         const float *src = weights + (size_t)(8 - tap) * s->tap_floats + (size_t)i0 * (size_t)out;
-        float *dst = taps + tap * 16 * WINO_NR;
+        float *dst = taps + tap * 16 * NR;
         for (int i = 0; i < ins; i++)
             for (int o = 0; o < 16; o++)
-                dst[o * WINO_NR + i] = src[(size_t)i * (size_t)out + (size_t)(o0 + o)];
+                dst[o * NR + i] = src[(size_t)i * (size_t)out + (size_t)(o0 + o)];
     }
 }
 
@@ -771,19 +744,19 @@ static void wino_pack_turn(const sumi_conv_spec *s, const float *weights, int i0
 static void wino_pack_block(const sumi_conv_spec *s, const float *weights, const float *scale,
                             float *packed, int panel, int c0)
 {
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR, k0 = panel * WINO_NR;
+    int panels = (s->cout + NR - 1) / NR, k0 = panel * NR;
     int big = wino_scheme(s), points = wino_points(s);
-    size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
-    float *dst = packed + ((size_t)panel * (size_t)s->cin + (size_t)c0) * WINO_NR;
-    float turned[9 * 16 * WINO_NR];
+    size_t point = (size_t)panels * (size_t)s->cin * NR;
+    float *dst = packed + ((size_t)panel * (size_t)s->cin + (size_t)c0) * NR;
+    float turned[9 * 16 * NR];
     bool flip = s->direction == SUMI_CONV_DGRAD;
     if (flip)
         wino_pack_turn(s, weights, k0, c0, turned);
-    for (int c = 0; c < 16; c++, dst += WINO_NR) {
+    for (int c = 0; c < 16; c++, dst += NR) {
         const float *taps =
-            flip ? turned + c * WINO_NR : weights + (size_t)(c0 + c) * (size_t)s->cout + k0;
-        size_t tap_stride = flip ? 16 * WINO_NR : s->tap_floats;
-        for (int v = 0; v < WINO_NR; v += VW) {
+            flip ? turned + c * NR : weights + (size_t)(c0 + c) * (size_t)s->cout + k0;
+        size_t tap_stride = flip ? 16 * NR : s->tap_floats;
+        for (int v = 0; v < NR; v += VW) {
             if (k0 + v < s->cout) {
                 vf factor = !scale ? v_splat(1)
                             : flip ? v_splat(scale[c0 + c])
@@ -803,7 +776,7 @@ static void wino_pack_block(const sumi_conv_spec *s, const float *weights, const
 static void wino_pack(const sumi_conv_spec *s, const float *weights, const float *scale,
                       float *packed, int piece, int pieces)
 {
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR, rows = s->cin / 16;
+    int panels = (s->cout + NR - 1) / NR, rows = s->cin / 16;
     int64_t blocks = (int64_t)panels * rows;
     int end = (int)(blocks * (piece + 1) / pieces);
     for (int b = (int)(blocks * piece / pieces); b < end; b++)

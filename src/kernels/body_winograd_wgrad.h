@@ -178,104 +178,116 @@ typedef struct {
 } wino_product;
 
 /* du[rows][NR] (+)= v[depth][rows]^T * w[depth][NR], for the rows from c0 on. */
-INLINE void wino_wgrad_micro(const int rows, const wino_product *product, int c0, float *du)
+INLINE void wino_wgrad_micro(const int rows, const wino_product *p, int c0, float *du)
 {
-    const float *v = product->v + c0, *w = product->w;
     vf sum[WINO_MR][2];
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        sum[i][0] = sum[i][1] = v_zero();
-        wino_expect(du + i * WINO_NR);
-    }
-    for (int t = 1; t < product->depth; t += 2) {
-        v_outer(rows, v, w, sum);
-        v_outer(rows, v + product->ldv, w + product->ldw, sum);
-        v += 2 * product->ldv;
-        w += 2 * product->ldw;
-    }
-    if (product->depth % 2 != 0)
-        v_outer(rows, v, w, sum);
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        float *dst = du + i * WINO_NR;
-        v_store(dst, product->add ? v_load(dst) + sum[i][0] : sum[i][0]);
-        v_store(dst + VW, product->add ? v_load(dst + VW) + sum[i][1] : sum[i][1]);
-    }
+    micro_begin_far(rows, du, NR, sum);
+    micro_columns(rows, 2, p->v + c0, p->ldv, p->w, p->ldw, p->depth, sum);
+    micro_end(rows, p->add, du, NR, sum);
 }
 
 /* All input channels of one point and one panel of output channels. */
 static void wino_wgrad_panel(int channels, const wino_product *product, float *du)
 {
-    int groups = (channels + WINO_MR - 1) / WINO_MR;
-    for (int g = 0; g < groups; g++) {
-        int c0 = channels * g / groups, c1 = channels * (g + 1) / groups;
-        float *dst = du + (size_t)c0 * WINO_NR;
-        switch (c1 - c0) {
-#define WINO_CASE(n)                                                                               \
-    case n:                                                                                        \
-        wino_wgrad_micro(n, product, c0, dst);                                                     \
-        break;
-            WINO_EACH_ROWS(WINO_CASE)
-#undef WINO_CASE
-        }
+    micro_cut cut = micro_cut_make(channels, WINO_MR);
+    for (int g = 0, c0 = 0, count; g < cut.groups; g++, c0 += count, du += count * NR) {
+        count = micro_cut_next(&cut);
+#define WINO_CALL(n) wino_wgrad_micro(n, product, c0, du)
+        MICRO_SWITCH(WINO_MR, count, WINO_CALL)
+#undef WINO_CALL
     }
 }
 
-static void wino_wgrad_multiply(const wino_grid *g, const sumi_conv_spec *s, const wino_area *v,
-                                const wino_area *w, const sumi_wgrad_piece *piece, bool add,
-                                float *partial)
+/* The factors of all points, and where the products go. */
+typedef struct {
+    const sumi_conv_spec *spec;
+    const wino_grid *grid;
+    wino_area v, w;
+    int c0, channels; /* input channels */
+    bool add;
+    float *partial, *scratch;
+} wino_wgrad_points;
+
+/* Where point p of panel number k goes. */
+INLINE float *wino_wgrad_at(const wino_wgrad_points *all, int p, int k)
 {
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR;
-    size_t panel = (size_t)s->cin * WINO_NR;
-    for (int p = 0; p < g->side * g->side; p++) {
+    const sumi_conv_spec *s = all->spec;
+    int panels = (s->cout + NR - 1) / NR;
+    return all->partial +
+           ((size_t)(p * panels + k) * (size_t)s->cin + (size_t)all->c0) * (size_t)NR;
+}
+
+static void wino_wgrad_multiply(const wino_wgrad_points *all)
+{
+    int panels = (all->spec->cout + NR - 1) / NR;
+    for (int p = 0; p < all->grid->side * all->grid->side; p++) {
         int lo, hi;
-        wino_grid_range(g, p, &lo, &hi);
+        wino_grid_range(all->grid, p, &lo, &hi);
         for (int k = 0; k < panels; k++) {
-            wino_product product = {.v = v->base + (size_t)p * v->point + (size_t)lo * v->row,
-                                    .w = w->base + (size_t)p * w->point + (size_t)lo * w->row +
-                                         k * WINO_NR,
-                                    .ldv = v->row,
-                                    .ldw = w->row,
+            wino_product product = {.v = wino_area_at(&all->v, p, lo),
+                                    .w = wino_area_at(&all->w, p, lo) + k * NR,
+                                    .ldv = all->v.row,
+                                    .ldw = all->w.row,
                                     .depth = hi - lo,
-                                    .add = add};
-            wino_wgrad_panel(piece->cn, &product,
-                             partial + (size_t)(p * panels + k) * panel +
-                                 (size_t)piece->c0 * WINO_NR);
+                                    .add = all->add};
+            wino_wgrad_panel(all->channels, &product, wino_wgrad_at(all, p, k));
         }
     }
 }
 
 /* ---- pieces of the table --------------------------------------------------------------------- */
 
+/* One block of a piece: some images, and a band of rows. */
+INLINE void wino_wgrad_block(const sumi_wgrad *wgrad, const sumi_wgrad_piece *block, int y0,
+                             float *partial, float *scratch,
+                             void (*multiply)(const wino_wgrad_points *))
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int images = block->n1 - block->n0;
+    wino_grid g = wino_grid_make(s, images, y0, min_int(s->h - y0, s->rows));
+    wino_wgrad_scratch l = wino_wgrad_scratch_of(s, g.tiles, block->cn);
+    float *strip = scratch + l.strip, *columns = scratch + l.columns;
+    wino_wgrad_points all = {.spec = s,
+                             .grid = &g,
+                             .c0 = block->c0,
+                             .channels = block->cn,
+                             .add = block->add,
+                             .partial = partial,
+                             .scratch = scratch};
+    all.v = wino_area_make(scratch, g.tiles, block->cn);
+    all.w = wino_area_make(scratch + l.gradient, g.tiles, (int)round_up((size_t)s->cout, NR));
+    wino_input in = {wgrad->sources, wgrad->source_count, block->c0, block->cn, s->h, strip,
+                     columns};
+    wino_input out = {wgrad->dy, 1, 0, s->cout, s->h, strip, columns};
+    for (int i = 0; i < images; i++) {
+        wino_input_image(&g, i, block->n0 + i, &in, &all.v);
+        wino_gradient_image(&g, i, block->n0 + i, &out, &all.w);
+    }
+    multiply(&all);
+}
+
+/* Blocks have even size: a small one costs as much traffic to the partial as a large one. */
+INLINE void wino_wgrad_blocks(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece,
+                              float *partial, float *scratch,
+                              void (*multiply)(const wino_wgrad_points *))
+{
+    const sumi_conv_spec *s = wgrad->spec;
+    int count = piece->n1 - piece->n0, blocks = (count + s->images - 1) / s->images;
+    sumi_wgrad_piece block = *piece;
+    for (int b = 0; b < blocks; b++) {
+        block.n0 = piece->n0 + (int)((int64_t)count * b / blocks);
+        block.n1 = piece->n0 + (int)((int64_t)count * (b + 1) / blocks);
+        for (int y0 = 0; y0 < s->h; y0 += s->rows) {
+            wino_wgrad_block(wgrad, &block, y0, partial, scratch, multiply);
+            block.add = true;
+        }
+    }
+}
+
 static void wino_wgrad_piece(const sumi_wgrad *wgrad, const sumi_wgrad_piece *piece, float *partial,
                              float *scratch)
 {
-    const sumi_conv_spec *s = wgrad->spec;
-    int cout = (int)round_up((size_t)s->cout, WINO_NR), points = wino_points(s);
-    int n0 = piece->n0, count = piece->n1 - n0;
-    int blocks = (count + s->images - 1) / s->images;
-    for (int b = 0; b < blocks; b++) {
-        /* Blocks of even size: a small one costs as much traffic to the partial as a large one. */
-        int n = n0 + (int)((int64_t)count * b / blocks);
-        int images = n0 + (int)((int64_t)count * (b + 1) / blocks) - n;
-        for (int y0 = 0; y0 < s->h; y0 += s->rows) {
-            int rows = s->h - y0 < s->rows ? s->h - y0 : s->rows;
-            wino_grid g = wino_grid_make(s, images, y0, rows);
-            wino_area v = wino_area_make(scratch, g.tiles, piece->cn);
-            float *next = scratch + wino_area_floats(points, g.tiles, piece->cn);
-            wino_area w = wino_area_make(next, g.tiles, cout);
-            next += wino_area_floats(points, g.tiles, cout);
-            float *columns = next + wino_strip_floats(g.big, s->w);
-            wino_input in = {wgrad->sources, wgrad->source_count, piece->c0, piece->cn, s->h, next,
-                             columns};
-            wino_input out = {wgrad->dy, 1, 0, s->cout, s->h, next, columns};
-            for (int i = 0; i < images; i++) {
-                wino_input_image(&g, i, n + i, &in, &v);
-                wino_gradient_image(&g, i, n + i, &out, &w);
-            }
-            wino_wgrad_multiply(&g, s, &v, &w, piece, piece->add || b > 0 || y0 > 0, partial);
-        }
-    }
+    wino_wgrad_blocks(wgrad, piece, partial, scratch, wino_wgrad_multiply);
 }
 
 /* Rows of a panel that wino_wgrad_finish takes at a time: runs that prefetchers notice. */
@@ -288,8 +300,8 @@ static void wino_finish_sum(int points, const float *partials, int count, size_t
     for (int p = 0; p < points; p++)
         for (int n = 0; n < count; n++) {
             const float *src = partials + (size_t)n * size + (size_t)p * point;
-            float *dst = sum + p * WINO_FINISH * WINO_NR;
-            for (int i = 0; i < WINO_FINISH * WINO_NR; i += VW)
+            float *dst = sum + p * WINO_FINISH * NR;
+            for (int i = 0; i < WINO_FINISH * NR; i += VW)
                 v_store(dst + i, n > 0 ? v_load(dst + i) + v_load(src + i) : v_load(src + i));
         }
 }
@@ -304,7 +316,7 @@ INLINE void wino_finish_vector(const int big, const float *sum, float *dw, size_
         vf u[WINO_MOST_SIDE], g[3];
         UNROLL
         for (int i = 0; i < side; i++)
-            u[i] = v_load(sum + (side * i + j) * WINO_FINISH * WINO_NR);
+            u[i] = v_load(sum + (side * i + j) * WINO_FINISH * NR);
         wino_gt(big, u, g);
         UNROLL
         for (int y = 0; y < 3; y++)
@@ -324,20 +336,20 @@ INLINE void wino_finish_vector(const int big, const float *sum, float *dw, size_
 static void wino_wgrad_finish(const sumi_conv_spec *s, const float *partials, int count, float *dw,
                               int piece, int pieces)
 {
-    float sum[WINO_MOST_SIDE * WINO_MOST_SIDE * WINO_FINISH * WINO_NR];
-    int panels = (s->cout + WINO_NR - 1) / WINO_NR, points = wino_points(s);
-    size_t point = (size_t)panels * (size_t)s->cin * WINO_NR;
+    float sum[WINO_MOST_SIDE * WINO_MOST_SIDE * WINO_FINISH * NR];
+    int panels = (s->cout + NR - 1) / NR, points = wino_points(s);
+    size_t point = (size_t)panels * (size_t)s->cin * NR;
     /* cin is a multiple of 16, so that no group of rows spans two panels. */
     int64_t groups = (int64_t)panels * s->cin / WINO_FINISH;
     int64_t end = groups * (piece + 1) / pieces;
     for (int64_t group = groups * piece / pieces; group < end; group++) {
         size_t r0 = (size_t)group * WINO_FINISH;
-        int k0 = (int)(r0 / (size_t)s->cin) * WINO_NR;
+        int k0 = (int)(r0 / (size_t)s->cin) * NR;
         size_t c0 = r0 % (size_t)s->cin;
-        wino_finish_sum(points, partials + r0 * WINO_NR, count, s->partial_floats, point, sum);
+        wino_finish_sum(points, partials + r0 * NR, count, s->partial_floats, point, sum);
         for (size_t c = 0; c < WINO_FINISH; c++)
-            for (int v = 0; v < WINO_NR && k0 + v < s->cout; v += VW) {
-                const float *src = sum + c * WINO_NR + (size_t)v;
+            for (int v = 0; v < NR && k0 + v < s->cout; v += VW) {
+                const float *src = sum + c * NR + (size_t)v;
                 float *dst = dw + (c0 + c) * (size_t)s->cout + (size_t)(k0 + v);
                 if (points == 64)
                     wino_finish_vector(6, src, dst, s->tap_floats);

@@ -15,6 +15,10 @@
         (table), sizeof(table) / sizeof *(table) > 1 ? (table) + 1 : NULL                          \
     }
 
+/* False for CPUs that have vectors of 512 bits and are faster without: signature is EAX of CPUID's
+ * leaf 1, brand the CPU's name there. */
+bool sumi_should_use_512_bits(unsigned signature, const char *brand);
+
 extern const sumi_kernels *const sumi_kernels_generic;
 extern const sumi_kernels *const sumi_kernels_avx2[SUMI_ISA_TABLES];
 extern const sumi_kernels *const sumi_kernels_avx512[SUMI_ISA_TABLES];

@@ -1,5 +1,6 @@
 /*
- * Chooses a kernel table: the widest instruction set that both this build and this CPU have.
+ * Chooses a kernel table. What the CPU can run and what is best there are two questions: the first
+ * decides what SUMI_ISA may ask for, the second the order in which tables are offered.
  */
 #include "kernels/isa.h"
 
@@ -30,6 +31,37 @@ static bool cpu_has_avx512(void)
            __builtin_cpu_supports("avx512vl");
 #else
     return false;
+#endif
+}
+
+bool sumi_should_use_512_bits(unsigned signature, const char *brand)
+{
+    /* Family 6, model 85: Skylake's servers and their two successors. They lower their clock for
+     * vectors of 512 bits, and these ranks have one unit that multiplies and adds such vectors, not
+     * two: no more operations a cycle than their two units of 256 bits do (Intel's Optimization
+     * Reference Manual, "Servers with a Single FMA Unit"). This was not measured. */
+    static const char *const one_unit[] = {"Bronze 3", "Silver 4", "Gold 51", "Gold 52"};
+    static const char *const two_units[] = {"Gold 5122", "Gold 5222"};
+    bool one = false;
+    for (size_t i = 0; i < sizeof one_unit / sizeof one_unit[0]; i++)
+        one |= strstr(brand, one_unit[i]) != NULL;
+    for (size_t i = 0; i < sizeof two_units / sizeof two_units[0]; i++)
+        one &= strstr(brand, two_units[i]) == NULL;
+    return !(one && (signature & 0x0fff0ff0U) == 0x00050650U);
+}
+
+static bool cpu_should_use_512_bits(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned signature, b, c, d, brand[13] = {0};
+    for (unsigned i = 0; i < 3; i++)
+        if (!__get_cpuid(0x80000002U + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
+                         &brand[4 * i + 3]))
+            return true;
+    return !__get_cpuid(1, &signature, &b, &c, &d) ||
+           sumi_should_use_512_bits(signature, (const char *)brand);
+#else
+    return true;
 #endif
 }
 
@@ -79,12 +111,17 @@ static bool cpu_has_amx(void)
 
 const sumi_kernels *sumi_kernels_list(int i)
 {
+    const sumi_kernels *wide_vnni = cpu_has_avx512vnni() ? sumi_kernels_avx512[1] : NULL;
+    const sumi_kernels *wide = cpu_has_avx512() ? sumi_kernels_avx512[0] : NULL;
+    bool first = cpu_should_use_512_bits();
     const sumi_kernels *const tables[] = {
         sumi_kernels_amx != NULL && cpu_has_amx() ? sumi_kernels_amx : NULL,
-        cpu_has_avx512vnni() ? sumi_kernels_avx512[1] : NULL,
-        cpu_has_avx512() ? sumi_kernels_avx512[0] : NULL,
+        first ? wide_vnni : NULL,
+        first ? wide : NULL,
         cpu_has_avxvnni() ? sumi_kernels_avx2[1] : NULL,
         cpu_has_avx2() ? sumi_kernels_avx2[0] : NULL,
+        first ? NULL : wide_vnni,
+        first ? NULL : wide,
         sumi_kernels_neon,
         sumi_kernels_generic,
     };
@@ -100,4 +137,28 @@ const sumi_kernels *sumi_kernels_pick(const char *name)
     for (int i = 0; name != NULL && table != NULL && strcmp(table->name, name) != 0;)
         table = sumi_kernels_list(++i);
     return table;
+}
+
+bool sumi_kernels_same_bits(const char *a, const char *b, bool bf16, bool fixed16)
+{
+    /* The same code multiplies floats in tables of one width. Products of 16-bit integers are the
+     * same with one instruction or two, but isa_avx512.c chooses them only where it has the one;
+     * those of bfloat16 on tiles are AMX's own. */
+    static const struct {
+        const char *name, *floats, *integers, *halves;
+    } tables[] = {
+        {"avx2", "avx2", "avx2", "avx2"},
+        {"avx2vnni", "avx2", "avx2", "avx2"},
+        {"avx512", "avx512", "avx512", "avx512"},
+        {"avx512vnni", "avx512", "avx512vnni", "avx512vnni"},
+        {"amx", "avx512", "avx512vnni", "amx"},
+    };
+    const char *names[] = {a, b};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+            if (strcmp(k == 0 ? a : b, tables[i].name) == 0)
+                names[k] = bf16      ? tables[i].halves
+                           : fixed16 ? tables[i].integers
+                                     : tables[i].floats;
+    return strcmp(names[0], names[1]) == 0;
 }

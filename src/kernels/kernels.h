@@ -196,6 +196,45 @@ typedef struct {
     double correction1, correction2; /* 1 - beta^step */
 } sumi_adam;
 
+/* What works on rows of images and needs scratch for it: functions of sumi_kernels. */
+typedef enum {
+    SUMI_ROWS_POOL,
+    SUMI_ROWS_POOL_BACKWARD,
+    SUMI_ROWS_UPSAMPLE,
+    SUMI_ROWS_UPSAMPLE_BACKWARD,
+    SUMI_ROWS_SHRINK,
+    SUMI_ROWS_GROW,
+    SUMI_ROWS_SUM,
+    SUMI_ROWS_MEAN,
+    SUMI_ROWS_MEAN_BACKWARD
+} sumi_rows_pass;
+
+/* Where such a function's finished rows lie in its scratch, behind what it holds of its source, in
+ * floats, and how much scratch that is. */
+typedef struct {
+    size_t result, total;
+} sumi_rows_scratch;
+
+/* w and rows as the function is given them; c channels. */
+static inline sumi_rows_scratch sumi_rows_scratch_of(sumi_rows_pass pass, int w, int rows, int c)
+{
+    size_t channels = (size_t)c, row = (size_t)w * channels, count = (size_t)rows;
+    const struct {
+        size_t held, result;
+    } all[] = {
+        [SUMI_ROWS_POOL] = {0, count * (row / 2)},
+        [SUMI_ROWS_POOL_BACKWARD] = {0, 2 * count * row},
+        [SUMI_ROWS_UPSAMPLE] = {2 * row, count * 2 * row},
+        [SUMI_ROWS_UPSAMPLE_BACKWARD] = {0, count * row},
+        [SUMI_ROWS_SHRINK] = {2 * row, count * (row / 2)},
+        [SUMI_ROWS_GROW] = {row, count * 2 * row},
+        [SUMI_ROWS_SUM] = {0, count * row},
+        [SUMI_ROWS_MEAN] = {2 * channels, row}, /* sums in double, and a row of values */
+        [SUMI_ROWS_MEAN_BACKWARD] = {channels, count * row},
+    };
+    return (sumi_rows_scratch){all[pass].held, all[pass].held + all[pass].result};
+}
+
 typedef struct {
     /* "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx", "neon" */
     const char *name;
@@ -226,46 +265,43 @@ typedef struct {
     /* What follows works on rows y0 .. y0+rows-1 of image n, and writes them, or what becomes of
      * them, through sink as one band: number y0 / (rows of a band) of `bands`, all of them of equal
      * height but the last. h and w are the source's (for gradients: of the source forward), and
-     * even where they are halved. A plain sink has nothing but dst, c and bf16. */
+     * even where they are halved. sumi_rows_scratch_of says how much scratch each takes. */
 
-    /* Max pool 2x2 of rows y0 .. of the pooled image n to dst [n][h/2][w/2][c]. scratch:
-     * rows * w / 2 * c floats, none where the sink is plain. */
+    /* Max pool 2x2 of rows y0 .. of the pooled image n to dst [n][h/2][w/2][c]. */
     void (*pool)(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
                  int rows, int bands, float *scratch);
     /* Its gradient: rows y0.. of the pooled image n; dy [n][h/2][w/2][c] in gradient form. Each
      * value goes to the first row-major maximum of its 2x2, the other three get 0; the 2 * rows
-     * finished rows go through sink. scratch: 2 * rows * w * c floats. */
+     * finished rows go through sink. */
     void (*pool_backward)(const sumi_source *source, const sumi_source *dy, const sumi_sink *sink,
                           int h, int w, int n, int y0, int rows, int bands, float *scratch);
 
     /* Bilinear x2, align_corners: rows y0 .. y0+rows-1 of the large image n to dst [n][2h][2w][c].
-     * scratch: 2 * w * c floats, and rows * 2 * w * c more where the sink is not plain. */
+     */
     void (*upsample)(const sumi_source *source, const sumi_sink *sink, int h, int w, int n, int y0,
                      int rows, int bands, float *scratch);
     /* Its gradient, gathered: rows y0.. of the small image n from dy [n][2h][2w][c] through sink.
-     * scratch: rows * w * c floats. */
+     */
     void (*upsample_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
                               int y0, int rows, int bands, float *scratch);
 
-    /* Rows y0.. of the small image n, sink [n][h/2][w/2][c], of a source of h x w. scratch:
-     * (2 * w + rows * w / 2) * c floats. */
+    /* Rows y0.. of the small image n, sink [n][h/2][w/2][c], of a source of h x w. */
     void (*shrink)(sumi_window window, const sumi_source *source, const sumi_sink *sink, int h,
                    int w, int n, int y0, int rows, int bands, float *scratch);
-    /* The transpose: rows y0.. of the large image n, sink [n][2h][2w][c], of a source of h x w.
-     * scratch: (w + rows * 2 * w) * c floats. */
+    /* The transpose: rows y0.. of the large image n, sink [n][2h][2w][c], of a source of h x w. */
     void (*grow)(sumi_window window, const sumi_source *source, const sumi_sink *sink, int h, int w,
                  int n, int y0, int rows, int bands, float *scratch);
 
     /* Adds up `count` sources (at least one) of equal c, each in forward or gradient form, in their
-     * order: rows y0.. of image n. scratch: rows * w * c floats. */
+     * order: rows y0.. of image n. */
     void (*sum_sources)(const sumi_source *sources, int count, const sumi_sink *sink, int h, int w,
                         int n, int y0, int rows, int bands, float *scratch);
 
-    /* dst [c]: the means over the pixels of image n. scratch: (w + 2) * c floats. */
+    /* dst [c]: the means over the pixels of image n. */
     void (*spatial_mean)(const sumi_source *source, int h, int w, int n, float *dst,
                          float *scratch);
     /* Its gradient: rows y0.. of image n, of which each pixel is dy / (h * w); dy has one pixel an
-     * image. scratch: (rows * w + 1) * c floats. */
+     * image. */
     void (*spatial_mean_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
                                   int y0, int rows, int bands, float *scratch);
 
@@ -294,10 +330,13 @@ typedef struct {
     double (*burn)(int64_t rounds, float factor, float *sink);
 } sumi_kernels;
 
-/* The best table that this CPU can run, or the one that `name` asks for; NULL where there is no
- * such table or the CPU lacks it. name may be NULL. */
+/* The table that is best on this CPU, or the one that `name` asks for, which may be any that the
+ * CPU can run; NULL where there is no such table or the CPU lacks it. name may be NULL. */
 const sumi_kernels *sumi_kernels_pick(const char *name);
 /* Table number i of those that this CPU can run (0: the best), NULL past the end: for tests. */
 const sumi_kernels *sumi_kernels_list(int i);
+/* True where the tables of these names give the same bits to a network whose plans ask for bf16 and
+ * fixed16 as sumi_conv_spec has them; what is not known by name is like itself alone. */
+bool sumi_kernels_same_bits(const char *a, const char *b, bool bf16, bool fixed16);
 
 #endif

@@ -74,18 +74,6 @@ INLINE vf v_fma(vf a, vf b, vf c)
 #endif
 }
 
-/* sum[rows][2] += x[rows] * (two vectors at b): a step of a product of matrices. */
-INLINE void v_outer(const int rows, const float *x, const float *b, vf (*sum)[2])
-{
-    vf b0 = v_load(b), b1 = v_load(b + VW);
-    UNROLL
-    for (int i = 0; i < rows; i++) {
-        vf v = v_splat(x[i]);
-        sum[i][0] = v_fma(v, b0, sum[i][0]);
-        sum[i][1] = v_fma(v, b1, sum[i][1]);
-    }
-}
-
 /* a where mask (a comparison's result: all ones or zero), else b; C has no ?: on vectors. */
 INLINE vf v_select(vi mask, vf a, vf b)
 {

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -38,8 +40,7 @@ static inline float *test_floats(size_t count, uint64_t seed)
     return x;
 }
 
-/* 64-byte aligned and exactly as long as asked for (rounded to 64 bytes), filled with NaN: a read
- * of what was not written shows. */
+/* 64-byte aligned, filled with NaN: a read of what was not written shows. */
 static inline float *test_scratch(size_t count)
 {
     size_t bytes = (count * sizeof(float) + 63) / 64 * 64 + 64;
@@ -48,6 +49,41 @@ static inline float *test_scratch(size_t count)
     for (size_t i = 0; i < bytes / sizeof(float); i++)
         x[i] = NAN;
     return x;
+}
+
+/* As many floats of NaN, aligned likewise, that end at a page which may not be touched: scratch as
+ * a plan asks for it. A kernel that uses more is stopped there, whether it reads or writes. */
+typedef struct {
+    float *at;
+    size_t count, bytes;
+    char *pages;
+} test_fenced;
+
+static inline test_fenced test_fence(size_t count)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (count * sizeof(float) + 63) / 64 * 64;
+    test_fenced f = {.count = count, .bytes = (used + page - 1) / page * page + page};
+    f.pages = mmap(NULL, f.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    assert_ptr_not_equal(f.pages, MAP_FAILED);
+    assert_int_equal(mprotect(f.pages + f.bytes - page, page, PROT_NONE), 0);
+    f.at = (float *)(void *)(f.pages + f.bytes - page - used);
+    for (size_t i = 0; i < used / sizeof(float); i++)
+        f.at[i] = NAN;
+    return f;
+}
+
+/* The few floats before the page, which are there for alignment, must not have been used either. */
+static inline void test_fence_free(test_fenced *f)
+{
+    for (size_t i = f->count; i < (f->count * sizeof(float) + 63) / 64 * 16; i++)
+        assert_true(isnan(f->at[i]));
+    munmap(f->pages, f->bytes);
+}
+
+/* What one of the passes over rows asks for. */
+static inline test_fenced test_rows_scratch(sumi_rows_pass pass, int w, int rows, int c)
+{
+    return test_fence(sumi_rows_scratch_of(pass, w, rows, c).total);
 }
 
 static inline double *test_doubles(size_t count)
@@ -334,12 +370,12 @@ static inline void test_conv_run(const sumi_kernels *table, const sumi_conv *con
                                  const float *weights, const float *scale, int n, test_cut cut)
 {
     const sumi_conv_spec *s = conv->spec;
-    float *packed = test_scratch(s->packed_floats), *scratch = test_scratch(s->scratch_floats);
+    test_fenced packed = test_fence(s->packed_floats), scratch = test_fence(s->scratch_floats);
     int pieces = cut.pack_pieces > 0 ? cut.pack_pieces : 1;
-    for (int i = 0; i < pieces; i++)
-        table->conv_pack(s, weights, scale, packed, i, pieces);
+    for (int i = pieces - 1; i >= 0; i--)
+        table->conv_pack(s, weights, scale, packed.at, i, pieces);
     sumi_conv run = *conv;
-    run.packed = packed;
+    run.packed = packed.at;
     int step = s->images;
     if (cut.images > 0 && cut.images < step)
         step = cut.images;
@@ -359,10 +395,10 @@ static inline void test_conv_run(const sumi_kernels *table, const sumi_conv *con
                                   .kn = s->cout - k0 < kstep ? s->cout - k0 : kstep};
                 if (tile.y0 + tile.rows > height)
                     tile.rows = height - tile.y0;
-                table->conv_tile(&run, &tile, scratch);
+                table->conv_tile(&run, &tile, scratch.at);
             }
-    free(packed);
-    free(scratch);
+    test_fence_free(&packed);
+    test_fence_free(&scratch);
 }
 
 /* dw [taps][cin][cout] */
@@ -394,17 +430,17 @@ static inline void test_wgrad_run(const sumi_kernels *table, const sumi_wgrad *w
 {
     const sumi_conv_spec *s = wgrad->spec;
     int count = (n + group - 1) / group;
-    float *partials = test_scratch(s->partial_floats * (size_t)count);
-    float *scratch = test_scratch(s->scratch_floats);
+    test_fenced partials = test_fence(s->partial_floats * (size_t)count);
+    test_fenced scratch = test_fence(s->scratch_floats);
     for (int i = 0; i < count; i++) {
         int n1 = (i + 1) * group < n ? (i + 1) * group : n;
         sumi_wgrad_piece piece = {.n0 = i * group, .n1 = n1, .cn = s->cin};
-        table->wgrad_piece(wgrad, &piece, partials + (size_t)i * s->partial_floats, scratch);
+        table->wgrad_piece(wgrad, &piece, partials.at + (size_t)i * s->partial_floats, scratch.at);
     }
     for (int i = 0; i < pieces; i++)
-        table->wgrad_finish(s, partials, count, dw, i, pieces);
-    free(partials);
-    free(scratch);
+        table->wgrad_finish(s, partials.at, count, dw, i, pieces);
+    test_fence_free(&partials);
+    test_fence_free(&scratch);
 }
 
 /* A layer's weight gradient, which is written over what was there, against what it should be. */
@@ -418,6 +454,60 @@ static inline void test_wgrad_check(const sumi_kernels *table, const sumi_wgrad 
     test_wgrad_run(table, wgrad, n, group, dw, 1 + (int)i % 3);
     test_close(dw, want, floats, s->algorithm == SUMI_CONV_WINOGRAD ? 1e-5 : 1e-6, what);
     free(dw);
+}
+
+/* ---- Up-sampling ----------------------------------------------------------------------------- */
+
+/* What PyTorch's align_corners does: the source of a pixel, in float32. */
+static inline void test_neighbours(int small, int target, int *i, int *next, double *w1)
+{
+    float scale = small > 1 ? (float)(small - 1) / (float)(2 * small - 1) : 0.0f;
+    float at = scale * (float)target;
+    *i = (int)at < small ? (int)at : small - 1;
+    *next = *i + 1 < small ? *i + 1 : small - 1;
+    *w1 = (double)(at - (float)*i);
+}
+
+/* out[n][h][w][c] from small values; or, transposed, small from large. Who has the weight 0 is not
+ * read, so that a NaN reaches no more than it has to. */
+static inline double *test_resample(const double *from, int n, int h, int w, int c, bool transpose)
+{
+    size_t small = (size_t)(n * h / 2 * w / 2 * c), large = (size_t)(n * h * w * c);
+    double *out = test_doubles(transpose ? small : large);
+    for (int image = 0; image < n; image++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                int yi[2], xi[2];
+                double wy[2], wx[2];
+                test_neighbours(h / 2, y, &yi[0], &yi[1], &wy[1]);
+                test_neighbours(w / 2, x, &xi[0], &xi[1], &wx[1]);
+                wy[0] = 1 - wy[1];
+                wx[0] = 1 - wx[1];
+                for (int q = 0; q < 4; q++) {
+                    double weight = wy[q / 2] * wx[q % 2];
+                    int row = image * (h / 2) + yi[q / 2];
+                    for (int k = 0; weight != 0 && k < c; k++) {
+                        size_t s = (size_t)((row * (w / 2) + xi[q % 2]) * c + k);
+                        size_t l = (size_t)(((image * h + y) * w + x) * c + k);
+                        out[transpose ? s : l] += weight * from[transpose ? l : s];
+                    }
+                }
+            }
+    return out;
+}
+
+/* The large tensor [n][h][w][c] of a small source as a plain one, rounded to float. */
+static inline sumi_source test_up_source(const sumi_source *small, int n, int h, int w)
+{
+    double *values = test_values(small, n, h / 2 * (w / 2));
+    double *large = test_resample(values, n, h, w, small->c, false);
+    size_t count = (size_t)(n * h * w * small->c);
+    float *r = test_floats(count, 1);
+    for (size_t i = 0; i < count; i++)
+        r[i] = (float)large[i];
+    free(values);
+    free(large);
+    return (sumi_source){.r = r, .c = small->c};
 }
 
 /* ---- Sinks ----------------------------------------------------------------------------------- */

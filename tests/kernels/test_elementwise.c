@@ -152,27 +152,12 @@ static void finite_numbers(void **state)
     }
 }
 
-static void tables_are_found_by_name(void **state)
-{
-    (void)state;
-    assert_non_null(sumi_kernels_pick(NULL));
-    assert_ptr_equal(sumi_kernels_pick(NULL), sumi_kernels_list(0));
-    assert_non_null(sumi_kernels_pick("generic"));
-    assert_null(sumi_kernels_pick("mmx"));
-    assert_null(sumi_kernels_pick(""));
-    assert_null(sumi_kernels_list(-1));
-    int count = 0;
-    for (const sumi_kernels *k; (k = sumi_kernels_list(count)) != NULL; count++)
-        assert_ptr_equal(sumi_kernels_pick(k->name), k);
-    assert_string_equal(sumi_kernels_list(count - 1)->name, "generic");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_follows_its_formula), cmocka_unit_test(flat_loops),
         cmocka_unit_test(position_does_not_matter), cmocka_unit_test(column_sums),
-        cmocka_unit_test(finite_numbers),           cmocka_unit_test(tables_are_found_by_name),
+        cmocka_unit_test(finite_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

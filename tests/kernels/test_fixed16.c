@@ -70,9 +70,7 @@ static size_t large_pixels(const shape *s)
     return (size_t)(s->n * s->h * s->w);
 }
 
-/* force16: with integers, else the table's way in float32. */
-static sumi_conv_spec plan(const sumi_kernels *table, const shape *s, sumi_conv_direction direction,
-                           bool force16)
+static sumi_conv_spec plan(const sumi_kernels *table, const shape *s, sumi_conv_direction direction)
 {
     bool swap = direction == SUMI_CONV_DGRAD;
     sumi_conv_spec spec = {.h = s->h,
@@ -83,10 +81,9 @@ static sumi_conv_spec plan(const sumi_kernels *table, const shape *s, sumi_conv_
                            .up = s->up,
                            .direction = direction};
     int force = s->up ? SUMI_CONV_UPSAMPLED16 : SUMI_CONV_WINOGRAD16;
-    table->conv_plan(&spec, force16 ? force : -1);
-    assert_int_equal(spec.fixed16, force16);
-    assert_int_equal(spec.algorithm == (sumi_conv_algorithm)force, force16);
-    assert_true(!force16 || spec.up == s->up);
+    table->conv_plan(&spec, force);
+    assert_true(spec.fixed16 && spec.up == s->up);
+    assert_int_equal(spec.algorithm, force);
     return spec;
 }
 
@@ -112,36 +109,36 @@ static float *weight_gradient(const sumi_kernels *table, const sumi_conv_spec *s
     return dw;
 }
 
-/* What double makes of it. An up-sampled layer's float32 kernels, which have tests of their own,
- * stand in for it there. */
-static double *pixels_wanted(const sumi_kernels *table, const sumi_conv_spec *spec, const shape *s,
-                             const sumi_source *source, const float *weights)
+/* What double makes of it: of an up-sampled layer, the convolution of the large tensor. */
+static double *pixels_wanted(const sumi_conv_spec *spec, const shape *s, const sumi_source *source,
+                             const float *weights)
 {
     if (!s->up)
         return test_conv_reference(spec, source, weights, NULL, s->n);
-    sumi_conv_spec exact = plan(table, s, spec->direction, false);
-    float *out = pixels_of(table, &exact, s, source, weights, (test_cut){0});
-    bool small = spec->direction == SUMI_CONV_DGRAD;
-    size_t count = (small ? small_pixels(s) : large_pixels(s)) * (size_t)spec->cout;
-    double *want = test_doubles(count);
-    for (size_t i = 0; i < count; i++)
-        want[i] = (double)out[i];
-    free(out);
+    sumi_conv_spec direct = *spec;
+    direct.up = false;
+    if (spec->direction == SUMI_CONV_DGRAD) {
+        double *large = test_conv_reference(&direct, source, weights, NULL, s->n);
+        double *small = test_resample(large, s->n, s->h, s->w, spec->cout, true);
+        free(large);
+        return small;
+    }
+    sumi_source large = test_up_source(source, s->n, s->h, s->w);
+    double *want = test_conv_reference(&direct, &large, weights, NULL, s->n);
+    test_source_free(&large);
     return want;
 }
 
-static double *gradient_wanted(const sumi_kernels *table, const sumi_conv_spec *spec,
-                               const shape *s, const sumi_source *x, const sumi_source *dy)
+static double *gradient_wanted(const sumi_conv_spec *spec, const shape *s, const sumi_source *x,
+                               const sumi_source *dy)
 {
     if (!s->up)
         return test_wgrad_reference(spec, x, dy, s->n);
-    sumi_conv_spec exact = plan(table, s, SUMI_CONV_WGRAD, false);
-    float *dw = weight_gradient(table, &exact, s, x, dy);
-    size_t count = (size_t)(9 * s->cin * s->cout);
-    double *want = test_doubles(count);
-    for (size_t i = 0; i < count; i++)
-        want[i] = (double)dw[i];
-    free(dw);
+    sumi_conv_spec direct = *spec;
+    direct.up = false;
+    sumi_source large = test_up_source(x, s->n, s->h, s->w);
+    double *want = test_wgrad_reference(&direct, &large, dy, s->n);
+    test_source_free(&large);
     return want;
 }
 
@@ -162,13 +159,13 @@ static void check_pixels(const sumi_kernels *table, const shape *s, sumi_conv_di
                          const float *x, const float *weights, double limit, double most,
                          const char *what)
 {
-    sumi_conv_spec spec = plan(table, s, direction, true);
+    sumi_conv_spec spec = plan(table, s, direction);
     sumi_source source = {.c = spec.cin};
     if (direction == SUMI_CONV_DGRAD)
         source.g = x;
     else
         source.r = x;
-    double *want = pixels_wanted(table, &spec, s, &source, weights);
+    double *want = pixels_wanted(&spec, s, &source, weights);
     float *got = pixels_of(table, &spec, s, &source, weights, (test_cut){.pack_pieces = 3});
     bool small = direction == SUMI_CONV_DGRAD;
     size_t count = (small ? small_pixels(s) : large_pixels(s)) * (size_t)spec.cout;
@@ -206,9 +203,9 @@ static void check_errors(const sumi_kernels *table)
         for (data_kind kind = DATA_RELU; kind <= DATA_SILU; kind++) {
             float *x = data(kind, small_pixels(s), s->cin, i + 40);
             check_pixels(table, s, SUMI_CONV_FORWARD, x, w, 6e-4, 1e-2, "forward");
-            sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD, true);
+            sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD);
             sumi_source input = {.r = x, .c = s->cin}, gradient = {.g = dy, .c = s->cout};
-            double *want = gradient_wanted(table, &spec, s, &input, &gradient);
+            double *want = gradient_wanted(&spec, s, &input, &gradient);
             float *dw = weight_gradient(table, &spec, s, &input, &gradient);
             bool six = spec.partial_floats / 64 >= (size_t)(s->cin * s->cout);
             test_close(dw, want, (size_t)(9 * s->cin * s->cout), six ? 3e-3 : 1e-3,
@@ -308,7 +305,7 @@ static void check_zeros(const sumi_kernels *table)
         const shape *s = &extremes[i];
         float *w = weights_of(s, 1);
         for (int d = SUMI_CONV_FORWARD; d <= SUMI_CONV_DGRAD; d++) {
-            sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d, true);
+            sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d);
             bool back = d == SUMI_CONV_DGRAD;
             size_t in = (back ? large_pixels(s) : small_pixels(s)) * (size_t)spec.cin;
             size_t out = (back ? small_pixels(s) : large_pixels(s)) * (size_t)spec.cout;
@@ -322,7 +319,7 @@ static void check_zeros(const sumi_kernels *table)
             free(x);
             free(y);
         }
-        sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD, true);
+        sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD);
         float *x = test_floats(small_pixels(s) * (size_t)s->cin, 1);
         float *dy = calloc(large_pixels(s) * (size_t)s->cout, sizeof *dy);
         sumi_source input = {.r = x, .c = s->cin}, gradient = {.g = dy, .c = s->cout};
@@ -345,7 +342,7 @@ static void check_not_finite(const sumi_kernels *table)
             for (int k = 0; k < 4; k++) {
                 const shape *s = &extremes[i];
                 bool back = d == SUMI_CONV_DGRAD;
-                sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d, true);
+                sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d);
                 size_t in = (back ? large_pixels(s) : small_pixels(s)) * (size_t)spec.cin;
                 size_t out = (back ? small_pixels(s) : large_pixels(s)) * (size_t)spec.cout;
                 float *x = test_floats(in, 3), *w = weights_of(s, 3);
@@ -355,7 +352,7 @@ static void check_not_finite(const sumi_kernels *table)
                 else
                     w[9 * s->cin * s->cout / 2 + 1] = bad;
                 sumi_source source = {.r = back ? NULL : x, .g = back ? x : NULL, .c = spec.cin};
-                double *want = pixels_wanted(table, &spec, s, &source, w);
+                double *want = pixels_wanted(&spec, s, &source, w);
                 float *y = pixels_of(table, &spec, s, &source, w, (test_cut){0});
                 size_t broken = 0;
                 for (size_t p = 0; p < out; p++) {
@@ -375,7 +372,7 @@ static void check_gradient_not_finite(const sumi_kernels *table)
     for (size_t i = 0; i < EXTREMES; i++)
         for (int k = 0; k < 4; k++) {
             const shape *s = &extremes[i];
-            sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD, true);
+            sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD);
             size_t in = small_pixels(s) * (size_t)s->cin, out = large_pixels(s) * (size_t)s->cout;
             float *x = test_floats(in, 3), *dy = test_floats(out, 4);
             /* In the middle of the first image, so that all taps read it. */
@@ -426,7 +423,7 @@ static void check_pending(const sumi_kernels *table)
         int forms[] = {HAS_AFFINE | HAS_RELU | HAS_POST | PER_IMAGE | half, half, HAS_AFFINE | half,
                        HAS_AFFINE | HAS_RELU | half};
         for (int d = SUMI_CONV_FORWARD; d <= SUMI_CONV_WGRAD; d++) {
-            sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d, true);
+            sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d);
             int form = forms[i / 4];
             sumi_source sources[2], dy;
             bool back = d == SUMI_CONV_DGRAD;
@@ -486,7 +483,7 @@ static void check_cuts(const sumi_kernels *table)
         for (int d = SUMI_CONV_FORWARD; d <= SUMI_CONV_DGRAD; d++) {
             const shape *s = &cut[i];
             bool back = d == SUMI_CONV_DGRAD;
-            sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d, true);
+            sumi_conv_spec spec = plan(table, s, (sumi_conv_direction)d);
             size_t in = (back ? large_pixels(s) : small_pixels(s)) * (size_t)spec.cin;
             size_t out = (back ? small_pixels(s) : large_pixels(s)) * (size_t)spec.cout;
             float *x = test_floats(in, i), *w = weights_of(s, i);
@@ -511,19 +508,19 @@ static void check_channel_pieces(const sumi_kernels *table)
     static const shape cut[] = {{5, 14, 14, 128, 48, false}, {3, 8, 8, 128, 64, true}};
     for (size_t i = 0; i < 2; i++) {
         const shape *s = &cut[i];
-        sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD, true);
+        sumi_conv_spec spec = plan(table, s, SUMI_CONV_WGRAD);
         sumi_source x, dy;
         test_source(&x, s->n, (int)small_pixels(s) / s->n, s->cin, HAS_AFFINE | HAS_RELU, 4);
         test_source(&dy, s->n, s->h * s->w, s->cout, IS_GRADIENT, 5);
         sumi_wgrad wgrad = {.spec = &spec, .sources = &x, .source_count = 1, .dy = &dy};
-        float *scratch = test_scratch(spec.scratch_floats);
+        test_fenced scratch = test_fence(spec.scratch_floats);
         float *dw[2];
         for (int pieces = 0; pieces < 2; pieces++) {
             float *partial = test_scratch(spec.partial_floats);
             int step = pieces == 0 ? s->cin : spec.kblock;
             for (int c0 = 0; c0 < s->cin; c0 += step) {
                 sumi_wgrad_piece piece = {.n1 = s->n, .c0 = c0, .cn = step};
-                table->wgrad_piece(&wgrad, &piece, partial, scratch);
+                table->wgrad_piece(&wgrad, &piece, partial, scratch.at);
             }
             dw[pieces] = test_scratch((size_t)(9 * s->cin * s->cout));
             table->wgrad_finish(&spec, partial, 1, dw[pieces], 0, 1);
@@ -532,7 +529,7 @@ static void check_channel_pieces(const sumi_kernels *table)
         assert_memory_equal(dw[0], dw[1], (size_t)(9 * s->cin * s->cout) * sizeof(float));
         free(dw[0]);
         free(dw[1]);
-        free(scratch);
+        test_fence_free(&scratch);
         test_source_free(&x);
         test_source_free(&dy);
     }
@@ -566,12 +563,12 @@ static void check_same(const char *with, const char *without)
         sumi_source input = {.r = x, .c = s->cin}, gradient = {.g = dy, .c = s->cout};
         float *y[2], *dx[2], *dw[2];
         for (int t = 0; t < 2; t++) {
-            sumi_conv_spec spec = plan(tables[t], s, SUMI_CONV_FORWARD, true);
+            sumi_conv_spec spec = plan(tables[t], s, SUMI_CONV_FORWARD);
             assert_int_equal(spec.vnni, t == 0);
             y[t] = pixels_of(tables[t], &spec, s, &input, w, (test_cut){0});
-            spec = plan(tables[t], s, SUMI_CONV_DGRAD, true);
+            spec = plan(tables[t], s, SUMI_CONV_DGRAD);
             dx[t] = pixels_of(tables[t], &spec, s, &gradient, w, (test_cut){0});
-            spec = plan(tables[t], s, SUMI_CONV_WGRAD, true);
+            spec = plan(tables[t], s, SUMI_CONV_WGRAD);
             dw[t] = weight_gradient(tables[t], &spec, s, &input, &gradient);
         }
         assert_memory_equal(y[0], y[1], out * sizeof(float));

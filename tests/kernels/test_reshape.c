@@ -151,13 +151,13 @@ static void check_shrink(instance *in)
 {
     int c = in->c;
     for (sumi_window window = SUMI_WINDOW_MEAN; window <= SUMI_WINDOW_FIRST; window++) {
-        float *scratch = test_scratch((size_t)((2 * W + in->rows * W / 2) * c));
+        test_fenced scratch = test_rows_scratch(SUMI_ROWS_SHRINK, W, in->rows, c);
         outcome o;
         outcome_make(&o, H / 2, W / 2, c, in->rows, 0);
         for (int n = 0; n < N; n++)
             for (int y = 0; y < o.h; y += o.rows)
                 in->table->shrink(window, &in->s, &o.sink, H, W, n, y, rows_at(&o, y), o.bands,
-                                  scratch);
+                                  scratch.at);
         double *want = test_doubles((size_t)(N * H * W * c) / 4);
         for (int i = 0; i < N * H * W * c / 4; i++) {
             int x = i / c % (W / 2), y = i / c / (W / 2) % (H / 2), n = i / c / (W / 2) / (H / 2);
@@ -170,11 +170,11 @@ static void check_shrink(instance *in)
         for (int n = 0; n < N; n++)
             for (int y = 0; window == SUMI_WINDOW_MEAN && y < H / 2; y += in->rows)
                 in->table->shrink(window, &in->s, &in->out.sink, H, W, n, y, rows_at(&in->out, y),
-                                  in->out.bands, scratch);
+                                  in->out.bands, scratch.at);
         if (window == SUMI_WINDOW_MEAN)
             outcome_check(&in->out, want, "shrink, with statistics");
         free(want);
-        free(scratch);
+        test_fence_free(&scratch);
     }
 }
 
@@ -191,10 +191,11 @@ static void check_grow(instance *in)
     /* The whole image in bands of an odd height, so that rows are repeated across them. */
     sumi_window window = windows[c % 3];
     const outcome *o = &in->out;
-    float *scratch = test_scratch((size_t)((w + in->rows * 2 * w) * c));
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_GROW, w, in->rows, c);
     for (int n = 0; n < N; n++)
         for (int y = 0; y < H; y += in->rows)
-            in->table->grow(window, &in->s, &o->sink, h, w, n, y, rows_at(o, y), o->bands, scratch);
+            in->table->grow(window, &in->s, &o->sink, h, w, n, y, rows_at(o, y), o->bands,
+                            scratch.at);
     double *want = test_doubles((size_t)(N * H * W * c));
     for (int i = 0; i < N * H * W * c; i++) {
         int x = i / c % W, y = i / c / W % H, n = i / c / W / H;
@@ -205,7 +206,7 @@ static void check_grow(instance *in)
     }
     outcome_check(o, want, "grow");
     free(want);
-    free(scratch);
+    test_fence_free(&scratch);
 }
 
 static void grow_repeats_spreads_or_places(void **state)
@@ -253,21 +254,21 @@ static void check_sum(instance *in)
     test_source(&sources[1], N, H * W, c, forms[(size_t)c % FORMS], 51);
     test_source(&sources[2], N, H * W, c, forms[(size_t)(c + 3) % FORMS], 52);
     for (int count = 1; count <= 3; count += 2) {
-        float *scratch = test_scratch((size_t)(in->rows * W * c));
+        test_fenced scratch = test_rows_scratch(SUMI_ROWS_SUM, W, in->rows, c);
         outcome fresh;
         outcome_make(&fresh, H, W, c, in->rows, count == 1 ? 2 : 1);
         const outcome *to = count == 3 ? o : &fresh;
         for (int n = 0; n < N; n++)
             for (int y = 0; y < H; y += in->rows)
                 in->table->sum_sources(sources, count, &to->sink, H, W, n, y, rows_at(to, y),
-                                       to->bands, scratch);
+                                       to->bands, scratch.at);
         double *want = test_doubles((size_t)(N * H * W * c));
         for (int i = 0; i < N * H * W * c; i++)
             for (int s = 0; s < count; s++)
                 want[i] += test_value(&sources[s], H * W, i / c / (H * W), i / c % (H * W), i % c);
         outcome_check(to, want, "sum");
         free(want);
-        free(scratch);
+        test_fence_free(&scratch);
         outcome_free(&fresh);
     }
     test_source_free(&sources[1]);
@@ -283,16 +284,17 @@ static void sum_adds_forms(void **state)
 static void check_mean(instance *in)
 {
     int c = in->c;
-    float *scratch = test_scratch((size_t)((W + 2) * c)), *found = test_scratch((size_t)(N * c));
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_MEAN, W, H, c);
+    float *found = test_scratch((size_t)(N * c));
     for (int n = 0; n < N; n++)
-        in->table->spatial_mean(&in->s, H, W, n, found + n * c, scratch);
+        in->table->spatial_mean(&in->s, H, W, n, found + n * c, scratch.at);
     for (int i = 0; i < N * c; i++) {
         double want = 0;
         for (int p = 0; p < H * W; p++)
             want += test_value(&in->s, H * W, i / c, p, i % c) / (H * W);
         assert_true(fabs((double)found[i] - want) <= 1e-6);
     }
-    free(scratch);
+    test_fence_free(&scratch);
     free(found);
 }
 
@@ -306,17 +308,17 @@ static void check_mean_gradient(instance *in)
 {
     int c = in->c;
     const outcome *o = &in->out;
-    float *scratch = test_scratch((size_t)((in->rows * W + 1) * c));
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_MEAN_BACKWARD, W, in->rows, c);
     for (int n = 0; n < N; n++)
         for (int y = 0; y < H; y += in->rows)
             in->table->spatial_mean_backward(&in->s, &o->sink, H, W, n, y, rows_at(o, y), o->bands,
-                                             scratch);
+                                             scratch.at);
     double *want = test_doubles((size_t)(N * H * W * c));
     for (int i = 0; i < N * H * W * c; i++)
         want[i] = test_value(&in->s, 1, i / c / (H * W), 0, i % c) / (H * W);
     outcome_check(o, want, "gradient of the mean");
     free(want);
-    free(scratch);
+    test_fence_free(&scratch);
 }
 
 static void gradient_of_the_mean(void **state)
@@ -333,10 +335,10 @@ static void check_pool(instance *in)
         return; /* pooling reads values */
     int c = in->c;
     const outcome *o = &in->out;
-    float *scratch = test_scratch((size_t)(in->rows * W / 2 * c));
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_POOL, W, in->rows, c);
     for (int n = 0; n < N; n++)
         for (int y = 0; y < o->h; y += o->rows)
-            in->table->pool(&in->s, &o->sink, H, W, n, y, rows_at(o, y), o->bands, scratch);
+            in->table->pool(&in->s, &o->sink, H, W, n, y, rows_at(o, y), o->bands, scratch.at);
     double *want = test_doubles((size_t)(N * H * W * c) / 4);
     for (int i = 0; i < N * H * W * c / 4; i++) {
         int x = i / c % (W / 2), y = i / c / (W / 2) % (H / 2), n = i / c / (W / 2) / (H / 2);
@@ -347,7 +349,7 @@ static void check_pool(instance *in)
     }
     outcome_check(o, want, "pool");
     free(want);
-    free(scratch);
+    test_fence_free(&scratch);
 }
 
 static void pool_has_statistics(void **state)
@@ -363,11 +365,11 @@ static void check_pool_gradient(instance *in)
     sumi_source values;
     const outcome *o = &in->out;
     test_source(&values, N, H * W, c, c % 2 ? HAS_AFFINE | HAS_SILU : HAS_RELU, 61);
-    float *scratch = test_scratch((size_t)(in->rows * W * c));
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_POOL_BACKWARD, W, in->rows / 2, c);
     for (int n = 0; n < N; n++)
         for (int y = 0; y < H; y += in->rows)
             in->table->pool_backward(&values, &in->s, &o->sink, H, W, n, y / 2, rows_at(o, y) / 2,
-                                     o->bands, scratch);
+                                     o->bands, scratch.at);
     double *want = test_doubles((size_t)(N * H * W * c));
     for (int i = 0; i < N * H * W * c / 4; i++) {
         int x = i / c % (W / 2), y = i / c / (W / 2) % (H / 2), n = i / c / (W / 2) / (H / 2);
@@ -381,7 +383,7 @@ static void check_pool_gradient(instance *in)
     }
     outcome_check(o, want, "gradient of pool");
     free(want);
-    free(scratch);
+    test_fence_free(&scratch);
     test_source_free(&values);
 }
 
@@ -408,16 +410,16 @@ static void check_upsample(instance *in)
 {
     int c = in->c, h = H / 2, w = W / 2;
     const outcome *o = &in->out;
-    float *scratch = test_scratch((size_t)((2 * w + in->rows * 2 * w) * c));
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_UPSAMPLE, w, in->rows, c);
     for (int n = 0; n < N; n++)
         for (int y = 0; y < H; y += in->rows)
-            in->table->upsample(&in->s, &o->sink, h, w, n, y, rows_at(o, y), o->bands, scratch);
+            in->table->upsample(&in->s, &o->sink, h, w, n, y, rows_at(o, y), o->bands, scratch.at);
     double *want = test_doubles((size_t)(N * H * W * c));
     for (int i = 0; i < N * H * W * c; i++)
         want[i] = up_reference(&in->s, h, w, i / c / (H * W), i / c / W % H, i / c % W, i % c);
     outcome_check(o, want, "upsample");
     free(want);
-    free(scratch);
+    test_fence_free(&scratch);
 }
 
 static void upsample_has_statistics(void **state)
@@ -431,11 +433,12 @@ static void check_upsample_gradient(instance *in)
 {
     int c = in->c, h = H / 2, w = W / 2;
     const outcome *o = &in->out;
-    float *scratch = test_scratch((size_t)(in->rows * w * c)), unit[H * W / 4] = {0};
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_UPSAMPLE_BACKWARD, w, in->rows, c);
+    float unit[H * W / 4] = {0};
     for (int n = 0; n < N; n++)
         for (int y = 0; y < h; y += in->rows)
             in->table->upsample_backward(&in->s, &o->sink, h, w, n, y, rows_at(o, y), o->bands,
-                                         scratch);
+                                         scratch.at);
     double *want = test_doubles((size_t)(N * h * w * c));
     sumi_source one = {.r = unit, .c = 1};
     for (int p = 0; p < h * w; p++) {
@@ -450,7 +453,7 @@ static void check_upsample_gradient(instance *in)
     }
     outcome_check(o, want, "gradient of upsample");
     free(want);
-    free(scratch);
+    test_fence_free(&scratch);
 }
 
 static void upsample_gradient_of_every_form(void **state)

@@ -16,41 +16,6 @@ static const up_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
-/* What PyTorch's align_corners does: the source of a pixel, in float32. */
-static void neighbours(int small, int target, int *i, int *next, double *w1)
-{
-    float scale = small > 1 ? (float)(small - 1) / (float)(2 * small - 1) : 0.0f;
-    float at = scale * (float)target;
-    *i = (int)at < small ? (int)at : small - 1;
-    *next = *i + 1 < small ? *i + 1 : small - 1;
-    *w1 = (double)(at - (float)*i);
-}
-
-/* out[n][h][w][c] from small values; or, transposed, small from large. */
-static double *resample(const double *from, int n, int h, int w, int c, bool transpose)
-{
-    size_t small = (size_t)(n * h / 2 * w / 2 * c), large = (size_t)(n * h * w * c);
-    double *out = test_doubles(transpose ? small : large);
-    for (int image = 0; image < n; image++)
-        for (int y = 0; y < h; y++)
-            for (int x = 0; x < w; x++) {
-                int yi[2], xi[2];
-                double wy[2], wx[2];
-                neighbours(h / 2, y, &yi[0], &yi[1], &wy[1]);
-                neighbours(w / 2, x, &xi[0], &xi[1], &wx[1]);
-                wy[0] = 1 - wy[1];
-                wx[0] = 1 - wx[1];
-                for (int q = 0; q < 4; q++)
-                    for (int k = 0; k < c; k++) {
-                        int row = image * (h / 2) + yi[q / 2];
-                        size_t s = (size_t)((row * (w / 2) + xi[q % 2]) * c + k);
-                        size_t l = (size_t)(((image * h + y) * w + x) * c + k);
-                        out[transpose ? s : l] += wy[q / 2] * wx[q % 2] * from[transpose ? l : s];
-                    }
-            }
-    return out;
-}
-
 static sumi_conv_spec plan(const sumi_kernels *table, const up_case *c, int direction,
                            size_t tap_floats)
 {
@@ -66,20 +31,6 @@ static sumi_conv_spec plan(const sumi_kernels *table, const up_case *c, int dire
     table->conv_plan(&s, -1);
     assert_true(s.up && s.algorithm == SUMI_CONV_UPSAMPLED);
     return s;
-}
-
-/* The large tensor as a plain source, rounded to float. */
-static void up_source(const sumi_source *small, const up_case *c, sumi_source *out)
-{
-    double *values = test_values(small, c->n, c->h / 2 * (c->w / 2));
-    double *large = resample(values, c->n, c->h, c->w, small->c, false);
-    size_t count = (size_t)(c->n * c->h * c->w * small->c);
-    float *r = test_floats(count, 1);
-    for (size_t i = 0; i < count; i++)
-        r[i] = (float)large[i];
-    *out = (sumi_source){.r = r, .c = small->c};
-    free(values);
-    free(large);
 }
 
 static float *run(const sumi_kernels *table, const sumi_conv_spec *s, const sumi_source *sources,
@@ -104,7 +55,7 @@ static void check_forward(const sumi_kernels *table, size_t i)
         int bits = p == 0 ? HAS_AFFINE | HAS_RELU | HAS_POST | PER_IMAGE : HAS_POST;
         test_source(&parts[p], c->n, c->h / 2 * (c->w / 2), p == 0 ? 8 : c->cin - 8, bits,
                     31 * i + (size_t)p);
-        up_source(&parts[p], c, &large[p]);
+        large[p] = test_up_source(&parts[p], c->n, c->h, c->w);
     }
     float *weights = test_floats((size_t)(9 * c->cin * c->cout), i);
     double *want = test_conv_reference(&direct, large, weights, NULL, c->n);
@@ -140,7 +91,7 @@ static void check_dgrad(const sumi_kernels *table, size_t i)
                 53 * i);
     float *weights = test_floats((size_t)(9 * c->cin * c->cout), i);
     double *large = test_conv_reference(&direct, &dy, weights, NULL, c->n);
-    double *want = resample(large, c->n, c->h, c->w, c->cin, true);
+    double *want = test_resample(large, c->n, c->h, c->w, c->cin, true);
     size_t count = (size_t)(c->n * c->h / 2 * c->w / 2 * c->cin);
     float *whole = run(table, &s, &dy, 1, weights, c->n, (test_cut){0});
     test_close(whole, want, count, 1e-6, "input gradient");
@@ -166,9 +117,9 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
     size_t row = (size_t)c->cout, wide = (size_t)(BEFORE + c->cin + AFTER) * row;
     sumi_conv_spec s = plan(table, c, SUMI_CONV_WGRAD, wide), direct = s;
     direct.up = false;
-    sumi_source x, large, dy;
+    sumi_source x, dy;
     test_source(&x, c->n, c->h / 2 * (c->w / 2), c->cin, HAS_AFFINE | HAS_RELU | HAS_POST, 5 * i);
-    up_source(&x, c, &large);
+    sumi_source large = test_up_source(&x, c->n, c->h, c->w);
     test_source(&dy, c->n, c->h * c->w, c->cout, IS_GRADIENT | HAS_AFFINE | HAS_RELU, 91 * i);
     double *want = test_wgrad_reference(&direct, &large, &dy, c->n);
     sumi_wgrad wgrad = {.spec = &s, .sources = &x, .source_count = 1, .dy = &dy};
@@ -184,12 +135,13 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
         }
     test_close(packed, want, 9 * (size_t)c->cin * row, 1e-6, "weight gradient");
 
-    float *scratch = test_scratch(s.scratch_floats), *pieces = test_scratch(s.partial_floats);
+    test_fenced scratch = test_fence(s.scratch_floats);
+    float *pieces = test_scratch(s.partial_floats);
     sumi_wgrad_piece piece = {.n1 = c->n, .cn = c->cin};
-    table->wgrad_piece(&wgrad, &piece, partial, scratch);
+    table->wgrad_piece(&wgrad, &piece, partial, scratch.at);
     for (piece.c0 = 0; piece.c0 < c->cin; piece.c0 += 16) {
         piece.cn = 16;
-        table->wgrad_piece(&wgrad, &piece, pieces, scratch);
+        table->wgrad_piece(&wgrad, &piece, pieces, scratch.at);
     }
     /* Finished, because a partial gradient may hold anything past its output channels. */
     float *cut = test_scratch(9 * wide);
@@ -204,8 +156,8 @@ static void check_wgrad(const sumi_kernels *table, size_t i)
     free(dw);
     free(partial);
     free(packed);
-    free(scratch);
     free(pieces);
+    test_fence_free(&scratch);
 }
 
 static void every_case(void (*check)(const sumi_kernels *table, size_t i))
