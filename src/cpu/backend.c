@@ -56,6 +56,13 @@ static const char *device_isa(const sumi_device *device)
     return device->kernels->name;
 }
 
+/* What a plan asks for in a precision is in op_conv.c. */
+static bool device_same_bits(const sumi_device *device, const char *isa, sumi_precision precision)
+{
+    return sumi_kernels_same_bits(device->kernels->name, isa, precision == SUMI_PRECISION_BF16,
+                                  precision != SUMI_PRECISION_FP32);
+}
+
 static int device_threads(const sumi_device *device)
 {
     return sumi_pool_threads(device->pool);
@@ -158,6 +165,7 @@ const sumi_backend *sumi_cpu_backend(void)
         .open = device_open,
         .close = device_close,
         .isa = device_isa,
+        .same_bits = device_same_bits,
         .threads = device_threads,
         .alloc = memory_alloc,
         .free = memory_free,

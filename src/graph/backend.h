@@ -135,6 +135,8 @@ typedef struct {
     sumi_status (*open)(int threads, const char *isa, sumi_device **out, sumi_error *err);
     void (*close)(sumi_device *device);            /* NULL is fine */
     const char *(*isa)(const sumi_device *device); /* "avx2" */
+    /* True where networks of a precision have the same bits on the instruction set of that name. */
+    bool (*same_bits)(const sumi_device *device, const char *isa, sumi_precision precision);
     int (*threads)(const sumi_device *device);
 
     /* Memory, zeroed; NULL where there is none left. free takes the size that was asked for. */

@@ -509,8 +509,8 @@ static sumi_status log_resumed(train_run *run)
 static sumi_status check_isa(train_run *run)
 {
     sumi_error notice = {""};
-    sumi_status status = sumi_run_check_isa(
-        run->dir, run->runtime->backend->isa(run->runtime->device), &notice, run->err);
+    sumi_status status =
+        sumi_run_check_isa(run->dir, run->runtime, run->settings.precision, &notice, run->err);
     if (!run->notice.text[0])
         run->notice = notice;
     return status;

@@ -129,10 +129,10 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *s
                                   const sumi_trainer_config *trainer,
                                   const sumi_train_config *config, const char *hash,
                                   sumi_error *err);
-/* notice says so where env.json names another instruction set: the bits will not be those of a run
- * that was never stopped. */
-sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_error *notice,
-                               sumi_error *err);
+/* notice says so where env.json names an instruction set that rounds differently in this precision:
+ * the bits will not be those of a run that was never stopped. */
+sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const sumi_runtime *runtime,
+                               sumi_precision precision, sumi_error *notice, sumi_error *err);
 /* Writes env.json: what machine, system and build the run is on. */
 sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_error *err);

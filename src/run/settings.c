@@ -190,18 +190,19 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *s
 #define COMPILER "unknown"
 #endif
 
-sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const char *isa, sumi_error *notice,
-                               sumi_error *err)
+sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const sumi_runtime *runtime,
+                               sumi_precision precision, sumi_error *notice, sumi_error *err)
 {
+    const sumi_backend *backend = runtime->backend;
     char path[PATH_MAX];
     sumi_status status = sumi_run_file(dir, "env.json", path, err);
     json_t *json = status == SUMI_OK ? read_json(path) : NULL;
     const char *before = json_string_value(json_object_get(json, "isa"));
-    if (before && strcmp(before, isa) != 0) {
+    if (before && !backend->same_bits(runtime->device, before, precision)) {
         sumi_fail(notice, SUMI_OK,
                   "%s: trained with %.16s so far and with %s from here on, which round "
                   "differently: the bits are not those of a run that was never stopped",
-                  dir->path, before, isa);
+                  dir->path, before, backend->isa(runtime->device));
         status = sumi_run_log(dir, err, "%s", notice->text);
     }
     json_decref(json);

@@ -1,6 +1,8 @@
 /* Runs that stop, are killed or damaged, and go on. */
 #include "run_fixture.h"
 
+#include "kernels/kernels.h"
+
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -380,6 +382,62 @@ static void test_another_instruction_set_is_told(void **state)
     close_fixture(&f);
 }
 
+static const char *isa_vnni(const sumi_device *device)
+{
+    (void)device;
+    return "avx512vnni";
+}
+
+static bool same_as_vnni(const sumi_device *device, const char *isa, sumi_precision precision)
+{
+    (void)device;
+    return sumi_kernels_same_bits("avx512vnni", isa, precision == SUMI_PRECISION_BF16,
+                                  precision != SUMI_PRECISION_FP32);
+}
+
+/* Another instruction set is no news where it has the same bits: whatever this CPU has, a run of
+ * avx512 goes on with avx512vnni. */
+static void test_like_instruction_sets_are_not_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before;
+        sumi_precision precision;
+        bool told;
+    } cases[] = {{"avx512vnni", SUMI_PRECISION_FIXED16, false},
+                 {"avx512", SUMI_PRECISION_FP32, false},
+                 {"amx", SUMI_PRECISION_FP32, false},
+                 {"amx", SUMI_PRECISION_FIXED16, false},
+                 {"avx512", SUMI_PRECISION_FIXED16, true},
+                 {"amx", SUMI_PRECISION_BF16, true},
+                 {"avx2", SUMI_PRECISION_FP32, true},
+                 {"of the future", SUMI_PRECISION_FP32, true}};
+    fixture f;
+    char path[PATH_MAX];
+    open_fixture(&f, 1, 0);
+    const sumi_backend *own = f.runtime.backend;
+    for (int p = SUMI_PRECISION_FP32; p <= SUMI_PRECISION_FIXED16; p++) {
+        assert_true(own->same_bits(f.runtime.device, own->isa(f.runtime.device), p));
+        assert_false(own->same_bits(f.runtime.device, "mmx", p));
+    }
+    sumi_backend vnni = *own;
+    vnni.isa = isa_vnni;
+    vnni.same_bits = same_as_vnni;
+    sumi_runtime runtime = {.backend = &vnni};
+    sumi_run_dir dir = {.lock = -1};
+    snprintf(dir.path, sizeof dir.path, "%s", f.folder);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_error notice = {""};
+        FILE *env = fopen(join(path, f.folder, "env.json"), "we");
+        assert_non_null(env);
+        fprintf(env, "{\"isa\": \"%s\"}", cases[i].before);
+        assert_int_equal(fclose(env), 0);
+        assert_ok(sumi_run_check_isa(&dir, &runtime, cases[i].precision, &notice, NULL));
+        assert_int_equal(notice.text[0] != '\0', cases[i].told);
+    }
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_a_run_of_version_0_1_goes_on),
         cmocka_unit_test(test_a_description_comes_back),
         cmocka_unit_test(test_another_instruction_set_is_told),
+        cmocka_unit_test(test_like_instruction_sets_are_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
