@@ -10,8 +10,8 @@
  * convolution of a plain one. Everything is as in training: normalisation and ReLU pending on the
  * inputs, moments and sums collected; "plain" leaves all that away. "bf16" keeps tensors as
  * bfloat16 and lets the table multiply so, as --precision bf16 does; "fixed16" lets it multiply
- * 16-bit integers, as --precision fixed16 does. Each number is the best of the repetitions; a shared
- * machine needs several runs.
+ * 16-bit integers, as --precision fixed16 does. Each number is the best of the repetitions; a
+ * shared machine needs several runs.
  */
 #include <math.h>
 #include <pthread.h>

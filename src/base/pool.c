@@ -1,20 +1,24 @@
 /*
  * The thread pool: parallel_for over chunks, one call per thread.
  *
- * A job is published by one atomic word, `state`: generation | ALL | OPEN | how many workers are in
- * it. A worker that sees a new generation enters an open job by counting itself in, and leaves by
- * counting itself out; the caller works too, closes the job when no chunk is left, and returns when
- * nobody is in it. A worker that comes too late for a short job finds it closed and costs nothing.
- * In a job for all threads every worker is counted in from the start.
+ * A job is published by one atomic word, `state`. It holds a number that grows with every job (the
+ * generation), two flags, and how many workers are in the job:
+ *   - A worker that sees a new generation looks at OPEN. If it is set, the worker adds itself to
+ *     the count, works, and takes itself off again. If it is not, the worker has come too late for
+ *     a short job, and nobody waits for it.
+ *   - The calling thread works too. When no chunk is left it clears OPEN, and returns when the
+ *     count is 0.
+ *   - In a job for all threads (ALL), the count begins with every worker in it.
  *
- * A thread begins with its own share of a loop's chunks and then helps with the others' shares, so
- * that what it wrote for an image in one loop may still lie in its core's cache in the next. Sweeps
- * go to and fro, for the same reason.
+ * A thread takes the chunks of its own share of a loop first, then helps with the shares of others:
+ * what it wrote for an image in one loop may still lie in its core's cache in the next. For the
+ * same reason every second loop over images (a sweep) runs backwards.
  *
- * Whoever waits spins first, since jobs follow each other closely, and offers its core to others
- * all the while; then it sleeps on a condition variable. It counts itself as a sleeper before it
- * looks at the word for the last time, and the waker changes the word before it looks for sleepers:
- * with sequentially consistent atomics at least one of them sees the other.
+ * A thread that waits spins first, because jobs follow each other closely; it yields its core while
+ * it spins. Then it sleeps on a condition variable. No waking call is lost: the sleeper adds itself
+ * to `sleepers` before it looks at the word once more, and the waker changes the word before it
+ * looks at `sleepers`. The atomics are sequentially consistent, so at least one of them sees the
+ * other.
  */
 #include "base/base.h"
 
@@ -39,7 +43,7 @@ typedef struct {
 } gate;
 
 typedef struct {
-    /* How many chunks of its share of each loop have been asked for, by whomever. */
+    /* Of each loop: how often a chunk of this worker's share was asked for, by any thread. */
     _Alignas(64) _Atomic int64_t taken[SUMI_LOOPS_MAX];
     sumi_pool *pool;
     pthread_t thread;
@@ -116,8 +120,9 @@ static int64_t take_chunk(sumi_pool *pool, int at, int thread)
     return -1;
 }
 
-/* Nobody leaves a loop before all its chunks are taken, so those that a later loop's chunk waits
- * for are all running by then, on other threads, and none of them waits for this one. */
+/* Waits until the first `count` loops are done. This cannot go on for ever: a thread comes to a
+ * loop only when all chunks of those before it are taken, so that each of them is done or running
+ * on another thread, and waits only for loops before its own. */
 static void wait_for_loops(sumi_pool *pool, int count)
 {
     for (int i = 0; i < count; i++)

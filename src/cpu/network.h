@@ -24,17 +24,18 @@ typedef struct {
     int index;        /* value or node */
 } sumi_buffer;
 
-/* One form of a value. */
+/* One form of a value. Backward runs the nodes in reverse: the last node that reads the form is the
+ * first that writes its gradient, and the first reader is the last that adds to it. */
 typedef struct {
-    bool read;        /* a node has it as a source */
-    int last_reader;  /* in forward order: the first to write the gradient; -1: nobody */
-    int final_reader; /* the last to add to it in backward order: it collects sums for the norm */
-    int final_source; /* which of its sources */
-    sumi_place gradient; /* at the form, before its activation and norm are gone back through */
+    bool read;           /* some node has it as a source */
+    int last_reader;     /* writes the gradient first; -1: no node that trains reads the form */
+    int final_reader;    /* adds to the gradient last, and collects the sums that the norm needs */
+    int final_source;    /* the form is this one of that node's sources */
+    sumi_place gradient; /* of the form: not yet back through its activation and norm */
 } sumi_form_plan;
 
-/* A share of a value's gradient: what one of its forms gathers, or, where value is not -1, all of
- * the gradient of that value, which an addition passes on. */
+/* A value's gradient is a sum of terms. A term is the gradient of one of its forms; or, where
+ * `value` is not -1, the whole gradient of that value, which an addition passes on. */
 typedef struct {
     int form, value;
 } sumi_term;
@@ -45,18 +46,18 @@ typedef struct {
     int h, w;
     size_t image_floats; /* of one image */
     bool bf16;           /* what raw and gradients hold */
-    int stored_by;       /* node; -1: it is an input, or never exists */
-    int absorbed;        /* predict: the form that the store applies; 0: none */
+    int stored_by;       /* the node that writes it; -1: it is an input, or is never written */
+    int absorbed;        /* predict: the form that this node applies before it writes; 0: none */
     bool needs_gradient; /* a parameter's gradient depends on it */
     bool live;           /* training: a loss depends on it */
-    bool time_only;      /* predict: known from time and labels, and computed before all others */
-    size_t table_at;     /* where in a row of the time table, or SUMI_NOWHERE */
+    bool time_only;      /* predict: depends on time and labels alone, and is computed first */
+    size_t table_at;     /* its place in a row of the time table, or SUMI_NOWHERE */
     sumi_form_plan forms[SUMI_FORMS_MAX];
     sumi_term terms[SUMI_TERMS_MAX];
     int term_count;
     int gradient_end; /* time at which its gradient is last read */
     sumi_place raw;
-    sumi_place sum;     /* of several terms, before the producer's backward; else none */
+    sumi_place sum;     /* of its terms, where there are several */
     sumi_place moments; /* [n][bands][2][c], collected by whoever stores the value */
     int rows, bands;    /* of the moments: rows of a band */
 } sumi_value_plan;
@@ -71,12 +72,13 @@ typedef struct {
 } sumi_source_plan;
 
 typedef struct {
-    /* As the graph's, but a node that does another's work by itself reads what that one would, and
-     * that one is skipped. */
+    /* A node may take over the work of one beside it: an up-sampling before a convolution, an
+     * addition after it. The other one is then skipped, and this one has its sources or its output.
+     */
     sumi_edge in;
-    int stores;   /* the value it writes: its output, or that of a node it does the work of; -1 */
-    int residual; /* value that it adds while it stores, or -1 */
-    bool skipped; /* another node does its work, or nobody wants it */
+    int stores;   /* the value that it writes, or -1 */
+    int residual; /* a value that it adds to what it writes, or -1 */
+    bool skipped; /* another node does its work, or nobody needs it */
     bool dead;    /* training: no loss depends on it */
     bool unfused;
     bool wants_dgrad;
@@ -158,7 +160,7 @@ const sumi_facts *sumi_node_facts(const sumi_network *net, int node);
 /* Images, or rows of the time table, that a value has room for. */
 int sumi_value_rows(const sumi_network *net, int value);
 const sumi_layer *sumi_node_layer(const sumi_network *net, int node);
-/* The form that is pending on a view, where the view's producer's store did not apply it. */
+/* The form that a reader of a view has to apply: none where the node that wrote the value did. */
 const sumi_form *sumi_view_pending(const sumi_network *net, const sumi_view *view);
 /* True where a node that is not pending has this form of the value as a source. */
 bool sumi_reads_form(const sumi_network *net, int node, int value, int form);

@@ -150,7 +150,8 @@ static bool is_known_before(const sumi_network *net, const sumi_form *form)
                               net->graph->nodes[form->norm].vector < 0);
 }
 
-/* The one form in which everybody reads a value, if the node that stores it can apply it; or 0. */
+/* In predict mode, the form that the node which writes a value can apply at once, so that readers
+ * need not: the only one in which the value is read. 0 where there is none. */
 static int absorbed_form(const sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
@@ -169,7 +170,8 @@ static int absorbed_form(const sumi_network *net, int index)
     return one;
 }
 
-/* The time of a value's last use: by what reads it and, in training, by what needs it again. */
+/* The time of a value's last use. In training that may be in backward: a node that had the value as
+ * a source reads it again there, and going back through a form reads it too. */
 static int value_end(const sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
@@ -180,7 +182,9 @@ static int value_end(const sumi_network *net, int index)
     for (int i = 0; i < net->graph->node_count; i++) {
         if (!sumi_reads_value(net, i, index))
             continue;
-        bool passes = true; /* or is pending, and needs moments alone */
+        /* True where the node's backward does without the value: it passes gradients on as they
+         * are, or is pending and needs moments alone. */
+        bool passes = true;
         for (int s = 0; s < net->nodes[i].in.count; s++)
             passes &= net->nodes[i].sources[s].passes;
         int time = sumi_training(net) && !passes ? sumi_time_backward(net, i) : i;
@@ -199,8 +203,8 @@ static void reserve_value(sumi_network *net, int index)
     bool output = sumi_graph_is_output(net->graph, index);
     size_t bytes = sumi_value_bytes(net, index);
     if (plan->stored_by >= 0 && (!output || sumi_training(net))) {
-        /* What depends on the time alone is computed, and copied from its table, before anything
-         * else. */
+        /* A value that depends on the time alone is there before the first node runs: it is
+         * computed, or copied from its table. */
         int begin = plan->time_only ? 0 : plan->stored_by;
         int end = plan->time_only && plan->table_at == SUMI_NOWHERE ? 0 : value_end(net, index);
         sumi_reserve(net, bytes, begin, end, &plan->raw, "value", index);
@@ -300,7 +304,7 @@ static void reserve_shared(sumi_network *net)
             sumi_reserve(net, net->temp_bytes[i], 0, end, &net->temp[i], "temporary", i);
 }
 
-/* A sum of values that somebody stores in one of several terms needs scratch for its rows. */
+/* Adding up the terms of a gradient, where there are several, takes scratch for a band of rows. */
 static void plan_sum_scratch(sumi_network *net, int value)
 {
     const sumi_value_plan *plan = &net->values[value];
