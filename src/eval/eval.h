@@ -296,6 +296,21 @@ sumi_status sumi_eval_add_scale(const sumi_eval_machine *machine, const char *na
                                 const sumi_eval_set *set, const sumi_eval_set *reference,
                                 sumi_eval_report *report, sumi_error *err);
 
+/* The features of n images [n][h][w][c] as the evaluator gives them: [n][d]. */
+typedef sumi_status (*sumi_features_fn)(void *user, const uint8_t *images, int64_t n,
+                                        float *features, sumi_error *err);
+typedef struct {
+    sumi_features_fn features;
+    void *user;
+} sumi_features_of;
+/* scales.c: adds the rows that there should be, for n samples: training pictures (real against
+ * real: the floor), one half of the reference against the other, and, with a network, blurred
+ * pictures and ones whose every pixel is drawn for itself. training and network may be NULL. */
+sumi_status sumi_eval_add_scales(const sumi_eval_machine *machine, const sumi_eval_set *training,
+                                 const sumi_eval_set *reference, int64_t n,
+                                 const sumi_features_of *network, sumi_eval_report *report,
+                                 sumi_error *err);
+
 /* held_out.c: of a model, on a set's images. A count of 0: not computed. */
 typedef struct {
     int loss_images, bins;   /* 500 and 20: 10,000 predictions */
