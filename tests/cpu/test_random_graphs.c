@@ -24,14 +24,15 @@
 #include "cpu/random_graph.h"
 #include "cpu/reference.h"
 
-enum { N_MAX = 3, SIDE_MAX = 12, CHANNELS_MAX = 8, DRAWS = 4, TABLES_MAX = 8 };
+enum { N_MAX = 3, SIDE_MAX = 12, CHANNELS_MAX = 8, TABLES_MAX = 8 };
 #define OUTPUT_FLOATS (N_MAX * SIDE_MAX * SIDE_MAX * CHANNELS_MAX)
 
 /* Of what noise does, and of what it does to all gradients: the noise of some draws may happen to
  * cancel in a result of few numbers. */
 static const double TIMES = 8, FLOOR = 0.1;
-/* Where numbers are rounded coarsely, one of them changes sides at a kink that no draw changed. */
-static const double KINKS = 20;
+/* More draws are taken before a result is called wrong: where numbers are rounded coarsely, one may
+ * have changed sides at a kink of a ReLU or at a tie of maxima as it does in few of them. */
+enum { FEW_DRAWS = 4, MANY_DRAWS = 400 };
 
 static int graph_count = 200;
 static uint64_t first_seed = 1;
@@ -71,6 +72,8 @@ typedef struct {
     reference training, predicting;
     double loss, outputs[SUMI_OUTPUTS_MAX];
     double *gradients; /* of each parameter's tensor */
+    int draws;
+    bool doubted; /* something was off by more, but draws were few */
 } expectation;
 
 /* What a network computed. */
@@ -179,18 +182,18 @@ static void add_draw(expectation *e, const reference *noisy)
         int value = graph->outputs[i].value;
         double off =
             length(noisy->values[value], quiet->values[value], reference_count(noisy, value));
-        e->outputs[i] += off * off / DRAWS;
+        e->outputs[i] += off * off / e->draws;
     }
     if (!noisy->training)
         return;
-    e->loss += (noisy->loss - quiet->loss) * (noisy->loss - quiet->loss) / DRAWS;
+    e->loss += (noisy->loss - quiet->loss) * (noisy->loss - quiet->loss) / e->draws;
     for (int i = 0; i < graph->params.count; i++) {
         const sumi_param *param = &graph->params.items[i];
         if (!sumi_param_trainable(param))
             continue;
         double off =
             length(noisy->dparams + param->offset, quiet->dparams + param->offset, param->count);
-        e->gradients[i] += off * off / DRAWS;
+        e->gradients[i] += off * off / e->draws;
     }
 }
 
@@ -208,9 +211,9 @@ static void round_weights(reference *r)
     }
 }
 
-static void expectation_open(expectation *e, const sample *s, const rounding *how)
+static void expectation_open(expectation *e, const sample *s, const rounding *how, int draws)
 {
-    *e = (expectation){.of = s, .how = how};
+    *e = (expectation){.of = s, .how = how, .draws = draws};
     e->gradients = zeros((size_t)s->graph.params.count, sizeof(double));
     for (int training = 0; training < 2; training++) {
         reference *quiet = training ? &e->training : &e->predicting, noisy;
@@ -221,8 +224,9 @@ static void expectation_open(expectation *e, const sample *s, const rounding *ho
             round_weights(&noisy);
             reference_run(quiet);
         }
-        for (uint64_t i = 0; i < DRAWS; i++) {
-            noisy.noise = (reference_noise){how->relative, how->spread, s->seed * DRAWS + i};
+        for (int i = 0; i < draws; i++) {
+            noisy.noise =
+                (reference_noise){how->relative, how->spread, s->seed * MANY_DRAWS + (uint64_t)i};
             reference_run(&noisy);
             add_draw(e, &noisy);
         }
@@ -270,19 +274,19 @@ static sumi_network *network(const expectation *e, const sumi_kernels *kernels, 
 
 /* what: in words; off: how far it is; noise: what noise does to it; size: of all that belongs to it
  */
-static void check(const expectation *e, const char *isa, const char *executor, const char *what,
+static void check(expectation *e, const char *isa, const char *executor, const char *what,
                   double off, double noise, double size)
 {
     double floor = FLOOR * (e->how->spread + e->how->relative / 4);
-    if (e->how->precision != SUMI_PRECISION_FP32 && isfinite(e->training.kink))
-        floor *= KINKS;
-    if (!(off <= TIMES * (noise + floor * size)))
+    bool fits = off <= TIMES * (noise + floor * size);
+    e->doubted |= !fits;
+    if (!fits && e->draws == MANY_DRAWS)
         fail_msg("seed %llu, %s, %s, %s: %s is off by %g of %g, where noise makes %g",
                  (unsigned long long)e->of->seed, e->how->name, isa, executor, what, off, size,
                  noise);
 }
 
-static void check_result(const expectation *e, const char *isa, bool unfused, const result *found,
+static void check_result(expectation *e, const char *isa, bool unfused, const result *found,
                          const result *fused)
 {
     const sumi_graph *graph = &e->of->graph;
@@ -338,11 +342,12 @@ static void run_network(const expectation *e, const sumi_kernels *kernels, sumi_
     sumi_network_free(net);
 }
 
-static void check_sample(const sample *s, const rounding *how, sumi_pool *pool)
+/* False where more draws are to decide. */
+static bool check_sample(const sample *s, const rounding *how, int draws, sumi_pool *pool)
 {
     static result results[2];
     expectation e;
-    expectation_open(&e, s, how);
+    expectation_open(&e, s, how, draws);
     for (int i = 0; i < 2; i++)
         results[i].gradients = zeros(s->graph.params.value_count, sizeof(float));
     for (int table = 0; tables[table]; table++)
@@ -354,6 +359,7 @@ static void check_sample(const sample *s, const rounding *how, sumi_pool *pool)
     for (int i = 0; i < 2; i++)
         free(results[i].gradients);
     expectation_close(&e);
+    return !e.doubted;
 }
 
 static void test_against_the_reference(void **state)
@@ -367,8 +373,9 @@ static void test_against_the_reference(void **state)
         sample_open(&s, first_seed + (uint64_t)i);
         smooth += s.smooth;
         for (size_t k = 0; k < sizeof roundings / sizeof *roundings; k++)
-            if (roundings[k].precision != SUMI_PRECISION_FIXED16 || s.wide)
-                check_sample(&s, &roundings[k], pool);
+            if ((roundings[k].precision != SUMI_PRECISION_FIXED16 || s.wide) &&
+                !check_sample(&s, &roundings[k], FEW_DRAWS, pool))
+                check_sample(&s, &roundings[k], MANY_DRAWS, pool);
         sumi_graph_free(&s.graph);
     }
     assert_true(smooth >= graph_count * 19 / 20);
