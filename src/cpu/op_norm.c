@@ -377,7 +377,7 @@ const sumi_op sumi_op_norm = {norm_make_plan, norm_forward, norm_backward, NULL}
 /* The plan of a norm that has them, or NULL. */
 static const sumi_norm_plan *batch_norm_at(const sumi_network *net, int node)
 {
-    if (sumi_node_op(net, node) != &sumi_op_norm || net->nodes[node].skipped)
+    if (net->graph->nodes[node].kind != SUMI_KIND_NORM || net->nodes[node].skipped)
         return NULL;
     const sumi_norm_plan *plan = sumi_norm_plan_of(net, node);
     return plan->grouped ? NULL : plan;
