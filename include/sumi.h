@@ -18,33 +18,46 @@
  *     }
  *     sumi_context_free(ctx);
  *
+ * What is here, in order: status, contexts, progress, choices, data sets, models, training,
+ * sampling and classifiers are what most programs need; behind "Advanced" are training step by
+ * step, single evaluations of the network, tensors, the list of what describes a model, and
+ * measurements.
+ *
  * Conventions
  *   - Images are float32, in [n][h][w][c] order (NHWC), in the model's data range: the range that
  *     the training images had, [0, 1] for the tutorial.
  *   - Timesteps t are integers in 1..timesteps; x_0 is an image, x_t its noised form, eps the
- * noise.
- *   - Every fallible function returns a sumi_status. On anything but SUMI_OK the context holds one
- *     line of text (sumi_last_error) that names the file, the tensor, what was expected and what
- *     was found; out parameters are left untouched. The context is the ctx argument, or the one
- *     that a trainer was made on. Data sets and models belong to no context: sumi_dataset_info,
- *     sumi_dataset_read, sumi_model_info, sumi_model_tensor and sumi_model_tensor_read tell by
- *     their status alone why they refuse, and leave every message as it is.
- *   - A handle belongs to the caller that created it and is released by the matching _free, which
- *     accepts NULL. A context must outlive the handles made on it. Returned strings are borrowed.
- *   - Config structs start with their own size, are filled by an _INIT macro that holds the
- *     tutorial's values, and only ever grow at their end, so that an old program keeps working. So
- *     do the info structs that sumi fills: their size says how much the caller has room for, and
- *     stays as it is.
- *   - Threads: one calling thread at a time per context. A model that nobody trains is immutable
+ *     noise.
+ *   - Types: what a program fills in is a sumi_..._config (and sumi_batch); a struct that sumi
+ *     fills in has a name that ends in _t; any other sumi_... is a handle.
+ *   - Every struct of a program begins with its own size and is begun with its _INIT macro, which
+ *     fills in the size and the tutorial's values: then set what should be different. Structs only
+ *     grow, and only at their end, so that a program that was compiled with an older header keeps
+ *     working: sumi does as if it had said the _INIT values of what it does not know, and fills in
+ *     no more than its struct has room for.
+ *   - Errors: every function that can fail returns a sumi_status. On anything but SUMI_OK out
+ *     parameters are left untouched, and the context holds one line of text that names the file,
+ *     the tensor, what was expected and what was found: sumi_last_error. The context is the ctx
+ *     argument, or the one that a trainer was made on. Data sets and models belong to no context:
+ *     functions that take none (sumi_dataset_info and _read, sumi_model_info, the walks over
+ *     tensors, fields and choices) tell by their status alone why they refuse, and leave every
+ *     message as it is.
+ *   - Notices: some calls succeed and have something to say (files that were left out, a damaged
+ *     checkpoint that was passed over). Their status is SUMI_OK and sumi_last_error has the notice;
+ *     where they have nothing to say it is "".
+ *   - Ownership: a handle belongs to the caller that created it and is released by the matching
+ *     _free, which accepts NULL. A context must outlive the handles made on it. Strings that are
+ *     returned are borrowed: from the handle, or from the library.
+ *   - Threads: a context is used by one thread at a time. A model that nobody trains is immutable
  *     and may be used from several contexts at once.
- *   - Callbacks: while a long call (see sumi_cancel) runs on a context, its callbacks may call
- *     sumi_cancel and what only reads: the functions that tell something, and those that open,
- *     create, load or save a data set, a model or a checkpoint. Refused with SUMI_EINVAL is what
- *     computes or changes a model on that context: long calls, sumi_measure_peak and _bandwidth,
+ *   - Callbacks: a callback of a long call (sumi_cancel lists them) may call sumi_cancel and what
+ *     only reads: the functions that tell something, and those that open, create, load or save a
+ *     data set, a model or a checkpoint. What computes or changes a model on the same context is
+ *     refused with SUMI_EINVAL: long calls, sumi_measure_peak and _bandwidth,
  *     sumi_trainer_create, sumi_trainer_resume and sumi_model_set_metadata; the running call goes
- *     on, and a refused one does not use up its cancel. A model or data set that a callback frees
- *     lives until the call ends; sumi_context_free does nothing there. Another context is free
- *     for anything but training the model in use.
+ *     on, and the refused one does not use up its cancel. A model or data set that a callback frees
+ *     lives until the call ends; sumi_context_free does nothing there. Another context is free for
+ *     anything but training the model in use.
  *   - The library never prints, never exits, installs no signal handler and has no globals, but for
  *     the text that tells a thread why its last sumi_context_create failed.
  *   - Names of files are any bytes. Where UTF-8 is needed (metadata, JSON, comments in pictures,
@@ -68,6 +81,15 @@ extern "C" {
 #define SUMI_API __attribute__((visibility("default")))
 #else
 #define SUMI_API
+#endif
+
+/* Stands before the first field that a released struct has gained, and puts it where that struct
+ * ended. Without it, a small field would lie in the older struct's padding, which old programs
+ * leave unset. */
+#ifdef __cplusplus
+#define SUMI_GROWN alignas(8)
+#else
+#define SUMI_GROWN _Alignas(8)
 #endif
 
 #define SUMI_VERSION "0.1.0"
@@ -94,24 +116,29 @@ SUMI_API const char *sumi_version(void);
 
 typedef struct sumi_context sumi_context;
 
-/* threads: 1..1024, or 0 for every core. SUMI_ISA=generic|avx2|avx512|amx in the environment forces
- * an instruction set that the CPU has. Starts threads - 1 threads. On a CPU with AMX, Linux is
- * asked to let this process use it. */
+/* What everything else is made on: threads to compute with, the kernels for this CPU, and the last
+ * message. threads is 1 to 1024, or 0 for as many as this process may use cores; the calling thread
+ * is one of them, so threads - 1 are started. The environment variable SUMI_ISA may name another
+ * instruction set that the CPU has (one of the names at sumi_context_isa). On a CPU with AMX, Linux
+ * is asked to let this process use it. */
 SUMI_API sumi_status sumi_context_create(int threads, sumi_context **out);
-/* Does nothing within a callback of a call on ctx, which has yet to return: free it after that. */
+/* Not from a callback: a call on ctx has yet to return there, and nothing is done. */
 SUMI_API void sumi_context_free(sumi_context *ctx);
-/* The message of the last call on ctx that failed, "" if none did; valid until the next call on
- * ctx. With NULL: why the calling thread's last sumi_context_create failed. */
+/* What the last call on ctx had to say: why it failed, or its notice; "" where there is neither.
+ * Valid until the next call on ctx. With NULL: why the calling thread's last sumi_context_create
+ * failed. */
 SUMI_API const char *sumi_last_error(const sumi_context *ctx);
-/* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running, else the next
- * one. Long calls are sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample,
- * sumi_profile, sumi_classifier_train and sumi_classifier_run; any other neither stops nor uses the
- * request up. A long call uses it up however it ends: refused for its arguments, or done before it
- * looked, it returns what it would have returned; only one that is refused within a callback leaves
- * it to the call that runs. Safe from any thread and from a signal handler. */
+/* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running or, where none
+ * is, the next one. Safe from any thread and from a signal handler. Long calls are
+ * sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample, sumi_profile,
+ * sumi_classifier_train and sumi_classifier_run; any other neither stops nor uses the request up. A
+ * request is used up by the long call that it is for, however that ends: a call that is refused for
+ * its arguments, or that was done before it looked, returns what it would have returned. Only a
+ * call that is refused within a callback leaves the request to the call that runs. */
 SUMI_API void sumi_cancel(sumi_context *ctx);
+/* How many threads it computes with. */
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
-/* "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx" or "neon". */
+/* The instruction set: "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx" or "neon". */
 SUMI_API const char *sumi_context_isa(const sumi_context *ctx);
 
 /* ---- Precision -------------------------------------------------------------------------------
@@ -131,14 +158,16 @@ typedef enum { SUMI_PRECISION_FP32, SUMI_PRECISION_BF16, SUMI_PRECISION_FIXED16 
 
 /* ---- Progress -------------------------------------------------------------------------------- */
 
+/* What has just happened. */
 typedef enum {
-    SUMI_PHASE_TRAIN,  /* a training step is done */
-    SUMI_PHASE_EPOCH,  /* an epoch is done; loss is the mean of its batches' losses */
-    SUMI_PHASE_SAMPLE, /* a sampling step of a batch is done */
+    SUMI_PHASE_TRAIN,  /* a training step */
+    SUMI_PHASE_EPOCH,  /* the end of an epoch; loss is the mean of its batches' losses */
+    SUMI_PHASE_SAMPLE, /* a sampling step of a batch */
     SUMI_PHASE_SAVE,   /* a checkpoint was written; path names it */
     SUMI_PHASE_GRID,   /* a sample grid was written; path names it */
 } sumi_phase;
 
+/* What a long call tells of itself. */
 typedef struct {
     size_t size;
     sumi_phase phase;
@@ -146,15 +175,16 @@ typedef struct {
     int64_t epoch, epoch_count; /* epoch counts from 0 */
     double loss;                /* of this step, or of the epoch */
     double learning_rate;
-    double
-        images_per_s; /* training: images; sampling: images x evaluations; since the call began */
-    double elapsed_s, eta_s; /* eta_s < 0: not known */
+    double images_per_s;     /* since the call began; sampling: images x evaluations */
+    double elapsed_s, eta_s; /* eta_s is below 0 where it is not known */
     const char *path;        /* NULL, or a file or folder that was just written */
-    int64_t images;          /* sampling: the leading images that are whole by now */
-} sumi_progress;
+    int64_t images;          /* sampling: so many leading images are whole by now */
+} sumi_progress_t;
+typedef sumi_progress_t sumi_progress; /* the name that version 0.1.0 had */
 
-/* A non-zero return stops the call at once in good order (as sumi_cancel does). */
-typedef int (*sumi_progress_fn)(void *user, const sumi_progress *progress);
+/* Called after every step. A return other than 0 stops the call in good order, as sumi_cancel does.
+ */
+typedef int (*sumi_progress_fn)(void *user, const sumi_progress_t *progress);
 
 /* ---- Choices --------------------------------------------------------------------------------- */
 
@@ -164,17 +194,16 @@ typedef struct {
     size_t size;
     const char *name, *about; /* about: half a sentence of text */
     /* Of a solver: evaluations of the network in one step; whether eta may be set, and what it is
-     * where nobody sets it. */
+     * where nobody sets it; whether it goes from an image to the noise that it would come from;
+     * whether churn may be set. */
     int evaluations;
     bool has_eta;
     float eta;
-    int reserved; /* 0: what follows must not lie where an older struct had padding */
-    bool inverse; /* goes from an image to the noise that it would come from */
-    bool has_churn;
+    bool inverse, has_churn;
 } sumi_choice_t;
 #define SUMI_CHOICE_INIT                                                                           \
     {                                                                                              \
-        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0, 0, false, false                            \
+        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0, false, false                               \
     }
 
 /* The names of the precisions: index is the number in sumi_precision. */
@@ -184,29 +213,32 @@ SUMI_API sumi_status sumi_precision_at(int index, sumi_choice_t *precision);
 
 typedef struct sumi_dataset sumi_dataset;
 
+/* Which images of a set, and in which form. */
 typedef struct {
     size_t size;
-    const char *split; /* "train" (default), "test": for sets that have them; "all": folders of
-                          pictures, where sub-folders called train or test are classes, too */
-    int channels;      /* 0: as stored, in folders 3 where any image has 3; 1 or 3: converted */
-    int height, width; /* 0: as stored; else resized, centre-cropped. Where the images of a folder
-                          differ: the size of more than half of them, else the medians of heights
-                          and of widths, as the nearest multiples of 4 */
-    int reserved;      /* 0: what follows must not lie where an older struct had padding */
-    bool skip_bad;     /* folders: leave out images that cannot be read; else they are an error */
+    /* "train" or "test", for sets that have both. "all", for folders of pictures, takes sub-folders
+     * that are called train or test as classes like any others. */
+    const char *split;
+    int channels; /* 1: grey; 3: colour; 0: as stored, colour where any picture of a folder is */
+    int height, width; /* 0: as stored; else resized to cover this size, and centre-cropped. Where
+                          the pictures of a folder differ and both are 0: the size of more than half
+                          of them, else the medians of heights and of widths, as the nearest
+                          multiples of 4 */
+    SUMI_GROWN bool skip_bad; /* folders: leave out pictures that cannot be read, which else are an
+                                 error */
 } sumi_dataset_config;
 #define SUMI_DATASET_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_dataset_config), "train", 0, 0, 0, 0, false                                    \
+        sizeof(sumi_dataset_config), "train", 0, 0, 0, false                                       \
     }
 
 typedef struct {
     size_t size;
     int64_t count;
     int height, width, channels;
-    int classes;              /* 0: no labels */
+    int classes;              /* labels are 0 to classes - 1; 0: there are none */
     char name[64];            /* "fashion-mnist", "shapes", or the last part of the path */
-    char path[1024];          /* where it was found, its first 1,023 bytes; "": built in */
+    char path[1024];          /* where it was found, cut after 1,023 bytes; "": built in */
     char hash[65];            /* SHA-256 as hex of sizes, pixels and labels; of "shapes", which is
                                  drawn when it is read, the pixels of the first 1,000 images only */
     float range_lo, range_hi; /* of the values: 0 and 1 */
@@ -217,22 +249,24 @@ typedef struct {
         sizeof(sumi_dataset_info_t), 0, 0, 0, 0, 0, "", "", "", 0, 0, NULL                         \
     }
 
-/* name_or_path: "fashion-mnist", "shapes", an IDX file (.gz or not) or a folder of the four, a
- * folder of PNG/JPEG images (classes as sub-folders), or an .npy file [n][h][w][c]. config may be
- * NULL. SUMI_EIO when nothing is there: the message says where it was looked for. Where there is
- * something to know about what was read (files left out, sizes that differ, ...), the status is
- * SUMI_OK and sumi_last_error has the notices of the set, one after the other as far as they fit.
- */
+/* Opens a data set; its images are kept in memory ("shapes" are drawn when they are read).
+ * name_or_path is "fashion-mnist" or "shapes", an IDX file (.gz or not) or a folder with the four
+ * of a set, a folder of PNG and JPEG pictures whose sub-folders are classes, or an .npy file of
+ * [n][h][w][c]. config NULL is that of its _INIT macro. Where nothing is there, the status is
+ * SUMI_EIO and the message says where it was looked for. Notices of the set (files left out, sizes
+ * that differ) are in sumi_last_error, one after the other as far as they fit; sumi_dataset_notice
+ * has them all. */
 SUMI_API sumi_status sumi_dataset_open(sumi_context *ctx, const char *name_or_path,
                                        const sumi_dataset_config *config, sumi_dataset **out);
+/* Fills in what is known of the set. */
 SUMI_API sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info);
-/* What is to be known about how the set was read, one line each: index 0, 1, ...; NULL past the
- * last one. Borrowed from the set. */
+/* One notice, a line of text: index 0, 1, ...; NULL past the last one. Borrowed from the set. */
 SUMI_API const char *sumi_dataset_notice(const sumi_dataset *set, int index);
-/* Writes image number index as [h][w][c] floats; label may be NULL (-1 where there are none). */
+/* Writes image number index to image, [h][w][c] floats, and its class to *label, -1 where there are
+ * no classes; label may be NULL. */
 SUMI_API sumi_status sumi_dataset_read(const sumi_dataset *set, int64_t index, float *image,
                                        int32_t *label);
-/* The class's name, or NULL where it has none. Borrowed from the set. */
+/* The name of a class, or NULL where it has none. Borrowed from the set. */
 SUMI_API const char *sumi_dataset_class_name(const sumi_dataset *set, int label);
 SUMI_API void sumi_dataset_free(sumi_dataset *set);
 
@@ -240,16 +274,17 @@ SUMI_API void sumi_dataset_free(sumi_dataset *set);
 
 typedef struct sumi_model sumi_model;
 
+/* A network, and the diffusion process that it is for. */
 typedef struct {
     size_t size;
-    const char *preset; /* recipe: "tutorial" */
+    const char *preset; /* the recipe: "tutorial" */
     int in_channels, out_channels;
-    int time_dim;  /* of the sinusoidal embedding; 1..4096 */
-    uint64_t seed; /* of the initial weights */
-    int timesteps; /* T, 1..100000 */
-    float beta_start, beta_end;
-    int base_channels; /* width of the first level; the tutorial has 64 */
-    const char *net;   /* "tutorial": the tutorial's U-Net; also read as "seed", its former name */
+    int time_dim;               /* numbers in the sinusoidal embedding of t, 1 to 4096 */
+    uint64_t seed;              /* of the initial weights */
+    int timesteps;              /* T, 1 to 100000 */
+    float beta_start, beta_end; /* of the schedule linear: 0 < beta_start <= beta_end < 1 */
+    int base_channels; /* width of the network's first level, 1 to 1024; the tutorial has 64 */
+    const char *net; /* "tutorial": the tutorial's U-Net; "seed", its former name, is read as it */
     /* What the network returns, how noise grows with t, how the loss of a t counts, and how often
      * training draws it: names of sumi_objective_at, sumi_schedule_at, sumi_weighting_at and
      * sumi_law_at; NULL stands for the first of each. Not every objective goes with every schedule:
@@ -257,7 +292,7 @@ typedef struct {
     const char *objective, *schedule, *weighting, *law;
     float sigma_min, sigma_max; /* of the schedule edm: its least and its most noise */
     float sigma_data;        /* deviation of the data's values, for objective and weighting edm */
-    float gamma;             /* signal-to-noise ratio where min-snr and soft-min-snr stop */
+    float gamma;             /* signal-to-noise ratio where min-snr and soft-min-snr stop to grow */
     float law_mean, law_std; /* of the normal inside the laws log-normal and logit-normal */
     bool stratified;         /* a batch's t are spread evenly over the law, not independent */
 } sumi_model_config;
@@ -285,131 +320,45 @@ typedef struct {
         sizeof(sumi_model_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ""                \
     }
 
-typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
-
-typedef struct {
-    size_t size;
-    const char *name; /* PyTorch's state_dict name; borrowed from the model */
-    sumi_dtype dtype;
-    int rank;
-    int64_t shape[4]; /* PyTorch's order: a convolution's weight is [out][in][kh][kw] */
-    int64_t count;    /* elements; 1 where rank is 0 */
-    bool trainable;
-} sumi_tensor_t;
-#define SUMI_TENSOR_INIT                                                                           \
-    {                                                                                              \
-        sizeof(sumi_tensor_t), NULL, SUMI_F32, 0, {0, 0, 0, 0}, 0, false                           \
-    }
-
 /* The choices of a sumi_model_config. */
 SUMI_API sumi_status sumi_objective_at(int index, sumi_choice_t *objective);
 SUMI_API sumi_status sumi_schedule_at(int index, sumi_choice_t *schedule);
 SUMI_API sumi_status sumi_weighting_at(int index, sumi_choice_t *weighting);
 SUMI_API sumi_status sumi_law_at(int index, sumi_choice_t *law);
 
-/* A fresh model with PyTorch's default initialisation, drawn from config->seed. */
+/* A new model whose weights are drawn from config->seed as PyTorch draws them. config NULL is that
+ * of its _INIT macro, the tutorial's. SUMI_EINVAL names the field that is out of its range, or the
+ * two that do not go together. */
 SUMI_API sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config,
                                        sumi_model **out);
-/* Told by content: .safetensors, .pth, or a run directory (its latest checkpoint's EMA weights
- * where there are some, else its weights; without a whole checkpoint its model file). A file
- * without sumi's metadata (PyTorch writes none) is taken as the tutorial's. Its tensors may
- * have a prefix ("module."), lie in a dict beside others, be parameters or halves, and lack
- * num_batches_tracked; of several models in a file, "FILE#NAME" takes the one below NAME. Where
- * that was so, or a damaged or missing checkpoint was passed over, the status is SUMI_OK and
- * sumi_last_error says so; it is "" otherwise. Of a folder that is no run, the message says what it
- * is, and names the newest of runs in it. */
+/* Loads a model from a file, which is told by its content: .safetensors or PyTorch's .pth; or from
+ * a run directory, where it takes the latest checkpoint (its averaged weights if there are some),
+ * or the model file if no checkpoint is whole.
+ * A file without sumi's metadata, as PyTorch writes them, is taken for the tutorial's network. Its
+ * tensors may have a prefix ("module."), lie in a dict beside others, be parameters or halves, and
+ * lack num_batches_tracked. Of several models in a file, "FILE#NAME" takes the one below NAME.
+ * A notice says where that was so, or where a damaged or missing checkpoint was passed over. Of a
+ * folder that is no run, the message says what it is, and names the newest of the runs in it. */
 SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_model **out);
-/* Told by ending: .safetensors or .pth. Atomic: an existing file stays whole until it is replaced.
- */
+/* Writes weights and metadata to a file, whose ending, .safetensors or .pth, says what is written.
+ * A file that is there stays whole until it is replaced. */
 SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path);
+/* Fills in what is known of the model. */
 SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info);
-/* Metadata is a set of key-value strings that travels in the model's files. Keys that begin with
- * "sumi." are sumi's own and refused by set, as keys are that are not UTF-8; of a value, bytes that
- * are no part of UTF-8 become \xNN. get returns NULL where there is none; borrowed. */
+/* Texts by name that travel in the model's files. get returns NULL where there is none of that
+ * name, else a text that is borrowed until it is set anew. set replaces one; it refuses names that
+ * begin with "sumi.", which are sumi's own, and names that are not UTF-8; bytes of a value that are
+ * no part of UTF-8 become \xNN. */
 SUMI_API const char *sumi_model_get_metadata(const sumi_model *model, const char *key);
 SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
                                              const char *value);
-/* Walks the state dict: index 0 .. info.tensors - 1; SUMI_EINVAL past the end. */
-SUMI_API sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor);
-/* Copies that tensor's numbers (float32 or int64, in PyTorch's order) to out, which has room for
- * bytes; SUMI_ESHAPE where that is too little. */
-SUMI_API sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out,
-                                            size_t bytes);
 SUMI_API void sumi_model_free(sumi_model *model);
-
-/* What kind of value a field has. */
-typedef enum {
-    SUMI_FIELD_INT,
-    SUMI_FIELD_INT64,
-    SUMI_FIELD_FLOAT,
-    SUMI_FIELD_BOOL,
-    SUMI_FIELD_CHOICE, /* one of several names */
-} sumi_field_kind;
-
-/* One of the facts that describe a model: for programs that show or set all of them, whatever
- * fields a later version adds. The texts are the library's. */
-typedef struct {
-    size_t size;
-    const char *name;  /* in model files, and in sumi_model_config where it is settable */
-    const char *part;  /* of the description: "net", "process", "data" or "trained" */
-    const char *about; /* a sentence or two */
-    sumi_field_kind kind;
-    bool settable;       /* sumi_model_config has it */
-    bool from_data;      /* it has to fit the images that the model is trained on */
-    double low, high;    /* the range of a number */
-    const char *initial; /* the default as text: "1000", "0.001", "eps", "false" */
-    sumi_status (*choice_at)(int index,
-                             sumi_choice_t *choice); /* of SUMI_FIELD_CHOICE: its names */
-} sumi_field_t;
-#define SUMI_FIELD_INIT                                                                            \
-    {                                                                                              \
-        sizeof(sumi_field_t), NULL, NULL, NULL, SUMI_FIELD_INT, false, false, 0, 0, NULL, NULL     \
-    }
-
-/* Walks the fields: index 0, 1, ...; SUMI_EINVAL past the last. */
-SUMI_API sumi_status sumi_model_field_at(int index, sumi_field_t *field);
-/* A model's value. *number receives it: 0 or 1 for false and true, for a float32 the shortest
- * decimal that reads back as the same, 0.001. Of a choice *text receives the name, and *number its
- * index; else *text is left as it is. Either may be NULL. SUMI_EINVAL where there is no such
- * field. */
-SUMI_API sumi_status sumi_model_get_field(const sumi_model *model, const char *name, double *number,
-                                          const char **text);
-/* Sets the field of that name in a config, which was filled by its _INIT macro: a choice to the
- * name in text (the library's own copy of it is kept), any other to number. SUMI_EINVAL where the
- * field is not settable, the value is out of its range or the name unknown; sumi_model_create
- * checks how the fields go together. */
-SUMI_API sumi_status sumi_model_config_set(sumi_model_config *config, const char *name,
-                                           double number, const char *text);
-
-typedef struct {
-    size_t size;
-    int n, h, w;
-    const float *x;           /* [n][h][w][in_channels] */
-    const int32_t *t;         /* [n], 1..timesteps */
-    const float *noise;       /* as x, or NULL */
-    const int32_t *labels;    /* [n], or NULL; the tutorial network ignores them */
-    sumi_precision precision; /* of sumi_model_predict; a trainer has its own */
-} sumi_batch;
-#define SUMI_BATCH_INIT                                                                            \
-    {                                                                                              \
-        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL, SUMI_PRECISION_FP32                   \
-    }
-
-/* The network in eval mode: batch->x is x_t; out [n][h][w][out_channels] receives the predicted
- * noise. batch->noise is ignored. SUMI_EINVAL where x has NaN or an infinity, whose place the
- * message names. SUMI_ESHAPE where h or w is not a multiple of 4 (tutorial). */
-SUMI_API sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model,
-                                        const sumi_batch *batch, float *out);
 
 /* ---- Training -------------------------------------------------------------------------------- */
 
-typedef struct sumi_trainer sumi_trainer;
-
 enum { SUMI_AVERAGES_MAX = 4 };
 
-/* What a training step does. A sumi_train_config has the most used of these settings in fields of
- * its own; where its `trainer` is set, that holds all of them, and those fields (batch,
- * learning_rate, seed, ema and precision) are not looked at. */
+/* What a training step does. */
 typedef struct {
     size_t size;
     int batch;     /* the largest number of images of a step; in a run, that of every step but an
@@ -424,8 +373,8 @@ typedef struct {
     float final_rate;
     const char *optimiser; /* "adam", or "adamw": with decoupled weight decay */
     float weight_decay;    /* of adamw, 0 to 1; PyTorch's default is 0.01 */
-    /* Decays of averages of the weights, 0 for none; those that are wanted come first. The first
-     * is the one that a run draws its pictures with and writes as its model. */
+    /* Decays of averages of the weights, from 0 to 1; 0 is none, and those that are wanted come
+     * first. The first is the one that a run draws its pictures with and writes as its model. */
     float averages[SUMI_AVERAGES_MAX];
     sumi_precision precision;
     int height, width; /* of the images, so that all is planned when the trainer is made; 0: the
@@ -437,27 +386,39 @@ typedef struct {
             SUMI_PRECISION_FP32, 0, 0                                                              \
     }
 
+/* A training run.
+ *
+ * It ends when the first of its limits is met: epochs, steps and minutes, each 0 for no such limit.
+ * epochs begins as 10, the tutorial's: to train for a number of steps or minutes alone, set epochs
+ * to 0 as well. Without any limit it goes on until it is stopped.
+ *
+ * What a step does can be said in two ways. In short: in batch, learning_rate, seed, ema and
+ * precision, with Adam and a constant rate. In full: in a sumi_trainer_config that `trainer` points
+ * to; then those five fields are not looked at. */
 typedef struct {
     size_t size;
-    /* Limits, each 0 for none; the first that is met ends the training. Who sets only steps or
-     * minutes sets epochs to 0: it begins as the tutorial's 10. */
-    int epochs;
-    int64_t steps; /* of the whole run, as epochs are */
-    int batch;
+    int epochs;    /* passes over the data */
+    int64_t steps; /* of the whole run, as epochs are: also of what was trained before a resume */
+    int batch;     /* images in a step */
     float learning_rate;
-    uint64_t seed;       /* of shuffling, timesteps and noise */
-    const char *out_dir; /* run directory to write; NULL: none */
-    bool resume;         /* go on from out_dir's latest checkpoint; only limits may differ */
-    sumi_progress_fn progress;
+    uint64_t seed; /* of shuffling, timesteps and noise */
+    /* The run directory: settings, logs, checkpoints, grids and the model at the end. It is made,
+     * or must be empty unless resume is set. NULL: none, and nothing is written. */
+    const char *out_dir;
+    /* Go on from the latest checkpoint in out_dir. What that run was begun with must be set again:
+     * another setting, but for limits, out_dir and callbacks, is refused with both values. */
+    bool resume;
+    sumi_progress_fn progress; /* NULL, or called with user after every step */
     void *user;
-    double minutes;              /* of this call; 0: no such limit */
-    float ema;                   /* decay of the averaged weights, 0: none (the tutorial) */
-    int grid;                    /* pictures in each sample grid; 0: no grids */
-    int grid_height, grid_width; /* 0: the size of the data, but 32x32 for 28x28 (the tutorial) */
+    double minutes;              /* of this call, whatever was trained before a resume */
+    float ema;                   /* decay of an average of the weights; 0: none (the tutorial) */
+    int grid;                    /* pictures in each sample grid of out_dir; 0: no grids */
+    int grid_height, grid_width; /* of its pictures; 0: as the data, but 32x32 for 28x28 (the
+                                    tutorial's) */
     int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
     const char *command;         /* kept in the run's files; NULL: none */
-    sumi_precision precision;    /* a resumed run must have the one that it began with */
-    const sumi_trainer_config *trainer; /* NULL: the short form in the fields above */
+    sumi_precision precision;
+    const sumi_trainer_config *trainer;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
@@ -469,34 +430,89 @@ typedef struct {
 SUMI_API sumi_status sumi_optimiser_at(int index, sumi_choice_t *optimiser);
 SUMI_API sumi_status sumi_rate_schedule_at(int index, sumi_choice_t *schedule);
 
-/* model is trained in place and must outlive the trainer; nobody else may use it meanwhile.
- * Of config only the trainer's settings matter here: config->trainer, or else batch, learning_rate,
- * seed, ema and precision. */
-SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
-                                         const sumi_train_config *config, sumi_trainer **out);
-/* One optimisation step: batch->x is x_0; t and noise may be NULL: drawn from (seed, step). loss
- * (may be NULL) receives the batch's mean squared error before the update. A non-finite loss or
- * gradient is refused with SUMI_EINVAL before the weights are touched. */
-SUMI_API sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss);
-/* Writes weights, EMA and optimiser state to dir (made if missing), atomically; resume reads them
- * back, after which further steps give the same bits as if nothing had stopped. So it refuses,
- * with SUMI_EINVAL and both values, a trainer with another setting that changes bits (all of
- * sumi_trainer_config but batch, height and width), and with SUMI_ESHAPE one with another
- * architecture. */
-SUMI_API sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir);
-SUMI_API sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir);
-SUMI_API int64_t sumi_trainer_steps(const sumi_trainer *trainer);
-/* A new model with the trainer's present weights (which 0) or with one of its averages (1..4);
- * SUMI_EINVAL where there is no such average. */
-SUMI_API sumi_status sumi_trainer_model(sumi_trainer *trainer, int which, sumi_model **out);
-SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
-
-/* The whole training run on a data set, with a run directory where config->out_dir is set. Stopped
- * by sumi_cancel or the callback it saves first, then returns SUMI_CANCELLED. Where a resumed run
- * passed over a damaged checkpoint, or goes on on another instruction set, the status is SUMI_OK
- * and sumi_last_error says so. */
+/* Trains a model, in place, on a data set until a limit is met; see sumi_train_config. Stopped by
+ * sumi_cancel or by the callback, it saves a checkpoint first (where there is an out_dir) and
+ * returns SUMI_CANCELLED. A notice says where a resumed run passed over a damaged checkpoint, or
+ * goes on on another instruction set, which rounds differently. */
 SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                                 const sumi_train_config *config);
+
+/* ---- Sampling -------------------------------------------------------------------------------- */
+
+/* Called after an evaluation of the network: step is the t, rounded to a whole number, x_t where
+ * the sampling stood there and x_0 the image that the network sees in it; both [n][h][w][c], and
+ * valid during the call. A return other than 0 stops the sampling. */
+typedef int (*sumi_on_step_fn)(void *user, int step, const float *x_t, const float *x_0, int n);
+
+/* Called with images first to first + n - 1 of the call as soon as they are whole: [n][h][w][c],
+ * not clamped, valid during the call. A return other than 0 stops the sampling. */
+typedef int (*sumi_images_fn)(void *user, int64_t first, const float *images, int n);
+
+/* What to draw, and how. */
+typedef struct {
+    size_t size;
+    int count; /* images */
+    int height, width;
+    /* Network evaluations for an image, at most; 0: as many as timesteps. A solver with two in a
+     * step takes one fewer where the number is even. */
+    int steps;
+    const char *solver; /* a name of sumi_solver_at */
+    float eta; /* how much noise a solver with has_eta adds: 0 none, 1 as much as ddpm; -1: as much
+                  as it adds by itself */
+    uint64_t seed;
+    int64_t first_index; /* image i of the call is image first_index + i of the seed */
+    /* NULL: noise is drawn from seed. Else [1 + steps][count][height][width][channels]: x_T first,
+     * then z after each evaluation. */
+    const float *noise;
+    sumi_on_step_fn on_step;   /* NULL, or called with user; on_images below likewise */
+    sumi_progress_fn progress; /* NULL, or called with user */
+    void *user;
+    int batch; /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
+    SUMI_GROWN sumi_precision precision;
+    const char *spacing; /* of the timesteps: a name of sumi_spacing_at; NULL: "trailing" */
+    sumi_images_fn on_images;
+    /* Levels of the caller's choice, falling, in place of steps and spacing (level_count 0: none):
+     * t from 1 to timesteps, fractions too; or, with levels_are_sigma, sigma / alpha, which is
+     * "sigma" in Karras et al. 2022 and elsewhere. */
+    const double *levels;
+    int level_count;
+    bool levels_are_sigma;
+    /* Noise that heun adds as it goes (Karras et al. 2022, algorithm 2): S_churn, 0 for none;
+     * S_tmin and S_tmax, between which sigma / alpha must be; S_noise. */
+    float churn, churn_min, churn_max, churn_noise;
+    /* The predictions of x_0 are clipped to this range; not where both are 0. */
+    float clip_low, clip_high;
+    /* 0, or dynamic thresholding (Saharia et al. 2022): where more than a share of 1 - threshold of
+     * an image's predictions lies outside that range (the model's, where none is set), they are
+     * clipped less and shrunk into it. Imagen has 0.995. */
+    float threshold;
+    /* [count][height][width][channels], or NULL: images to begin from. As much noise is added to
+     * them as there is at t = strength * timesteps, where the sampling begins; near 0 little of
+     * them changes, and 1 leaves a trace of them. An inverse solver (sumi_choice_t.inverse) begins
+     * at the images themselves, and out receives the x_t at which others would begin. */
+    const float *image;
+    float strength;     /* more than 0, at most 1 */
+    const float *start; /* as image, or NULL: x_t at the first level, in place of noise */
+    int *evaluations;   /* NULL, or [count]: receives how many of the network each image took */
+} sumi_sample_config;
+#define SUMI_SAMPLE_CONFIG_INIT                                                                    \
+    {                                                                                              \
+        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0,     \
+            SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1,     \
+            NULL, NULL                                                                             \
+    }
+
+/* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */
+SUMI_API sumi_status sumi_solver_at(int index, sumi_choice_t *solver);
+SUMI_API sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing);
+
+/* Draws config->count images with a model's network; config NULL is that of its _INIT macro. out
+ * receives them, [count][height][width][channels] floats that are not clamped to the data's range;
+ * out_floats is how many it has room for. Where config->on_images takes the images, out may be
+ * NULL: then memory does not grow with count. Where the call was cancelled, the message says how
+ * many leading images are whole. */
+SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
+                                 const sumi_sample_config *config, float *out, size_t out_floats);
 
 /* ---- Classifiers -----------------------------------------------------------------------------
  * Small networks that tell the label of an image. Their features, a vector for each image, are what
@@ -511,13 +527,12 @@ typedef struct {
     const char *shape; /* "v1", "v2", or "random-conv", which needs no labels and is not trained */
     uint64_t seed;     /* of the initial weights and the order of the images */
     int epochs;        /* passes over the training images; 0: 5, and more for small sets */
-    int reserved;      /* 0: what follows must not lie where an older struct had padding */
     sumi_progress_fn progress; /* SUMI_PHASE_TRAIN; may be NULL */
     void *user;
 } sumi_classifier_config;
 #define SUMI_CLASSIFIER_CONFIG_INIT                                                                \
     {                                                                                              \
-        sizeof(sumi_classifier_config), "v1", 0, 0, 0, NULL, NULL                                  \
+        sizeof(sumi_classifier_config), "v1", 0, 0, NULL, NULL                                     \
     }
 
 typedef struct {
@@ -526,7 +541,6 @@ typedef struct {
     int height, width, channels; /* of the images that it takes */
     int classes;                 /* 0: random-conv */
     int features;                /* numbers in an image's vector */
-    int reserved;
     int64_t parameters, epochs, steps;
     uint64_t seed;
     double accuracy; /* the share of the test images whose label it tells; -1: it was not tested */
@@ -536,7 +550,7 @@ typedef struct {
 } sumi_classifier_info_t;
 #define SUMI_CLASSIFIER_INFO_INIT                                                                  \
     {                                                                                              \
-        sizeof(sumi_classifier_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "", ""         \
+        sizeof(sumi_classifier_info_t), "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", "", ""            \
     }
 
 /* Trains one on the labels of a set with Adam, and tests it on another (NULL: it is not tested) of
@@ -560,99 +574,153 @@ SUMI_API sumi_status sumi_classifier_run(sumi_context *ctx, const sumi_classifie
                                          float *probabilities);
 SUMI_API void sumi_classifier_free(sumi_classifier *classifier);
 
-/* ---- Sampling -------------------------------------------------------------------------------- */
+/* ==== Advanced ================================================================================
+ * Training step by step, single evaluations of the network, tensors, a model's description, and
+ * measurements. Most programs need none of it.
+ */
 
-/* x_t at an evaluation of the network at t = step, rounded, and the x_0 that it implies there; both
- * [n][h][w][c], valid during the call. Non-zero stops. */
-typedef int (*sumi_on_step_fn)(void *user, int step, const float *x_t, const float *x_0, int n);
+/* ---- Advanced: training step by step, and single evaluations --------------------------------- */
 
-/* Images first .. first + n - 1 of the call as soon as they are whole, [n][h][w][c], not clamped,
- * valid during the call. Non-zero stops. */
-typedef int (*sumi_images_fn)(void *user, int64_t first, const float *images, int n);
+/* Images with what belongs to them, for sumi_trainer_step and sumi_model_predict. */
+typedef struct {
+    size_t size;
+    int n, h, w;
+    const float *x;           /* [n][h][w][in_channels] */
+    const int32_t *t;         /* [n], 1..timesteps */
+    const float *noise;       /* as x, or NULL */
+    const int32_t *labels;    /* [n], or NULL; the tutorial network ignores them */
+    sumi_precision precision; /* of sumi_model_predict; a trainer has its own */
+} sumi_batch;
+#define SUMI_BATCH_INIT                                                                            \
+    {                                                                                              \
+        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL, SUMI_PRECISION_FP32                   \
+    }
+
+/* Evaluates the network in eval mode. batch->x is what the network is given, which is x_t (with the
+ * objective edm, x_t scaled to variance 1); out [n][h][w][out_channels] receives what it returns,
+ * which is the noise with the objective eps, the tutorial's. batch->noise is ignored. SUMI_EINVAL
+ * where x has NaN or an infinity, whose place the message names; SUMI_ESHAPE where h or w is not a
+ * multiple of 4 (tutorial). */
+SUMI_API sumi_status sumi_model_predict(sumi_context *ctx, const sumi_model *model,
+                                        const sumi_batch *batch, float *out);
+
+typedef struct sumi_trainer sumi_trainer;
+
+/* A trainer trains a model in place, a step a call, on whatever images it is given. The model must
+ * outlive it, and nobody else may use the model meanwhile. Of config only what says what a step
+ * does matters here: config->trainer or, where that is NULL, batch, learning_rate, seed, ema and
+ * precision. */
+SUMI_API sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
+                                         const sumi_train_config *config, sumi_trainer **out);
+/* One optimisation step on batch->x, which is x_0. t and noise may be NULL; they are then drawn
+ * from (seed, step). *loss (loss may be NULL) receives the batch's weighted mean squared error
+ * before the update. Where the loss or a gradient is not finite, the step is refused with
+ * SUMI_EINVAL before the weights are touched. */
+SUMI_API sumi_status sumi_trainer_step(sumi_trainer *trainer, const sumi_batch *batch, float *loss);
+/* save writes a checkpoint, all or nothing, to the folder dir, which is made where it is missing:
+ * weights, averages, the optimiser's state and settings. resume reads it back, after which further
+ * steps give the same bits as if nothing had stopped. So resume refuses, with both values, a
+ * trainer with another setting that changes bits (SUMI_EINVAL; all of sumi_trainer_config but
+ * batch, height and width) or another network or process (SUMI_ESHAPE). */
+SUMI_API sumi_status sumi_trainer_save(sumi_trainer *trainer, const char *dir);
+SUMI_API sumi_status sumi_trainer_resume(sumi_trainer *trainer, const char *dir);
+/* Steps that were taken, those before a resume among them. */
+SUMI_API int64_t sumi_trainer_steps(const sumi_trainer *trainer);
+/* A new model with the trainer's present weights (which 0) or with one of its averages (1..4);
+ * SUMI_EINVAL where there is no such average. */
+SUMI_API sumi_status sumi_trainer_model(sumi_trainer *trainer, int which, sumi_model **out);
+SUMI_API void sumi_trainer_free(sumi_trainer *trainer);
+
+/* ---- Advanced: tensors ----------------------------------------------------------------------- */
+
+typedef enum { SUMI_F32, SUMI_I64 } sumi_dtype;
 
 typedef struct {
     size_t size;
-    int count; /* images */
-    int height, width;
-    /* Network evaluations an image, at most; 0: as many as timesteps. A solver with two a step
-     * takes one fewer where the number is even. */
-    int steps;
-    const char *solver; /* a name of sumi_solver_at */
-    float eta;          /* of solvers that have it: 0 deterministic .. 1 as noisy as ddpm; -1: the
-                           solver's own */
-    uint64_t seed;
-    int64_t first_index; /* image i of the call is image first_index + i of the seed */
-    /* NULL: drawn from seed; else [1 + steps][count][h][w][c]: x_T, then z after each evaluation.
-     */
-    const float *noise;
-    sumi_on_step_fn on_step;
-    sumi_progress_fn progress;
-    void *user;   /* given to on_step and progress */
-    int batch;    /* images evaluated together; 0: chosen by sumi. Never changes a bit. */
-    int reserved; /* 0: what follows must not lie where an older struct had padding */
-    sumi_precision precision;
-    const char *spacing;      /* of the timesteps, a name of sumi_spacing_at; NULL: "trailing" */
-    sumi_images_fn on_images; /* given the same user */
-    /* Levels of the caller's choice, falling, in place of steps and spacing (level_count 0: none):
-     * t from 1 to timesteps, fractions too; or, with levels_are_sigma, sigma / alpha, which is
-     * "sigma" in Karras et al. 2022 and elsewhere. */
-    const double *levels;
-    int level_count;
-    bool levels_are_sigma;
-    /* Noise that heun adds as it goes (Karras et al. 2022, algorithm 2): S_churn, 0 for none;
-     * S_tmin and S_tmax, between which sigma / alpha must be; S_noise. */
-    float churn, churn_min, churn_max, churn_noise;
-    /* The predictions of x_0 are clipped to this range; not where both are 0. */
-    float clip_low, clip_high;
-    /* 0, or dynamic thresholding (Saharia et al. 2022): where more than a share of 1 - threshold of
-     * an image's predictions lies outside that range (the model's, where none is set), they are
-     * clipped less and shrunk into it. Imagen has 0.995. */
-    float threshold;
-    /* [count][height][width][channels], or NULL: images to begin from. As much noise is added to
-     * them as there is at t = strength * timesteps, where the sampling begins; near 0 little of
-     * them changes, and 1 leaves a trace of them. An inverse solver (sumi_choice_t.inverse) begins
-     * at the images themselves, and out receives the x_t at which others would begin. */
-    const float *image;
-    float strength;     /* more than 0, at most 1 */
-    int reserved_2;     /* 0, as above */
-    const float *start; /* as image, or NULL: x_t at the first level, in place of noise */
-    int *evaluations;   /* NULL, or [count]: receives how many of the network each image took */
-} sumi_sample_config;
-#define SUMI_SAMPLE_CONFIG_INIT                                                                    \
+    const char *name; /* PyTorch's state_dict name; borrowed from the model */
+    sumi_dtype dtype;
+    int rank;
+    int64_t shape[4]; /* PyTorch's order: a convolution's weight is [out][in][kh][kw] */
+    int64_t count;    /* elements; 1 where rank is 0 */
+    bool trainable;
+} sumi_tensor_t;
+#define SUMI_TENSOR_INIT                                                                           \
     {                                                                                              \
-        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0, 0,  \
-            SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1, 0,  \
-            NULL, NULL                                                                             \
+        sizeof(sumi_tensor_t), NULL, SUMI_F32, 0, {0, 0, 0, 0}, 0, false                           \
     }
 
-/* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */
-SUMI_API sumi_status sumi_solver_at(int index, sumi_choice_t *solver);
-SUMI_API sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing);
+/* Walks the state dict: index 0 .. info.tensors - 1; SUMI_EINVAL past the end. */
+SUMI_API sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor);
+/* Copies that tensor's numbers (float32 or int64, in PyTorch's order) to out, which has room for
+ * bytes; SUMI_ESHAPE where that is too little. */
+SUMI_API sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out,
+                                            size_t bytes);
 
-/* Draws config->count images into out ([count][h][w][c] floats, not clamped); out_floats is its
- * capacity. Where config->on_images takes the images, out may be NULL: then memory does not grow
- * with count. On SUMI_CANCELLED the message says how many leading images are whole. */
-SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
-                                 const sumi_sample_config *config, float *out, size_t out_floats);
+/* ---- Advanced: what describes a model -------------------------------------------------------- */
 
-/* ---- Measuring ------------------------------------------------------------------------------- */
+/* What kind of value a field has. */
+typedef enum {
+    SUMI_FIELD_INT,
+    SUMI_FIELD_INT64,
+    SUMI_FIELD_FLOAT,
+    SUMI_FIELD_BOOL,
+    SUMI_FIELD_CHOICE, /* one of several names */
+} sumi_field_kind;
 
+/* One of the facts that describe a model: for programs that show or set all of them, whatever
+ * fields a later version adds. The texts are the library's. */
+typedef struct {
+    size_t size;
+    const char *name;  /* in model files, and in sumi_model_config where it is settable */
+    const char *part;  /* of the description: "net", "process", "data" or "trained" */
+    const char *about; /* a sentence or two */
+    sumi_field_kind kind;
+    bool settable;       /* sumi_model_config has it */
+    bool from_data;      /* it has to fit the images that the model is trained on */
+    double low, high;    /* the range of a number */
+    const char *initial; /* the default as text: "1000", "0.001", "eps", "false" */
+    /* Of SUMI_FIELD_CHOICE: lists its names. */
+    sumi_status (*choice_at)(int index, sumi_choice_t *choice);
+} sumi_field_t;
+#define SUMI_FIELD_INIT                                                                            \
+    {                                                                                              \
+        sizeof(sumi_field_t), NULL, NULL, NULL, SUMI_FIELD_INT, false, false, 0, 0, NULL, NULL     \
+    }
+
+/* Walks the fields: index 0, 1, ...; SUMI_EINVAL past the last. */
+SUMI_API sumi_status sumi_model_field_at(int index, sumi_field_t *field);
+/* A model's value. *number receives it: 0 or 1 for false and true, for a float32 the shortest
+ * decimal that reads back as the same, 0.001. Of a choice *text receives the name, and *number its
+ * index; else *text is left as it is. Either may be NULL. SUMI_EINVAL where there is no such
+ * field. */
+SUMI_API sumi_status sumi_model_get_field(const sumi_model *model, const char *name, double *number,
+                                          const char **text);
+/* Sets the field of that name in a config, which was filled by its _INIT macro: a choice to the
+ * name in text (the library's own copy of it is kept), any other to number. SUMI_EINVAL where the
+ * field is not settable, the value is out of its range or the name unknown; sumi_model_create
+ * checks how the fields go together. */
+SUMI_API sumi_status sumi_model_config_set(sumi_model_config *config, const char *name,
+                                           double number, const char *text);
+
+/* ---- Advanced: measuring --------------------------------------------------------------------- */
+
+/* What to time. */
 typedef struct {
     size_t size;
     bool training; /* a step's forward, loss and backward; else predictions in eval mode */
     int n, height, width;
-    int runs;     /* that are timed, after two that are not */
-    int reserved; /* 0, as above */
-    sumi_precision precision;
-    size_t entry_size; /* sizeof(sumi_profile_entry) of the caller */
+    int runs; /* that are timed, after two that are not */
+    SUMI_GROWN sumi_precision precision;
+    size_t entry_size; /* sizeof(sumi_profile_entry_t), as the _INIT macro sets it */
 } sumi_profile_config;
 #define SUMI_PROFILE_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_profile_config), true, 128, 28, 28, 8, 0, SUMI_PRECISION_FP32,                 \
-            sizeof(sumi_profile_entry)                                                             \
+        sizeof(sumi_profile_config), true, 128, 28, 28, 8, SUMI_PRECISION_FP32,                    \
+            sizeof(sumi_profile_entry_t)                                                           \
     }
 
-/* Grows at its end only; config->entry_size tells how much of it the caller knows. */
+/* One operation, forward or backward. As there may be many, their size is told once, in
+ * sumi_profile_config.entry_size. */
 typedef struct {
     char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and "adam" */
     char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
@@ -660,14 +728,14 @@ typedef struct {
     double time_ms; /* median of the runs */
     double gflop;   /* of the direct algorithm, for all n images; backward: both gradients */
     double bytes;   /* to and from memory at least: tensors and parameters, each once */
-} sumi_profile_entry;
+} sumi_profile_entry_t;
+typedef sumi_profile_entry_t sumi_profile_entry; /* the name that version 0.1.0 had */
 
 /* Times each operation of a network on random images; the model is not changed. config must be
- * given: it tells how large an entry is. entries has room for capacity; *count receives how many
- * there are, in the order in which they run, and SUMI_ESHAPE tells that there was too little room.
- */
+ * given. entries has room for `capacity` of them; *count receives how many there are, in the order
+ * in which they run, and SUMI_ESHAPE tells that there was too little room. */
 SUMI_API sumi_status sumi_profile(sumi_context *ctx, const sumi_model *model,
-                                  const sumi_profile_config *config, sumi_profile_entry *entries,
+                                  const sumi_profile_config *config, sumi_profile_entry_t *entries,
                                   int capacity, int *count);
 /* Multiply-adds in registers on every thread, in GFLOP/s: what the machine could do at best. */
 SUMI_API sumi_status sumi_measure_peak(sumi_context *ctx, double *gflops);

@@ -126,13 +126,13 @@ static void test_dataset_arguments(void **state)
         sumi_dataset_config config;
         const char *text;
     } wrong[] = {
-        {{sizeof(sumi_dataset_config), "train", 2, 0, 0, 0, false}, "2"},
-        {{sizeof(sumi_dataset_config), "train", -1, 0, 0, 0, false}, "-1"},
-        {{sizeof(sumi_dataset_config), "train", 0, -3, 8, 0, false}, "-3"},
-        {{sizeof(sumi_dataset_config), "train", 0, 8, INT_MAX, 0, false}, "2147483647"},
-        {{sizeof(sumi_dataset_config), "sideways", 0, 0, 0, 0, false}, "sideways"},
-        {{0, "train", 0, 0, 0, 0, false}, "INIT"},
-        {{SIZE_MAX, "train", 0, 0, 0, 0, false}, "INIT"},
+        {{sizeof(sumi_dataset_config), "train", 2, 0, 0, false}, "2"},
+        {{sizeof(sumi_dataset_config), "train", -1, 0, 0, false}, "-1"},
+        {{sizeof(sumi_dataset_config), "train", 0, -3, 8, false}, "-3"},
+        {{sizeof(sumi_dataset_config), "train", 0, 8, INT_MAX, false}, "2147483647"},
+        {{sizeof(sumi_dataset_config), "sideways", 0, 0, 0, false}, "sideways"},
+        {{0, "train", 0, 0, 0, false}, "INIT"},
+        {{SIZE_MAX, "train", 0, 0, 0, false}, "INIT"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         api_fails(ctx, sumi_dataset_open(ctx, "shapes", &wrong[i].config, &set), SUMI_EINVAL,
@@ -226,7 +226,7 @@ static void test_dataset_notices(void **state)
 
     /* A program from before there was skip_bad has it off, whatever lies behind its struct. */
     memset(&config, 0xff, sizeof config);
-    config.size = offsetof(sumi_dataset_config, reserved) + sizeof config.reserved;
+    config.size = offsetof(sumi_dataset_config, skip_bad);
     config.split = "train";
     config.channels = config.height = config.width = 0;
     api_fails(ctx, sumi_dataset_open(ctx, temp_path(temp, "pics"), &config, &set), SUMI_EFORMAT,
@@ -307,6 +307,27 @@ static void test_shorter_config(void **state)
     assert_int_equal(older.tensors, info.tensors);
     sumi_model_free(model);
     sumi_context_free(ctx);
+}
+
+/* What a struct has gained since version 0.1.0 does not lie in the padding that it had at its end
+ * then, which that version's programs leave unset. */
+static void test_growth(void **state)
+{
+    (void)state;
+#define GREW(type, last, first)                                                                    \
+    assert_true(offsetof(type, first) >=                                                           \
+                (offsetof(type, last) + sizeof((type){0}.last) + sizeof(size_t) - 1) /             \
+                    sizeof(size_t) * sizeof(size_t))
+    GREW(sumi_progress_t, path, images);
+    GREW(sumi_dataset_config, width, skip_bad);
+    GREW(sumi_dataset_info_t, range_hi, full_path);
+    GREW(sumi_model_config, base_channels, net);
+    GREW(sumi_model_info_t, steps, net);
+    GREW(sumi_batch, labels, precision);
+    GREW(sumi_train_config, command, precision);
+    GREW(sumi_sample_config, batch, precision);
+    GREW(sumi_profile_config, runs, precision);
+#undef GREW
 }
 
 /* A struct of an older program, shorter by its last field, with guard bytes behind. */
@@ -689,6 +710,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dataset_notices, temp_setup, temp_teardown),
         cmocka_unit_test(test_model_config),
         cmocka_unit_test(test_shorter_config),
+        cmocka_unit_test(test_growth),
         cmocka_unit_test(test_shorter_info_twice),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_tensors),
