@@ -8,26 +8,16 @@
 #include <math.h>
 #include <string.h>
 
-/* The numbers are PyTorch's defaults. AdamW is Adam after a step towards zero that the gradient has
- * no part in (Loshchilov & Hutter 2019), of every weight, as torch.optim.AdamW does it. */
+/* What both have in common; the numbers are PyTorch's defaults. */
+#define ADAM                                                                                       \
+    .states = 2, .state_names = {"exp_avg", "exp_avg_sq"}, .rule = SUMI_RULE_ADAM, .beta1 = .9,    \
+    .beta2 = .999, .eps = 1e-8
+
+/* AdamW is Adam after a step towards zero that the gradient has no part in (Loshchilov & Hutter
+ * 2019), of every weight, as torch.optim.AdamW does it. */
 static const sumi_optimiser_row rows[] = {
-    {.name = "adam",
-     .about = "Adam (Kingma & Ba 2015)",
-     .states = 2,
-     .state_names = {"exp_avg", "exp_avg_sq"},
-     .rule = SUMI_RULE_ADAM,
-     .beta1 = .9,
-     .beta2 = .999,
-     .eps = 1e-8},
-    {.name = "adamw",
-     .about = "Adam with decoupled weight decay",
-     .decays = true,
-     .states = 2,
-     .state_names = {"exp_avg", "exp_avg_sq"},
-     .rule = SUMI_RULE_ADAM,
-     .beta1 = .9,
-     .beta2 = .999,
-     .eps = 1e-8},
+    {.name = "adam", .about = "Adam (Kingma & Ba 2015)", ADAM},
+    {.name = "adamw", .about = "Adam with decoupled weight decay", .decays = true, ADAM},
 };
 
 const sumi_optimiser_row *sumi_train_optimiser_at(int index)

@@ -202,6 +202,42 @@ static void test_levels_weigh(void **state)
     close_fixture(&f);
 }
 
+/* The loss of a first step with these labels. */
+static double loss_with(const int32_t *labels, sumi_status expected, sumi_error *err)
+{
+    fixture f;
+    double loss = 0;
+    open_fixture(&f, 1, 0);
+    sumi_train_free(f.trainer);
+    sumi_graph_free(&f.model->graph);
+    f.model->graph = (sumi_graph){0};
+    sumi_build_residual(&f.model->graph, 1, 8, 10);
+    assert_ok(sumi_params_allocate(&f.model->graph.params, NULL));
+    sumi_params_init(&f.model->graph.params, 1);
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    config.batch = N;
+    config.height = config.width = SIDE;
+    assert_ok(sumi_train_create(&f.runtime, f.model, &config, &f.trainer, NULL));
+    f.batch.labels = labels;
+    assert_int_equal(sumi_train_step(f.trainer, &f.batch, &loss, err), expected);
+    close_fixture(&f);
+    return loss;
+}
+
+static void test_labels_reach_the_network(void **state)
+{
+    (void)state;
+    static const int32_t some[N] = {0, 1, 2, 3, 4, 9}, others[N] = {1, 1, 2, 3, 4, 9},
+                         none[N] = {-1, -1, -1, -1, -1, -1}, bad[N] = {0, 1, 2, 10, 4, 9};
+    sumi_error err = {""};
+    double loss = loss_with(some, SUMI_OK, NULL);
+    assert_true(loss != loss_with(others, SUMI_OK, NULL));
+    assert_true(loss != loss_with(none, SUMI_OK, NULL));
+    assert_true(loss_with(NULL, SUMI_OK, NULL) == loss_with(none, SUMI_OK, NULL));
+    loss_with(bad, SUMI_EINVAL, &err);
+    assert_says(err, "labels[3] is 10, expected -1..9");
+}
+
 /* bfloat16 learns as float32 does: means over ten steps stay together all the way down, though no
  * step's loss is the same. */
 static void test_bf16_learns_as_well(void **state)
@@ -688,6 +724,7 @@ int main(void)
         cmocka_unit_test(test_every_objective_is_learned),
         cmocka_unit_test(test_every_weighting_is_learned),
         cmocka_unit_test(test_levels_weigh),
+        cmocka_unit_test(test_labels_reach_the_network),
         cmocka_unit_test(test_bf16_learns_as_well),
         cmocka_unit_test(test_step_is_adam),
         cmocka_unit_test(test_given_draws),
