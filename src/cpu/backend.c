@@ -99,7 +99,7 @@ static void memory_unmirror(sumi_device *device, void *memory, void *host, size_
 static void memory_copy(sumi_device *device, void *to, const void *from, size_t bytes)
 {
     (void)device;
-    if (to != from)
+    if (to != from && bytes > 0)
         memcpy(to, from, bytes);
 }
 

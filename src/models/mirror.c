@@ -48,15 +48,21 @@ void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror)
 void sumi_mirror_push(const sumi_runtime *runtime, const sumi_mirror *mirror)
 {
     const sumi_backend *backend = runtime->backend;
-    backend->upload(runtime->device, mirror->at.values, mirror->host.values, mirror->value_bytes);
-    backend->upload(runtime->device, mirror->at.statistics, mirror->host.statistics,
-                    mirror->statistic_bytes);
+    if (mirror->value_bytes)
+        backend->upload(runtime->device, mirror->at.values, mirror->host.values,
+                        mirror->value_bytes);
+    if (mirror->statistic_bytes)
+        backend->upload(runtime->device, mirror->at.statistics, mirror->host.statistics,
+                        mirror->statistic_bytes);
 }
 
 void sumi_mirror_pull(const sumi_runtime *runtime, const sumi_mirror *mirror)
 {
     const sumi_backend *backend = runtime->backend;
-    backend->download(runtime->device, mirror->host.values, mirror->at.values, mirror->value_bytes);
-    backend->download(runtime->device, mirror->host.statistics, mirror->at.statistics,
-                      mirror->statistic_bytes);
+    if (mirror->value_bytes)
+        backend->download(runtime->device, mirror->host.values, mirror->at.values,
+                          mirror->value_bytes);
+    if (mirror->statistic_bytes)
+        backend->download(runtime->device, mirror->host.statistics, mirror->at.statistics,
+                          mirror->statistic_bytes);
 }

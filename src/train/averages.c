@@ -51,8 +51,9 @@ void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_run
 {
     const sumi_params *params = &model->graph.params;
     for (int i = 0; i < averages->count; i++) {
-        runtime->backend->copy(runtime->device, averages->mirror[i].at.statistics,
-                               from->at.statistics, from->statistic_bytes);
+        if (from->statistic_bytes)
+            runtime->backend->copy(runtime->device, averages->mirror[i].at.statistics,
+                                   from->at.statistics, from->statistic_bytes);
         memcpy(averages->model[i]->graph.params.counters, params->counters,
                params->counter_count * sizeof(int64_t));
     }
