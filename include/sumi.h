@@ -274,6 +274,8 @@ SUMI_API void sumi_dataset_free(sumi_dataset *set);
 
 typedef struct sumi_model sumi_model;
 
+enum { SUMI_LEVELS_MAX = 6 }; /* of a network: sizes that its tensors have */
+
 /* A network, and the diffusion process that it is for. */
 typedef struct {
     size_t size;
@@ -284,7 +286,10 @@ typedef struct {
     int timesteps;              /* T, 1 to 100000 */
     float beta_start, beta_end; /* of the schedule linear: 0 < beta_start <= beta_end < 1 */
     int base_channels; /* width of the network's first level, 1 to 1024; the tutorial has 64 */
-    const char *net; /* "tutorial": the tutorial's U-Net; "seed", its former name, is read as it */
+    /* "tutorial": the tutorial's U-Net ("seed", its former name, is read as it); "unet": a residual
+     * one with group norms, which is told of labels. sumi_net_at lists them, and
+     * sumi_model_config_net sets the name, base_channels and time_dim of one. */
+    const char *net;
     /* What the network returns, how noise grows with t, how the loss of a t counts, and how often
      * training draws it: names of sumi_objective_at, sumi_schedule_at, sumi_weighting_at and
      * sumi_law_at; NULL stands for the first of each. Not every objective goes with every schedule:
@@ -295,11 +300,17 @@ typedef struct {
     float gamma;             /* signal-to-noise ratio where min-snr and soft-min-snr stop to grow */
     float law_mean, law_std; /* of the normal inside the laws log-normal and logit-normal */
     bool stratified;         /* a batch's t are spread evenly over the law, not independent */
+    /* Of unet: how much wider than the first each level is, and its residual blocks; both 1 to 31,
+     * as many of each, 0 after the last. A level has half the height and width of the one before.
+     * And the labels that it is told of; 0: none. */
+    int multipliers[SUMI_LEVELS_MAX], blocks[SUMI_LEVELS_MAX];
+    int classes;
 } sumi_model_config;
 #define SUMI_MODEL_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial",    \
-            "eps", "linear", "uniform", "uniform", .002f, 80, .5f, 5, 0, 1, false                  \
+            "eps", "linear", "uniform", "uniform", .002f, 80, .5f, 5, 0, 1, false, {1, 2, 4},      \
+            {1, 2, 2}, 0                                                                           \
     }
 
 typedef struct {
@@ -379,11 +390,14 @@ typedef struct {
     sumi_precision precision;
     int height, width; /* of the images, so that all is planned when the trainer is made; 0: the
                           first step plans. A run has its data's */
+    /* Of a network that is told of labels: the share of images whose label is withheld in a step,
+     * so that it learns to do without, 0 to 1. */
+    float label_drop;
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
-            SUMI_PRECISION_FP32, 0, 0                                                              \
+            SUMI_PRECISION_FP32, 0, 0, .1f                                                         \
     }
 
 /* A training run.
@@ -588,7 +602,7 @@ typedef struct {
     const float *x;           /* [n][h][w][in_channels] */
     const int32_t *t;         /* [n], 1..timesteps */
     const float *noise;       /* as x, or NULL */
-    const int32_t *labels;    /* [n], or NULL; the tutorial network ignores them */
+    const int32_t *labels;    /* [n], -1 is none; or NULL: all are. Networks without ignore them */
     sumi_precision precision; /* of sumi_model_predict; a trainer has its own */
 } sumi_batch;
 #define SUMI_BATCH_INIT                                                                            \
@@ -665,6 +679,7 @@ typedef enum {
     SUMI_FIELD_FLOAT,
     SUMI_FIELD_BOOL,
     SUMI_FIELD_CHOICE, /* one of several names */
+    SUMI_FIELD_LIST,   /* up to SUMI_LEVELS_MAX whole numbers, as text with commas: "1,2,4" */
 } sumi_field_kind;
 
 /* One of the facts that describe a model: for programs that show or set all of them, whatever
@@ -691,14 +706,19 @@ typedef struct {
 SUMI_API sumi_status sumi_model_field_at(int index, sumi_field_t *field);
 /* A model's value. *number receives it: 0 or 1 for false and true, for a float32 the shortest
  * decimal that reads back as the same, 0.001. Of a choice *text receives the name, and *number its
- * index; else *text is left as it is. Either may be NULL. SUMI_EINVAL where there is no such
- * field. */
+ * index; of a list *text receives its text; else *text is left as it is. Either may be NULL.
+ * SUMI_EINVAL where there is no such field, or the model's network has none. */
 SUMI_API sumi_status sumi_model_get_field(const sumi_model *model, const char *name, double *number,
                                           const char **text);
+/* Lists the networks: index from 0; SUMI_EINVAL past the end. The texts are the library's. */
+SUMI_API sumi_status sumi_net_at(int index, sumi_choice_t *net);
+/* Makes config, which was filled by its _INIT macro, one of that network, with the width and the
+ * embedding that it has where nobody says. SUMI_EINVAL: there is none of that name. */
+SUMI_API sumi_status sumi_model_config_net(sumi_model_config *config, const char *net);
 /* Sets the field of that name in a config, which was filled by its _INIT macro: a choice to the
- * name in text (the library's own copy of it is kept), any other to number. SUMI_EINVAL where the
- * field is not settable, the value is out of its range or the name unknown; sumi_model_create
- * checks how the fields go together. */
+ * name in text (the library's own copy of it is kept), a list to its text, any other to number.
+ * SUMI_EINVAL where the field is not settable, the value is out of its range or the name unknown;
+ * sumi_model_create checks how the fields go together. */
 SUMI_API sumi_status sumi_model_config_set(sumi_model_config *config, const char *name,
                                            double number, const char *text);
 

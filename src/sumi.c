@@ -1,14 +1,13 @@
 /*
  * The bodies of the public interface: check the arguments, call one layer, keep the message.
  */
-#include "sumi.h"
+#include "sumi_bodies.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/fields.h"
 #include "run/run.h"
 #include "train/classify.h"
 
@@ -111,19 +110,6 @@ static sumi_status take_config(sumi_context *ctx, const char *name, const void *
     return SUMI_OK;
 }
 
-/* Gives an info struct to the caller, as much of it as the caller's has room for. The caller's size
- * stays: with the library's in its place, a second call would write past an older, shorter struct.
- */
-static void give_info(const void *info, size_t info_size, void *out)
-{
-    size_t size;
-    memcpy(&size, out, sizeof size);
-    if (size < sizeof size)
-        size = info_size;
-    memcpy(out, info, size < info_size ? size : info_size);
-    memcpy(out, &size, sizeof size);
-}
-
 /* From a callback: threads, networks and the weights in use belong to the call that runs. */
 static sumi_status fail_busy(sumi_context *ctx, const char *function)
 {
@@ -161,27 +147,6 @@ static sumi_status leave_long_call(sumi_context *ctx, sumi_status status)
 static sumi_status cancelled(sumi_context *ctx, const char *what)
 {
     return sumi_fail(&ctx->error, SUMI_CANCELLED, "%s was cancelled", what);
-}
-
-static sumi_status give_choice(const char *name, const char *about, sumi_choice_t *choice)
-{
-    const sumi_choice_t full = {.size = sizeof full, .name = name, .about = about};
-    if (!choice)
-        return SUMI_EINVAL;
-    give_info(&full, sizeof full, choice);
-    return SUMI_OK;
-}
-
-static sumi_status give_row(sumi_choice table, int index, sumi_choice_t *choice)
-{
-    const sumi_row *row = sumi_choice_at(table, index);
-    return row ? give_choice(row->name, row->about, choice) : SUMI_EINVAL;
-}
-
-sumi_status sumi_precision_at(int index, sumi_choice_t *precision)
-{
-    const sumi_precision_name *row = sumi_precision_row(index);
-    return row ? give_choice(row->name, row->about, precision) : SUMI_EINVAL;
 }
 
 /* ---- Data sets ------------------------------------------------------------------------------- */
@@ -229,7 +194,7 @@ sumi_status sumi_dataset_info(const sumi_dataset *set, sumi_dataset_info_t *info
     sumi_copy_text(full.path, sizeof full.path, set->path);
     full.full_path = set->path;
     sumi_data_hash(set, full.hash);
-    give_info(&full, sizeof full, info);
+    sumi_give_info(&full, sizeof full, info);
     return SUMI_OK;
 }
 
@@ -253,26 +218,6 @@ void sumi_dataset_free(sumi_dataset *set)
 }
 
 /* ---- Models ---------------------------------------------------------------------------------- */
-
-sumi_status sumi_objective_at(int index, sumi_choice_t *objective)
-{
-    return give_row(SUMI_CHOICE_OBJECTIVE, index, objective);
-}
-
-sumi_status sumi_schedule_at(int index, sumi_choice_t *schedule)
-{
-    return give_row(SUMI_CHOICE_SCHEDULE, index, schedule);
-}
-
-sumi_status sumi_weighting_at(int index, sumi_choice_t *weighting)
-{
-    return give_row(SUMI_CHOICE_WEIGHTING, index, weighting);
-}
-
-sumi_status sumi_law_at(int index, sumi_choice_t *law)
-{
-    return give_row(SUMI_CHOICE_LAW, index, law);
-}
 
 sumi_status sumi_model_create(sumi_context *ctx, const sumi_model_config *config, sumi_model **out)
 {
@@ -312,7 +257,7 @@ sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info)
 {
     if (!model || !info)
         return SUMI_EINVAL;
-    give_info(&model->info, sizeof model->info, info);
+    sumi_give_info(&model->info, sizeof model->info, info);
     return SUMI_OK;
 }
 
@@ -337,58 +282,6 @@ sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const 
     return sumi_models_set_metadata(model, key, value, &ctx->error);
 }
 
-sumi_status sumi_model_field_at(int index, sumi_field_t *field)
-{
-    static sumi_status (*const lists[])(int, sumi_choice_t *) = {
-        [SUMI_CHOICE_OBJECTIVE] = sumi_objective_at,
-        [SUMI_CHOICE_SCHEDULE] = sumi_schedule_at,
-        [SUMI_CHOICE_WEIGHTING] = sumi_weighting_at,
-        [SUMI_CHOICE_LAW] = sumi_law_at,
-    };
-    const sumi_field *row = sumi_model_fields;
-    for (; index > 0 && row->name; index--)
-        row++;
-    if (index < 0 || !row->name || !field)
-        return SUMI_EINVAL;
-    const sumi_field_t full = {.size = sizeof full,
-                               .name = row->name,
-                               .part = sumi_model_parts[row->part],
-                               .about = row->about,
-                               .kind = row->kind,
-                               .settable = row->config != SUMI_NO_CONFIG,
-                               .from_data = row->from_data,
-                               .low = row->low,
-                               .high = row->high,
-                               .initial = row->initial,
-                               .choice_at =
-                                   row->kind == SUMI_FIELD_CHOICE ? lists[row->choice] : NULL};
-    give_info(&full, sizeof full, field);
-    return SUMI_OK;
-}
-
-sumi_status sumi_model_get_field(const sumi_model *model, const char *name, double *number,
-                                 const char **text)
-{
-    const sumi_field *field = name ? sumi_field_find(name) : NULL;
-    if (!model || !field)
-        return SUMI_EINVAL;
-    double value = sumi_field_number(field, model);
-    if (number)
-        *number = field->kind == SUMI_FIELD_FLOAT ? sumi_shortest((float)value) : value;
-    if (text && field->kind == SUMI_FIELD_CHOICE)
-        *text = sumi_field_name(field, value);
-    return SUMI_OK;
-}
-
-sumi_status sumi_model_config_set(sumi_model_config *config, const char *name, double number,
-                                  const char *text)
-{
-    const sumi_field *field = name ? sumi_field_find(name) : NULL;
-    if (!config || !field)
-        return SUMI_EINVAL;
-    return sumi_field_give_config(field, config, number, text);
-}
-
 sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t *tensor)
 {
     if (!model || !tensor || index < 0 || index >= model->graph.params.count)
@@ -401,7 +294,7 @@ sumi_status sumi_model_tensor(const sumi_model *model, int index, sumi_tensor_t 
                           .count = (int64_t)param->count,
                           .trainable = sumi_param_trainable(param)};
     memcpy(full.shape, param->shape, sizeof full.shape);
-    give_info(&full, sizeof full, tensor);
+    sumi_give_info(&full, sizeof full, tensor);
     return SUMI_OK;
 }
 
@@ -444,6 +337,10 @@ static sumi_status check_predict(sumi_context *ctx, const sumi_model *model,
         if (batch->t[i] < 1 || batch->t[i] > model->info.timesteps)
             return sumi_fail(err, SUMI_EINVAL, "t[%d] must be 1 to %d, found %d", i,
                              model->info.timesteps, batch->t[i]);
+    for (int i = 0; batch->labels && model->graph.labels >= 0 && i < batch->n; i++)
+        if (batch->labels[i] < -1 || batch->labels[i] >= model->graph.classes)
+            return sumi_fail(err, SUMI_EINVAL, "labels[%d] must be -1 to %d, found %d", i,
+                             model->graph.classes - 1, batch->labels[i]);
     return SUMI_OK;
 }
 
@@ -479,18 +376,6 @@ static sumi_status take_train_config(sumi_context *ctx, sumi_train_config *confi
         *settings = sumi_trainer_settings(config);
     config->trainer = settings;
     return status;
-}
-
-sumi_status sumi_optimiser_at(int index, sumi_choice_t *optimiser)
-{
-    const sumi_optimiser_row *row = sumi_train_optimiser_at(index);
-    return row ? give_choice(row->name, row->about, optimiser) : SUMI_EINVAL;
-}
-
-sumi_status sumi_rate_schedule_at(int index, sumi_choice_t *schedule)
-{
-    const sumi_rate_schedule *row = sumi_train_rate_schedule_at(index);
-    return row ? give_choice(row->name, row->about, schedule) : SUMI_EINVAL;
 }
 
 sumi_status sumi_trainer_create(sumi_context *ctx, sumi_model *model,
@@ -658,7 +543,7 @@ sumi_status sumi_classifier_info(const sumi_classifier *classifier, sumi_classif
 {
     if (!classifier || !info)
         return SUMI_EINVAL;
-    give_info(&classifier->info, sizeof classifier->info, info);
+    sumi_give_info(&classifier->info, sizeof classifier->info, info);
     return SUMI_OK;
 }
 
@@ -687,28 +572,6 @@ void sumi_classifier_free(sumi_classifier *classifier)
 }
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
-
-sumi_status sumi_solver_at(int index, sumi_choice_t *solver)
-{
-    const sumi_solver *row = sumi_solver_row(index);
-    if (!row || !solver)
-        return SUMI_EINVAL;
-    const sumi_choice_t full = {.size = sizeof full,
-                                .name = row->is.name,
-                                .about = row->is.about,
-                                .evaluations = row->evaluations,
-                                .has_eta = row->flags & SUMI_SOLVER_ETA,
-                                .eta = row->eta,
-                                .inverse = row->flags & SUMI_SOLVER_INVERSE,
-                                .has_churn = row->flags & SUMI_SOLVER_CHURN};
-    give_info(&full, sizeof full, solver);
-    return SUMI_OK;
-}
-
-sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing)
-{
-    return give_row(SUMI_CHOICE_SPACING, index, spacing);
-}
 
 sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
                         const sumi_sample_config *config, float *out, size_t out_floats)

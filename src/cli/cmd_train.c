@@ -27,6 +27,7 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
         return sumi_cli_fail_context(cli, status);
     sumi_cli_notices(cli, *set);
     config.in_channels = config.out_channels = info.channels;
+    config.classes = info.classes;
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);

@@ -48,13 +48,14 @@ typedef enum {
     SUMI_ARG_STRING,
     SUMI_ARG_PATH, /* a string that completion takes for a file name */
     SUMI_ARG_CHOICE,
+    SUMI_ARG_LIST, /* up to SUMI_LEVELS_MAX whole numbers with commas between them */
 } sumi_arg_kind;
 
 typedef struct {
     char name[24]; /* without the two dashes; unique within a command */
     char letter;   /* 0: no short form */
     sumi_arg_kind kind;
-    int64_t low, high;  /* SUMI_ARG_INT, and each side of SUMI_ARG_SIZE */
+    int64_t low, high;  /* SUMI_ARG_INT, each side of SUMI_ARG_SIZE, each of a list */
     double least, most; /* SUMI_ARG_REAL */
     /* SUMI_ARG_CHOICE: words with | between them, or what lists them. */
     const char *choices;
@@ -89,6 +90,7 @@ int sumi_option_find(sumi_command_id command, const char *name, size_t length, s
 typedef struct {
     bool given; /* on the command line; false for a default or a value from config.json */
     bool set;   /* there is a value: given, from config.json, or a default */
+    bool kept;  /* it is from config.json */
     int64_t integer;
     double real;
     int height, width;

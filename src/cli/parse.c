@@ -175,6 +175,21 @@ static bool real_in_range(const sumi_option *option, double value)
            (float)value <= (float)option->most;
 }
 
+/* "1,2,4" */
+static bool is_list(const sumi_option *option, const char *text)
+{
+    for (int count = 1; *text >= '0' && *text <= '9' && count <= SUMI_LEVELS_MAX; count++) {
+        char *end;
+        long value = strtol(text, &end, 10);
+        if (value < option->low || value > option->high)
+            return false;
+        if (*end != ',')
+            return *end == '\0';
+        text = end + 1;
+    }
+    return false;
+}
+
 static sumi_status parse_value(const sumi_option *option, const char *label, const char *text,
                                sumi_option_value *value, sumi_error *err)
 {
@@ -211,6 +226,14 @@ static sumi_status parse_value(const sumi_option *option, const char *label, con
     case SUMI_ARG_CHOICE:
         if (!is_choice(option, text))
             return bad_choice(option, label, text, err);
+        break;
+    case SUMI_ARG_LIST:
+        if (!is_list(option, text))
+            return sumi_fail(err, SUMI_EINVAL,
+                             "%s: expected 1 to %d numbers with commas, such as 1,2,4, each from "
+                             "%lld to %lld, found '%s'",
+                             label, SUMI_LEVELS_MAX, (long long)option->low,
+                             (long long)option->high, text);
         break;
     }
     parsed.set = true;
@@ -507,6 +530,7 @@ sumi_status sumi_options_config(sumi_options *options, const char *path, const j
         }
         if (parse_value(&option, label, text, value, err) != SUMI_OK)
             return SUMI_EFORMAT;
+        value->kept = true;
         if (text == buffer)
             value->text = NULL;
     }

@@ -82,6 +82,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.final_rate = (float)sumi_option_real(options, "lr-final");
     trainer.optimiser = sumi_option_text(options, "optimiser");
     trainer.weight_decay = (float)sumi_option_real(options, "weight-decay");
+    trainer.label_drop = (float)sumi_option_real(options, "label-drop");
     trainer.averages[0] = (float)sumi_option_real(options, "ema");
     trainer.precision = sumi_cli_precision(options);
     train.grid = (int)sumi_option_int(options, "grid");

@@ -140,6 +140,12 @@ typedef struct {
     double *loss;      /* training: a loss adds to it */
 } sumi_run;
 
+/* An image's label, -1 where it has none. */
+static inline int32_t sumi_label_of(const sumi_run *run, int64_t image)
+{
+    return run->in.labels ? run->in.labels[image] : -1;
+}
+
 /* Images of the whole batch. */
 int sumi_run_images(const sumi_run *run);
 /* Adds up a training run's numbers over the ranks. Never from within a loop of the pool. */

@@ -20,7 +20,7 @@ static embedding_job job_of(const sumi_run *run, int node)
 
 static size_t row_of(const embedding_job *job, int image)
 {
-    int label = job->run->in.labels[image];
+    int label = sumi_label_of(job->run, image);
     return (size_t)(label < 0 || label >= job->rows ? job->rows - 1 : label);
 }
 

@@ -77,7 +77,7 @@ static void cross_entropy_task(void *arg, int64_t image, int thread)
     (void)thread;
     size_t at = (size_t)image * job->image_floats;
     job->sums[image] = job->run->net->kernels->cross_entropy(
-        job->y + at, (int)job->image_floats, job->run->in.labels[image],
+        job->y + at, (int)job->image_floats, sumi_label_of(job->run, image),
         (float)job->node->smoothing, (float)job->factor, job->dy + at);
 }
 

@@ -102,7 +102,7 @@ static sumi_time_key key_of(const sumi_run *run, int image)
     if (run->net->graph->time >= 0)
         memcpy(&key.time, &run->in.time[image], sizeof key.time);
     if (run->net->graph->labels >= 0)
-        key.label = run->in.labels[image];
+        key.label = sumi_label_of(run, image);
     return key;
 }
 

@@ -59,7 +59,7 @@ typedef struct {
 typedef struct {
     const float *image;    /* [n][h][w][c] */
     const float *time;     /* [n] */
-    const int32_t *labels; /* [n]: -1 is none */
+    const int32_t *labels; /* [n]: -1 is none; NULL: no image has one */
     /* Training, for a loss that is a squared error: as its output, and [n] or NULL: all are 1. */
     const float *target, *weight;
     /* Training, where the n images are a share of a batch (ranks NULL: they are all of it): how

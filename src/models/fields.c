@@ -5,11 +5,13 @@
 #include "models/fields.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define INFO(field) offsetof(sumi_model, info.field)
 #define PROCESS(field) offsetof(sumi_model, process.field)
 #define CONFIG(field) offsetof(sumi_model_config, field)
+#define UNET (1u << SUMI_NET_UNET)
 
 /* What sumi_model_config has begins as SUMI_MODEL_CONFIG_INIT says; a test compares the two. */
 const sumi_field sumi_model_fields[] = {
@@ -54,7 +56,39 @@ const sumi_field sumi_model_fields[] = {
      .high = 1024,
      .initial = "64",
      .before = true,
-     .about = "Width of the network's first level; the others are two and four times as wide."},
+     .about = "Width of the network's first level; the tutorial's others are two and four times as "
+              "wide."},
+    {.name = "multipliers",
+     .kind = SUMI_FIELD_LIST,
+     .part = SUMI_PART_NET,
+     .offset = offsetof(sumi_model, multipliers),
+     .config = CONFIG(multipliers),
+     .low = 1,
+     .high = SUMI_LIST_MAX,
+     .initial = "1,2,4",
+     .nets = UNET,
+     .about = "How much wider than the first each level of unet is; a level has half the height "
+              "and width of the one before."},
+    {.name = "blocks",
+     .kind = SUMI_FIELD_LIST,
+     .part = SUMI_PART_NET,
+     .offset = offsetof(sumi_model, blocks),
+     .config = CONFIG(blocks),
+     .low = 1,
+     .high = SUMI_LIST_MAX,
+     .initial = "1,2,2",
+     .nets = UNET,
+     .about = "Residual blocks of each level of unet, on the way down and again on the way up."},
+    {.name = "classes",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_NET,
+     .offset = offsetof(sumi_model, label_count),
+     .config = CONFIG(classes),
+     .high = SUMI_NAMES_MAX,
+     .initial = "0",
+     .from_data = true,
+     .nets = UNET,
+     .about = "Labels that unet is told of; 0: none."},
     {.name = "objective",
      .kind = SUMI_FIELD_CHOICE,
      .part = SUMI_PART_PROCESS,
@@ -273,6 +307,44 @@ json_t *sumi_short_real(float value)
     return json_real(sumi_shortest(value));
 }
 
+/* A list as a number: five bits for each of its own, the first lowest; 0 ends it. 0 where it has
+ * none, or one that is out of range. */
+static double pack(const int list[SUMI_LEVELS_MAX])
+{
+    int64_t packed = 0;
+    for (int i = 0; i < SUMI_LEVELS_MAX && list[i] != 0; i++) {
+        if (list[i] < 1 || list[i] > SUMI_LIST_MAX)
+            return 0;
+        packed |= (int64_t)list[i] << 5 * i;
+    }
+    return (double)packed;
+}
+
+static void unpack(double number, int list[SUMI_LEVELS_MAX])
+{
+    for (int i = 0; i < SUMI_LEVELS_MAX; i++)
+        list[i] = (int)((int64_t)number >> 5 * i & SUMI_LIST_MAX);
+}
+
+/* From "1,2,4". */
+static bool parse_list(const char *text, double *out)
+{
+    int list[SUMI_LEVELS_MAX] = {0};
+    for (int i = 0;; i++, text++) {
+        char *end;
+        long value =
+            i < SUMI_LEVELS_MAX && *text >= '0' && *text <= '9' ? strtol(text, &end, 10) : 0;
+        if (value < 1 || value > SUMI_LIST_MAX)
+            return false;
+        list[i] = (int)value;
+        text = end;
+        if (*text != ',')
+            break;
+    }
+    *out = pack(list);
+    return *text == '\0';
+}
+
 static double number_at(const sumi_field *field, const void *at)
 {
     switch (field->kind) {
@@ -282,6 +354,8 @@ static double number_at(const sumi_field *field, const void *at)
         return *(const bool *)at;
     case SUMI_FIELD_FLOAT:
         return (double)*(const float *)at;
+    case SUMI_FIELD_LIST:
+        return pack(at);
     default:
         return *(const int *)at;
     }
@@ -299,6 +373,9 @@ static void set_at(const sumi_field *field, void *at, double value)
     case SUMI_FIELD_FLOAT:
         *(float *)at = (float)value;
         break;
+    case SUMI_FIELD_LIST:
+        unpack(value, at);
+        break;
     default:
         *(int *)at = (int)value;
     }
@@ -311,12 +388,34 @@ double sumi_field_number(const sumi_field *field, const sumi_model *model)
 
 const char *sumi_field_name(const sumi_field *field, double number)
 {
-    return sumi_choice_at(field->choice, (int)number)->name;
+    return field->kind == SUMI_FIELD_CHOICE ? sumi_choice_at(field->choice, (int)number)->name
+                                            : NULL;
+}
+
+const char *sumi_field_text(const sumi_field *field, const sumi_model *model)
+{
+    const void *at = (const char *)model + field->offset;
+    return field->kind == SUMI_FIELD_LIST ? ((const sumi_list *)at)->text
+                                          : sumi_field_name(field, sumi_field_number(field, model));
+}
+
+bool sumi_field_applies(const sumi_field *field, const sumi_model *model)
+{
+    return !field->nets || field->nets >> sumi_net_find(model->info.net) & 1;
 }
 
 void sumi_field_set(const sumi_field *field, sumi_model *model, double value)
 {
-    set_at(field, (char *)model + field->offset, value);
+    void *at = (char *)model + field->offset;
+    set_at(field, at, value);
+    if (field->kind == SUMI_FIELD_LIST) {
+        sumi_list *list = at;
+        size_t used = 0;
+        list->text[0] = '\0';
+        for (int i = 0; i < SUMI_LEVELS_MAX && list->numbers[i] > 0; i++)
+            used += (size_t)snprintf(list->text + used, sizeof list->text - used, "%s%d",
+                                     i ? "," : "", list->numbers[i]);
+    }
 }
 
 void sumi_field_set_config(const sumi_field *field, sumi_model_config *config, double value)
@@ -332,22 +431,38 @@ static sumi_status check_number(const sumi_field *field, double value, sumi_erro
 {
     if (field->kind == SUMI_FIELD_CHOICE || (value >= field->low && value <= field->high))
         return SUMI_OK;
+    if (field->kind == SUMI_FIELD_LIST && value > 0)
+        return SUMI_OK;
+    if (field->kind == SUMI_FIELD_LIST)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "%s must be 1 to %d whole numbers, each from %.0f to %.0f", field->name,
+                         SUMI_LEVELS_MAX, field->low, field->high);
     return sumi_fail(err, SUMI_EINVAL, "%s must be %.9g to %.9g, found %.9g", field->name,
                      field->low, field->high, value);
+}
+
+/* The number of a choice's name or of a list's text. */
+static bool parse_words(const sumi_field *field, const char *text, double *out)
+{
+    int row = 0;
+    if (field->kind == SUMI_FIELD_LIST)
+        return parse_list(text, out);
+    bool found = sumi_choice_find(field->choice, text, &row, NULL) == SUMI_OK;
+    *out = row;
+    return found;
 }
 
 sumi_status sumi_field_give_config(const sumi_field *field, sumi_model_config *config,
                                    double number, const char *text)
 {
-    int row = 0;
-    bool choice = field->kind == SUMI_FIELD_CHOICE;
-    if (field->config == SUMI_NO_CONFIG || (choice && !text))
+    bool words = field->kind == SUMI_FIELD_CHOICE || field->kind == SUMI_FIELD_LIST;
+    if (field->config == SUMI_NO_CONFIG || (words && !text))
         return SUMI_EINVAL;
-    if (choice && sumi_choice_find(field->choice, text, &row, NULL) != SUMI_OK)
+    if (words && !parse_words(field, text, &number))
         return SUMI_EINVAL;
-    if (!choice && check_number(field, number, NULL) != SUMI_OK)
+    if (check_number(field, number, NULL) != SUMI_OK)
         return SUMI_EINVAL;
-    sumi_field_set_config(field, config, choice ? row : number);
+    sumi_field_set_config(field, config, number);
     return SUMI_OK;
 }
 
@@ -385,7 +500,8 @@ static json_t *field_json(const sumi_field *field, const sumi_model *model)
     case SUMI_FIELD_FLOAT:
         return sumi_short_real((float)number);
     case SUMI_FIELD_CHOICE:
-        return json_string(sumi_field_name(field, number));
+    case SUMI_FIELD_LIST:
+        return json_string(sumi_field_text(field, model));
     default:
         return json_integer((json_int_t)number);
     }
@@ -395,19 +511,24 @@ bool sumi_fields_write(json_t *object, const sumi_model *model, unsigned parts)
 {
     bool good = object != NULL;
     for (const sumi_field *f = sumi_model_fields; good && f->name; f++)
-        if (parts >> f->part & 1)
+        if (parts >> f->part & 1 && sumi_field_applies(f, model))
             good = json_object_set_new(object, f->name, field_json(f, model)) == 0;
     return good;
 }
 
-static sumi_status read_choice(const char *path, const json_t *object, const sumi_field *field,
-                               double *out, sumi_error *err)
+static sumi_status read_words(const char *path, const json_t *object, const sumi_field *field,
+                              double *out, sumi_error *err)
 {
     const char *name;
     int index = 0;
     sumi_status status = sumi_json_string(path, object, field->name, &name, err);
     if (status != SUMI_OK)
         return status;
+    if (field->kind == SUMI_FIELD_LIST)
+        return parse_list(name, out)
+                   ? SUMI_OK
+                   : sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected numbers such as %s", path,
+                               field->name, field->initial);
     if (sumi_choice_find(field->choice, name, &index, err) != SUMI_OK)
         return sumi_fail_prefix(err, SUMI_EUNSUPPORTED, path);
     *out = index;
@@ -420,8 +541,8 @@ sumi_status sumi_field_read(const char *path, const json_t *object, const sumi_f
     const json_t *found = json_object_get(object, field->name);
     sumi_status status = SUMI_OK;
     int64_t whole = 0;
-    if (field->kind == SUMI_FIELD_CHOICE) {
-        status = read_choice(path, object, field, out, err);
+    if (field->kind == SUMI_FIELD_CHOICE || field->kind == SUMI_FIELD_LIST) {
+        status = read_words(path, object, field, out, err);
     } else if (field->kind == SUMI_FIELD_BOOL) {
         if (!json_is_boolean(found))
             return sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected true or false", path,
@@ -486,34 +607,17 @@ sumi_status sumi_model_check_same(const char *path, const sumi_model *found,
     if (strcmp(found->info.net, net) != 0)
         return sumi_fail(err, SUMI_ESHAPE, "%s: a %s, expected a %s", path, found->info.net, net);
     for (const sumi_field *f = sumi_model_fields; f->name; f++) {
-        if (f->part != SUMI_PART_NET && f->part != SUMI_PART_PROCESS)
+        if ((f->part != SUMI_PART_NET && f->part != SUMI_PART_PROCESS) ||
+            !sumi_field_applies(f, expected))
             continue;
         double a = sumi_field_number(f, found), b = sumi_field_number(f, expected);
         if (a == b)
             continue;
-        if (f->kind == SUMI_FIELD_CHOICE)
+        if (sumi_field_text(f, found))
             return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %s, expected %s", path, f->name,
-                             sumi_field_name(f, a), sumi_field_name(f, b));
+                             sumi_field_text(f, found), sumi_field_text(f, expected));
         return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %.9g, expected %.9g", path, f->name,
                          a, b);
     }
     return SUMI_OK;
-}
-
-/* ---- The network's name ---------------------------------------------------------------------- */
-
-/* What version 0.1 called it. */
-static const char FORMER_NAME[] = "seed";
-
-bool sumi_net_known(const char *name)
-{
-    return strcmp(name, SUMI_NET_TUTORIAL) == 0 || strcmp(name, FORMER_NAME) == 0;
-}
-
-sumi_status sumi_net_check(const char *what, const char *name, sumi_error *err)
-{
-    if (name && sumi_net_known(name))
-        return SUMI_OK;
-    return sumi_fail(err, SUMI_EINVAL, "unknown %s '%s'; there is: %s", what,
-                     name ? name : "(null)", SUMI_NET_TUTORIAL);
 }

@@ -6,7 +6,6 @@
 
 #include "models/models.h"
 
-#define SUMI_NET_TUTORIAL "tutorial"
 #define SUMI_NO_CONFIG SIZE_MAX
 
 typedef struct {
@@ -21,6 +20,7 @@ typedef struct {
     sumi_choice choice;
     bool before;    /* files of version 0.1 have it, as "sumi.NAME" */
     bool from_data; /* follows from the images that a model is trained on */
+    unsigned nets;  /* the networks that have it, bits 1 << sumi_net; 0: all */
 } sumi_field;
 
 extern const sumi_field sumi_model_fields[];
@@ -33,17 +33,17 @@ void sumi_field_set_config(const sumi_field *field, sumi_model_config *config, d
 /* The same with checks; SUMI_EINVAL where the config has no such field or the value is not one. */
 sumi_status sumi_field_give_config(const sumi_field *field, sumi_model_config *config,
                                    double number, const char *text);
-/* Of a choice: the name of row `number`. */
+/* Of a choice: the name of row `number`; else NULL. */
 const char *sumi_field_name(const sumi_field *field, double number);
+/* Of a choice or a list: as text, which of a list is the model's; else NULL. */
+const char *sumi_field_text(const sumi_field *field, const sumi_model *model);
+/* False where the model's network has no such field. */
+bool sumi_field_applies(const sumi_field *field, const sumi_model *model);
 /* From object, which has the field. */
 sumi_status sumi_field_read(const char *path, const json_t *object, const sumi_field *field,
                             double *out, sumi_error *err);
 /* Of a config that was checked. */
 void sumi_fields_from_config(sumi_model *model, const sumi_model_config *config);
 void sumi_fields_to_config(const sumi_model *model, sumi_model_config *config);
-/* The tutorial's network, also by the name that version 0.1 had for it. */
-bool sumi_net_known(const char *name);
-/* SUMI_EINVAL for another; what: "net". */
-sumi_status sumi_net_check(const char *what, const char *name, sumi_error *err);
 
 #endif

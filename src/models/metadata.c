@@ -145,7 +145,9 @@ static sumi_status config_from_description(const char *where, const json_t *root
     const char *name;
     const json_t *net = json_object_get(root, "net");
     sumi_status status = sumi_json_string(where, net, "name", &name, err);
-    if (status == SUMI_OK && !sumi_net_known(name))
+    if (status == SUMI_OK && sumi_net_find(name) >= 0)
+        config->net = sumi_net_row(sumi_net_find(name))->is.name;
+    else if (status == SUMI_OK)
         status = sumi_fail(err, SUMI_EUNSUPPORTED,
                            "%s: it holds a '%s' model, which this version of sumi does not know",
                            where, name);
@@ -265,7 +267,7 @@ static sumi_status config_before(const char *path, const sumi_tensor_file *file,
 {
     const char *preset = sumi_tensor_file_meta(file, "sumi.preset");
     sumi_status status = SUMI_OK;
-    if (!sumi_net_known(preset))
+    if (sumi_net_find(preset) != SUMI_NET_TUTORIAL)
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: it holds a '%s' model, which this version of sumi does not know",
                          path, preset);

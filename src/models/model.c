@@ -35,7 +35,12 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
     if (!model)
         return sumi_fail_memory(err, "a model", sizeof *model);
     model->id = unique_id(model);
-    sumi_build_tutorial(&model->graph, config);
+    const sumi_net *net = sumi_net_row(sumi_net_find(config->net));
+    status = net->build(&model->graph, config, err);
+    if (status != SUMI_OK) {
+        sumi_models_free(model);
+        return status;
+    }
     model->metadata = json_object();
     if (model->graph.status != SUMI_OK || !model->metadata) {
         status = model->metadata
@@ -45,11 +50,11 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
         return status;
     }
     model->info = (sumi_model_info_t){.size = sizeof model->info,
-                                      .preset = SUMI_NET_TUTORIAL,
-                                      .net = SUMI_NET_TUTORIAL,
+                                      .preset = "tutorial", /* the only recipe there is */
                                       .parameters = (int64_t)model->graph.params.value_count,
                                       .tensors = model->graph.params.count,
                                       .range_hi = 1};
+    sumi_copy_text(model->info.net, sizeof model->info.net, net->is.name);
     model->process = (sumi_process_config)SUMI_PROCESS_CONFIG_INIT;
     model->data_std = 1;
     sumi_fields_from_config(model, config);
@@ -104,6 +109,7 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
 {
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
     sumi_fields_to_config(model, &config);
+    config.net = model->info.net;
     sumi_model *copy;
     sumi_status status = prepare(&config, &copy, err);
     if (status != SUMI_OK)

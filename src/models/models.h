@@ -16,37 +16,60 @@
 typedef enum { SUMI_PART_NET, SUMI_PART_PROCESS, SUMI_PART_DATA, SUMI_PART_TRAINED } sumi_part;
 enum { SUMI_PARTS = 4, SUMI_NAMES_MAX = 100000 };
 
+/* A few whole numbers, and their text: "1,2,4". */
+enum { SUMI_LIST_MAX = 31 };
+typedef struct {
+    int numbers[SUMI_LEVELS_MAX]; /* 0 after the last */
+    char text[4 * SUMI_LEVELS_MAX];
+} sumi_list;
+
 struct sumi_model {
     sumi_model_info_t info;
-    sumi_process_config process;  /* what the network predicts, and at which levels */
-    sumi_graph graph;             /* graph.params holds the weights */
-    json_t *metadata;             /* string values; "sumi.*" keys are sumi's own */
-    uint64_t id;                  /* differs between all models of a process */
-    uint64_t generation;          /* counts changes of the weights */
-    uint64_t seed;                /* that the initial weights were drawn from */
-    bool seed_known;              /* false where a file did not say so */
-    atomic_int holders;           /* besides the one that made it */
-    void (*fetch)(void *trainer); /* sumi_model_fetch, of a model that is trained */
+    sumi_list multipliers, blocks; /* of unet: each level's */
+    int label_count;               /* that the network is told of; 0: none */
+    sumi_process_config process;   /* what the network predicts, and at which levels */
+    sumi_graph graph;              /* graph.params holds the weights */
+    json_t *metadata;              /* string values; "sumi.*" keys are sumi's own */
+    uint64_t id;                   /* differs between all models of a process */
+    uint64_t generation;           /* counts changes of the weights */
+    uint64_t seed;                 /* that the initial weights were drawn from */
+    bool seed_known;               /* false where a file did not say so */
+    atomic_int holders;            /* besides the one that made it */
+    void (*fetch)(void *trainer);  /* sumi_model_fetch, of a model that is trained */
     void *trainer;
     float data_mean, data_std; /* of the data's values; 0 and 1: not known, and not used yet */
     json_t *classes;           /* names of the labels, a list of strings; NULL: there are none */
     json_t *sampling;          /* how to sample without options, an object; NULL: as ever */
 };
 
+/* ---- Networks (nets.c) ----------------------------------------------------------------------- */
+
+enum { SUMI_NET_TUTORIAL, SUMI_NET_UNET }; /* rows */
+
+typedef struct {
+    sumi_row is;
+    /* SUMI_EINVAL where sizes do not fit together; what else is wrong, the graph holds. */
+    sumi_status (*build)(sumi_graph *graph, const sumi_model_config *config, sumi_error *err);
+    int base_channels, time_dim; /* where nobody says */
+} sumi_net;
+
+const sumi_net *sumi_net_row(int index); /* NULL past the end */
+int sumi_net_find(const char *name);     /* also by the name that version 0.1 had; -1: none */
+/* SUMI_EINVAL for a name that is none; what: "net". */
+sumi_status sumi_net_check(const char *what, const char *name, sumi_error *err);
+
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
 void sumi_build_tutorial(sumi_graph *graph, const sumi_model_config *config);
-
-enum { SUMI_UNET_LEVELS_MAX = 6 };
 
 /* What the residual U-Net is made of (unet.c). Level l has height and width of the image >> l. */
 typedef struct {
     int channels;      /* of the images */
     int width, levels; /* level l has width * multipliers[l] channels */
-    int multipliers[SUMI_UNET_LEVELS_MAX];
-    int blocks[SUMI_UNET_LEVELS_MAX]; /* residual blocks, on the way down and up */
-    int embedding;                    /* numbers that tell of level and label */
-    int classes;                      /* 0: no labels */
-    float time_lowest, time_highest;  /* radians for each unit of the level's time */
+    int multipliers[SUMI_LEVELS_MAX];
+    int blocks[SUMI_LEVELS_MAX];     /* residual blocks, on the way down and up */
+    int embedding;                   /* numbers that tell of level and label */
+    int classes;                     /* 0: no labels */
+    float time_lowest, time_highest; /* radians for each unit of the level's time */
 } sumi_unet_config;
 
 /* Inputs image, time and (where there are classes) labels; output "image", with a squared error.

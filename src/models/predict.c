@@ -11,6 +11,7 @@ typedef struct {
     int most;
     size_t in_floats, out_floats; /* of an image */
     float *images, *time, *out;
+    int32_t *labels; /* NULL: the network has none */
 } predicting;
 
 static float *get(const predicting *run, size_t floats)
@@ -31,12 +32,15 @@ static void predict_some(const predicting *run, const sumi_batch *batch, int fir
 {
     const sumi_backend *backend = run->runtime->backend;
     sumi_device *device = run->runtime->device;
-    const sumi_inputs in = {.image = run->images, .time = run->time};
+    const sumi_inputs in = {.image = run->images, .time = run->time, .labels = run->labels};
     size_t at = (size_t)first, bytes = (size_t)n * sizeof(float);
     float time[SUMI_IMAGES_AT_A_TIME_MAX];
     for (int i = 0; i < n; i++)
         time[i] = (float)batch->t[first + i];
     backend->upload(device, run->time, time, bytes);
+    if (run->labels)
+        backend->upload(device, run->labels, batch->labels + first,
+                        (size_t)n * sizeof *run->labels);
     backend->upload(device, run->images, batch->x + at * run->in_floats, bytes * run->in_floats);
     backend->predict(run->network, &in, n, &run->out);
     backend->download(device, out + at * run->out_floats, run->out, bytes * run->out_floats);
@@ -61,7 +65,9 @@ sumi_status sumi_runtime_predict(sumi_runtime *runtime, const sumi_model *model,
     run.images = get(&run, run.in_floats);
     run.time = get(&run, 1);
     run.out = get(&run, run.out_floats);
-    if (!run.images || !run.time || !run.out)
+    bool labelled = batch->labels && model->graph.labels >= 0;
+    run.labels = labelled ? (int32_t *)(void *)get(&run, 1) : NULL;
+    if (!run.images || !run.time || !run.out || (labelled && !run.labels))
         status = sumi_fail_memory(err, "a batch of predictions",
                                   (size_t)run.most * run.out_floats * sizeof(float));
     for (int first = 0; first < batch->n && status == SUMI_OK; first += run.most) {
@@ -71,6 +77,7 @@ sumi_status sumi_runtime_predict(sumi_runtime *runtime, const sumi_model *model,
         else
             predict_some(&run, batch, first, left < run.most ? left : run.most, out);
     }
+    give_back(&run, (float *)(void *)run.labels, 1);
     give_back(&run, run.out, run.out_floats);
     give_back(&run, run.time, 1);
     give_back(&run, run.images, run.in_floats);

@@ -130,7 +130,7 @@ static sumi_edge embedding(const builder *b)
 void sumi_build_unet(sumi_graph *graph, const sumi_unet_config *config)
 {
     builder b = {.graph = graph, .config = config};
-    sumi_edge skips[SUMI_UNET_LEVELS_MAX];
+    sumi_edge skips[SUMI_LEVELS_MAX];
     int last = config->levels - 1;
     sumi_graph_init(graph);
     sumi_edge image = sumi_graph_input_image(graph, config->channels);

@@ -20,6 +20,7 @@ const sumi_kept sumi_kept_trainer[] = {
     {"final_rate", SUMI_KEPT_FLOAT, FIELD(final_rate), "0"},
     {"optimiser", SUMI_KEPT_TEXT, FIELD(optimiser), "adam"},
     {"weight_decay", SUMI_KEPT_FLOAT, FIELD(weight_decay), "0"},
+    {"label_drop", SUMI_KEPT_FLOAT, FIELD(label_drop), "0.1"},
     {"seed", SUMI_KEPT_SEED, FIELD(seed), NULL},
     {"ema", SUMI_KEPT_FLOAT, FIELD(averages[0]), NULL},
     {"ema_2", SUMI_KEPT_FLOAT, FIELD(averages[1]), "0"},
@@ -108,6 +109,8 @@ static json_t *found_value(const sumi_kept *kept, const json_t *object)
         return json_incref(value);
     if (kept->kind == SUMI_KEPT_TEXT)
         return json_string(kept->before);
+    if (kept->kind == SUMI_KEPT_FLOAT)
+        return json_real(sumi_parse_real(kept->before, NULL));
     return json_integer(strtoll(kept->before, NULL, 10));
 }
 

@@ -66,6 +66,16 @@ static void find_share(sumi_trainer *trainer, int n)
     }
 }
 
+/* An image's label, or none where it is withheld: so the network learns to do without, too. */
+static int32_t draw_label(const sumi_trainer *trainer, const sumi_batch *batch, int i,
+                          const sumi_draw *draw)
+{
+    /* A number well behind those of the level. */
+    const sumi_random at = {draw->seed, SUMI_STREAM_TIMESTEP, draw->step, draw->image};
+    bool withheld = sumi_random_uniform(&at, 64) < trainer->config.label_drop;
+    return batch->labels && !withheld ? batch->labels[i] : -1;
+}
+
 /* The level of each image, and what is made of it in the host's memory. True where all targets are
  * the noise as it is drawn. */
 static bool draw_levels(sumi_trainer *trainer, const sumi_batch *batch)
@@ -82,7 +92,7 @@ static bool draw_levels(sumi_trainer *trainer, const sumi_batch *batch)
         sumi_noising noising = sumi_process_noising(process, &level);
         trainer->drawn_time[i] = (float)level.time;
         trainer->drawn_weight[i] = (float)sumi_process_weight(process, &level);
-        trainer->drawn_labels[i] = batch->labels ? batch->labels[i] : -1;
+        trainer->drawn_labels[i] = draw_label(trainer, batch, i, &draw);
         is_noise &= noising.target_is_noise;
         trainer->of_input[i] = (sumi_factors){
             .source = {noising.input[0], noising.input[1]}, .divisor = 1, .noise = 1};

@@ -83,6 +83,9 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
     if (!(config->learning_rate > 0 && config->learning_rate <= 10))
         return sumi_fail(err, SUMI_EINVAL, "learning_rate is %g, expected above 0 and up to 10",
                          (double)config->learning_rate);
+    if (!(config->label_drop >= 0 && config->label_drop <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "label_drop is %g, expected 0 to 1",
+                         (double)config->label_drop);
     if (config->height < 0 || config->width < 0 || !config->height != !config->width)
         return sumi_fail(err, SUMI_EINVAL, "images of %dx%d: expected both sizes or neither",
                          config->height, config->width);

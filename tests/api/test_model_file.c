@@ -347,7 +347,7 @@ static void test_names_of_the_network(void **state)
     sumi_model_free(model);
     config.net = "tree";
     api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL,
-              "unknown net 'tree'; there is: tutorial");
+              "unknown net 'tree'; there are: tutorial, unet");
     config.net = "tutorial";
     config.preset = NULL;
     api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL, "unknown preset '(null)'");
