@@ -195,15 +195,15 @@ typedef struct {
     const char *name, *about; /* about: half a sentence of text */
     /* Of a solver: evaluations of the network in one step; whether eta may be set, and what it is
      * where nobody sets it; whether it goes from an image to the noise that it would come from;
-     * whether churn may be set. */
+     * whether churn may be set; whether it evaluates as often as an image needs. */
     int evaluations;
     bool has_eta;
     float eta;
-    bool inverse, has_churn;
+    bool inverse, has_churn, adaptive;
 } sumi_choice_t;
 #define SUMI_CHOICE_INIT                                                                           \
     {                                                                                              \
-        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0, false, false                               \
+        sizeof(sumi_choice_t), NULL, NULL, 0, false, 0, false, false, false                        \
     }
 
 /* The names of the precisions: index is the number in sumi_precision. */
@@ -508,12 +508,24 @@ typedef struct {
     float strength;     /* more than 0, at most 1 */
     const float *start; /* as image, or NULL: x_t at the first level, in place of noise */
     int *evaluations;   /* NULL, or [count]: receives how many of the network each image took */
+    /* NULL, or [height][width] in 0..1, with an image: where it is 1 the image is made anew, where
+     * it is 0 it is kept. So that both agree (RePaint, Lugmayr et al. 2022), each level is passed
+     * mask_visits times, with mask_jump steps gone back each time (0: a 25th of them, as in the
+     * paper): evaluations grow by nearly as much. 1: never back. */
+    const float *mask;
+    int mask_visits, mask_jump;
+    /* -1, or: the call's images lie between image first_index, which is its first, and this one,
+     * which is its last: on the great circle between their noise. */
+    int64_t to_index;
+    /* Of a solver that is adaptive (sumi_choice_t.adaptive): the error of a step that each number
+     * may have, atol + rtol times its size; steps is the most evaluations an image may take. */
+    float rtol, atol;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
         sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0,     \
             SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1,     \
-            NULL, NULL                                                                             \
+            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f                                              \
     }
 
 /* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */

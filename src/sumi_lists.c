@@ -84,7 +84,8 @@ sumi_status sumi_solver_at(int index, sumi_choice_t *solver)
                                 .has_eta = row->flags & SUMI_SOLVER_ETA,
                                 .eta = row->eta,
                                 .inverse = row->flags & SUMI_SOLVER_INVERSE,
-                                .has_churn = row->flags & SUMI_SOLVER_CHURN};
+                                .has_churn = row->flags & SUMI_SOLVER_CHURN,
+                                .adaptive = row->flags & SUMI_SOLVER_ADAPTIVE};
     sumi_give_info(&full, sizeof full, solver);
     return SUMI_OK;
 }

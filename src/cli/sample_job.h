@@ -13,8 +13,10 @@ typedef struct {
     int channels;              /* of the model */
     float low, high;           /* its range */
     double *levels;
-    sumi_image picture; /* --image, as it was read */
-    float *images;      /* the same for each image of the call */
+    sumi_image picture;      /* --image, as it was read */
+    float *images;           /* the same for each image of the call */
+    sumi_image mask_picture; /* --mask, as it was read */
+    float *mask;
     sumi_npy start;
     int *evaluations; /* [count] */
 } sample_job;

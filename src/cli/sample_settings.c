@@ -96,6 +96,35 @@ static void read_numbers(const sumi_options *options, sample_job *job)
     config->churn_noise = (float)sumi_option_real(options, "churn-noise");
     config->threshold = (float)sumi_option_real(options, "threshold");
     config->strength = (float)sumi_option_real(options, "strength");
+    config->mask_visits = (int)sumi_option_int(options, "resample");
+    config->mask_jump = (int)sumi_option_int(options, "jump");
+    config->rtol = (float)sumi_option_real(options, "rtol");
+    config->atol = (float)sumi_option_real(options, "atol");
+}
+
+/* A,B: the first and the last of the images, between whose noise the others lie. */
+static int read_interpolation(sumi_cli *cli, sample_job *job)
+{
+    const char *text = sumi_option_text(&cli->options, "interpolate");
+    int count = 0;
+    if (text == NULL)
+        return 0;
+    if (sumi_option_given(&cli->options, "index"))
+        return sumi_cli_usage(cli, "--interpolate and --index: one of them is expected");
+    double *ends = read_list(text, &count);
+    bool sound = ends != NULL && count == 2;
+    for (int i = 0; sound && i < 2; i++)
+        sound = ends[i] >= 0 && ends[i] <= 1e12 && ends[i] == (double)(int64_t)ends[i];
+    if (sound) {
+        job->config.first_index = (int64_t)ends[0];
+        job->config.to_index = (int64_t)ends[1];
+    }
+    free(ends);
+    return sound ? 0
+                 : sumi_cli_usage(cli,
+                                  "--interpolate: expected the numbers of two images as 3,8, "
+                                  "found '%s'",
+                                  text);
 }
 
 static int check_grid(const sumi_cli *cli, const sample_job *job)
@@ -159,8 +188,12 @@ static int read_files(sumi_cli *cli, sample_job *job)
     sumi_status status = SUMI_OK;
     if (image != NULL && noise != NULL)
         return sumi_cli_usage(cli, "--image and --noise: one of them is expected");
-    if (image == NULL && sumi_option_given(options, "strength"))
-        return sumi_cli_usage(cli, "--strength: it needs --image");
+    const char *mask = sumi_option_text(options, "mask");
+    if (image == NULL && (mask != NULL || sumi_option_given(options, "strength")))
+        return sumi_cli_usage(cli, "--%s: it needs --image", mask != NULL ? "mask" : "strength");
+    if (mask == NULL &&
+        (sumi_option_given(options, "resample") || sumi_option_given(options, "jump")))
+        return sumi_cli_usage(cli, "--resample and --jump: they need --mask");
     if (job->inverse && image == NULL)
         return sumi_cli_usage(cli, "--solver %s: it needs --image", job->config.solver);
     if (job->inverse && job->config.count != 1) {
@@ -171,6 +204,8 @@ static int read_files(sumi_cli *cli, sample_job *job)
     }
     if (image != NULL)
         status = sumi_image_read(image, &job->picture, &err);
+    if (status == SUMI_OK && mask != NULL)
+        status = sumi_image_read(mask, &job->mask_picture, &err);
     if (noise != NULL)
         status = sumi_npy_read(noise, &job->start, &err);
     if (status == SUMI_OK && noise != NULL &&
@@ -192,6 +227,8 @@ int sumi_sample_read_settings(sumi_cli *cli, sample_job *job)
     int code = read_levels(cli, job);
     if (code == 0)
         code = read_clip(cli, job);
+    if (code == 0)
+        code = read_interpolation(cli, job);
     if (code == 0)
         code = read_files(cli, job);
     return code == 0 ? check_out(cli, job) : code;
@@ -265,6 +302,29 @@ static int settle_image(sumi_cli *cli, sample_job *job)
     return 0;
 }
 
+/* White is made anew, black is kept; of colours the mean counts. */
+static int settle_mask(sumi_cli *cli, sample_job *job)
+{
+    const sumi_image *mask = &job->mask_picture;
+    if (mask->pixels == NULL)
+        return 0;
+    int code = check_fits(cli, job, "mask", mask->height, mask->width, job->channels);
+    if (code != 0)
+        return code;
+    size_t pixels = (size_t)mask->height * (size_t)mask->width, c = (size_t)mask->channels;
+    job->mask = sumi_calloc(pixels, sizeof *job->mask);
+    if (job->mask == NULL)
+        return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the mask");
+    for (size_t i = 0; i < pixels; i++) {
+        unsigned sum = 0;
+        for (size_t k = 0; k < c; k++)
+            sum += mask->pixels[i * c + k];
+        job->mask[i] = (float)sum / (float)(255 * c);
+    }
+    job->config.mask = job->mask;
+    return 0;
+}
+
 int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
 {
     const char *clip = sumi_option_text(&cli->options, "clip");
@@ -284,6 +344,8 @@ int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *
         code = check_fits(cli, job, "noise", start->shape[1], start->shape[2], start->shape[3]);
     if (code == 0)
         code = settle_image(cli, job);
+    if (code == 0)
+        code = settle_mask(cli, job);
     if (code != 0)
         return code;
     job->evaluations = sumi_calloc((size_t)job->config.count, sizeof *job->evaluations);
@@ -296,6 +358,8 @@ void sumi_sample_job_free(sample_job *job)
     free(job->levels);
     free(job->images);
     free(job->evaluations);
+    free(job->mask);
     sumi_image_free(&job->picture);
+    sumi_image_free(&job->mask_picture);
     sumi_npy_free(&job->start);
 }

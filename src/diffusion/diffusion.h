@@ -226,12 +226,13 @@ typedef struct {
     int time_count;
     float eta;
     sumi_churn churn;
+    sumi_tolerance tolerance; /* of a solver that is adaptive */
 } sumi_path_config;
 #define SUMI_PATH_CONFIG_INIT                                                                      \
     {                                                                                              \
-        NULL, NULL, 0, 1, NULL, 0, SUMI_ETA_OWN,                                                   \
+        NULL, NULL, 0, 1, NULL, 0, SUMI_ETA_OWN, {0, 0, 1e30, 1},                                  \
         {                                                                                          \
-            0, 0, 1e30, 1                                                                          \
+            1e-3, 1e-3                                                                             \
         }                                                                                          \
     }
 
@@ -240,13 +241,16 @@ typedef struct {
     const sumi_process *process;
     const sumi_solver *solver;
     int steps;       /* from a level to the next */
-    int evaluations; /* of the network, in all steps */
+    int evaluations; /* of the network, in all steps; the most, where the solver is adaptive */
     float eta;
     /* [steps + 1], falling: where step i starts from; the last is the image. Rising from the image
-     * where the solver is an inverse. */
+     * where the solver is an inverse. Of one that is adaptive, the levels between which it goes,
+     * and the image. */
     sumi_level *levels;
     bool of_noise; /* history holds predictions of eps, and not of x_0 */
     sumi_churn churn;
+    double churn_share; /* by which churn lets sigma / alpha grow in a step */
+    sumi_tolerance tolerance;
 } sumi_path;
 
 const sumi_spacing *sumi_spacing_row(int index); /* NULL past the end */
@@ -285,6 +289,7 @@ enum {
     SUMI_SOLVER_KEEPS = 16,   /* its mixes read what was kept */
     SUMI_SOLVER_CHURN = 32,   /* has the option churn */
     SUMI_SOLVER_INVERSE = 64, /* goes from an image to the noise that it would come from */
+    SUMI_SOLVER_ADAPTIVE = 128, /* chooses each image's levels itself; has no plan */
 };
 
 struct sumi_solver {
@@ -308,8 +313,9 @@ sumi_level sumi_path_asks(const sumi_path *path, int i);
 
 /* ---- Sampling (sampler.c) -------------------------------------------------------------------- */
 
-/* The network: F of n images, x being c_in x_t and times [n] their t, which is `time` for all. The
- * tensors are the device's. Anything but SUMI_OK ends the sampling with that status. */
+/* The network: F of n images, x being c_in x_t and times [n] their t. `time` is that of all, or
+ * where they differ, as a solver that is adaptive makes them, of the last. The tensors are the
+ * device's. Anything but SUMI_OK ends the sampling with that status. */
 typedef sumi_status (*sumi_predict_fn)(void *user, const float *x, const float *times, double time,
                                        int n, float *f);
 
@@ -328,14 +334,24 @@ typedef struct {
      * where an inverse begins. */
     const float *image;
     sumi_limits limits; /* that each prediction of x_0 is brought into */
+    /* NULL, or [n][count] in 0..1: where it is 0 the image is kept, with the noise of each level.
+     * visits: how often each level is passed, 1 or more; jump: steps that go back for that. */
+    const float *mask;
+    int visits, jump;
+    /* NULL, or what makes the noise at an address for all n images, on the host: z [n][count]. */
+    void (*make_noise)(void *user, const sumi_random *address, int n, float *z);
+    int *taken; /* NULL, or [n]: receives how many evaluations each image took */
     const sumi_backend *backend;
     sumi_device *device;
     sumi_predict_fn predict;
     sumi_on_step_fn on_step;                /* or NULL; non-zero stops */
     int (*step_done)(void *user, int done); /* or NULL: that many evaluations are done; likewise */
-    void *user;                             /* given to all three */
+    void *user;                             /* given to all of them */
 } sumi_sampling;
 
+/* How many evaluations an image takes on a path that passes levels several times; false without
+ * memory. */
+bool sumi_sampling_evaluations(const sumi_path *path, int visits, int jump, int64_t *out);
 /* Draws n images into out [n][count]. An image's bits do not depend on n or on threads (as long as
  * predict's do not). SUMI_CANCELLED where a callback stopped it; out is then unfinished. */
 sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_error *err);

@@ -174,6 +174,17 @@ static sumi_status check_config(const sumi_process *process, const sumi_path_con
         status = check_churn(config->solver, &config->churn, err);
     if (status != SUMI_OK)
         return status;
+    const sumi_tolerance *tolerance = &config->tolerance;
+    if (!(tolerance->absolute > 0 && tolerance->absolute <= 1 && tolerance->relative >= 0 &&
+          tolerance->relative <= 1))
+        return sumi_fail(
+            err, SUMI_EINVAL,
+            "tolerances are %g, expected more than 0 and at most 1, and relatively %g, "
+            "expected 0..1",
+            tolerance->absolute, tolerance->relative);
+    if (config->times && config->solver && config->solver->flags & SUMI_SOLVER_ADAPTIVE)
+        return sumi_fail(err, SUMI_EINVAL, "%s chooses its levels itself: none are expected",
+                         config->solver->is.name);
     if (config->times)
         return check_times(process, config->times, config->time_count, err);
     if (config->evaluations < 1 || config->evaluations > process->config.timesteps)
@@ -221,6 +232,7 @@ static void settle_solver(sumi_path *path)
     const sumi_solver *solver = path->solver;
     for (int i = 0; i < path->steps; i++)
         path->evaluations += sumi_path_stages(path, i);
+    path->churn_share = fmin(path->churn.amount / path->steps, sqrt(2) - 1);
     if (path->eta == SUMI_ETA_OWN)
         path->eta = solver->eta;
     bool eps = path->process->config.objective == SUMI_OBJECTIVE_EPS;
@@ -235,15 +247,30 @@ static int count_steps(const sumi_path_config *config, double last)
     return steps_of(config->solver, config->evaluations < rows ? config->evaluations : rows);
 }
 
+/* Levels of a solver that chooses those in between. */
+static sumi_status init_adaptive(sumi_path *path, const sumi_path_config *config, double last,
+                                 sumi_error *err)
+{
+    const double times[2] = {last, first_of(path->process)};
+    path->steps = 2;
+    path->evaluations = config->evaluations;
+    return init_levels(path, times, false, err);
+}
+
 sumi_status sumi_path_init(sumi_path *path, const sumi_process *process,
                            const sumi_path_config *config, sumi_error *err)
 {
-    *path = (sumi_path){
-        .process = process, .solver = config->solver, .eta = config->eta, .churn = config->churn};
+    *path = (sumi_path){.process = process,
+                        .solver = config->solver,
+                        .eta = config->eta,
+                        .churn = config->churn,
+                        .tolerance = config->tolerance};
     sumi_status status = check_config(process, config, err);
     if (status != SUMI_OK)
         return status;
     double last = fmax(config->strength * process->config.timesteps, first_of(process));
+    if (path->solver && path->solver->flags & SUMI_SOLVER_ADAPTIVE)
+        return init_adaptive(path, config, last, err);
     path->steps = config->times ? config->time_count : count_steps(config, last);
     double *times = NULL;
     if (!config->times) {

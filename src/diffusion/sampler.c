@@ -4,27 +4,33 @@
  * Its tensors are the backend's, which does the elementwise work; what comes from the caller or
  * goes to it is copied.
  */
-#include "diffusion/diffusion.h"
+#include "diffusion/sampler.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
-#define NOT_A_ROW 0x80000000u /* numbers noise of steps that begin between the rows of a table */
+/* Numbers noise of steps that begin between the rows of a table, of what is known around a mask,
+ * and of going back. */
+#define NOT_A_ROW 0x80000000u
+#define KNOWN 0x40000000u
+#define BACK 0x20000000u
 
 typedef struct {
     const sumi_sampling *sampling;
-    int done;         /* evaluations, the present one included; 0 draws x_T */
+    int done;         /* evaluations, the present one included */
+    bool went_back;   /* to a level with more noise, which it had left */
     sumi_level level; /* where x is */
     sumi_terms terms; /* there */
     size_t bytes;     /* of a tensor, which all are [n][count] */
     float *x;
-    float *h[SUMI_HISTORY_MAX]; /* the last predictions, newest first */
-    float *kept;                /* of a solver that keeps an x */
-    float *input;               /* c_in x, where it is not x */
-    float *x_0;                 /* where it is not a prediction: for on_step and limits */
-    float *noise;               /* where the caller gives it */
-    float *times;               /* [n] */
+    float *h[SUMI_HISTORY_MAX];  /* the last predictions, newest first */
+    float *kept;                 /* of a solver that keeps an x */
+    float *input;                /* c_in x, where it is not x */
+    float *x_0;                  /* where it is not a prediction: for on_step and limits */
+    float *mask, *image, *known; /* of an image that is kept where the mask is 0 */
+    sumi_noise_room noise;
+    float *times; /* [n] */
     /* The host's: [n], and what on_step sees. */
     float *host_times, *seen_x, *seen_x_0;
 } run_state;
@@ -51,60 +57,16 @@ static void apply_map(const run_state *run, const sumi_map *map, float *out)
 }
 
 /* The address of the noise after evaluation `run->done`. Two steps of a solver may begin at one
- * row, but not of those with one evaluation a step. */
+ * row, but not of those with one evaluation a step, until it goes back. */
 static sumi_random noise_address(const run_state *run)
 {
     const sumi_sampling *sampling = run->sampling;
-    sumi_random at = {.seed = sampling->seed,
-                      .stream = run->done ? SUMI_STREAM_SAMPLE_Z : SUMI_STREAM_SAMPLE_X,
-                      .image = (uint64_t)sampling->first_image};
-    if (run->done) {
-        int row = sampling->path->solver->evaluations == 1 ? run->level.row : 0;
-        at.step = row ? (uint32_t)row : NOT_A_ROW + (uint32_t)run->done;
-    }
-    return at;
-}
-
-/* Adds its noise to a mixture and computes it. */
-static void mix_with_noise(const run_state *run, sumi_mixing *work)
-{
-    const sumi_sampling *sampling = run->sampling;
-    const sumi_random address = noise_address(run);
-    if (run->noise) {
-        const float *given = sampling->noise + (size_t)run->done * sampling->noise_stride;
-        sampling->backend->upload(sampling->device, run->noise, given, run->bytes);
-        work->given_noise = run->noise;
-    } else {
-        work->noise = &address;
-    }
-    sampling->backend->mix(sampling->device, work);
-}
-
-/* What the caller begins with, or noise, as normal as x_T of data of mean 0 and deviation 1. */
-static void start(const run_state *run)
-{
-    const sumi_sampling *sampling = run->sampling;
-    const sumi_level *level = &run->level;
-    bool inverse = sampling->path->solver->flags & SUMI_SOLVER_INVERSE;
-    const float *given = sampling->start ? sampling->start : sampling->image;
-    if (given)
-        sampling->backend->upload(sampling->device, run->x, given, run->bytes);
-    if (sampling->start || (given && inverse)) {
-        if (run->kept)
-            mix_two(run, run->x, 1, NULL, 0, 1, run->kept);
-        return;
-    }
-    double noise = given ? level->sigma2 : level->alpha2 + level->sigma2;
-    const sumi_factors factors = {
-        .source = {(float)sqrt(level->alpha2)}, .divisor = 1, .noise = (float)sqrt(noise)};
-    sumi_mixing work = {.n = sampling->n,
-                        .count = sampling->count,
-                        .out = run->x,
-                        .copy = run->kept,
-                        .sources = given ? 1 : 0,
-                        .source = {run->x},
-                        .factors = &factors};
-    mix_with_noise(run, &work);
+    bool once = sampling->path->solver->evaluations == 1 && !run->went_back;
+    int row = once ? run->level.row : 0;
+    return (sumi_random){.seed = sampling->seed,
+                         .stream = SUMI_STREAM_SAMPLE_Z,
+                         .image = (uint64_t)sampling->first_image,
+                         .step = row ? (uint32_t)row : NOT_A_ROW + (uint32_t)run->done};
 }
 
 static void take_mix(const run_state *run, const sumi_mix *mix)
@@ -124,7 +86,7 @@ static void take_mix(const run_state *run, const sumi_mix *mix)
         work.source[1 + k] = run->h[k];
     }
     if (mix->z > 0)
-        mix_with_noise(run, &work);
+        sumi_sampling_mix(sampling, &run->noise, run->done, noise_address(run), &work);
     else
         sampling->backend->mix(sampling->device, &work);
 }
@@ -179,11 +141,10 @@ static void convert(const run_state *run)
         apply_map(run, &run->terms.noise, run->h[0]);
 }
 
-/* One evaluation of step i and what the solver makes of it. */
-static sumi_status take_stage(run_state *run, int i, int stage)
+/* One evaluation of step i of a path and what the solver makes of it. */
+static sumi_status take_stage(run_state *run, const sumi_path *path, int i, int stage)
 {
     const sumi_sampling *sampling = run->sampling;
-    const sumi_path *path = sampling->path;
     run->done++;
     run->terms = sumi_process_terms(path->process, &run->level);
     sumi_status status = predict(run);
@@ -201,6 +162,140 @@ static sumi_status take_stage(run_state *run, int i, int stage)
     run->level = plan.next;
     bool stop = sampling->step_done && sampling->step_done(sampling->user, run->done);
     return stop ? SUMI_CANCELLED : SUMI_OK;
+}
+
+/* ---- Masks ----------------------------------------------------------------------------------- */
+
+/* Where the mask is 0, x becomes the known image with as much noise as there is at x's level. */
+static void keep_known(const run_state *run)
+{
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_level *level = &run->level;
+    sumi_random address = noise_address(run);
+    address.step = KNOWN + (uint32_t)run->done;
+    const sumi_factors factors = {
+        .source = {(float)sqrt(level->alpha2)}, .divisor = 1, .noise = (float)sqrt(level->sigma2)};
+    sumi_mixing work = {.n = sampling->n,
+                        .count = sampling->count,
+                        .out = run->known,
+                        .sources = 1,
+                        .source = {run->image},
+                        .factors = &factors};
+    if (level->sigma2 > 0)
+        sumi_sampling_mix(sampling, &run->noise, run->done, address, &work);
+    else
+        sampling->backend->mix(sampling->device, &work);
+    sampling->backend->blend(sampling->device, run->mask, run->known,
+                             (size_t)sampling->n * sampling->count, run->x);
+    /* What a solver of two evaluations keeps is x at a step's begin. */
+    if (run->kept && sampling->path->solver->evaluations > 1)
+        sampling->backend->copy(sampling->device, run->kept, run->x, run->bytes);
+}
+
+/* Noise is added to x until it is at `to`: x_t = a x_s + b eps. */
+static void go_back(run_state *run, const sumi_level *to)
+{
+    const sumi_sampling *sampling = run->sampling;
+    double a2 = to->alpha2 / run->level.alpha2;
+    sumi_random address = noise_address(run);
+    address.step = BACK + (uint32_t)run->done;
+    const sumi_factors factors = {.source = {(float)sqrt(a2)},
+                                  .divisor = 1,
+                                  .noise =
+                                      (float)sqrt(fmax(0, to->sigma2 - a2 * run->level.sigma2))};
+    sumi_mixing work = {.n = sampling->n,
+                        .count = sampling->count,
+                        .out = run->x,
+                        .copy = run->kept,
+                        .sources = 1,
+                        .source = {run->x},
+                        .factors = &factors};
+    sumi_sampling_mix(sampling, &run->noise, run->done, address, &work);
+    run->went_back = true;
+    run->level = *to;
+}
+
+/* ---- The order of steps ---------------------------------------------------------------------- */
+
+/* Which step comes next. Where a mask leaves something known, RePaint (Lugmayr et al. 2022,
+ * algorithm 1 and its jumps) goes back `jump` steps, `visits - 1` times, at every level that is a
+ * whole number of jumps from the image: so both parts come to agree. */
+typedef struct {
+    int next;    /* the step */
+    int begin;   /* the one after which nothing was gone back: what came before is forgotten */
+    int *visits; /* [steps]: how often it will still be gone back from there; or NULL */
+} itinerary;
+
+static bool itinerary_init(itinerary *way, const sumi_path *path, int visits, int jump)
+{
+    *way = (itinerary){0};
+    if (visits <= 1)
+        return true;
+    way->visits = sumi_calloc((size_t)path->steps, sizeof *way->visits);
+    for (int i = jump; way->visits && i < path->steps; i++)
+        way->visits[i] = (path->steps - i) % jump == 0 ? visits - 1 : 0;
+    return way->visits != NULL;
+}
+
+/* After step `next` was taken: true where it goes back now. */
+static bool itinerary_step(itinerary *way, const sumi_path *path, int jump)
+{
+    int i = ++way->next;
+    if (!way->visits || i >= path->steps || way->visits[i] == 0)
+        return false;
+    way->visits[i]--;
+    way->next = way->begin = i - jump;
+    return true;
+}
+
+bool sumi_sampling_evaluations(const sumi_path *path, int visits, int jump, int64_t *out)
+{
+    itinerary way;
+    *out = path->evaluations;
+    if (visits <= 1)
+        return true;
+    if (!itinerary_init(&way, path, visits, jump))
+        return false;
+    for (*out = 0; way.next < path->steps; itinerary_step(&way, path, jump))
+        *out += sumi_path_stages(path, way.next);
+    free(way.visits);
+    return true;
+}
+
+/* Solvers that look back find what came before a step number by its number: after going back they
+ * begin anew, on a path that begins there. */
+static sumi_status take_step(run_state *run, const itinerary *way)
+{
+    const sumi_path *path = run->sampling->path;
+    sumi_path rest = *path;
+    rest.levels += way->begin;
+    rest.steps -= way->begin;
+    int stages = sumi_path_stages(path, way->next);
+    sumi_status status = SUMI_OK;
+    for (int stage = 0; stage < stages && status == SUMI_OK; stage++)
+        status = take_stage(run, &rest, way->next - way->begin, stage);
+    return status;
+}
+
+static sumi_status take_steps(run_state *run, sumi_error *err)
+{
+    const sumi_sampling *sampling = run->sampling;
+    const sumi_path *path = sampling->path;
+    sumi_status status = SUMI_OK;
+    itinerary way;
+    if (!itinerary_init(&way, path, sampling->mask ? sampling->visits : 1, sampling->jump))
+        return sumi_fail_memory(err, "the order of steps", (size_t)path->steps * sizeof(int));
+    while (way.next < path->steps && status == SUMI_OK) {
+        status = take_step(run, &way);
+        if (run->mask && status == SUMI_OK)
+            keep_known(run);
+        if (itinerary_step(&way, path, sampling->jump) && status == SUMI_OK) {
+            sumi_level to = sumi_path_asks(path, way.next);
+            go_back(run, &to);
+        }
+    }
+    free(way.visits);
+    return status;
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
@@ -235,7 +330,10 @@ static bool add_memory(run_state *run)
     add_tensor(run, sumi_objective_row(path->process->config.objective)->scales_input, &run->input,
                &ok);
     add_tensor(run, (looks || sampling->limits.wanted) && path->of_noise, &run->x_0, &ok);
-    add_tensor(run, sampling->noise != NULL, &run->noise, &ok);
+    add_tensor(run, sampling->mask, &run->mask, &ok);
+    add_tensor(run, sampling->mask, &run->image, &ok);
+    add_tensor(run, sampling->mask, &run->known, &ok);
+    ok = ok && sumi_noise_room_init(sampling, &run->noise);
     add_host(n, true, &run->host_times, &ok);
     add_host(floats, looks, &run->seen_x, &ok);
     add_host(floats, looks, &run->seen_x_0, &ok);
@@ -247,35 +345,47 @@ static bool add_memory(run_state *run)
 static void free_memory(run_state *run)
 {
     const sumi_sampling *sampling = run->sampling;
-    float *const tensors[] = {run->x,    run->h[0],  run->h[1], run->h[2], run->h[3],
-                              run->kept, run->input, run->x_0,  run->noise};
+    float *const tensors[] = {run->x,     run->h[0], run->h[1], run->h[2],  run->h[3], run->kept,
+                              run->input, run->x_0,  run->mask, run->image, run->known};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         sampling->backend->free(sampling->device, tensors[i], run->bytes);
     sampling->backend->free(sampling->device, run->times, (size_t)sampling->n * sizeof *run->times);
+    sumi_noise_room_free(sampling, &run->noise);
     free(run->host_times);
     free(run->seen_x);
     free(run->seen_x_0);
+}
+
+static void start(const run_state *run)
+{
+    const sumi_sampling *sampling = run->sampling;
+    sumi_sampling_begin(sampling, &run->noise, &run->level, run->x, run->kept);
+    if (run->mask) {
+        sampling->backend->upload(sampling->device, run->mask, sampling->mask, run->bytes);
+        sampling->backend->upload(sampling->device, run->image, sampling->image, run->bytes);
+    }
 }
 
 sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_error *err)
 {
     assert(sampling->n >= 1 && sampling->count >= 1);
     const sumi_path *path = sampling->path;
+    if (path->solver->flags & SUMI_SOLVER_ADAPTIVE)
+        return sumi_adaptive_run(sampling, out, err);
     run_state run = {.sampling = sampling,
                      .level = sumi_path_asks(path, 0),
                      .bytes = (size_t)sampling->n * sampling->count * sizeof(float)};
     sumi_status status = SUMI_OK;
-    if (add_memory(&run))
+    if (add_memory(&run)) {
         start(&run);
-    else
+        status = take_steps(&run, err);
+    } else {
         status = sumi_fail_memory(err, "the sampler's buffers", run.bytes);
-    for (int i = 0; i < path->steps && status == SUMI_OK; i++) {
-        int stages = sumi_path_stages(path, i);
-        for (int stage = 0; stage < stages && status == SUMI_OK; stage++)
-            status = take_stage(&run, i, stage);
     }
     if (status == SUMI_OK)
         sampling->backend->download(sampling->device, out, run.x, run.bytes);
+    for (int i = 0; status == SUMI_OK && sampling->taken && i < sampling->n; i++)
+        sampling->taken[i] = run.done;
     free_memory(&run);
     return status;
 }

@@ -260,6 +260,13 @@ static const sumi_solver solvers[] = {
      KEEPS,
      sumi_plan_flow_heun,
      NULL},
+    {{"rk45", "fifth order, steps as long as tolerances let them be"},
+     1,
+     6,
+     0,
+     SUMI_SOLVER_ADAPTIVE,
+     NULL,
+     NULL},
     {{"flow-euler", "ddim by the name it has on that line"}, 1, 1, 0, 0, ddim_plan, NULL},
 };
 

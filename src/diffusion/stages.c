@@ -41,13 +41,12 @@ static void slope_step(sumi_place at, sumi_place middle, sumi_place to, double s
 sumi_level sumi_heun_asks(const sumi_path *path, int i)
 {
     const sumi_level *level = &path->levels[i];
-    const sumi_churn *churn = &path->churn;
-    if (!(churn->amount > 0) || level->sigma2 == 0 || level->alpha2 == 0)
+    if (!(path->churn_share > 0) || level->sigma2 == 0 || level->alpha2 == 0)
         return *level;
-    double v = sumi_place_ratio(level).v, share = fmin(churn->amount / path->steps, sqrt(2) - 1);
-    if (v < churn->least || v > churn->most)
+    double v = sumi_place_ratio(level).v;
+    if (v < path->churn.least || v > path->churn.most)
         return *level;
-    sumi_level more = sumi_level_of_ratio(path->process, v * (1 + share));
+    sumi_level more = sumi_level_of_ratio(path->process, v * (1 + path->churn_share));
     return more.alpha2 > 0 && sumi_place_ratio(&more).v > v ? more : *level;
 }
 

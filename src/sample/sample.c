@@ -1,17 +1,14 @@
 /*
- * Sampling with a model's network: checks what was asked for, cuts the images into batches that fit
- * into memory, and binds the sampler's `predict` to the network.
+ * Sampling with a model's network: cuts the images into batches that fit into memory, binds the
+ * sampler's `predict` to the network, and makes the noise between two images.
  */
-#include "sample/sample.h"
+#include "sample/settings.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SIDE_MAX 16384
-#define COUNT_MAX 1000000000
-#define IMAGES_END (INT64_C(1) << 56) /* random streams number images below this */
 
 /* One call, as the callbacks see it. */
 typedef struct {
@@ -21,7 +18,11 @@ typedef struct {
     float *images; /* a batch of them, where the caller has no room for all */
     size_t image_floats;
     sumi_limits limits;
-    int evaluations;        /* of an image */
+    int evaluations;        /* of an image; the most of them where `varies` */
+    bool varies;            /* each image takes its own number */
+    float *mask;            /* [batch][image_floats] */
+    int jump;               /* steps that go back at a time */
+    float *ends;            /* noise of the two images between which others lie */
     int batch;              /* images evaluated together */
     int64_t done;           /* images that are whole */
     int64_t steps_before;   /* evaluations of the batches that are done */
@@ -62,159 +63,17 @@ static int step_done(void *user, int step)
         return 0;
     int64_t batches = (config->count + call->batch - 1) / call->batch;
     double done = (double)call->images_x_steps, all = (double)config->count * call->evaluations;
+    bool whole = !call->varies && step == call->evaluations;
     double elapsed = sumi_time_now() - call->started;
     sumi_progress progress = {.size = sizeof progress,
                               .phase = SUMI_PHASE_SAMPLE,
                               .step = call->steps_before + step,
-                              .step_count = batches * call->evaluations,
+                              .step_count = call->varies ? 0 : batches * call->evaluations,
                               .images_per_s = elapsed > 0 ? done / elapsed : 0,
                               .elapsed_s = elapsed,
-                              .eta_s = elapsed * (all - done) / done,
-                              .images = call->done + (step == call->evaluations ? call->n : 0)};
+                              .eta_s = call->varies ? -1 : elapsed * (all - done) / done,
+                              .images = call->done + (whole ? call->n : 0)};
     return config->progress(config->user, &progress);
-}
-
-static sumi_status check_range(const char *name, int64_t value, int64_t low, int64_t high,
-                               sumi_error *err)
-{
-    if (value >= low && value <= high)
-        return SUMI_OK;
-    return sumi_fail(err, SUMI_EINVAL, "%s is %" PRId64 ", expected %" PRId64 "..%" PRId64, name,
-                     value, low, high);
-}
-
-static sumi_status check_sizes(const sumi_model_info_t *info, const sumi_sample_config *config,
-                               const float *out, size_t out_floats, sumi_error *err)
-{
-    const struct {
-        const char *name;
-        int64_t value, low, high;
-    } ranges[] = {
-        {"count", config->count, 1, COUNT_MAX},
-        {"height", config->height, 1, SIDE_MAX},
-        {"width", config->width, 1, SIDE_MAX},
-        {"steps", config->steps, 0, info->timesteps},
-        {"batch", config->batch, 0, COUNT_MAX},
-        {"first_index", config->first_index, 0, IMAGES_END - COUNT_MAX},
-    };
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
-        sumi_status status =
-            check_range(ranges[i].name, ranges[i].value, ranges[i].low, ranges[i].high, err);
-        if (status != SUMI_OK)
-            return status;
-    }
-    if (info->in_channels != info->out_channels)
-        return sumi_fail(err, SUMI_ESHAPE,
-                         "the model maps %d channels to %d: sampling needs the same",
-                         info->in_channels, info->out_channels);
-    int64_t sizes[] = {config->count, config->height, config->width, info->out_channels};
-    size_t floats;
-    if (!sumi_size_product(sizes, 4, &floats) || (out && floats > out_floats))
-        return sumi_fail(err, SUMI_ESHAPE, "%d images of %dx%dx%d do not fit into %zu floats",
-                         config->count, config->height, config->width, info->out_channels,
-                         out_floats);
-    return SUMI_OK;
-}
-
-static sumi_status find_solver(const sumi_sample_config *config, sumi_path_config *path,
-                               sumi_error *err)
-{
-    int index;
-    sumi_status status = sumi_choice_find(SUMI_CHOICE_SOLVER, config->solver, &index, err);
-    if (status != SUMI_OK)
-        return status;
-    path->solver = sumi_solver_row(index);
-    status = sumi_choice_find(SUMI_CHOICE_SPACING, config->spacing, &index, err);
-    if (status != SUMI_OK)
-        return status;
-    path->spacing = sumi_spacing_row(index);
-    bool inverse = path->solver->flags & SUMI_SOLVER_INVERSE;
-    if (inverse && !config->image)
-        return sumi_fail(err, SUMI_EINVAL, "%s begins at an image, and there is none",
-                         path->solver->is.name);
-    if (inverse && config->strength < 1)
-        return sumi_fail(err, SUMI_EINVAL, "%s goes all the way to noise: strength is %g, not 1",
-                         path->solver->is.name, (double)config->strength);
-    if (config->image && config->start)
-        return sumi_fail(err, SUMI_EINVAL, "image and start are both set, one is expected");
-    return SUMI_OK;
-}
-
-static sumi_status check_given(const sumi_sample_config *config, int channels, sumi_error *err)
-{
-    const int shape[4] = {config->count, config->height, config->width, channels};
-    sumi_status status =
-        config->image ? sumi_check_finite("image", config->image, shape, err) : SUMI_OK;
-    if (status == SUMI_OK && config->start)
-        status = sumi_check_finite("start", config->start, shape, err);
-    return status;
-}
-
-/* The levels that the caller names, as t. */
-static sumi_status read_levels(const sumi_sample_config *config, const sumi_process *process,
-                               double **times, sumi_error *err)
-{
-    *times = NULL;
-    if (config->level_count == 0)
-        return SUMI_OK;
-    if (!config->levels || config->level_count < 0 ||
-        config->level_count > process->config.timesteps)
-        return sumi_fail(err, SUMI_EINVAL, "there are %d levels, expected 1..%d",
-                         config->levels ? config->level_count : 0, process->config.timesteps);
-    if (config->strength != 1)
-        return sumi_fail(err, SUMI_EINVAL,
-                         "strength and levels both say where to begin, one is expected");
-    *times = sumi_calloc((size_t)config->level_count, sizeof **times);
-    if (!*times)
-        return sumi_fail_memory(err, "the levels of a sampling run",
-                                (size_t)config->level_count * sizeof **times);
-    for (int i = 0; i < config->level_count; i++) {
-        double level = config->levels[i];
-        if (config->levels_are_sigma && !(level > 0 && level <= 1e30))
-            return sumi_fail(err, SUMI_EINVAL, "level %d has a sigma of %g, expected more than 0",
-                             i, level);
-        (*times)[i] = config->levels_are_sigma ? sumi_level_time(process, log(level)) : level;
-    }
-    return SUMI_OK;
-}
-
-static sumi_status init_path(sumi_path *path, const sumi_process *process,
-                             const sumi_sample_config *config, sumi_error *err)
-{
-    sumi_path_config want = SUMI_PATH_CONFIG_INIT;
-    double *times = NULL;
-    sumi_status status = find_solver(config, &want, err);
-    if (status == SUMI_OK)
-        status = read_levels(config, process, &times, err);
-    want.evaluations = config->steps > 0 ? config->steps : process->config.timesteps;
-    want.strength = (double)config->strength;
-    want.times = times;
-    want.time_count = config->level_count;
-    want.eta = config->eta;
-    want.churn = (sumi_churn){(double)config->churn, (double)config->churn_min,
-                              (double)config->churn_max, (double)config->churn_noise};
-    if (status == SUMI_OK)
-        status = sumi_path_init(path, process, &want, err);
-    free(times);
-    return status;
-}
-
-static sumi_status read_limits(const sumi_sample_config *config, const sumi_model_info_t *info,
-                               sumi_limits *limits, sumi_error *err)
-{
-    bool clips = config->clip_low != 0 || config->clip_high != 0;
-    if (clips && !(config->clip_low < config->clip_high && config->clip_low >= -1e6f &&
-                   config->clip_high <= 1e6f))
-        return sumi_fail(err, SUMI_EINVAL, "clip is %g to %g, expected a rising range",
-                         (double)config->clip_low, (double)config->clip_high);
-    if (!(config->threshold >= 0 && config->threshold <= 1))
-        return sumi_fail(err, SUMI_EINVAL, "threshold is %g, expected 0..1",
-                         (double)config->threshold);
-    *limits = (sumi_limits){.wanted = clips || config->threshold > 0,
-                            .low = clips ? config->clip_low : info->range_lo,
-                            .high = clips ? config->clip_high : info->range_hi,
-                            .share = (double)config->threshold};
-    return SUMI_OK;
 }
 
 /* Never changes a bit of the result. */
@@ -224,6 +83,46 @@ static int choose_batch(const sumi_sample_config *config)
         config->batch > 0 ? config->batch : sumi_images_at_a_time(config->height, config->width);
     return batch < config->count ? batch : config->count;
 }
+
+/* ---- Between two images ---------------------------------------------------------------------- */
+
+static double product(const float *a, const float *b, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+/* On the great circle from one image's noise to another's (Shoemake 1985), which keeps its length:
+ * a straight line would pass through noise that is too small. */
+static void make_noise(void *user, const sumi_random *address, int n, float *z)
+{
+    const sampling_call *call = user;
+    size_t count = call->image_floats;
+    float *a = call->ends, *b = call->ends + count;
+    sumi_random at = *address;
+    at.image = (uint64_t)call->config->first_index;
+    sumi_random_normals(&at, 0, a, count);
+    at.image = (uint64_t)call->config->to_index;
+    sumi_random_normals(&at, 0, b, count);
+    double lengths = sqrt(product(a, a, count) * product(b, b, count));
+    double cosine = lengths > 0 ? product(a, b, count) / lengths : 1;
+    double angle = acos(fmax(-1, fmin(1, cosine)));
+    for (int i = 0; i < n; i++) {
+        int last = call->config->count - 1;
+        double share = last > 0 ? (double)(call->done + i) / last : 0;
+        double by_a = 1 - share, by_b = share;
+        if (share > 0 && share < 1 && sin(angle) > 1e-6) {
+            by_a = sin(by_a * angle) / sin(angle);
+            by_b = sin(by_b * angle) / sin(angle);
+        }
+        for (size_t k = 0; k < count; k++)
+            z[(size_t)i * count + k] = (float)(by_a * (double)a[k] + by_b * (double)b[k]);
+    }
+}
+
+/* ---- Batches --------------------------------------------------------------------------------- */
 
 static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, float *out)
 {
@@ -237,11 +136,10 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         sampling->noise = config->noise ? config->noise + offset : NULL;
         sampling->image = config->image ? config->image + offset : NULL;
         sampling->start = config->start ? config->start + offset : NULL;
+        sampling->taken = config->evaluations ? config->evaluations + call->done : NULL;
         float *images = out ? out + offset : call->images;
         status = sumi_sampling_run(sampling, images, call->err);
         if (status == SUMI_OK) {
-            for (int i = 0; config->evaluations && i < call->n; i++)
-                config->evaluations[call->done + i] = call->evaluations;
             call->done += call->n;
             if (config->on_images &&
                 config->on_images(config->user, call->done - call->n, images, call->n))
@@ -255,6 +153,26 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
     return status;
 }
 
+/* The host's memory of a call. */
+static sumi_status add_memory(sampling_call *call, const float *out)
+{
+    const sumi_sample_config *config = call->config;
+    size_t floats = (size_t)call->batch * call->image_floats;
+    size_t pixels = (size_t)config->height * (size_t)config->width;
+    bool ok = true;
+    if (!out)
+        ok = (call->images = sumi_calloc(floats, sizeof *call->images)) != NULL;
+    if (ok && config->mask)
+        ok = (call->mask = sumi_calloc(floats, sizeof *call->mask)) != NULL;
+    if (ok && config->to_index >= 0)
+        ok = (call->ends = sumi_calloc(2, call->image_floats * sizeof *call->ends)) != NULL;
+    if (!ok)
+        return sumi_fail_memory(call->err, "a batch of images", floats * sizeof *out);
+    for (size_t i = 0; call->mask && i < floats; i++)
+        call->mask[i] = config->mask[i % call->image_floats / (call->image_floats / pixels)];
+    return SUMI_OK;
+}
+
 static sumi_status sample_path(sampling_call *call, const sumi_model *model, const sumi_path *path,
                                float *out)
 {
@@ -265,14 +183,14 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                                  .precision = config->precision};
     sumi_status status =
         sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
-    size_t floats = (size_t)call->batch * call->image_floats;
-    if (status == SUMI_OK && !out) {
-        call->images = sumi_calloc(floats, sizeof *call->images);
-        if (!call->images)
-            status = sumi_fail_memory(call->err, "a batch of images", floats * sizeof *out);
-    }
+    if (status == SUMI_OK)
+        status = add_memory(call, out);
     sumi_sampling sampling = {.path = path,
                               .limits = call->limits,
+                              .mask = call->mask,
+                              .visits = config->mask_visits,
+                              .jump = call->jump,
+                              .make_noise = config->to_index >= 0 ? make_noise : NULL,
                               .count = call->image_floats,
                               .seed = config->seed,
                               .noise_stride = (size_t)config->count * call->image_floats,
@@ -285,7 +203,26 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
     free(call->images);
+    free(call->mask);
+    free(call->ends);
     return status;
+}
+
+/* How many evaluations the images will take. */
+static sumi_status count_evaluations(sampling_call *call, const sumi_path *path)
+{
+    int visits = call->config->mask ? call->config->mask_visits : 1;
+    int64_t evaluations;
+    int jump = call->config->mask_jump > 0 ? call->config->mask_jump : path->steps / 25;
+    call->jump = jump > 0 ? jump : 1;
+    if (!sumi_sampling_evaluations(path, visits, call->jump, &evaluations))
+        return sumi_fail_memory(call->err, "the order of steps", (size_t)path->steps * sizeof(int));
+    if (evaluations > INT_MAX)
+        return sumi_fail(call->err, SUMI_EINVAL, "%" PRId64 " evaluations of an image are too many",
+                         evaluations);
+    call->evaluations = (int)evaluations;
+    call->varies = path->solver->flags & SUMI_SOLVER_ADAPTIVE;
+    return SUMI_OK;
 }
 
 sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
@@ -297,20 +234,19 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
     sumi_path path = {0};
     sampling_call call = {
         .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
-    sumi_status status = check_sizes(info, config, out, out_floats, err);
+    sumi_status status = sumi_sample_check(config, info, out, out_floats, err);
     if (status == SUMI_OK)
-        status = check_given(config, info->out_channels, err);
-    if (status == SUMI_OK)
-        status = read_limits(config, info, &call.limits, err);
+        status = sumi_sample_limits(config, info, &call.limits, err);
     if (status == SUMI_OK)
         status = sumi_process_init(&process, &model->process, err);
     if (status == SUMI_OK)
-        status = init_path(&path, &process, config, err);
+        status = sumi_sample_path(&path, &process, config, err);
+    if (status == SUMI_OK)
+        status = count_evaluations(&call, &path);
     if (status == SUMI_OK) {
         call.image_floats =
             (size_t)config->height * (size_t)config->width * (size_t)info->out_channels;
         call.batch = choose_batch(config);
-        call.evaluations = path.evaluations;
         status = sample_path(&call, model, &path, out);
     }
     sumi_path_free(&path);

@@ -163,13 +163,78 @@ static void test_clip(void **state)
     assert_failed_run(temp, "sample @run --clip off --out @x.npy", 2, "found 'off'");
 }
 
+static void test_adaptive(void **state)
+{
+    temp_folder *temp = *state;
+    double many = evaluations_of(temp, "sample @run --solver rk45 -n 2 --json -qo @a.npy --rtol .1 "
+                                       "--atol .2");
+    assert_true(many >= 7 && many <= 40);
+    assert_failed_run(temp, "sample @run --solver rk45 --steps 7 --rtol 0 --atol 1e-7 -qo @x.npy",
+                      13, "is not done after 7 evaluations of 7");
+    assert_failed_run(temp, "sample @run --solver rk45 --levels 3,2 -o @x.npy", 13,
+                      "rk45 chooses its levels itself");
+}
+
+static void test_between_images(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "sample @run --solver ddim --interpolate 6,2 -n 5 -qo @between.npy");
+    assert_quiet_run(temp, "sample @run --solver ddim --index 6 -qo @six.npy");
+    assert_quiet_run(temp, "sample @run --solver ddim --index 2 -qo @two.npy");
+    sumi_npy all = read_array(temp, "between.npy"), six = read_array(temp, "six.npy");
+    sumi_npy two = read_array(temp, "two.npy");
+    assert_memory_equal(all.data, six.data, PIXELS);
+    assert_memory_equal((uint8_t *)all.data + (size_t)4 * PIXELS, two.data, PIXELS);
+    sumi_npy_free(&all);
+    sumi_npy_free(&six);
+    sumi_npy_free(&two);
+    assert_failed_run(temp, "sample @run --interpolate 6 --out @x.npy", 2,
+                      "--interpolate: expected the numbers of two images as 3,8, found '6'");
+    assert_failed_run(temp, "sample @run --interpolate 6,1.5 --out @x.npy", 2, "--interpolate");
+    assert_failed_run(temp, "sample @run --interpolate 6,2 --index 3 --out @x.npy", 2,
+                      "one of them is expected");
+}
+
+/* The grey picture is kept where the mask is black. */
+static void test_mask(void **state)
+{
+    temp_folder *temp = *state;
+    uint8_t pixels[PIXELS];
+    for (int i = 0; i < PIXELS; i++)
+        pixels[i] = i < PIXELS / 2 ? 0 : 255;
+    const sumi_image mask = {SIDE, SIDE, 1, pixels};
+    assert_int_equal(sumi_png_write(temp_path(temp, "mask.png"), &mask, NULL, NULL), SUMI_OK);
+    double often = evaluations_of(temp, "sample @run --solver ddim --steps 8 --image @grey.png "
+                                        "--mask @mask.png -n 1 --resample 3 --json -qo @m.npy");
+    assert_true(often == 8 + 7 * 2);
+    sumi_npy made = read_array(temp, "m.npy");
+    int same = 0;
+    for (int i = 0; i < PIXELS; i++) {
+        int was = i * 255 / (PIXELS * 3 - 1), now = ((const uint8_t *)made.data)[i];
+        /* Bytes become floats and bytes again by cutting off. */
+        assert_true(i >= PIXELS / 2 || now == was || now == was - 1);
+        same += i >= PIXELS / 2 && now == was;
+    }
+    assert_true(same < PIXELS / 4);
+    sumi_npy_free(&made);
+    assert_failed_run(temp, "sample @run --mask @mask.png --out @x.npy", 2,
+                      "--mask: it needs --image");
+    assert_failed_run(temp, "sample @run --image @grey.png --jump 2 --out @x.npy", 2,
+                      "they need --mask");
+    assert_failed_run(temp, "sample @run --image @grey.png --mask @wide.png --out @x.npy", 16,
+                      "wide.png: 8x4, expected 8x8");
+    assert_failed_run(temp,
+                      "sample @run --solver rk45 --image @grey.png --mask @mask.png --out @x.npy",
+                      13, "rk45 cannot keep what is outside a mask");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_from_an_image),
-        cmocka_unit_test(test_inverse),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_from_an_image), cmocka_unit_test(test_inverse),
+        cmocka_unit_test(test_levels),        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_adaptive),      cmocka_unit_test(test_between_images),
+        cmocka_unit_test(test_mask),
     };
     return cmocka_run_group_tests(tests, make_run, temp_teardown);
 }

@@ -306,6 +306,7 @@ static int look(void *user, int step, const float *x_t, const float *x_0, int n)
 static double sample_all(sumi_runtime *runtime, const sumi_model *model, float *out)
 {
     static float noise[(1 + EVALUATIONS) * DRAWN];
+    static const float mask[PIXELS] = {1, .5f};
     double sum = 0;
     const sumi_random at = {4, SUMI_STREAM_USER, 0, 0};
     sumi_random_normals(&at, 0, noise, (1 + EVALUATIONS) * DRAWN);
@@ -315,11 +316,19 @@ static double sample_all(sumi_runtime *runtime, const sumi_model *model, float *
         sample.count = 2;
         sample.height = sample.width = SIDE;
         sample.solver = sumi_solver_row(i)->is.name;
-        sample.steps = EVALUATIONS;
-        sample.noise = i % 3 ? NULL : noise;
-        sample.image = sumi_solver_row(i)->flags & SUMI_SOLVER_INVERSE ? noise : NULL;
+        bool adaptive = sumi_solver_row(i)->flags & SUMI_SOLVER_ADAPTIVE;
+        bool inverse = sumi_solver_row(i)->flags & SUMI_SOLVER_INVERSE;
+        sample.steps = adaptive ? 0 : EVALUATIONS;
+        sample.rtol = sample.atol = 1;
+        if (i == 4) {
+            sample.mask = mask;
+            sample.image = noise;
+        }
+        sample.noise = i % 3 || i == 4 ? NULL : noise;
+        if (inverse)
+            sample.image = noise;
         sample.threshold = i % 5 ? 0 : .9f;
-        sample.on_step = i % 2 ? NULL : look;
+        sample.on_step = i % 2 || adaptive ? NULL : look;
         sample.user = &sum;
         assert_int_equal(
             sumi_sample_run(runtime, model, &sample, out + (size_t)i * DRAWN, DRAWN, NULL),
@@ -344,7 +353,8 @@ static void test_sampling_touches_no_tensor(void **state)
         double sum = sample_all(&plain, model, expected);
         assert_true(sample_all(&recorded, model, found) == sum);
         assert_memory_equal(found, expected, sizeof found);
-        assert_true(seen.mixed > 0 && seen.scanned == seen.predicted && seen.limited > 0);
+        assert_true(seen.mixed > 0 && seen.scanned == seen.predicted && seen.limited > 0 &&
+                    seen.blended > 0 && seen.measured > 0);
         sumi_runtime_close(&plain);
         sumi_runtime_close(&recorded);
         assert_int_equal(seen.block_count, 0);
