@@ -408,6 +408,51 @@ INLINE void wino_at(const int big, const int size, const vf *m, vf *y)
     }
 }
 
+/* A of scheme 6: the gradient of size outputs to that of the points. */
+INLINE void wino_a6(const int size, const vf *y, vf *w)
+{
+    vf even = y[0] + y[2], even2 = v_fma(v_splat(4), y[2], y[0]);
+    vf odd = y[1] + y[3], odd2 = v_fma(v_splat(4), y[3], y[1]);
+    if (size == 6) {
+        vf even_half = v_fma(v_splat(1.0F / 16), y[4], v_fma(v_splat(1.0F / 4), y[2], y[0]));
+        vf odd_half = v_fma(v_splat(1.0F / 16), y[5], v_fma(v_splat(1.0F / 4), y[3], y[1]));
+        even = even + y[4];
+        even2 = v_fma(v_splat(16), y[4], even2);
+        odd = odd + y[5];
+        odd2 = v_fma(v_splat(16), y[5], odd2);
+        w[6] = v_fma(v_splat(0.5F), odd_half, even_half);
+        w[7] = v_fma(v_splat(-0.5F), odd_half, even_half);
+    }
+    w[0] = y[0];
+    w[1] = even + odd;
+    w[2] = even - odd;
+    w[3] = v_fma(v_splat(2), odd2, even2);
+    w[4] = y[size - 1];
+    w[5] = v_fma(v_splat(-2), odd2, even2);
+}
+
+/* The same of either scheme. */
+INLINE void wino_a(const int big, const int size, const vf *y, vf *w)
+{
+    if (big == 6) {
+        wino_a6(size, y, w);
+        return;
+    }
+    vf even_a = v_fma(v_splat(WINO_A2), y[2], y[0]), even_b = v_fma(v_splat(WINO_B2), y[2], y[0]);
+    vf odd_a = v_splat(WINO_A) * y[1], odd_b = v_splat(WINO_B) * y[1];
+    if (size == 4) {
+        odd_a = v_fma(v_splat(WINO_A3), y[3], odd_a);
+        odd_b = v_fma(v_splat(WINO_B3), y[3], odd_b);
+    }
+    w[0] = y[0];
+    w[1] = even_a + odd_a;
+    w[2] = even_a - odd_a;
+    w[3] = even_b + odd_b;
+    w[4] = y[size - 1];
+    if (size == 4)
+        w[5] = even_b - odd_b;
+}
+
 /* G: three weights to points. */
 INLINE void wino_g(const int big, const vf *g, vf *u)
 {
@@ -433,62 +478,81 @@ INLINE void wino_g(const int big, const vf *g, vf *u)
     u[5] = v_splat(WINO_G_B) * v_fma(v_splat(-WINO_B), g[1], outer_b);
 }
 
-/* ---- input transform ------------------------------------------------------------------------- */
+/* ---- transforms of tensors ------------------------------------------------------------------- */
 
-/* The vertical half: `count` floats of size + 2 rows to as many rows of points. */
-INLINE void wino_input_columns(const int big, const int size, const float *src, int count,
-                               float *dst)
+/* What is brought to points: inputs by B^T, whose tiles overlap by two pixels, or, for the gradient
+ * of the weights, gradients of outputs by A. A constant. */
+typedef enum { WINO_INPUT, WINO_GRADIENT } wino_side;
+
+/* Pixels of a tile, and of a row of them, beyond those of the outputs. */
+INLINE int wino_overlap(const wino_side of)
+{
+    return of == WINO_INPUT ? 2 : 0;
+}
+
+INLINE void wino_transform(const wino_side of, const int big, const int size, const vf *from,
+                           vf *to)
+{
+    if (of == WINO_INPUT)
+        wino_bt(big, size, from, to);
+    else
+        wino_a(big, size, from, to);
+}
+
+/* The vertical half: `count` floats of a tile's rows to as many rows of points. */
+INLINE void wino_columns(const wino_side of, const int big, const int size, const float *src,
+                         int count, float *dst)
 {
     for (int i = 0; i < count; i += VW) {
-        vf d[WINO_MOST_SIDE], t[WINO_MOST_SIDE];
+        vf from[WINO_MOST_SIDE], to[WINO_MOST_SIDE];
+        UNROLL
+        for (int r = 0; r < size + wino_overlap(of); r++)
+            from[r] = v_load(src + r * count + i);
+        wino_transform(of, big, size, from, to);
         UNROLL
         for (int r = 0; r < size + 2; r++)
-            d[r] = v_load(src + r * count + i);
-        wino_bt(big, size, d, t);
-        UNROLL
-        for (int r = 0; r < size + 2; r++)
-            v_store(dst + r * count + i, t[r]);
+            v_store(dst + r * count + i, to[r]);
     }
 }
 
 /* The horizontal half, for one row of points: `tiles` tiles side by side, cn channels. */
-INLINE void wino_input_rows(const int big, const int size, const float *src, int cn, int tiles,
-                            const wino_area *v, float *dst)
+INLINE void wino_rows(const wino_side of, const int big, const int size, const float *src, int cn,
+                      int tiles, const wino_area *area, float *dst)
 {
     for (int tile = 0; tile < tiles; tile++) {
         for (int c = 0; c < cn; c += VW) {
-            vf d[WINO_MOST_SIDE], t[WINO_MOST_SIDE];
+            vf from[WINO_MOST_SIDE], to[WINO_MOST_SIDE];
+            UNROLL
+            for (int x = 0; x < size + wino_overlap(of); x++)
+                from[x] = v_load(src + x * cn + c);
+            wino_transform(of, big, size, from, to);
             UNROLL
             for (int x = 0; x < size + 2; x++)
-                d[x] = v_load(src + x * cn + c);
-            wino_bt(big, size, d, t);
-            UNROLL
-            for (int x = 0; x < size + 2; x++)
-                v_store(dst + (size_t)x * v->point + c, t[x]);
+                v_store(dst + (size_t)x * area->point + c, to[x]);
         }
         src += size * cn;
-        dst += v->row;
+        dst += area->row;
     }
 }
 
-/* One tile row from its strip of cn channels to V; dst is V's first channel of these. */
-INLINE void wino_input_tiles(const int big, const wino_grid *g, int image, int ty, const float *src,
-                             int cn, float *columns, const wino_area *v, int c0)
+/* One tile row from its strip of cn channels to the area, where they are channels c0 and on. */
+INLINE void wino_tiles(const wino_side of, const int big, const wino_grid *g, int image, int ty,
+                       const float *src, int cn, float *columns, const wino_area *area, int c0)
 {
     const int small = wino_small(big), side = big + 2;
-    int count = (g->w + 2) * cn;
+    int count = (g->w + wino_overlap(of)) * cn;
     bool tall = ty < g->ny[0];
     if (tall)
-        wino_input_columns(big, big, src, count, columns);
+        wino_columns(of, big, big, src, count, columns);
     else
-        wino_input_columns(big, small, src, count, columns);
-    float *dst0 = v->base + (size_t)wino_grid_tile(g, image, ty, 0) * v->row + c0;
-    float *dst1 = v->base + (size_t)wino_grid_tile(g, image, ty, 1) * v->row + c0;
+        wino_columns(of, big, small, src, count, columns);
+    float *dst0 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
+    float *dst1 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
     for (int i = 0; i < (tall ? side : small + 2); i++) {
         const float *row = columns + i * count;
-        size_t point = (size_t)(side * i) * v->point;
-        wino_input_rows(big, big, row, cn, g->nx[0], v, dst0 + point);
-        wino_input_rows(big, small, row + big * g->nx[0] * cn, cn, g->nx[1], v, dst1 + point);
+        size_t point = (size_t)(side * i) * area->point;
+        wino_rows(of, big, big, row, cn, g->nx[0], area, dst0 + point);
+        wino_rows(of, big, small, row + big * g->nx[0] * cn, cn, g->nx[1], area, dst1 + point);
     }
 }
 
@@ -500,45 +564,50 @@ typedef struct {
     float *strip, *columns;
 } wino_input;
 
-/* The strip of tile rows t0 .. t1-1 and of cn channels from c0 on, in rows of w + 2 pixels. */
-static void wino_input_strip(const wino_grid *g, int n, const wino_input *in, int c0, int cn,
-                             int t0, int t1)
+/* The strip of tile rows t0 .. t1-1 and of cn channels from c0 on. */
+INLINE void wino_strip(const wino_side of, const wino_grid *g, int n, const wino_input *in, int c0,
+                       int cn, int t0, int t1)
 {
-    int y = wino_grid_y(g, t0);
+    int y = wino_grid_y(g, t0), overlap = wino_overlap(of);
     sumi_strip strip = {.n = n,
-                        .y0 = y - 1,
-                        .rows = wino_grid_y(g, t1) - y + 2,
-                        .x0 = -1,
-                        .cols = g->w + 2,
+                        .y0 = y - overlap / 2,
+                        .rows = wino_grid_y(g, t1) - y + overlap,
+                        .x0 = -overlap / 2,
+                        .cols = g->w + overlap,
                         .c0 = in->first + c0,
                         .cn = cn,
                         .dst = in->strip,
-                        .row_stride = (size_t)(g->w + 2) * (size_t)cn,
+                        .row_stride = (size_t)(g->w + overlap) * (size_t)cn,
                         .pixel_stride = (size_t)cn};
     body_fill(in->sources, in->count, in->h, g->w, &strip);
 }
 
-/* V of image number `image` of the grid, which is image n of the sources. */
-static void wino_input_image(const wino_grid *g, int image, int n, const wino_input *in,
-                             const wino_area *v)
+/* All points of image number `image` of the grid, which is image n of the sources. */
+INLINE void wino_image(const wino_side of, const wino_grid *g, int image, int n,
+                       const wino_input *in, const wino_area *area)
 {
     int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->big, g->w);
     for (int c0 = 0; c0 < in->channels; c0 += WINO_GROUP) {
-        int cn = in->channels - c0 < WINO_GROUP ? in->channels - c0 : WINO_GROUP;
-        size_t stride = (size_t)(g->w + 2) * (size_t)cn;
+        int cn = min_int(in->channels - c0, WINO_GROUP);
+        size_t stride = (size_t)(g->w + wino_overlap(of)) * (size_t)cn;
         for (int t0 = 0; t0 < tile_rows; t0 += step) {
-            int t1 = t0 + step < tile_rows ? t0 + step : tile_rows;
-            int y = wino_grid_y(g, t0);
-            wino_input_strip(g, n, in, c0, cn, t0, t1);
+            int t1 = min_int(t0 + step, tile_rows), y = wino_grid_y(g, t0);
+            wino_strip(of, g, n, in, c0, cn, t0, t1);
             for (int t = t0; t < t1; t++) {
                 const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
                 if (g->big == 6)
-                    wino_input_tiles(6, g, image, t, src, cn, in->columns, v, c0);
+                    wino_tiles(of, 6, g, image, t, src, cn, in->columns, area, c0);
                 else
-                    wino_input_tiles(4, g, image, t, src, cn, in->columns, v, c0);
+                    wino_tiles(of, 4, g, image, t, src, cn, in->columns, area, c0);
             }
         }
     }
+}
+
+static void wino_input_image(const wino_grid *g, int image, int n, const wino_input *in,
+                             const wino_area *v)
+{
+    wino_image(WINO_INPUT, g, image, n, in, v);
 }
 
 /* ---- the products of points ------------------------------------------------------------------ */

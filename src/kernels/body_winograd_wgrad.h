@@ -9,52 +9,7 @@
 
 #include "kernels/body_winograd.h"
 
-/* ---- one-dimensional transforms -------------------------------------------------------------- */
-
-/* A of scheme 6: the gradient of size outputs to that of the points. */
-INLINE void wino_a6(const int size, const vf *y, vf *w)
-{
-    vf even = y[0] + y[2], even2 = v_fma(v_splat(4), y[2], y[0]);
-    vf odd = y[1] + y[3], odd2 = v_fma(v_splat(4), y[3], y[1]);
-    if (size == 6) {
-        vf even_half = v_fma(v_splat(1.0F / 16), y[4], v_fma(v_splat(1.0F / 4), y[2], y[0]));
-        vf odd_half = v_fma(v_splat(1.0F / 16), y[5], v_fma(v_splat(1.0F / 4), y[3], y[1]));
-        even = even + y[4];
-        even2 = v_fma(v_splat(16), y[4], even2);
-        odd = odd + y[5];
-        odd2 = v_fma(v_splat(16), y[5], odd2);
-        w[6] = v_fma(v_splat(0.5F), odd_half, even_half);
-        w[7] = v_fma(v_splat(-0.5F), odd_half, even_half);
-    }
-    w[0] = y[0];
-    w[1] = even + odd;
-    w[2] = even - odd;
-    w[3] = v_fma(v_splat(2), odd2, even2);
-    w[4] = y[size - 1];
-    w[5] = v_fma(v_splat(-2), odd2, even2);
-}
-
-/* The same of either scheme. */
-INLINE void wino_a(const int big, const int size, const vf *y, vf *w)
-{
-    if (big == 6) {
-        wino_a6(size, y, w);
-        return;
-    }
-    vf even_a = v_fma(v_splat(WINO_A2), y[2], y[0]), even_b = v_fma(v_splat(WINO_B2), y[2], y[0]);
-    vf odd_a = v_splat(WINO_A) * y[1], odd_b = v_splat(WINO_B) * y[1];
-    if (size == 4) {
-        odd_a = v_fma(v_splat(WINO_A3), y[3], odd_a);
-        odd_b = v_fma(v_splat(WINO_B3), y[3], odd_b);
-    }
-    w[0] = y[0];
-    w[1] = even_a + odd_a;
-    w[2] = even_a - odd_a;
-    w[3] = even_b + odd_b;
-    w[4] = y[size - 1];
-    if (size == 4)
-        w[5] = even_b - odd_b;
-}
+/* ---- transforms ------------------------------------------------------------------------------ */
 
 /* G^T: the gradient of the points to that of three weights. */
 INLINE void wino_gt(const int big, const vf *u, vf *g)
@@ -77,94 +32,10 @@ INLINE void wino_gt(const int big, const vf *u, vf *g)
     g[2] = v_fma(v_splat(-18.0F / 65), sum, v_fma(v_splat(18.0F / 65), sum_b, u[4]));
 }
 
-/* ---- transform of the output's gradient ------------------------------------------------------ */
-
-INLINE void wino_gradient_columns(const int big, const int size, const float *src, int count,
-                                  float *dst)
-{
-    for (int i = 0; i < count; i += VW) {
-        vf y[WINO_MOST_SIDE - 2], w[WINO_MOST_SIDE];
-        UNROLL
-        for (int r = 0; r < size; r++)
-            y[r] = v_load(src + r * count + i);
-        wino_a(big, size, y, w);
-        UNROLL
-        for (int r = 0; r < size + 2; r++)
-            v_store(dst + r * count + i, w[r]);
-    }
-}
-
-INLINE void wino_gradient_rows(const int big, const int size, const float *src, int cn, int tiles,
-                               const wino_area *area, float *dst)
-{
-    for (int tile = 0; tile < tiles; tile++) {
-        for (int c = 0; c < cn; c += VW) {
-            vf y[WINO_MOST_SIDE - 2], w[WINO_MOST_SIDE];
-            UNROLL
-            for (int x = 0; x < size; x++)
-                y[x] = v_load(src + x * cn + c);
-            wino_a(big, size, y, w);
-            UNROLL
-            for (int x = 0; x < size + 2; x++)
-                v_store(dst + (size_t)x * area->point + c, w[x]);
-        }
-        src += size * cn;
-        dst += area->row;
-    }
-}
-
-INLINE void wino_gradient_tiles(const int big, const wino_grid *g, int image, int ty,
-                                const float *src, int cn, float *columns, const wino_area *area,
-                                int c0)
-{
-    const int small = wino_small(big), side = big + 2;
-    int count = g->w * cn;
-    bool tall = ty < g->ny[0];
-    if (tall)
-        wino_gradient_columns(big, big, src, count, columns);
-    else
-        wino_gradient_columns(big, small, src, count, columns);
-    float *dst0 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
-    float *dst1 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
-    for (int i = 0; i < (tall ? side : small + 2); i++) {
-        const float *row = columns + i * count;
-        size_t point = (size_t)(side * i) * area->point;
-        wino_gradient_rows(big, big, row, cn, g->nx[0], area, dst0 + point);
-        wino_gradient_rows(big, small, row + big * g->nx[0] * cn, cn, g->nx[1], area, dst1 + point);
-    }
-}
-
-/* W of image number `image` of the grid, which is image n of the sources. */
 static void wino_gradient_image(const wino_grid *g, int image, int n, const wino_input *in,
                                 const wino_area *area)
 {
-    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->big, g->w);
-    for (int c0 = 0; c0 < in->channels; c0 += WINO_GROUP) {
-        int cn = in->channels - c0 < WINO_GROUP ? in->channels - c0 : WINO_GROUP;
-        size_t stride = (size_t)g->w * (size_t)cn;
-        for (int t0 = 0; t0 < tile_rows; t0 += step) {
-            int t1 = t0 + step < tile_rows ? t0 + step : tile_rows;
-            int y = wino_grid_y(g, t0);
-            sumi_strip strip = {.n = n,
-                                .y0 = y,
-                                .rows = wino_grid_y(g, t1) - y,
-                                .x0 = 0,
-                                .cols = g->w,
-                                .c0 = in->first + c0,
-                                .cn = cn,
-                                .dst = in->strip,
-                                .row_stride = stride,
-                                .pixel_stride = (size_t)cn};
-            body_fill(in->sources, in->count, in->h, g->w, &strip);
-            for (int t = t0; t < t1; t++) {
-                const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
-                if (g->big == 6)
-                    wino_gradient_tiles(6, g, image, t, src, cn, in->columns, area, c0);
-                else
-                    wino_gradient_tiles(4, g, image, t, src, cn, in->columns, area, c0);
-            }
-        }
-    }
+    wino_image(WINO_GRADIENT, g, image, n, in, area);
 }
 
 /* ---- the products of points ------------------------------------------------------------------ */
