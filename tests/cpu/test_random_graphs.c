@@ -40,7 +40,7 @@ static const sumi_kernels *tables[TABLES_MAX]; /* asking for them is slow */
 
 /* Of float32, transforms of Winograd's lose some bits in proportion to a tensor's size. A bfloat16
  * has 8 bits, so that nearest is within 2^-9 of a number; twice that, since what passes through two
- * parts or accumulates is rounded more than once. 16-bit integers: docs/ARCHITECTURE.md. */
+ * parts or accumulates is rounded more than once. 16-bit integers: docs/KERNELS.md. */
 typedef struct {
     sumi_precision precision;
     const char *name;
