@@ -173,6 +173,25 @@ static void test_whole_graphs_are_refused(void **state)
     whole_refused(&d, "nothing reads");
 }
 
+/* A value's forms: as it is, and one norm with three activations, the last of them named twice. */
+static void test_a_norm_has_several_activations(void **state)
+{
+    (void)state;
+    draft d = draft_open();
+    sumi_plan_config config = {.mode = SUMI_MODE_TRAIN, .n_max = 2, .h = 8, .w = 8, .force = -1};
+    sumi_edge y = sumi_graph_norm(&d.graph, d.x, d.norm);
+    sumi_edge relu = sumi_graph_act(&d.graph, y, SUMI_ACT_RELU);
+    sumi_edge silu = sumi_graph_act(&d.graph, y, SUMI_ACT_SILU);
+    sumi_edge sum = sumi_graph_add(&d.graph, sumi_graph_max_pool(&d.graph, y),
+                                   sumi_graph_avg_pool(&d.graph, relu));
+    sumi_graph_output(&d.graph, "x", sumi_graph_conv(&d.graph, silu, d.b));
+    sumi_graph_output(&d.graph, "y", sum);
+    assert_int_equal(sumi_graph_act(&d.graph, y, SUMI_ACT_SILU).views[0].form, silu.views[0].form);
+    assert_int_equal(d.graph.values[d.x.views[0].value].form_count, 4);
+    assert_int_equal(sumi_plan_check(&d.graph, &config, NULL), SUMI_OK);
+    sumi_graph_free(&d.graph);
+}
+
 /* Sizes that no kernel can count, and those that memory cannot hold. */
 static void test_sizes_are_refused(void **state)
 {
@@ -202,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_builder_refuses),
         cmocka_unit_test(test_builder_refuses_what_it_cannot_run),
         cmocka_unit_test(test_whole_graphs_are_refused),
+        cmocka_unit_test(test_a_norm_has_several_activations),
         cmocka_unit_test(test_sizes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
