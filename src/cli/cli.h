@@ -109,11 +109,11 @@ sumi_status sumi_check_output_dir(const char *path, sumi_error *err);
  * set what is asked for, then begin, add ... and either end or stop. */
 typedef struct {
     const char *path;
-    int64_t first_index; /* number of the first picture, for file names */
-    int n, h, w, c;      /* n: as many as there will be */
-    const char *comment; /* goes into the PNG files */
-    int done;            /* that were added */
-    uint8_t *grid;       /* [n][h][w][c] */
+    int64_t first_index;              /* number of the first picture, for file names */
+    int n, h, w, c;                   /* n: as many as there will be */
+    const char *comment, *parameters; /* go into the PNG files; either may be NULL */
+    int done;                         /* that were added */
+    uint8_t *grid;                    /* [n][h][w][c] */
     sumi_npy_stream *array;
 } sumi_output;
 

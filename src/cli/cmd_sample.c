@@ -1,6 +1,7 @@
 /*
  * sumi sample: draws new images from a trained model.
  */
+#include "film.h"
 #include "progress.h"
 #include "sample_job.h"
 
@@ -12,6 +13,7 @@ typedef struct {
     sumi_bar bar;
     const sample_job *job;
     sumi_output output;
+    sumi_film film;
     uint8_t *pixels; /* of the images of a batch */
     size_t room;     /* its bytes */
     sumi_status status;
@@ -22,6 +24,16 @@ static int see_progress(void *user, const sumi_progress *progress)
 {
     sample_watch *watch = user;
     return sumi_bar_update(&watch->bar, progress);
+}
+
+/* Keeps what is on its way. */
+static int see_step(void *user, int step, const float *x_t, const float *x_0, int n)
+{
+    sample_watch *watch = user;
+    (void)step;
+    if (!sumi_film_show(&watch->film, x_t, x_0, n))
+        watch->status = sumi_fail(&watch->err, SUMI_ENOMEM, "out of memory for the moving picture");
+    return watch->status != SUMI_OK;
 }
 
 static int see_bar(void *user, const sumi_progress *progress)
@@ -46,6 +58,10 @@ static int take_images(void *user, int64_t first, const float *images, int n)
     } else {
         sumi_range_to_bytes(images, count, watch->job->low, watch->job->high, watch->pixels);
         watch->status = sumi_output_add(&watch->output, watch->pixels, n, &watch->err);
+        if (watch->status == SUMI_OK && watch->job->config.on_step != NULL &&
+            !sumi_film_add(&watch->film, watch->pixels, n))
+            watch->status =
+                sumi_fail(&watch->err, SUMI_ENOMEM, "out of memory for the moving picture");
     }
     return watch->status != SUMI_OK;
 }
@@ -106,6 +122,30 @@ static void tell_part(const sumi_cli *cli, const sumi_output *output)
                       output->n, output->path, array ? ".part" : "");
 }
 
+/* The grid or folder or array, or the strip in place of a grid; then what moves. */
+static sumi_status write_all(const sample_job *job, sample_watch *watch)
+{
+    const sumi_output *output = &watch->output;
+    sumi_image strip;
+    sumi_error *err = &watch->err;
+    sumi_status status = SUMI_OK;
+    if (job->strip) {
+        status = sumi_film_strip(&watch->film, &strip, err);
+        if (status == SUMI_OK) {
+            status =
+                sumi_png_write_with(output->path, &strip, output->comment, output->parameters, err);
+            sumi_image_free(&strip);
+        }
+    } else {
+        status = sumi_output_end(&watch->output, err);
+    }
+    if (status == SUMI_OK && job->gif != NULL)
+        status = sumi_film_write(&watch->film, job->gif, output->comment, err);
+    if (status == SUMI_OK && job->apng != NULL)
+        status = sumi_film_write(&watch->film, job->apng, output->comment, err);
+    return status;
+}
+
 /* Ends the output after the sampling has ended in this way. A stop keeps what is whole: image i is
  * the same whether or not those after it are drawn. */
 static int finish(sumi_cli *cli, const sample_job *job, sample_watch *watch, sumi_status status,
@@ -120,7 +160,7 @@ static int finish(sumi_cli *cli, const sample_job *job, sample_watch *watch, sum
         tell_part(cli, output);
         return code;
     }
-    status = sumi_output_end(output, &watch->err);
+    status = write_all(job, watch);
     if (status == SUMI_OK && stopped)
         status =
             sumi_fail(&watch->err, SUMI_CANCELLED, "stopped: wrote the first %d of %d images to %s",
@@ -132,7 +172,7 @@ static int finish(sumi_cli *cli, const sample_job *job, sample_watch *watch, sum
 /* Draws and writes. */
 static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
 {
-    char *comment = describe(cli, job);
+    char *comment = describe(cli, job), *parameters = sumi_sample_parameters(cli, job);
     const sumi_sample_config *c = &job->config;
     sample_watch watch = {.job = job,
                           .output = {.path = job->path,
@@ -141,18 +181,28 @@ static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
                                      .h = c->height,
                                      .w = c->width,
                                      .c = job->channels,
-                                     .comment = comment}};
-    sumi_status status = comment != NULL
+                                     .comment = comment,
+                                     .parameters = parameters},
+                          .film = {.n = c->count,
+                                   .h = c->height,
+                                   .w = c->width,
+                                   .c = job->channels,
+                                   .low = job->low,
+                                   .high = job->high}};
+    sumi_status status = comment != NULL && parameters != NULL
                              ? sumi_output_begin(&watch.output, &watch.err)
                              : sumi_fail(&watch.err, SUMI_ENOMEM, "out of memory for the comment");
     if (status != SUMI_OK) {
         free(comment);
+        free(parameters);
         return sumi_cli_fail(cli, status, watch.err.text);
     }
     double start = sumi_time_now();
     sumi_bar_begin(&watch.bar, cli);
     job->config.progress = see_progress;
     job->config.on_images = take_images;
+    if (job->strip || job->gif != NULL || job->apng != NULL)
+        job->config.on_step = see_step;
     job->config.user = &watch;
     sumi_signals_watch(cli->signals, cli->ctx, NULL);
     status = sumi_sample(cli->ctx, model, &job->config, NULL, 0);
@@ -160,8 +210,10 @@ static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
     sumi_bar_end(&watch.bar);
     int code = finish(cli, job, &watch, status, sumi_time_now() - start);
     sumi_output_stop(&watch.output);
+    sumi_film_free(&watch.film);
     free(watch.pixels);
     free(comment);
+    free(parameters);
     return code;
 }
 

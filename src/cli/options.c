@@ -41,7 +41,7 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
                         "Of --epochs, --steps and --minutes, whichever is reached first ends the "
                         "training.",
                         "sumi train fashion-mnist --epochs 10 --out runs/first"},
-    [SUMI_CMD_SAMPLE] = {"sample", "MODEL|RUN", 1, 1, "Draw new images from a trained model",
+    [SUMI_CMD_SAMPLE] = {"sample", "MODEL|RUN", 0, 1, "Draw new images from a trained model",
                          "MODEL is a .safetensors or .pth file; RUN stands for its latest "
                          "checkpoint's averaged weights where there are some, else its weights. "
                          "Image number i of a seed is always the same image, whatever the number "
@@ -439,6 +439,27 @@ static const sumi_option after_model[] = {
      .commands = BIT(SAMPLE),
      .help = "Where to begin with --image, as a share of the timesteps: near 0 little is changed, "
              "1 leaves a trace."},
+    {.name = "like",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "x.png",
+     .commands = BIT(SAMPLE),
+     .help = "Take the model and the options that this picture of sumi's was sampled with, where "
+             "the command line gives none."},
+    {.name = "strip",
+     .kind = SUMI_ARG_FLAG,
+     .commands = BIT(SAMPLE),
+     .help = "Draw how each image forms into --out x.png: a row of x_t and a row of the image that "
+             "is predicted there, from noise to the image; 4 images if not given."},
+    {.name = "gif",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "x.gif",
+     .commands = BIT(SAMPLE),
+     .help = "Write how the images form as a moving GIF, too (greys exactly, colours as 256)."},
+    {.name = "apng",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "x.png",
+     .commands = BIT(SAMPLE),
+     .help = "The same as an animated PNG, in all its colours."},
     {.name = "mask",
      .kind = SUMI_ARG_PATH,
      .metavar = "m.png",

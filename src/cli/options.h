@@ -113,6 +113,10 @@ sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *
  * ranges are checked as on the command line. config must outlive options. */
 sumi_status sumi_options_config(sumi_options *options, const char *path, const json_t *config,
                                 sumi_error *err);
+/* Sets an option as if it had been given; source is for messages, and text must outlive options.
+ * SUMI_EFORMAT where it is no value of that option. */
+sumi_status sumi_options_give(sumi_options *options, const char *source, const char *name,
+                              const char *text, sumi_error *err);
 /* The command that the words name: one word, or two. *used receives how many. */
 sumi_status sumi_command_find(int argc, const char *const *argv, sumi_command_id *out, int *used,
                               sumi_error *err);

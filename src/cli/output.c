@@ -96,7 +96,9 @@ static sumi_status write_one(const sumi_output *output, const uint8_t *pixels, i
     sumi_status status = sumi_path_join(file, sizeof file, output->path, name, err);
     /* sumi_png_write only reads the pixels. */
     const sumi_image image = {output->h, output->w, output->c, (uint8_t *)pixels};
-    return status == SUMI_OK ? sumi_png_write(file, &image, output->comment, err) : status;
+    return status == SUMI_OK
+               ? sumi_png_write_with(file, &image, output->comment, output->parameters, err)
+               : status;
 }
 
 sumi_status sumi_output_add(sumi_output *output, const uint8_t *pixels, int n, sumi_error *err)
@@ -128,7 +130,7 @@ static sumi_status write_grid(const sumi_output *output, sumi_error *err)
         sumi_image_grid(output->grid, output->done, output->h, output->w, output->c, &grid, err);
     if (status != SUMI_OK)
         return status;
-    status = sumi_png_write(output->path, &grid, output->comment, err);
+    status = sumi_png_write_with(output->path, &grid, output->comment, output->parameters, err);
     sumi_image_free(&grid);
     return status;
 }

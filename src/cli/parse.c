@@ -537,6 +537,21 @@ sumi_status sumi_options_config(sumi_options *options, const char *path, const j
     return SUMI_OK;
 }
 
+sumi_status sumi_options_give(sumi_options *options, const char *source, const char *name,
+                              const char *text, sumi_error *err)
+{
+    char label[PATH_MAX + 80];
+    sumi_option option;
+    int index = sumi_option_find(options->command, name, strlen(name), &option);
+    if (index < 0)
+        return sumi_fail(err, SUMI_EFORMAT, "%s: there is no option --%s", source, name);
+    snprintf(label, sizeof label, "%s: --%s", source, name);
+    if (parse_value(&option, label, text, &options->values[index], err) != SUMI_OK)
+        return SUMI_EFORMAT;
+    options->values[index].given = true;
+    return SUMI_OK;
+}
+
 /* ---- Values by name -------------------------------------------------------------------------- */
 
 static const sumi_option_value *look_up(const sumi_options *options, const char *name, int kind)

@@ -18,8 +18,18 @@ typedef struct {
     sumi_image mask_picture; /* --mask, as it was read */
     float *mask;
     sumi_npy start;
-    int *evaluations; /* [count] */
+    int *evaluations;       /* [count] */
+    const char *gif, *apng; /* NULL: not wanted */
+    bool strip;
+    char *like_texts[SUMI_OPTIONS_MAX]; /* values that options took from a picture */
+    int like_count;
 } sample_job;
+
+/* like.c: what the picture of --like tells, where the command line says nothing. Returns 0 or the
+ * exit code, with the error printed. */
+int sumi_sample_like(sumi_cli *cli, sample_job *job);
+/* like.c: what a picture keeps for that; malloc'ed, NULL without memory. */
+char *sumi_sample_parameters(const sumi_cli *cli, const sample_job *job);
 
 /* All that can be wrong with the settings and is found before the model is read. Returns 0 or the
  * exit code, with the error printed; the job is freed in either case. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE_TUTORIAL = 28 };
+enum { SIDE_TUTORIAL = 28, STRIP_COUNT = 4, FILM_PIXELS_MAX = 4 << 20 };
 
 /* ---- Lists of numbers ------------------------------------------------------------------------ */
 
@@ -78,8 +78,11 @@ static int read_clip(sumi_cli *cli, sample_job *job)
 static void read_numbers(const sumi_options *options, sample_job *job)
 {
     sumi_sample_config *config = &job->config;
-    bool alone = sumi_option_given(options, "index") && !sumi_option_given(options, "count");
-    config->count = alone ? 1 : (int)sumi_option_int(options, "count");
+    config->count = (int)sumi_option_int(options, "count");
+    if (!sumi_option_given(options, "count"))
+        config->count = sumi_option_given(options, "index") ? 1
+                        : job->strip                        ? STRIP_COUNT
+                                                            : config->count;
     sumi_option_size(options, "size", &config->height, &config->width);
     config->steps = (int)sumi_option_int(options, "steps");
     config->solver = sumi_option_text(options, "solver");
@@ -156,6 +159,32 @@ static int check_out(const sumi_cli *cli, const sample_job *job)
     return status == SUMI_OK ? check_grid(cli, job) : sumi_cli_fail(cli, status, err.text);
 }
 
+static int check_film(const sumi_cli *cli, const char *option, const char *path, const char *ending)
+{
+    sumi_error err = {""};
+    if (path == NULL)
+        return 0;
+    if (!sumi_ends_with(path, ending))
+        return sumi_cli_usage(cli, "--%s: expected x%s, found '%s'", option, ending, path);
+    sumi_status status = sumi_check_output(path, &err);
+    return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+}
+
+/* Pictures of the way there. */
+static int check_films(const sumi_cli *cli, const sample_job *job)
+{
+    int code = check_film(cli, "gif", job->gif, ".gif");
+    if (code == 0)
+        code = check_film(cli, "apng", job->apng, ".png");
+    if (code == 0 && job->strip && !sumi_ends_with(job->path, ".png"))
+        return sumi_cli_usage(cli, "--strip: --out is expected to be x.png, found '%s'", job->path);
+    bool any = job->strip || job->gif != NULL || job->apng != NULL;
+    if (code == 0 && any && job->inverse)
+        return sumi_cli_usage(cli, "--solver %s draws no images to be seen on their way",
+                              job->config.solver);
+    return code;
+}
+
 static bool is_inverse(const char *solver)
 {
     sumi_choice_t choice = SUMI_CHOICE_INIT;
@@ -220,18 +249,26 @@ static int read_files(sumi_cli *cli, sample_job *job)
 int sumi_sample_read_settings(sumi_cli *cli, sample_job *job)
 {
     job->config = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
+    int code = sumi_sample_like(cli, job);
+    if (code != 0)
+        return code;
     job->model_path = cli->options.operands[0];
     job->path = sumi_option_text(&cli->options, "out");
+    job->gif = sumi_option_text(&cli->options, "gif");
+    job->apng = sumi_option_text(&cli->options, "apng");
+    job->strip = sumi_option_flag(&cli->options, "strip");
     read_numbers(&cli->options, job);
     job->inverse = is_inverse(job->config.solver);
-    int code = read_levels(cli, job);
+    code = read_levels(cli, job);
     if (code == 0)
         code = read_clip(cli, job);
     if (code == 0)
         code = read_interpolation(cli, job);
     if (code == 0)
         code = read_files(cli, job);
-    return code == 0 ? check_out(cli, job) : code;
+    if (code == 0)
+        code = check_out(cli, job);
+    return code == 0 ? check_films(cli, job) : code;
 }
 
 /* ---- With the model -------------------------------------------------------------------------- */
@@ -348,6 +385,15 @@ int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *
         code = settle_mask(cli, job);
     if (code != 0)
         return code;
+    sumi_grid_layout grid;
+    const sumi_sample_config *c = &job->config;
+    if ((job->strip || job->gif != NULL || job->apng != NULL) &&
+        (sumi_image_grid_size(c->count, c->height, c->width, &grid, NULL) != SUMI_OK ||
+         (int64_t)grid.height * grid.width > FILM_PIXELS_MAX || job->channels > 3))
+        return sumi_cli_usage(cli,
+                              "--strip, --gif and --apng: %d images of %dx%d are too many; give "
+                              "a smaller -n",
+                              c->count, c->height, c->width);
     job->evaluations = sumi_calloc((size_t)job->config.count, sizeof *job->evaluations);
     job->config.evaluations = job->evaluations;
     return job->evaluations != NULL ? 0 : sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory");
@@ -362,4 +408,6 @@ void sumi_sample_job_free(sample_job *job)
     sumi_image_free(&job->picture);
     sumi_image_free(&job->mask_picture);
     sumi_npy_free(&job->start);
+    for (int i = 0; i < job->like_count; i++)
+        free(job->like_texts[i]);
 }

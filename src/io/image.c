@@ -14,6 +14,8 @@
 
 #include "io/internal.h"
 
+#define PARAMETERS "sumi parameters"
+
 enum { PIXELS_MAX = 64 << 20, SIDE_MAX = 1 << 20, FILE_MAX = 256 << 20, DEFLATE_RATIO_MAX = 1040 };
 
 sumi_status sumi_image_check_size(const char *path, uint32_t height, uint32_t width,
@@ -260,10 +262,11 @@ static void flush_nothing(png_structp png)
 }
 
 /* tEXt is Latin-1, so other text goes to iTXt, which is UTF-8. */
-static void set_comment(png_structp png, png_infop info, const char *text)
+static void set_text(png_structp png, png_infop info, const char *name, const char *text)
 {
-    char key[] = "Comment", none[] = "";
+    char key[80], none[] = "";
     bool ascii = true;
+    snprintf(key, sizeof key, "%s", name);
     for (const char *c = text; *c; c++)
         ascii &= (uint8_t)*c < 0x80;
     png_text chunk = {.compression = ascii ? PNG_TEXT_COMPRESSION_NONE : PNG_ITXT_COMPRESSION_NONE,
@@ -275,7 +278,7 @@ static void set_comment(png_structp png, png_infop info, const char *text)
 }
 
 static bool encode_png(png_structp png, png_infop info, png_target *target, const sumi_image *image,
-                       const char *text)
+                       const char *text, const char *parameters)
 {
     if (setjmp(png_jmpbuf(png)))
         return false;
@@ -285,7 +288,9 @@ static bool encode_png(png_structp png, png_infop info, png_target *target, cons
                  image->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB,
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     if (text)
-        set_comment(png, info, text);
+        set_text(png, info, "Comment", text);
+    if (parameters)
+        set_text(png, info, PARAMETERS, parameters);
     png_write_info(png, info);
     size_t row = (size_t)image->width * (size_t)image->channels;
     for (int y = 0; y < image->height; y++)
@@ -294,8 +299,8 @@ static bool encode_png(png_structp png, png_infop info, png_target *target, cons
     return true;
 }
 
-sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
-                           sumi_error *err)
+sumi_status sumi_png_encode(const char *path, const sumi_image *image, const char *text,
+                            const char *parameters, sumi_text *out, sumi_error *err)
 {
     png_target target = {0};
     if ((image->channels != 1 && image->channels != 3) || image->height < 1 || image->width < 1 ||
@@ -313,14 +318,76 @@ sumi_status sumi_png_write(const char *path, const sumi_image *image, const char
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info)
         status = sumi_fail_memory(err, path, sizeof target);
-    else if (!encode_png(png, info, &target, image, plain ? text : escaped))
+    else if (!encode_png(png, info, &target, image, plain ? text : escaped, parameters))
         status = sumi_fail(err, target.bytes.failed ? SUMI_ENOMEM : SUMI_EINVAL, "%s: PNG: %s",
                            path, target.reason);
     png_destroy_write_struct(&png, &info);
     free(escaped);
     if (status == SUMI_OK)
-        status = sumi_file_save(path, target.bytes.data, target.bytes.size, err);
-    sumi_text_free(&target.bytes);
+        *out = target.bytes;
+    else
+        sumi_text_free(&target.bytes);
+    return status;
+}
+
+sumi_status sumi_png_write_with(const char *path, const sumi_image *image, const char *text,
+                                const char *parameters, sumi_error *err)
+{
+    sumi_text bytes = {0};
+    sumi_status status = sumi_png_encode(path, image, text, parameters, &bytes, err);
+    if (status == SUMI_OK)
+        status = sumi_file_save(path, bytes.data, bytes.size, err);
+    sumi_text_free(&bytes);
+    return status;
+}
+
+sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
+                           sumi_error *err)
+{
+    return sumi_png_write_with(path, image, text, NULL, err);
+}
+
+/* The text of a whole tEXt chunk of that name, which is ASCII; NULL: it is another. */
+static char *text_of_chunk(const uint8_t *chunk, size_t length)
+{
+    const uint8_t *sum = chunk + 8 + length;
+    size_t key = sizeof PARAMETERS; /* with its end */
+    if (memcmp(chunk + 4, "tEXt", 4) != 0 || length <= key ||
+        memcmp(chunk + 8, PARAMETERS, key) != 0 ||
+        crc32(0, chunk + 4, (uInt)length + 4) !=
+            ((uLong)sum[0] << 24 | (uLong)sum[1] << 16 | (uLong)sum[2] << 8 | sum[3]))
+        return NULL;
+    char *text = sumi_calloc(length - key + 1, 1);
+    if (text)
+        memcpy(text, chunk + 8 + key, length - key);
+    return text;
+}
+
+sumi_status sumi_png_parameters(const char *path, char **parameters, sumi_error *err)
+{
+    uint8_t *data;
+    size_t size;
+    sumi_status status = sumi_file_read(path, FILE_MAX, &data, &size, err);
+    if (status != SUMI_OK)
+        return status;
+    *parameters = NULL;
+    if (strcmp(sumi_sniff(data, size), "png") != 0)
+        status = sumi_fail(err, SUMI_EFORMAT, "%s: not a PNG picture", path);
+    for (size_t at = 8, length; status == SUMI_OK && at < size && size - at >= 12;
+         at += 12 + length) {
+        const uint8_t *chunk = data + at;
+        length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
+        if (length > size - at - 12)
+            break;
+        if (!*parameters)
+            *parameters = text_of_chunk(chunk, length);
+    }
+    free(data);
+    if (status == SUMI_OK && !*parameters)
+        status = sumi_fail(err, SUMI_EFORMAT,
+                           "%s: the picture does not tell how it was sampled (other programs and "
+                           "earlier versions leave that out)",
+                           path);
     return status;
 }
 
@@ -358,6 +425,34 @@ sumi_status sumi_image_grid_size(int n, int h, int w, sumi_grid_layout *out, sum
                          "a grid of %d pictures of %d x %d pixels has more than %d pixels", n, w, h,
                          PIXELS_MAX);
     *out = (sumi_grid_layout){(int)height, (int)width, factor, columns};
+    return SUMI_OK;
+}
+
+sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h, int w, int c,
+                             sumi_image *out, sumi_error *err)
+{
+    sumi_grid_layout grid;
+    sumi_status status = sumi_image_grid_size(rows > columns ? rows : columns, h, w, &grid, err);
+    if (status != SUMI_OK)
+        return status;
+    int64_t height = (int64_t)rows * (h * grid.factor + MARGIN) + MARGIN;
+    int64_t width = (int64_t)columns * (w * grid.factor + MARGIN) + MARGIN;
+    if (height > SIDE_MAX || width > SIDE_MAX || height * width > PIXELS_MAX)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "a table of %d x %d pictures of %d x %d pixels has more than %d pixels",
+                         rows, columns, w, h, PIXELS_MAX);
+    sumi_image image = {(int)height, (int)width, c, NULL};
+    size_t bytes = (size_t)height * (size_t)width * (size_t)c;
+    image.pixels = malloc(bytes);
+    if (!image.pixels)
+        return sumi_fail_memory(err, "a table of pictures", bytes);
+    memset(image.pixels, BACKGROUND, bytes);
+    size_t one = (size_t)h * (size_t)w * (size_t)c;
+    for (int i = 0; i < rows * columns; i++)
+        place(pixels + (size_t)i * one, h, w, grid.factor,
+              MARGIN + i / columns * (h * grid.factor + MARGIN),
+              MARGIN + i % columns * (w * grid.factor + MARGIN), &image);
+    *out = image;
     return SUMI_OK;
 }
 

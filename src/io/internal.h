@@ -64,6 +64,13 @@ int sumi_exif_orientation(const uint8_t *data, size_t size);
 sumi_status sumi_image_orient(const char *path, sumi_image *image, int orientation,
                               sumi_error *err);
 
+/* A PNG in memory. */
+sumi_status sumi_png_encode(const char *path, const sumi_image *image, const char *text,
+                            const char *parameters, sumi_text *out, sumi_error *err);
+/* Where frames have no size, channels or number that there can be. */
+sumi_status sumi_animation_check(const char *path, const sumi_animation *animation,
+                                 sumi_error *err);
+
 /* ---- Tensors (tensor_file.c) ----------------------------------------------------------------- */
 
 /* Files this large and larger are not read; it is a limit on mistakes, not on models. */

@@ -140,6 +140,11 @@ sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err);
  * picture says how it was made. */
 sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,
                            sumi_error *err);
+/* The same with a second text, ASCII, of what the picture was made from, and that text of a PNG,
+ * malloc'ed; SUMI_EFORMAT where it has none. */
+sumi_status sumi_png_write_with(const char *path, const sumi_image *image, const char *text,
+                                const char *parameters, sumi_error *err);
+sumi_status sumi_png_parameters(const char *path, char **parameters, sumi_error *err);
 void sumi_image_free(sumi_image *image);
 /* Bytes as the tutorial's convert_to_image makes them: clamped to the range, times 255, cut off;
  * NaN gives 0. */
@@ -150,6 +155,10 @@ void sumi_range_to_bytes(const float *values, size_t count, float low, float hig
 sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
                             sumi_error *err);
 
+/* The same in rows and columns of the caller's choice; pixels row by row. */
+sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h, int w, int c,
+                             sumi_image *out, sumi_error *err);
+
 typedef struct {
     int height, width; /* of the whole */
     int factor;        /* by which each picture is enlarged */
@@ -158,6 +167,23 @@ typedef struct {
 
 /* How large that grid would be; SUMI_EINVAL where it has more pixels than a picture may have. */
 sumi_status sumi_image_grid_size(int n, int h, int w, sumi_grid_layout *out, sumi_error *err);
+
+/* ---- Moving pictures (gif.c, apng.c) --------------------------------------------------------- */
+
+/* Repeated for ever. */
+typedef struct {
+    int height, width, channels;  /* 1 or 3 */
+    int count;                    /* of frames, at most 10,000 */
+    const uint8_t *const *frames; /* each [h][w][c] */
+    int frame_ms, last_ms;        /* how long a frame is shown, and the last one */
+} sumi_animation;
+
+/* GIF reduces colours to 256 in all, greys are exact; text becomes its comment, or NULL. */
+sumi_status sumi_gif_write(const char *path, const sumi_animation *animation, const char *text,
+                           sumi_error *err);
+/* Exact; text as sumi_png_write. */
+sumi_status sumi_apng_write(const char *path, const sumi_animation *animation, const char *text,
+                            sumi_error *err);
 
 /* ---- SVG line plot (svg.c) ------------------------------------------------------------------- */
 

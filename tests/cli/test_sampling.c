@@ -228,13 +228,61 @@ static void test_mask(void **state)
                       13, "rk45 cannot keep what is outside a mask");
 }
 
+/* A picture keeps what it was sampled with; options beside --like win. */
+static void test_like(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "sample @run --solver ddim --steps 3 --seed 9 -n 2 -qo @a.png");
+    assert_quiet_run(temp, "sample @run --solver ddim --steps 3 --seed 9 -n 2 -qo @a.npy");
+    assert_quiet_run(temp, "sample --like @a.png -qo @b.npy");
+    assert_same_arrays(temp, "a.npy", "b.npy", true);
+    assert_quiet_run(temp, "sample --like @a.png --seed 8 -qo @c.npy");
+    assert_same_arrays(temp, "a.npy", "c.npy", false);
+    assert_quiet_run(temp, "sample @run --solver ddim --steps 3 --seed 8 -n 2 -qo @d.npy");
+    assert_same_arrays(temp, "c.npy", "d.npy", true);
+    /* Levels in place of steps. */
+    assert_quiet_run(temp, "sample --like @a.png --levels 40,9 -qo @e.npy");
+    assert_failed_run(temp, "sample --like @grey.png --out @x.npy", 15,
+                      "grey.png: the picture does not tell how it was sampled");
+    assert_failed_run(temp, "sample --like @a.npy --out @x.npy", 15, "not a PNG picture");
+    assert_failed_run(temp, "sample --like @none.png --out @x.npy", 14, "none.png");
+    assert_failed_run(temp, "sample --out @x.npy", 2, "expected MODEL|RUN, or --like");
+}
+
+static void test_films(void **state)
+{
+    temp_folder *temp = *state;
+    sumi_image strip, first;
+    assert_quiet_run(temp, "sample @run --strip --solver ddim --steps 5 --batch 3 -qo @s.png "
+                           "--gif @s.gif --apng @m.png");
+    assert_int_equal(sumi_image_read(temp_path(temp, "s.png"), &strip, NULL), SUMI_OK);
+    /* 8 rows of 4 images, 5 evaluations and the image, 12 times as large. */
+    assert_true(strip.height == 8 * 98 + 2 && strip.width == 6 * 98 + 2);
+    sumi_image_free(&strip);
+    assert_int_equal(sumi_image_read(temp_path(temp, "m.png"), &first, NULL), SUMI_OK);
+    assert_true(first.height == 2 * 98 + 2 && first.width == 2 * 98 + 2);
+    sumi_image_free(&first);
+    assert_true(sumi_is_file(temp_path(temp, "s.gif")));
+    assert_failed_run(temp, "sample @run --strip --out @x.npy", 2, "--out is expected to be x.png");
+    assert_failed_run(temp, "sample @run --gif @x.png --out @x.npy", 2, "--gif: expected x.gif");
+    assert_failed_run(temp, "sample @run --gif @no/x.gif --out @x.npy", 14, "there is no folder");
+    assert_failed_run(temp, "sample @run --strip -n 100000 --out @x.png", 2, "too many");
+    assert_failed_run(temp, "sample @run --strip --solver rk45 --out @x.png", 13,
+                      "rk45 has no steps to look at");
+    assert_failed_run(temp,
+                      "sample @run --gif @x.gif --solver ddim-inverse --image @grey.png "
+                      "--out @x.npy",
+                      2, "draws no images to be seen on their way");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_from_an_image), cmocka_unit_test(test_inverse),
         cmocka_unit_test(test_levels),        cmocka_unit_test(test_clip),
         cmocka_unit_test(test_adaptive),      cmocka_unit_test(test_between_images),
-        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_mask),          cmocka_unit_test(test_like),
+        cmocka_unit_test(test_films),
     };
     return cmocka_run_group_tests(tests, make_run, temp_teardown);
 }
