@@ -363,6 +363,8 @@ SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t 
 SUMI_API const char *sumi_model_get_metadata(const sumi_model *model, const char *key);
 SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *model, const char *key,
                                              const char *value);
+/* The name of a label that the model is told of; NULL where it has none. Borrowed. */
+SUMI_API const char *sumi_model_class_name(const sumi_model *model, int label);
 SUMI_API void sumi_model_free(sumi_model *model);
 
 /* ---- Training -------------------------------------------------------------------------------- */
@@ -520,12 +522,15 @@ typedef struct {
     /* Of a solver that is adaptive (sumi_choice_t.adaptive): the error of a step that each number
      * may have, atol + rtol times its size; steps is the most evaluations an image may take. */
     float rtol, atol;
+    /* [count], or NULL: no image has a label. What each image shall show, for a model that is told
+     * of labels (its field "classes" is above 0); -1: none. */
+    const int32_t *labels;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
         sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0,     \
             SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1,     \
-            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f                                              \
+            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL                                        \
     }
 
 /* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */

@@ -316,6 +316,12 @@ sumi_status sumi_model_tensor_read(const sumi_model *model, int index, void *out
     return SUMI_OK;
 }
 
+const char *sumi_model_class_name(const sumi_model *model, int label)
+{
+    return model && label >= 0 ? json_string_value(json_array_get(model->classes, (size_t)label))
+                               : NULL;
+}
+
 void sumi_model_free(sumi_model *model)
 {
     sumi_models_free(model);

@@ -72,8 +72,10 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
     sumi_status status = sumi_cli_load(cli, job->model_path, model);
     if (status == SUMI_OK)
         status = sumi_model_info(*model, &info);
-    return status == SUMI_OK ? sumi_sample_settle(cli, job, &info)
-                             : sumi_cli_fail_context(cli, status);
+    if (status != SUMI_OK)
+        return sumi_cli_fail_context(cli, status);
+    int code = sumi_sample_settle(cli, job, &info);
+    return code == 0 ? sumi_sample_labels(cli, job, *model) : code;
 }
 
 /* What a picture says about itself. */

@@ -505,6 +505,12 @@ static const sumi_option after_model[] = {
      .metavar = "X",
      .commands = BIT(SAMPLE),
      .help = "And in addition, whatever its size."},
+    {.name = "label",
+     .kind = SUMI_ARG_STRING,
+     .metavar = "NAME|N|all",
+     .commands = BIT(SAMPLE),
+     .help = "What the images show: a label of the data that the model was trained on, by name or "
+             "number; all: each in turn."},
     {.name = "noise",
      .kind = SUMI_ARG_PATH,
      .metavar = "x.npy",

@@ -23,6 +23,7 @@ typedef struct {
     bool strip;
     char *like_texts[SUMI_OPTIONS_MAX]; /* values that options took from a picture */
     int like_count;
+    int32_t *labels; /* [count]; NULL: --label was not given */
 } sample_job;
 
 /* like.c: what the picture of --like tells, where the command line says nothing. Returns 0 or the
@@ -36,6 +37,8 @@ char *sumi_sample_parameters(const sumi_cli *cli, const sample_job *job);
 int sumi_sample_read_settings(sumi_cli *cli, sample_job *job);
 /* What depends on the model: sizes, channels, ranges. */
 int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info);
+/* labels.c: what --label asks each image to show. Returns as above. */
+int sumi_sample_labels(sumi_cli *cli, sample_job *job, const sumi_model *model);
 void sumi_sample_job_free(sample_job *job);
 
 #endif

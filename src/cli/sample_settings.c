@@ -279,7 +279,8 @@ static int settle_size(sumi_cli *cli, sample_job *job, const sumi_model_info_t *
 {
     sumi_sample_config *config = &job->config;
     bool known = info->height > 0 && info->width > 0;
-    bool tutorial = info->height == SIDE_TUTORIAL && info->width == SIDE_TUTORIAL;
+    bool tutorial = strcmp(info->net, "tutorial") == 0 && info->height == SIDE_TUTORIAL &&
+                    info->width == SIDE_TUTORIAL;
     if (sumi_option_given(&cli->options, "size"))
         return 0;
     if (job->picture.pixels != NULL) {
@@ -404,6 +405,7 @@ void sumi_sample_job_free(sample_job *job)
     free(job->levels);
     free(job->images);
     free(job->evaluations);
+    free(job->labels);
     free(job->mask);
     sumi_image_free(&job->picture);
     sumi_image_free(&job->mask_picture);

@@ -36,7 +36,8 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
     int h = grid->set_height, w = grid->set_width;
     sample.count = grid->count;
     /* The size that is trained on; the tutorial trains on 28x28 and draws 32x32. */
-    bool tutorial = h == SIDE_TUTORIAL && w == SIDE_TUTORIAL;
+    bool tutorial = sumi_net_find(model->info.net) == SUMI_NET_TUTORIAL && h == SIDE_TUTORIAL &&
+                    w == SIDE_TUTORIAL;
     sample.height = config->grid_height ? config->grid_height : tutorial ? SIDE_GRID : h;
     sample.width = config->grid_width ? config->grid_width : tutorial ? SIDE_GRID : w;
     sample.steps = steps < timesteps ? steps : timesteps;

@@ -15,7 +15,8 @@ typedef struct {
     sumi_runtime *runtime;
     const sumi_sample_config *config;
     sumi_network *network;
-    float *images; /* a batch of them, where the caller has no room for all */
+    float *images;   /* a batch of them, where the caller has no room for all */
+    int32_t *labels; /* of a batch, in the device's memory; NULL: there are none */
     size_t image_floats;
     sumi_limits limits;
     int evaluations;        /* of an image; the most of them where `varies` */
@@ -38,7 +39,7 @@ static sumi_status predict(void *user, const float *x, const float *times, doubl
     sampling_call *call = user;
     if (sumi_runtime_cancelled(call->runtime))
         return SUMI_CANCELLED;
-    const sumi_inputs in = {.image = x, .time = times};
+    const sumi_inputs in = {.image = x, .time = times, .labels = call->labels};
     call->runtime->backend->predict(call->network, &in, n, &f);
     if (call->runtime->backend->finite(call->runtime->device, f, (size_t)n * call->image_floats))
         return SUMI_OK;
@@ -136,6 +137,10 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         sampling->noise = config->noise ? config->noise + offset : NULL;
         sampling->image = config->image ? config->image + offset : NULL;
         sampling->start = config->start ? config->start + offset : NULL;
+        if (call->labels)
+            call->runtime->backend->upload(call->runtime->device, call->labels,
+                                           config->labels + call->done,
+                                           (size_t)call->n * sizeof *call->labels);
         sampling->taken = config->evaluations ? config->evaluations + call->done : NULL;
         float *images = out ? out + offset : call->images;
         status = sumi_sampling_run(sampling, images, call->err);
@@ -200,12 +205,32 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                               .on_step = config->on_step ? on_step : NULL,
                               .step_done = step_done,
                               .user = call};
+    size_t label_bytes = (size_t)call->batch * sizeof *call->labels;
+    if (status == SUMI_OK && config->labels) {
+        call->labels = call->runtime->backend->alloc(call->runtime->device, label_bytes);
+        if (!call->labels)
+            status = sumi_fail_memory(call->err, "labels", label_bytes);
+    }
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
+    call->runtime->backend->free(call->runtime->device, call->labels, label_bytes);
     free(call->images);
     free(call->mask);
     free(call->ends);
     return status;
+}
+
+static sumi_status check_labels(const sumi_sample_config *config, const sumi_model *model,
+                                sumi_error *err)
+{
+    int classes = model->graph.classes;
+    if (config->labels && model->graph.labels < 0)
+        return sumi_fail(err, SUMI_EINVAL, "this model was trained without labels: it has none");
+    for (int i = 0; config->labels && i < config->count; i++)
+        if (config->labels[i] < -1 || config->labels[i] >= classes)
+            return sumi_fail(err, SUMI_EINVAL, "labels[%d] is %d, expected -1..%d", i,
+                             (int)config->labels[i], classes - 1);
+    return SUMI_OK;
 }
 
 /* How many evaluations the images will take. */
@@ -235,6 +260,8 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
     sampling_call call = {
         .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
     sumi_status status = sumi_sample_check(config, info, out, out_floats, err);
+    if (status == SUMI_OK)
+        status = check_labels(config, model, err);
     if (status == SUMI_OK)
         status = sumi_sample_limits(config, info, &call.limits, err);
     if (status == SUMI_OK)

@@ -70,6 +70,30 @@ static double change_of(temp_folder *temp, const char *name)
     return sum / PIXELS;
 }
 
+/* A run of a unet is told of its data's labels, and goes on where it is resumed. */
+static void test_labels(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --net unet --steps 2 --quiet --out @unet --size 8x8 "
+                           "--batch 4 --base-channels 8 --multipliers 1,2 --blocks 1,1 --lr 0.05 "
+                           "--time-dim 8 --timesteps 40 --grid 0 --threads 2");
+    assert_quiet_run(temp, "train --resume @unet --steps 4 --quiet --threads 2");
+    assert_quiet_run(temp, "sample @unet --label 2 -n 2 -qo @two.npy");
+    assert_quiet_run(temp, "sample @unet --label 0 -n 2 -qo @none.npy");
+    assert_quiet_run(temp, "sample @unet --label all --index 2 -n 1 -qo @third.npy");
+    assert_quiet_run(temp, "sample @unet --label 2 --index 2 -n 1 -qo @again.npy");
+    assert_same_arrays(temp, "two.npy", "none.npy", false);
+    assert_same_arrays(temp, "third.npy", "again.npy", true);
+    assert_failed_run(temp, "sample @unet --label nothing -o @x.npy", 2,
+                      "--label: expected all or one of 0");
+    assert_failed_run(temp, "sample @run --label 1 -o @x.npy", 2, "was trained without labels");
+    assert_failed_run(temp, "train shapes --net unet --blocks 1,x --out @bad", 2,
+                      "--blocks: expected 1 to 6 numbers with commas");
+    assert_failed_run(temp, "train shapes --net unet --blocks 1,1 --out @bad", 13,
+                      "3 multipliers and 2 blocks");
+    assert_failed_run(temp, "train shapes --net vnet --out @bad", 2, "did you mean unet?");
+}
+
 static void test_from_an_image(void **state)
 {
     temp_folder *temp = *state;
@@ -278,11 +302,11 @@ static void test_films(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_from_an_image), cmocka_unit_test(test_inverse),
-        cmocka_unit_test(test_levels),        cmocka_unit_test(test_clip),
-        cmocka_unit_test(test_adaptive),      cmocka_unit_test(test_between_images),
-        cmocka_unit_test(test_mask),          cmocka_unit_test(test_like),
-        cmocka_unit_test(test_films),
+        cmocka_unit_test(test_labels),         cmocka_unit_test(test_from_an_image),
+        cmocka_unit_test(test_inverse),        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_clip),           cmocka_unit_test(test_adaptive),
+        cmocka_unit_test(test_between_images), cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_like),           cmocka_unit_test(test_films),
     };
     return cmocka_run_group_tests(tests, make_run, temp_teardown);
 }

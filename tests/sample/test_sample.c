@@ -540,9 +540,79 @@ static void test_a_broken_network_is_named(void **state)
     close_fixture(&f);
 }
 
+/* A unet whose numbers are all of order 1, so that a label shows from the start. */
+static void open_labelled(fixture *f, int classes)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    open_fixture(f, 2);
+    sumi_models_free(f->model);
+    config.net = "unet";
+    config.base_channels = 8;
+    config.time_dim = 16;
+    config.multipliers[2] = config.blocks[2] = 0;
+    config.timesteps = 100;
+    config.beta_end = .1f;
+    config.classes = classes;
+    assert_ok(sumi_models_create(&config, &f->model, NULL));
+    sumi_params *params = &f->model->graph.params;
+    for (size_t i = 0; i < params->value_count; i++)
+        params->values[i] += .1f * sinf((float)i);
+}
+
+static void test_labels(void **state)
+{
+    (void)state;
+    static fixture f;
+    static const int32_t labels[COUNT] = {0, 1, 2, -1, 1}, none[COUNT] = {-1, -1, -1, -1, -1};
+    float whole[COUNT * PIXELS], without[COUNT * PIXELS], other[COUNT * PIXELS], alone[PIXELS];
+    open_labelled(&f, 3);
+    sample(&f, without);
+    f.config.labels = none;
+    sample(&f, other);
+    assert_memory_equal(without, other, sizeof without);
+    f.config.labels = labels;
+    sample(&f, whole);
+    f.config.batch = 2;
+    sample(&f, other);
+    assert_memory_equal(whole, other, sizeof whole);
+    f.config.count = 1;
+    for (int i = 0; i < COUNT; i++) {
+        bool same = memcmp(whole + i * PIXELS, without + i * PIXELS, sizeof alone) == 0;
+        assert_int_equal(same, labels[i] < 0);
+        f.config.labels = labels + i;
+        f.config.first_index = i;
+        sample(&f, alone);
+        assert_memory_equal(whole + i * PIXELS, alone, sizeof alone);
+    }
+    close_fixture(&f);
+}
+
+static void test_refuses_bad_labels(void **state)
+{
+    (void)state;
+    static fixture f;
+    static const int32_t labels[COUNT] = {0, 1, 3, 0, 0};
+    float out[COUNT * PIXELS];
+    sumi_error err = {""};
+    open_labelled(&f, 3);
+    f.config.labels = labels;
+    assert_int_equal(sumi_sample_run(&f.runtime, f.model, &f.config, out, COUNT * PIXELS, &err),
+                     SUMI_EINVAL);
+    assert_says(err, "labels[2] is 3, expected -1..2");
+    close_fixture(&f);
+    open_fixture(&f, 1);
+    f.config.labels = labels;
+    assert_int_equal(sumi_sample_run(&f.runtime, f.model, &f.config, out, COUNT * PIXELS, &err),
+                     SUMI_EINVAL);
+    assert_says(err, "trained without labels");
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_refuses_bad_labels),
         cmocka_unit_test(test_batch_threads_and_index_change_no_bit),
         cmocka_unit_test(test_bf16_samples),
         cmocka_unit_test(test_given_noise_is_the_plain_loop),

@@ -1,0 +1,66 @@
+/*
+ * sumi sample --label: what the images shall show, by the number or the name of a label, or all of
+ * them in turn.
+ */
+#include "sample_job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -1 where the model has no such label. A name comes before a number. */
+static int find_label(const sumi_model *model, int classes, const char *text)
+{
+    char *end;
+    for (int i = 0; i < classes; i++) {
+        const char *name = sumi_model_class_name(model, i);
+        if (name != NULL && strcmp(name, text) == 0)
+            return i;
+    }
+    errno = 0;
+    long value = text[0] >= '0' && text[0] <= '9' ? strtol(text, &end, 10) : -1;
+    return value >= 0 && errno == 0 && *end == '\0' && value < classes ? (int)value : -1;
+}
+
+/* "0 (t-shirt), 1 (trouser), ..." as far as it fits. */
+static void list_labels(const sumi_model *model, int classes, char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (int i = 0; i < classes; i++) {
+        const char *name = sumi_model_class_name(model, i);
+        int length =
+            snprintf(out + used, size - used, "%s%d%s%.40s%s", i > 0 ? ", " : "", i,
+                     name != NULL ? " (" : "", name != NULL ? name : "", name != NULL ? ")" : "");
+        if (length < 0 || (size_t)length >= size - used - sizeof ", ...") {
+            snprintf(out + used, size - used, ", ...");
+            return;
+        }
+        used += (size_t)length;
+    }
+}
+
+int sumi_sample_labels(sumi_cli *cli, sample_job *job, const sumi_model *model)
+{
+    const char *text = sumi_option_text(&cli->options, "label");
+    double number = 0;
+    if (text == NULL)
+        return 0;
+    if (sumi_model_get_field(model, "classes", &number, NULL) != SUMI_OK || number < 1)
+        return sumi_cli_usage(cli, "--label: %s was trained without labels", job->model_path);
+    int classes = (int)number, count = job->config.count;
+    bool all = strcmp(text, "all") == 0;
+    int label = all ? 0 : find_label(model, classes, text);
+    if (label < 0) {
+        char list[512];
+        list_labels(model, classes, list, sizeof list);
+        return sumi_cli_usage(cli, "--label: expected all or one of %s, found '%s'", list, text);
+    }
+    job->labels = sumi_calloc((size_t)count, sizeof *job->labels);
+    if (job->labels == NULL)
+        return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the labels; give a smaller -n");
+    for (int i = 0; i < count; i++)
+        job->labels[i] = all ? (int)((job->config.first_index + i) % classes) : label;
+    job->config.labels = job->labels;
+    return 0;
+}
