@@ -131,10 +131,11 @@ SUMI_API const char *sumi_last_error(const sumi_context *ctx);
 /* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running or, where none
  * is, the next one. Safe from any thread and from a signal handler. Long calls are
  * sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample, sumi_profile,
- * sumi_classifier_train and sumi_classifier_run; any other neither stops nor uses the request up. A
- * request is used up by the long call that it is for, however that ends: a call that is refused for
- * its arguments, or that was done before it looked, returns what it would have returned. Only a
- * call that is refused within a callback leaves the request to the call that runs. */
+ * sumi_classifier_train, sumi_classifier_run and sumi_eval; any other neither stops nor uses the
+ * request up. A request is used up by the long call that it is for, however that ends: a call that
+ * is refused for its arguments, or that was done before it looked, returns what it would have
+ * returned. Only a call that is refused within a callback leaves the request to the call that runs.
+ */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 /* How many threads it computes with. */
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
@@ -609,6 +610,72 @@ SUMI_API void sumi_classifier_free(sumi_classifier *classifier);
  * Training step by step, single evaluations of the network, tensors, a model's description, and
  * measurements. Most programs need none of it.
  */
+
+/* ---- Evaluating ------------------------------------------------------------------------------
+ * How good pictures are, without anything but the data: distances between the features that an
+ * evaluator sees in them and in test images. A distance depends on the evaluator and on the number
+ * of pictures, and grows as either changes: compare figures of one evaluator and one n only. None
+ * of them is FID, whose name belongs to another network's features.
+ */
+
+typedef struct {
+    size_t size;
+    /* What is evaluated: a model, whose images are drawn, or pictures. They have the data's size,
+     * or are up to a quarter larger and are cut; the frame's ink is told. */
+    const sumi_model *model;
+    const sumi_dataset *pictures;
+    const sumi_dataset *training, *test; /* of the data; test may be NULL: then the reference is the
+                                            training images */
+    const sumi_classifier *evaluator;    /* made of these training images */
+    const sumi_classifier *held_back;    /* another one, for a second distance; or NULL */
+    int64_t n;     /* pictures, evenly spread over the set; 0: all. Of a model 0 is 1,000 */
+    uint64_t seed; /* of the images, which are number 0 to n - 1 of it, and of intervals */
+    const sumi_sample_config *sample; /* how the model draws (count, seed and callbacks are not
+                                         looked at); NULL: dpmpp-2m in 20 evaluations */
+    const char *subject, *tier;       /* for the report; NULL: not told */
+    const char *report_dir;           /* a folder for a page with pictures; NULL: none */
+    const char *npz;                  /* a file for other evaluators: uint8 arr_0; NULL: none */
+    sumi_progress_fn progress;        /* SUMI_PHASE_SAMPLE; may be NULL */
+    void *user;
+    bool bits; /* of a model: bits per dimension of 100 test images, 10,100 predictions */
+} sumi_eval_config;
+#define SUMI_EVAL_CONFIG_INIT                                                                      \
+    {                                                                                              \
+        sizeof(sumi_eval_config), NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL,      \
+            NULL, NULL, NULL, NULL, false                                                          \
+    }
+
+/* A number with its 95 % interval; NaN: not known. */
+typedef struct {
+    double value, low, high;
+} sumi_figure_t;
+
+typedef struct {
+    size_t size;
+    int64_t n;             /* pictures */
+    sumi_figure_t frechet; /* between Gaussians fitted to the features (Heusel et al. 2017) */
+    sumi_figure_t kernel;  /* squared mean discrepancy, without bias (Binkowski et al. 2018) */
+    sumi_figure_t precision, recall, density, coverage;
+    sumi_figure_t entropy;        /* mean over pictures of that of the classes, in nats */
+    sumi_figure_t accuracy;       /* share whose likeliest class is their label */
+    sumi_figure_t memorised;      /* share that is half as far from a training image as is usual */
+    sumi_figure_t second_frechet; /* by held_back */
+    double outside;               /* share of the ink in the frame that was cut off */
+    char evaluator[65];           /* its hash */
+    char *json, *table;           /* the whole report: one line, or a table of at most 80 columns */
+} sumi_eval_result_t;
+#define SUMI_EVAL_RESULT_INIT                                                                      \
+    {                                                                                              \
+        sizeof(sumi_eval_result_t), 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},      \
+            {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, 0, "", NULL, NULL               \
+    }
+
+/* A long call. SUMI_EINVAL: too few pictures for the covariance of the features, or an evaluator of
+ * other data; SUMI_ESHAPE: pictures of other or several sizes, or other channels. result's size
+ * must be that of this header; what it holds is released by sumi_eval_result_free. */
+SUMI_API sumi_status sumi_eval(sumi_context *ctx, const sumi_eval_config *config,
+                               sumi_eval_result_t *result);
+SUMI_API void sumi_eval_result_free(sumi_eval_result_t *result);
 
 /* ---- Advanced: training step by step, and single evaluations --------------------------------- */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/evaluate.h"
 #include "run/run.h"
 #include "train/classify.h"
 
@@ -504,7 +505,7 @@ sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset 
     return leave_long_call(ctx, status);
 }
 
-/* ---- Classifiers ----------------------------------------------------------------------------- */
+/* ---- Classifiers and evaluating -------------------------------------------------------------- */
 
 sumi_status sumi_classifier_train(sumi_context *ctx, const sumi_dataset *set,
                                   const sumi_dataset *test, const sumi_classifier_config *config,
@@ -572,11 +573,6 @@ sumi_status sumi_classifier_run(sumi_context *ctx, const sumi_classifier *classi
     return leave_long_call(ctx, status);
 }
 
-void sumi_classifier_free(sumi_classifier *classifier)
-{
-    sumi_classifiers_free(classifier);
-}
-
 /* ---- Sampling -------------------------------------------------------------------------------- */
 
 sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
@@ -598,6 +594,28 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
         ctx->error.text[0] = '\0'; /* what a callback's calls have left is not this call's */
     sumi_models_free(held);
     return leave_long_call(ctx, status);
+}
+
+static sumi_status evaluate(sumi_context *ctx, const sumi_eval_config *config,
+                            sumi_eval_result_t *result)
+{
+    if (!config || !result)
+        return missing(ctx, "sumi_eval", config ? "result" : "config");
+    sumi_eval_config full = SUMI_EVAL_CONFIG_INIT;
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_eval_config", config, &full, sizeof full);
+    if (status == SUMI_OK)
+        status = take_config(ctx, "sumi_sample_config", full.sample, &sample, sizeof sample);
+    if (status != SUMI_OK)
+        return status;
+    full.sample = full.sample ? &sample : NULL;
+    return sumi_eval_run(&ctx->runtime, &full, result, &ctx->error);
+}
+
+sumi_status sumi_eval(sumi_context *ctx, const sumi_eval_config *config, sumi_eval_result_t *result)
+{
+    sumi_status status = enter_long_call(ctx, "sumi_eval");
+    return status == SUMI_OK ? leave_long_call(ctx, evaluate(ctx, config, result)) : status;
 }
 
 /* ---- Measuring ------------------------------------------------------------------------------- */

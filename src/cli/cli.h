@@ -37,6 +37,7 @@ int sumi_cmd_train(sumi_cli *cli);
 int sumi_cmd_sample(sumi_cli *cli);
 int sumi_cmd_predict(sumi_cli *cli);
 int sumi_cmd_classify_train(sumi_cli *cli);
+int sumi_cmd_eval(sumi_cli *cli);
 int sumi_cmd_convert(sumi_cli *cli);
 int sumi_cmd_info(sumi_cli *cli);
 int sumi_cmd_diff(sumi_cli *cli);
@@ -59,6 +60,9 @@ sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out);
 void sumi_cli_model_config(const sumi_options *options, sumi_model_config *config);
 /* open.c: what --precision says, or the config.json of a resumed run. */
 sumi_precision sumi_cli_precision(const sumi_options *options);
+/* open.c: the size of a model's images where nobody says: that of its training, but 32x32 for 28x28
+ * as the tutorial draws them, or where it is not known. */
+void sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width);
 
 /* ---- Talking (report.c) ---------------------------------------------------------------------- */
 

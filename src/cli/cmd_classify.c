@@ -51,7 +51,7 @@ int sumi_cmd_classify_train(sumi_cli *cli)
     config.epochs = (int)sumi_option_int(options, "epochs");
     config.seed = (uint64_t)sumi_option_int(options, "seed");
     double start = sumi_time_now();
-    code = sumi_cli_open_splits(cli, options->operands[0], &train, &test);
+    code = sumi_cli_open_splits(cli, options->operands[0], 0, 0, &train, &test);
     if (code == 0)
         code = sumi_cli_train_evaluator(cli, train, test, &config, &made);
     if (code == 0) {

@@ -11,14 +11,18 @@
 /* An evaluator that tells fewer labels than this looks at the wrong things. */
 static const double GATE = .92;
 
-int sumi_cli_open_splits(sumi_cli *cli, const char *name, sumi_dataset **train, sumi_dataset **test)
+int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
+                         sumi_dataset **train, sumi_dataset **test)
 {
     const sumi_options *options = &cli->options;
     sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.height = height;
+    config.width = width;
     sumi_dataset_info_t info = SUMI_DATASET_INFO_INIT;
     if (sumi_option_given(options, "channels"))
         config.channels = atoi(sumi_option_text(options, "channels"));
-    sumi_option_size(options, "size", &config.height, &config.width);
+    if (sumi_option_given(options, "size"))
+        sumi_option_size(options, "size", &config.height, &config.width);
     config.skip_bad = sumi_option_flag(options, "skip-bad");
     *train = *test = NULL;
     sumi_status status = sumi_dataset_open(cli->ctx, name, &config, train);
@@ -52,6 +56,73 @@ int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sum
     sumi_bar_end(&bar);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
 }
+
+/* ---- The cache ------------------------------------------------------------------------------- */
+
+/* $XDG_CACHE_HOME/sumi/evaluators, or ~/.cache in its place; false where there is no home. */
+static bool cache_folder(char out[PATH_MAX])
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int length = 0;
+    if (cache != NULL && cache[0] == '/')
+        length = snprintf(out, PATH_MAX, "%s/sumi/evaluators", cache);
+    else if (home != NULL && home[0] == '/')
+        length = snprintf(out, PATH_MAX, "%s/.cache/sumi/evaluators", home);
+    return length > 0 && length < PATH_MAX;
+}
+
+/* A file that is there and cannot be used is told, and made anew. */
+static bool load_cached(sumi_cli *cli, const char *path, const char *shape, const char *data_hash,
+                        sumi_classifier **out)
+{
+    sumi_classifier_info_t info = SUMI_CLASSIFIER_INFO_INIT;
+    if (!sumi_is_file(path))
+        return false;
+    if (sumi_classifier_load(cli->ctx, path, out) != SUMI_OK) {
+        sumi_cli_note(cli, "warning", "%s; it is made anew", sumi_last_error(cli->ctx));
+        return false;
+    }
+    if (sumi_classifier_info(*out, &info) == SUMI_OK && strcmp(info.shape, shape) == 0 &&
+        strcmp(info.data_hash, data_hash) == 0)
+        return true;
+    sumi_cli_note(cli, "warning", "%s is the evaluator of other data; it is made anew", path);
+    sumi_classifier_free(*out);
+    return false;
+}
+
+static void keep(sumi_cli *cli, const char *folder, const char *path, const sumi_classifier *made)
+{
+    sumi_error err = {""};
+    if (sumi_make_dirs(folder, &err) != SUMI_OK)
+        sumi_cli_note(cli, "warning", "the evaluator is not kept: %s", err.text);
+    else if (sumi_classifier_save(cli->ctx, made, path) != SUMI_OK)
+        sumi_cli_note(cli, "warning", "the evaluator is not kept: %s", sumi_last_error(cli->ctx));
+    else
+        sumi_cli_note(cli, "note", "kept the evaluator in %s", path);
+}
+
+int sumi_cli_find_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
+                            const char *shape, sumi_classifier **out)
+{
+    sumi_dataset_info_t data = SUMI_DATASET_INFO_INIT;
+    sumi_classifier_config config = SUMI_CLASSIFIER_CONFIG_INIT;
+    char folder[PATH_MAX], path[PATH_MAX], name[128];
+    if (sumi_dataset_info(train, &data) != SUMI_OK)
+        return sumi_cli_fail(cli, SUMI_EINVAL, "the data set cannot be told");
+    snprintf(name, sizeof name, "%s-%s.safetensors", data.hash, shape);
+    bool cached =
+        cache_folder(folder) && sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK;
+    if (cached && load_cached(cli, path, shape, data.hash, out))
+        return 0;
+    sumi_cli_note(cli, "note", "training evaluator %s on %s, once", shape, data.name);
+    config.shape = shape;
+    int code = sumi_cli_train_evaluator(cli, train, test, &config, out);
+    if (code == 0 && cached)
+        keep(cli, folder, path, *out);
+    return code;
+}
+
+/* ---- Telling --------------------------------------------------------------------------------- */
 
 void sumi_cli_tell_evaluator(const sumi_cli *cli, const sumi_classifier *classifier)
 {

@@ -6,14 +6,20 @@
 
 #include "cli.h"
 
-/* The training split of a set and its test split, as --size, --channels and --skip-bad say; *test
- * is NULL where it has none. Returns 0 or the exit code, with the error printed. */
-int sumi_cli_open_splits(sumi_cli *cli, const char *name, sumi_dataset **train,
-                         sumi_dataset **test);
+/* The training split of a set and its test split, with --channels and --skip-bad, and at the size
+ * of --size, or else height x width (0: as stored); *test is NULL where it has none. Returns 0 or
+ * the exit code, with the error printed. */
+int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
+                         sumi_dataset **train, sumi_dataset **test);
 /* Trains an evaluator with the bar on the way. */
 int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
                              sumi_classifier_config *config, sumi_classifier **out);
-/* "v1, 0.9241 of 10000 test images right, SHA-256 0123456789ab", and a warning below the gate. */
+/* The evaluator of that shape for this data: from the user's cache, whose file is checked by its
+ * hash, else trained and kept there. */
+int sumi_cli_find_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
+                            const char *shape, sumi_classifier **out);
+/* "evaluator v1: 0.9266 of 10000 test images right, SHA-256 0123456789ab", and a warning where that
+ * is too little. */
 void sumi_cli_tell_evaluator(const sumi_cli *cli, const sumi_classifier *classifier);
 
 #endif

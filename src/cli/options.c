@@ -13,7 +13,7 @@ enum {
     DATA_SET = BIT(DATA_INFO) | BIT(DATA_PREVIEW),
     BENCH = BIT(BENCH_TRAIN) | BIT(BENCH_SAMPLE),
     COMPUTE = BIT(TRAIN) | BIT(SAMPLE) | BIT(PREDICT) | BENCH,
-    EVALUATE = BIT(CLASSIFY_TRAIN),
+    EVALUATE = BIT(CLASSIFY_TRAIN) | BIT(EVAL),
     PICTURES_MAX = 1000000,
 };
 
@@ -58,6 +58,15 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
          "the test images it labels rightly; it is trained on the training split alone. The same "
          "seed gives the same bits, whatever the number of threads.",
          "sumi classify train fashion-mnist --out evaluator.safetensors"},
+    [SUMI_CMD_EVAL] =
+        {"eval", "MODEL|RUN|DIR|x.npy", 1, 1, "Say how good pictures are",
+         "Compares the images of a model, or the pictures of a folder or array, with the test "
+         "images of a data set: Frechet and kernel distance, precision, recall, density and "
+         "coverage between features that an evaluator sees, the entropy of its classes, and how "
+         "many pictures are copies of training images. Without --evaluator one is trained on the "
+         "data, once, and kept in the user's cache. Figures of two evaluators or two numbers of "
+         "pictures cannot be compared.",
+         "sumi eval runs/first --data fashion-mnist --json"},
     [SUMI_CMD_CONVERT] = {"convert", "IN OUT", 2, 2, "Turn a model file into another format",
                           "IN is a .safetensors or .pth file, or a run directory; the ending of "
                           "OUT, .safetensors or .pth, says what is written.",
@@ -351,7 +360,7 @@ static const sumi_option after_model[] = {
      .choice_at = sumi_spacing_at,
      .initial = "trailing",
      .metavar = "NAME",
-     .commands = BIT(SAMPLE),
+     .commands = BIT(SAMPLE) | BIT(EVAL),
      .help = "Which timesteps the evaluations are at."},
     {.name = "steps",
      .kind = SUMI_ARG_INT,
@@ -366,7 +375,7 @@ static const sumi_option after_model[] = {
      .least = 0,
      .most = 1,
      .metavar = "X",
-     .commands = BIT(SAMPLE),
+     .commands = BIT(SAMPLE) | BIT(EVAL),
      .help =
          "Noise that the solver adds: from 0, none, to 1, as much as ddpm. 0 for ddim and 1 for "
          "euler-a and the solvers of dpmpp with an s or sde, if not given; others have none."},
@@ -592,6 +601,75 @@ static const sumi_option after_model[] = {
      .commands = BIT(CLASSIFY_TRAIN),
      .help = "Where initial weights and the order of the images come from."},
 
+    {.name = "data",
+     .kind = SUMI_ARG_STRING,
+     .metavar = "D",
+     .required = true,
+     .commands = BIT(EVAL),
+     .help = "The data that the pictures should be like: a name or path, as for train."},
+    {.name = "evaluator",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "FILE",
+     .commands = BIT(EVAL),
+     .help = "An evaluator of these data, made by classify train."},
+    {.name = "held-back",
+     .kind = SUMI_ARG_FLAG,
+     .commands = BIT(EVAL),
+     .help = "Tell the distance by a second evaluator, v2, too."},
+    {.name = "tier",
+     .kind = SUMI_ARG_CHOICE,
+     .choices = "smoke|standard|full",
+     .initial = "smoke",
+     .metavar = "NAME",
+     .commands = BIT(EVAL),
+     .help = "Of a model: 1,000 images of 20 evaluations, 10,000 of 20, or 10,000 of 50."},
+    {.name = "count",
+     .letter = 'n',
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = 1000000,
+     .initial = "0",
+     .metavar = "N",
+     .commands = BIT(EVAL),
+     .help = "How many pictures; 0 takes all of a folder or array, or the tier's."},
+    {.name = "seed",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = INT64_MAX,
+     .initial = "0",
+     .metavar = "N",
+     .commands = BIT(EVAL),
+     .help = "Where the model's images and the intervals come from."},
+    {.name = "solver",
+     .kind = SUMI_ARG_CHOICE,
+     .choice_at = sumi_solver_at,
+     .initial = "dpmpp-2m",
+     .metavar = "NAME",
+     .commands = BIT(EVAL),
+     .help = "How the model's images are drawn."},
+    {.name = "steps",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = 100000,
+     .metavar = "N",
+     .commands = BIT(EVAL),
+     .help = "Network evaluations for one of them, at most; the tier's if not given, and 0 takes "
+             "as many as there are timesteps."},
+    {.name = "bits",
+     .kind = SUMI_ARG_FLAG,
+     .commands = BIT(EVAL),
+     .help = "Of a model: bits per dimension of 100 test images, in 10,100 predictions."},
+    {.name = "html",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "DIR",
+     .commands = BIT(EVAL),
+     .help = "Write a page with pictures into this folder, too."},
+    {.name = "export-npz",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "x.npz",
+     .commands = BIT(EVAL),
+     .help = "Write the pictures for other evaluators, uint8 arr_0 [n][h][w][c]."},
+
     /* Comparing and timing. */
     {.name = "tolerance",
      .kind = SUMI_ARG_REAL,
@@ -667,7 +745,7 @@ static const sumi_option after_model[] = {
      .initial = "fp32",
      .metavar = "NAME",
      .key = "train.precision",
-     .commands = COMPUTE,
+     .commands = COMPUTE | BIT(EVAL),
      .help =
          "What the network computes in: fp32 is float32; bf16 keeps tensors between layers as "
          "bfloat16 in half the memory; fixed16 keeps float32 and multiplies scaled 16-bit integers "

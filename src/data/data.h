@@ -40,6 +40,7 @@ struct sumi_dataset {
     int height, width, channels;
     int classes;     /* 0: no labels */
     int split;       /* SUMI_SPLIT_TRAIN, _TEST or _ALL */
+    int64_t sizes;   /* how many the pictures of a folder had before they were given one; else 0 */
     uint8_t *pixels; /* [count][h][w][c]; NULL where images are drawn when they are read */
     /* Draws rows row .. row + rows - 1 of image number index as bytes [rows][w][c]: a pure function
      * of the set and the numbers. */

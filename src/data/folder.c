@@ -328,6 +328,7 @@ static sumi_status second_pass(reading *r)
             status = store(r, k, &image);
         sumi_image_free(&image);
     }
+    r->out->sizes = (int64_t)sizes;
     return status == SUMI_OK && sizes > 1 ? note_sizes(r, sizes, most) : status;
 }
 

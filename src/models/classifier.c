@@ -53,7 +53,7 @@ static sumi_status prepare(const sumi_classifier_shape *shape, const int sizes[3
     sumi_build_classifier(&made->graph, shape, sizes[0], sizes[1], sizes[2], told);
     if (made->graph.status != SUMI_OK) {
         status = sumi_fail(err, made->graph.status, "%s", made->graph.error.text);
-        sumi_classifiers_free(made);
+        sumi_classifier_free(made);
         return status;
     }
     int multiple = 1 << made->graph.levels;
@@ -82,7 +82,7 @@ sumi_status sumi_classifier_make(const sumi_classifier_shape *shape, const int s
         return status;
     status = sumi_params_allocate(&made->graph.params, err);
     if (status != SUMI_OK) {
-        sumi_classifiers_free(made);
+        sumi_classifier_free(made);
         return status;
     }
     sumi_params_init(&made->graph.params, seed);
@@ -91,7 +91,7 @@ sumi_status sumi_classifier_make(const sumi_classifier_shape *shape, const int s
     return SUMI_OK;
 }
 
-void sumi_classifiers_free(sumi_classifier *classifier)
+void sumi_classifier_free(sumi_classifier *classifier)
 {
     if (!classifier)
         return;
@@ -257,7 +257,7 @@ static sumi_status from_file(const char *path, const sumi_tensor_file *file, con
                            "the file was changed",
                            path, made->info.hash, told.hash);
     if (status != SUMI_OK) {
-        sumi_classifiers_free(made);
+        sumi_classifier_free(made);
         return status;
     }
     *out = made;

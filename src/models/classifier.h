@@ -40,7 +40,6 @@ struct sumi_classifier {
 sumi_status sumi_classifier_make(const sumi_classifier_shape *shape, const int sizes[3],
                                  int classes, uint64_t seed, sumi_classifier **out,
                                  sumi_error *err);
-void sumi_classifiers_free(sumi_classifier *classifier); /* NULL is fine */
 /* Puts the SHA-256 of the network's shape and weights into info.hash. */
 sumi_status sumi_classifier_seal(sumi_classifier *classifier, sumi_error *err);
 /* A .safetensors file. */

@@ -276,7 +276,7 @@ sumi_status sumi_classify_train(sumi_runtime *runtime, const sumi_dataset *set,
         made->info.tested = test->count;
     }
     if (status != SUMI_OK) {
-        sumi_classifiers_free(made);
+        sumi_classifier_free(made);
         return status;
     }
     *out = made;

@@ -29,6 +29,10 @@ sumi_image_source sumi_source_of_set(const sumi_dataset *set);
 sumi_status sumi_classify_run(sumi_runtime *runtime, const sumi_classifier *classifier,
                               const sumi_image_source *source, float *features,
                               float *probabilities, sumi_error *err);
+/* The same of an array of images [n][h][w][c]. */
+sumi_status sumi_classify_images(sumi_runtime *runtime, const sumi_classifier *classifier,
+                                 const uint8_t *images, int64_t n, float *features,
+                                 float *probabilities, sumi_error *err);
 /* The share of a set's images whose largest probability is their label's. */
 sumi_status sumi_classify_accuracy(sumi_runtime *runtime, const sumi_classifier *classifier,
                                    const sumi_dataset *set, double *accuracy, sumi_error *err);

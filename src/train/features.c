@@ -203,6 +203,17 @@ sumi_status sumi_classify_run(sumi_runtime *runtime, const sumi_classifier *clas
     return status;
 }
 
+sumi_status sumi_classify_images(sumi_runtime *runtime, const sumi_classifier *classifier,
+                                 const uint8_t *images, int64_t n, float *features,
+                                 float *probabilities, sumi_error *err)
+{
+    const sumi_classifier_info_t *info = &classifier->info;
+    const sumi_image_array array = {images, (size_t)info->height * (size_t)info->width *
+                                                (size_t)info->channels};
+    sumi_image_source source = sumi_source_of_array(&array, n);
+    return sumi_classify_run(runtime, classifier, &source, features, probabilities, err);
+}
+
 sumi_status sumi_classify_accuracy(sumi_runtime *runtime, const sumi_classifier *classifier,
                                    const sumi_dataset *set, double *accuracy, sumi_error *err)
 {

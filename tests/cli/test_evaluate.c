@@ -1,5 +1,6 @@
 /*
- * sumi classify: the file that it writes and what it says of it; what it refuses.
+ * sumi classify: the file that it writes and what it says of it; what it refuses. sumi eval: its
+ * figures as JSON, the evaluator that it keeps, and one clear line for everything that is wrong.
  */
 #include "program.h"
 
@@ -121,12 +122,212 @@ static void test_classify_refuses(void **state)
         assert_failed_run(temp, cases[i].line, cases[i].code, cases[i].part);
 }
 
+/* ---- sumi eval ------------------------------------------------------------------------------- */
+
+enum { SIDE = 8, EACH = 160 }; /* more than an evaluator has features */
+
+/* Bright or dark pictures of noise, of two classes. */
+static void fill(uint8_t *pixels, size_t size, uint32_t step, uint64_t image)
+{
+    const sumi_random at = {7, SUMI_STREAM_USER, step, image};
+    for (size_t i = 0; i < size; i++)
+        pixels[i] = (uint8_t)(sumi_random_below(&at, i, 100) + (image % 2 ? 140 : 10));
+}
+
+static void put_split(temp_folder *temp, const char *split, uint32_t step)
+{
+    char name[128];
+    for (int i = 0; i < EACH; i++) {
+        uint8_t pixels[SIDE * SIDE];
+        sumi_image image = {SIDE, SIDE, 1, pixels};
+        fill(pixels, sizeof pixels, step, (uint64_t)i);
+        snprintf(name, sizeof name, "data/%s/%s", split, i % 2 ? "light" : "dark");
+        assert_int_equal(sumi_make_dirs(temp_path(temp, name), NULL), SUMI_OK);
+        snprintf(name, sizeof name, "data/%s/%s/%d.png", split, i % 2 ? "light" : "dark", i);
+        assert_int_equal(sumi_png_write(temp_path(temp, name), &image, NULL, NULL), SUMI_OK);
+    }
+}
+
+static void put_array(temp_folder *temp, const char *name, int64_t n, int h, int w, int c,
+                      uint32_t step)
+{
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {n, h, w, c}};
+    size_t each = (size_t)h * (size_t)w * (size_t)c;
+    array.count = (size_t)n * each;
+    array.data = malloc(array.count);
+    assert_non_null(array.data);
+    for (int64_t i = 0; i < n; i++)
+        fill((uint8_t *)array.data + (size_t)i * each, each, step, (uint64_t)i);
+    assert_int_equal(sumi_npy_write(temp_path(temp, name), &array, NULL), SUMI_OK);
+    free(array.data);
+}
+
+static int eval_setup(void **state)
+{
+    if (temp_setup(state) != 0)
+        return -1;
+    temp_folder *temp = *state;
+    put_split(temp, "train", 1);
+    put_split(temp, "test", 2);
+    put_array(temp, "new.npy", EACH, SIDE, SIDE, 1, 3);
+    put_array(temp, "copies.npy", EACH, SIDE, SIDE, 1, 1);
+    return setenv("XDG_CACHE_HOME", temp_path(temp, "cache"), 1);
+}
+
+/* Its shape and hash. */
+static void assert_same_evaluator(const json_t *a, const json_t *b)
+{
+    assert_non_null(json_object_get(a, "evaluator"));
+    assert_true(json_equal(json_object_get(a, "evaluator"), json_object_get(b, "evaluator")));
+}
+
+/* New pictures of the same kind are near and no copies, the training images are all copies. */
+static void check_figures(temp_folder *temp)
+{
+    static const char *const keys[] = {"n",       "frechet",  "kernel",  "precision", "recall",
+                                       "density", "coverage", "entropy", "memorised"};
+    json_t *one = run_json(temp, "eval @new.npy --data @data --json");
+    json_t *copies = run_json(temp, "eval @copies.npy --data @data --json --threads 1");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        assert_true(number(one, keys[i]) == number(one, keys[i])); /* no NaN */
+    assert_int_equal((int)number(one, "n"), EACH);
+    assert_true(number(one, "memorised") < .1);
+    assert_true(number(copies, "memorised") == 1);
+    assert_same_evaluator(one, copies);
+    json_decref(copies);
+    json_decref(one);
+}
+
+/* Where the cached evaluator is: the only file of its folder. */
+static const char *cached(temp_folder *temp)
+{
+    char name[600] = "";
+    DIR *folder = opendir(temp_path(temp, "cache/sumi/evaluators"));
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        if (entry->d_name[0] != '.')
+            snprintf(name, sizeof name, "cache/sumi/evaluators/%s", entry->d_name);
+    closedir(folder);
+    return temp_path(temp, name);
+}
+
+static void test_eval(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "eval @new.npy --data @data --json");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "training evaluator v1"));
+    json_t *first = json_loads(p.out, 0, NULL);
+    program_free(&p);
+    check_figures(temp);
+
+    program_run(&p, temp, "eval @new.npy --data @data --threads 3 --json");
+    assert_null(strstr(p.err, "training evaluator"));
+    json_t *again = json_loads(p.out, 0, NULL);
+    json_object_del(first, "seconds");
+    json_object_del(again, "seconds");
+    assert_true(json_equal(first, again)); /* to the last bit, with another number of threads */
+    program_free(&p);
+
+    /* A file that was changed is made anew, and is the same again. */
+    uint8_t *data;
+    size_t size;
+    const char *path = cached(temp);
+    assert_int_equal(sumi_file_read(path, 1 << 24, &data, &size, NULL), SUMI_OK);
+    data[size - 9] ^= 64;
+    assert_int_equal(sumi_file_save(path, data, size, NULL), SUMI_OK);
+    free(data);
+    program_run(&p, temp, "eval @new.npy --data @data --json");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "it is made anew"));
+    json_decref(again);
+    again = json_loads(p.out, 0, NULL);
+    assert_same_evaluator(first, again);
+    program_free(&p);
+    json_decref(again);
+    json_decref(first);
+}
+
+/* Images of a run, the second evaluator, a page and an array for others. */
+static void test_eval_of_a_run(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    program_run(&p, temp, "train @data --steps 2 --base-channels 4 --grid 0 --out @run --quiet");
+    assert_int_equal(p.code, 0);
+    program_free(&p);
+    program_run(&p, temp,
+                "eval @run --data @data -n 150 --steps 2 --solver ddim --held-back --html @page "
+                "--export-npz @x.npz");
+    if (p.code != 0)
+        fail_msg("eval of a run: exit %d, %s", p.code, p.err);
+    assert_non_null(strstr(p.out, "150 pictures"));
+    assert_non_null(strstr(p.out, "by the second evaluator"));
+    assert_true(sumi_is_file(temp_path(temp, "page/index.html")));
+    assert_true(sumi_is_file(temp_path(temp, "x.npz")));
+    program_free(&p);
+}
+
+static void put_nan(temp_folder *temp, const char *name)
+{
+    float values[2 * SIDE * SIDE] = {0};
+    const uint32_t bits = 0x7fc00000;
+    memcpy(&values[70], &bits, sizeof bits);
+    sumi_npy array = {.dtype = SUMI_NPY_F32, .rank = 3, .shape = {2, SIDE, SIDE}, .data = values};
+    array.count = 2 * SIDE * SIDE;
+    assert_int_equal(sumi_npy_write(temp_path(temp, name), &array, NULL), SUMI_OK);
+}
+
+static void test_eval_refuses(void **state)
+{
+    temp_folder *temp = *state;
+    put_folder(temp, "other", 8);
+    put_folder(temp, "mixed", 8);
+    put_picture(temp, "mixed/light/99.png", 9, 8, 1, 3);
+    put_array(temp, "colour.npy", EACH, SIDE, SIDE, 3, 3);
+    put_array(temp, "large.npy", EACH, 2 * SIDE, SIDE, 1, 3);
+    put_nan(temp, "nan.npy");
+    assert_int_equal(sumi_make_dirs(temp_path(temp, "empty"), NULL), SUMI_OK);
+    program p;
+    program_run(&p, temp, "classify train @other --epochs 1 --out @other.safetensors --quiet");
+    assert_int_equal(p.code, 0);
+    program_free(&p);
+    static const struct {
+        const char *line;
+        int code;
+        const char *part;
+    } cases[] = {
+        {"eval @empty --data @data --quiet", 10 + SUMI_EFORMAT, "empty"},
+        {"eval @mixed --data @data --quiet", 10 + SUMI_ESHAPE, "pictures have 2 sizes"},
+        {"eval @nan.npy --data @data --quiet", 10 + SUMI_EFORMAT, "found nan in image 1"},
+        {"eval @new.npy -n 20 --data @data --quiet", 10 + SUMI_EINVAL, "covariance"},
+        {"eval @new.npy --data @data --evaluator @other.safetensors --quiet", 10 + SUMI_EINVAL,
+         "the evaluator was made for the data 'other'"},
+        {"eval @colour.npy --data @data --quiet", 10 + SUMI_ESHAPE,
+         "pictures of 8x8x3, the data are 8x8x1"},
+        {"eval @large.npy --data @data --quiet", 10 + SUMI_ESHAPE, "up to a quarter larger"},
+        {"eval @gone --data @data --quiet", 10 + SUMI_EIO, "gone"},
+        {"eval @new.npy --data @gone --quiet", 10 + SUMI_EIO, "gone"},
+        {"eval @new.npy", 2, "--data"},
+        {"eval @new.npy --data @data --export-npz @no/x.npz", 10 + SUMI_EIO, "there is no folder"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_failed_run(temp, cases[i].line, cases[i].code, cases[i].part);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest classify[] = {
         cmocka_unit_test(test_classify),
         cmocka_unit_test(test_classify_says),
         cmocka_unit_test(test_classify_refuses),
     };
-    return cmocka_run_group_tests(tests, temp_setup, temp_teardown);
+    const struct CMUnitTest eval[] = {
+        cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_eval_of_a_run),
+        cmocka_unit_test(test_eval_refuses),
+    };
+    int failed = cmocka_run_group_tests(classify, temp_setup, temp_teardown);
+    return failed + cmocka_run_group_tests(eval, eval_setup, temp_teardown);
 }

@@ -16,10 +16,13 @@ int main()
     sumi_choice_t choice = SUMI_CHOICE_INIT;
     sumi_classifier_config classifier = SUMI_CLASSIFIER_CONFIG_INIT;
     sumi_classifier_info_t classifier_info = SUMI_CLASSIFIER_INFO_INIT;
+    sumi_eval_config eval = SUMI_EVAL_CONFIG_INIT;
+    sumi_eval_result_t eval_result = SUMI_EVAL_RESULT_INIT;
     sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
     return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size && field.size &&
                    batch.size && train.size && trainer.size && sample.size && choice.size &&
-                   profile.size && classifier.size && classifier_info.size
+                   profile.size && classifier.size && classifier_info.size &&
+                   eval.size && eval_result.size
                ? 0
                : 1;
 }

@@ -58,7 +58,7 @@ static void test_learns_labels(void **state)
         assert_int_equal(info->steps, 8 * 8);
         assert_true(info->features >= 64 && info->features <= 128);
         assert_string_equal(info->data_name, "shapes");
-        sumi_classifiers_free(made);
+        sumi_classifier_free(made);
     }
     sumi_data_free(test);
     sumi_data_free(set);
@@ -76,8 +76,8 @@ static void test_threads_change_no_bit(void **state)
         assert_string_equal(one->info.hash, three->info.hash);
         assert_int_equal(strlen(one->info.hash), 64);
         assert_true(one->info.accuracy < 0);
-        sumi_classifiers_free(three);
-        sumi_classifiers_free(one);
+        sumi_classifier_free(three);
+        sumi_classifier_free(one);
     }
     sumi_data_free(set);
 }
@@ -116,7 +116,7 @@ static void check_features(const char *shape, int h, int w, int channels)
     free(pixels);
     free(probabilities);
     free(features);
-    sumi_classifiers_free(made);
+    sumi_classifier_free(made);
     sumi_data_free(set);
     sumi_runtime_close(&runtime);
 }
@@ -151,7 +151,7 @@ static void test_pads_in_the_middle(void **state)
             float expected = inside ? (float)pixels[y * W + x] / 255 : 0;
             assert_true(out[y * 12 + x] == expected);
         }
-    sumi_classifiers_free(made);
+    sumi_classifier_free(made);
 }
 
 static void test_files(void **state)
@@ -167,7 +167,7 @@ static void test_files(void **state)
     assert_ok(sumi_classifiers_load(path, &read, &err));
     assert_memory_equal(&made->info, &read->info, sizeof read->info);
     assert_int_equal(read->graph.params.value_count, made->graph.params.value_count);
-    sumi_classifiers_free(read);
+    sumi_classifier_free(read);
 
     /* One bit of the weights, which stand at the end. */
     uint8_t *data;
@@ -184,7 +184,7 @@ static void test_files(void **state)
     assert_int_equal(sumi_classifiers_load(path, &read, &err), SUMI_EFORMAT);
     assert_says(err, "no evaluator");
     sumi_models_free(model);
-    sumi_classifiers_free(made);
+    sumi_classifier_free(made);
     sumi_data_free(set);
     assert_ok(sumi_remove_tree(folder, NULL));
 }

@@ -1,0 +1,410 @@
+/*
+ * One evaluation from its config to its report. The reference is the test split, or where a set has
+ * none the training images, which flatters a model that copies them; the training images are also
+ * what memorisation is measured against.
+ */
+#include "eval/evaluate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Images of the data are held in memory: at most so many bytes of each split. */
+static const int64_t BYTES_MOST = INT64_C(1) << 30;
+
+typedef struct {
+    sumi_runtime *runtime;
+    const sumi_eval_config *config;
+    sumi_eval_machine machine;
+    int sizes[3]; /* of the data */
+    sumi_pictures samples, reference, training;
+    sumi_eval_report report;
+    double started;
+    sumi_error *err;
+} evaluation;
+
+/* ---- Arguments ------------------------------------------------------------------------------- */
+
+static sumi_status check(const sumi_eval_config *config, sumi_error *err)
+{
+    const sumi_dataset *data = config->training;
+    if (!data || !config->evaluator)
+        return sumi_fail(err, SUMI_EINVAL, "sumi_eval: %s is NULL",
+                         data ? "evaluator" : "training");
+    if (!config->model == !config->pictures)
+        return sumi_fail(err, SUMI_EINVAL, "sumi_eval: expected a model or pictures%s",
+                         config->model ? ", not both" : "");
+    if (config->n < 0 || config->n > SUMI_EVAL_IMAGES_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "sumi_eval: n is %lld, expected 0 to %d",
+                         (long long)config->n, SUMI_EVAL_IMAGES_MAX);
+    sumi_status status = sumi_classify_check(config->evaluator, data->name, data->height,
+                                             data->width, data->channels, err);
+    if (status == SUMI_OK && config->held_back)
+        status = sumi_classify_check(config->held_back, data->name, data->height, data->width,
+                                     data->channels, err);
+    if (status == SUMI_OK && config->test)
+        status = sumi_classify_check(config->evaluator, "the test images", config->test->height,
+                                     config->test->width, config->test->channels, err);
+    return status;
+}
+
+static sumi_status check_evaluator(const sumi_eval_config *config, sumi_error *err)
+{
+    char hash[65];
+    const sumi_classifier_info_t *info = &config->evaluator->info;
+    sumi_data_hash(config->training, hash);
+    if (strcmp(hash, info->data_hash) == 0)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL,
+                     "the evaluator was made for the data '%s' (SHA-256 %.12s...), found '%s' "
+                     "(%.12s...): their scores cannot be compared",
+                     info->data_name, info->data_hash, config->training->name, hash);
+}
+
+/* ---- Pictures -------------------------------------------------------------------------------- */
+
+static sumi_sample_config sampling_of(const sumi_eval_config *config)
+{
+    const sumi_model_info_t *info = &config->model->info;
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    if (config->sample)
+        return *config->sample;
+    sample.solver = "dpmpp-2m";
+    sample.steps = info->timesteps < 20 ? info->timesteps : 20;
+    sample.height = info->height > 0 ? info->height : config->training->height;
+    sample.width = info->width > 0 ? info->width : config->training->width;
+    return sample;
+}
+
+static sumi_status draw_samples(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    sumi_sample_config sample = sampling_of(config);
+    sample.count = config->n > 0 ? (int)config->n : 1000;
+    sample.seed = config->seed;
+    sample.progress = config->progress;
+    sample.user = config->user;
+    snprintf(run->report.sampling, sizeof run->report.sampling, "%.40s, at most %d evaluations",
+             sample.solver, sample.steps > 0 ? sample.steps : config->model->info.timesteps);
+    return sumi_pictures_draw(run->runtime, config->model, &sample, run->sizes, &run->samples,
+                              run->err);
+}
+
+/* Labels of pictures are those of the data where both have as many, of the same names. */
+static bool same_classes(const sumi_dataset *a, const sumi_dataset *b)
+{
+    if (a->classes != b->classes)
+        return false;
+    for (int i = 0; a->class_names && b->class_names && i < a->classes; i++)
+        if (strcmp(a->class_names[i], b->class_names[i]) != 0)
+            return false;
+    return true;
+}
+
+static sumi_status read_samples(evaluation *run)
+{
+    const sumi_dataset *set = run->config->pictures;
+    if (set->sizes > 1)
+        return sumi_fail(run->err, SUMI_ESHAPE,
+                         "%s: its pictures have %lld sizes: pictures to evaluate have one",
+                         set->path, (long long)set->sizes);
+    sumi_status status =
+        sumi_pictures_read(set, run->config->n, run->sizes, &run->samples, run->err);
+    if (status == SUMI_OK && !same_classes(set, run->config->training)) {
+        free(run->samples.labels);
+        run->samples.labels = NULL;
+    }
+    return status;
+}
+
+static int64_t most_of(const evaluation *run)
+{
+    return BYTES_MOST / ((int64_t)run->sizes[0] * run->sizes[1] * run->sizes[2]);
+}
+
+static sumi_status read_data(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    int64_t most = most_of(run);
+    const sumi_dataset *reference = config->test ? config->test : config->training;
+    sumi_status status = sumi_pictures_read(reference, most, run->sizes, &run->reference, run->err);
+    if (status == SUMI_OK)
+        status = sumi_pictures_read(config->training, most, run->sizes, &run->training, run->err);
+    return status;
+}
+
+static sumi_status see(evaluation *run, const sumi_classifier *evaluator)
+{
+    sumi_pictures *const all[] = {&run->samples, &run->reference, &run->training};
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < 3 && status == SUMI_OK; i++)
+        status = sumi_pictures_see(run->runtime, evaluator, all[i], run->err);
+    return status;
+}
+
+/* ---- Scores ---------------------------------------------------------------------------------- */
+
+static sumi_status compare(evaluation *run)
+{
+    const sumi_classifier *evaluator = run->config->evaluator;
+    sumi_eval_set samples = sumi_pictures_set(&run->samples, "samples", evaluator);
+    sumi_eval_set reference = sumi_pictures_set(&run->reference, "test images", evaluator);
+    sumi_eval_set training = sumi_pictures_set(&run->training, "training images", evaluator);
+    return sumi_eval_compare(&run->machine, &samples, &reference, &training, &run->report,
+                             run->err);
+}
+
+/* One row of the scale, of pictures that are not kept. */
+static sumi_status add_scale(evaluation *run, const char *name, sumi_pictures *pictures)
+{
+    const sumi_classifier *evaluator = run->config->evaluator;
+    sumi_eval_set reference = sumi_pictures_set(&run->reference, "test images", evaluator);
+    sumi_status status = sumi_pictures_see(run->runtime, evaluator, pictures, run->err);
+    sumi_eval_set set = sumi_pictures_set(pictures, name, evaluator);
+    if (status == SUMI_OK)
+        status = sumi_eval_add_scale(&run->machine, name, &set, &reference, &run->report, run->err);
+    return status;
+}
+
+typedef sumi_status (*spoil_fn)(const evaluation *run, const sumi_eval_set *set, uint8_t *out);
+
+static sumi_status leave(const evaluation *run, const sumi_eval_set *set, uint8_t *out)
+{
+    (void)run;
+    (void)set;
+    (void)out;
+    return SUMI_OK;
+}
+
+static sumi_status blur(const evaluation *run, const sumi_eval_set *set, uint8_t *out)
+{
+    return sumi_eval_blurred(set, out, run->err);
+}
+
+static sumi_status draw_pixels(const evaluation *run, const sumi_eval_set *set, uint8_t *out)
+{
+    return sumi_eval_pixel_gaussian(set, set->n, run->config->seed, out, run->err);
+}
+
+/* As many training images as there are samples, as they are and spoilt: what a distance means. */
+static sumi_status add_scales(evaluation *run)
+{
+    static const struct {
+        const char *name;
+        spoil_fn spoil;
+    } rows[] = {{"training images", leave},
+                {"blurred training images", blur},
+                {"pixels drawn one by one", draw_pixels}};
+    sumi_status status = SUMI_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && status == SUMI_OK; i++) {
+        sumi_pictures some = {0};
+        status =
+            sumi_pictures_read(run->config->training, run->samples.n, run->sizes, &some, run->err);
+        if (status != SUMI_OK)
+            break;
+        if (some.n > run->config->evaluator->info.features) {
+            /* A spoilt copy beside the pictures that it is made of. */
+            size_t bytes = (size_t)some.n * (size_t)some.h * (size_t)some.w * (size_t)some.c;
+            uint8_t *copy = sumi_calloc(bytes, 1);
+            sumi_eval_set set = sumi_pictures_set(&some, rows[i].name, run->config->evaluator);
+            status = copy ? SUMI_OK : sumi_fail_memory(run->err, "pictures", bytes);
+            if (copy)
+                memcpy(copy, some.images, bytes);
+            if (status == SUMI_OK)
+                status = rows[i].spoil(run, &set, copy);
+            free(some.images);
+            some.images = copy;
+            if (status == SUMI_OK)
+                status = add_scale(run, rows[i].name, &some);
+        }
+        sumi_pictures_free(&some);
+    }
+    return status;
+}
+
+static sumi_status second_opinion(evaluation *run)
+{
+    const sumi_classifier *second = run->config->held_back;
+    sumi_moments real;
+    sumi_status status = sumi_pictures_see(run->runtime, second, &run->samples, run->err);
+    if (status == SUMI_OK)
+        status = sumi_pictures_see(run->runtime, second, &run->reference, run->err);
+    if (status != SUMI_OK)
+        return status;
+    sumi_eval_set samples = sumi_pictures_set(&run->samples, "samples", second);
+    sumi_eval_set reference = sumi_pictures_set(&run->reference, "test images", second);
+    status = sumi_eval_moments(&run->machine, &reference, NULL, &real, run->err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_eval_frechet_score(&run->machine, &samples, &real, run->config->seed,
+                                     &run->report.second_frechet, run->err);
+    sumi_moments_free(&real);
+    sumi_pictures_forget(&run->samples); /* the first evaluator's is what views are of */
+    sumi_pictures_forget(&run->reference);
+    sumi_copy_text(run->report.second_evaluator, sizeof run->report.second_evaluator,
+                   second->info.shape);
+    sumi_copy_text(run->report.second_hash, sizeof run->report.second_hash, second->info.hash);
+    return status;
+}
+
+/* What the model's network says of test images. */
+static sumi_status held_out(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    sumi_held_out held = SUMI_HELD_OUT_INIT;
+    sumi_eval_set reference = sumi_pictures_set(&run->reference, "test images", config->evaluator);
+    held.bits_images = config->bits ? 100 : 0;
+    held.seed = config->seed;
+    held.precision = config->sample ? config->sample->precision : SUMI_PRECISION_FP32;
+    return sumi_eval_held_out(run->runtime, config->model, &reference, &held, &run->report,
+                              run->err);
+}
+
+/* ---- The report ------------------------------------------------------------------------------ */
+
+static sumi_status name_classes(evaluation *run)
+{
+    const sumi_dataset *data = run->config->training;
+    sumi_eval_report *report = &run->report;
+    if (!data->class_names || run->config->evaluator->info.classes == 0)
+        return SUMI_OK;
+    report->class_names = sumi_calloc((size_t)data->classes, sizeof *report->class_names);
+    if (!report->class_names)
+        return sumi_fail_memory(run->err, "names of classes", (size_t)data->classes * 64);
+    for (int i = 0; i < data->classes; i++)
+        sumi_copy_text(report->class_names[i], sizeof report->class_names[i], data->class_names[i]);
+    return SUMI_OK;
+}
+
+static sumi_status begin_report(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    const sumi_classifier_info_t *info = &config->evaluator->info;
+    sumi_eval_report *report = &run->report;
+    sumi_eval_report_init(report);
+    sumi_copy_text(report->subject, sizeof report->subject, config->subject ? config->subject : "");
+    sumi_copy_text(report->data, sizeof report->data, config->training->name);
+    sumi_copy_text(report->tier, sizeof report->tier, config->tier ? config->tier : "");
+    snprintf(report->evaluator, sizeof report->evaluator, "%s%s", info->shape,
+             info->classes == 0 ? " (random weights: a weaker evaluator)" : "");
+    sumi_copy_text(report->evaluator_hash, sizeof report->evaluator_hash, info->hash);
+    report->evaluator_accuracy = info->accuracy >= 0 ? info->accuracy : (double)NAN;
+    report->seed = config->seed;
+    return name_classes(run);
+}
+
+static sumi_figure_t figure_of(const sumi_score *score)
+{
+    return (sumi_figure_t){score->value, score->low, score->high};
+}
+
+static sumi_status fill_result(evaluation *run, sumi_eval_result_t *out)
+{
+    const sumi_eval_report *report = &run->report;
+    json_t *root = sumi_eval_json(report);
+    if (root && json_object_set_new(root, "outside", json_real(run->samples.outside)) == 0)
+        out->json = sumi_json_compact(root);
+    json_decref(root);
+    out->table = sumi_eval_text(report);
+    if (!out->json || !out->table)
+        return sumi_fail_memory(run->err, "a report", 0);
+    out->n = report->n;
+    out->frechet = figure_of(&report->frechet);
+    out->kernel = figure_of(&report->kernel);
+    out->precision = figure_of(&report->manifold.precision);
+    out->recall = figure_of(&report->manifold.recall);
+    out->density = figure_of(&report->manifold.density);
+    out->coverage = figure_of(&report->manifold.coverage);
+    out->entropy = figure_of(&report->classes.entropy);
+    out->accuracy = figure_of(&report->classes.accuracy);
+    out->memorised = figure_of(&report->pixels.share);
+    out->second_frechet = figure_of(&report->second_frechet);
+    out->outside = run->samples.outside;
+    memcpy(out->evaluator, report->evaluator_hash, sizeof out->evaluator);
+    return SUMI_OK;
+}
+
+static sumi_status export_files(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    sumi_pictures *samples = &run->samples;
+    sumi_eval_set view = sumi_pictures_set(samples, "samples", config->evaluator);
+    sumi_eval_set training = sumi_pictures_set(&run->training, "training", config->evaluator);
+    sumi_status status = SUMI_OK;
+    if (config->npz) {
+        const sumi_npy array = {.dtype = SUMI_NPY_U8,
+                                .rank = 4,
+                                .shape = {samples->n, samples->h, samples->w, samples->c},
+                                .count = (size_t)samples->n * (size_t)samples->h *
+                                         (size_t)samples->w * (size_t)samples->c,
+                                .data = samples->images};
+        status = sumi_npz_write(config->npz, "arr_0", &array, run->err);
+    }
+    if (status == SUMI_OK && config->report_dir)
+        status = sumi_eval_save(config->report_dir, &run->report, &view, &training, run->err);
+    return status;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
+
+static sumi_status score(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    sumi_status status = read_data(run);
+    if (status == SUMI_OK)
+        status = see(run, config->evaluator);
+    if (status == SUMI_OK)
+        status = compare(run);
+    if (status == SUMI_OK)
+        status = add_scales(run);
+    if (status == SUMI_OK && config->held_back)
+        status = second_opinion(run);
+    if (status == SUMI_OK && config->model)
+        status = held_out(run);
+    return status;
+}
+
+void sumi_eval_result_free(sumi_eval_result_t *result)
+{
+    if (!result)
+        return;
+    free(result->json);
+    free(result->table);
+    result->json = result->table = NULL;
+}
+
+sumi_status sumi_eval_run(sumi_runtime *runtime, const sumi_eval_config *config,
+                          sumi_eval_result_t *out, sumi_error *err)
+{
+    evaluation run = {.runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
+    sumi_eval_result_t result = {.size = sizeof result};
+    sumi_status status = check(config, err);
+    if (status == SUMI_OK)
+        status = check_evaluator(config, err);
+    if (status != SUMI_OK)
+        return status;
+    const sumi_dataset *data = config->training;
+    memcpy(run.sizes, (const int[]){data->height, data->width, data->channels}, sizeof run.sizes);
+    status = sumi_eval_machine_open(runtime, &run.machine, err);
+    if (status == SUMI_OK)
+        status = begin_report(&run);
+    if (status == SUMI_OK)
+        status = config->model ? draw_samples(&run) : read_samples(&run);
+    if (status == SUMI_OK)
+        status = score(&run);
+    run.report.seconds = sumi_time_now() - run.started;
+    if (status == SUMI_OK)
+        status = fill_result(&run, &result);
+    if (status == SUMI_OK)
+        status = export_files(&run);
+    sumi_pictures_free(&run.samples);
+    sumi_pictures_free(&run.reference);
+    sumi_pictures_free(&run.training);
+    sumi_eval_report_free(&run.report);
+    sumi_eval_machine_close(&run.machine);
+    if (status == SUMI_OK)
+        *out = result;
+    else
+        sumi_eval_result_free(&result);
+    return status;
+}
