@@ -50,6 +50,18 @@ static void test_texts(void **state)
     assert_int_equal(sumi_model_field_at(0, NULL), SUMI_EINVAL);
 }
 
+/* Member by member: what lies between them is anything. */
+static void expect_process(const sumi_process_config *a, const sumi_process_config *b)
+{
+    assert_true(a->objective == b->objective && a->schedule == b->schedule &&
+                a->weighting == b->weighting && a->law == b->law);
+    assert_true(a->stratified == b->stratified && a->timesteps == b->timesteps);
+    assert_true(a->beta_start == b->beta_start && a->beta_end == b->beta_end);
+    assert_true(a->sigma_min == b->sigma_min && a->sigma_max == b->sigma_max &&
+                a->sigma_data == b->sigma_data);
+    assert_true(a->gamma == b->gamma && a->law_mean == b->law_mean && a->law_std == b->law_std);
+}
+
 /* The defaults stand in sumi.h, in the table and in SUMI_PROCESS_CONFIG_INIT. */
 static void test_defaults_agree(void **state)
 {
@@ -63,7 +75,7 @@ static void test_defaults_agree(void **state)
     assert_int_equal(sumi_model_config_net(&other, "unet"), SUMI_OK);
     api_ok(ctx, sumi_model_create(ctx, &other, &unet));
     api_ok(ctx, sumi_model_create(ctx, &config, &model));
-    assert_memory_equal(&model->process, &process, sizeof process);
+    expect_process(&model->process, &process);
     for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {
         double number = -1;
         const char *text = field.initial;
@@ -82,7 +94,7 @@ static void test_defaults_agree(void **state)
     }
     api_ok(ctx, sumi_model_create(ctx, &config, &by_name));
     api_same_state(model, by_name);
-    assert_memory_equal(&by_name->process, &process, sizeof process);
+    expect_process(&by_name->process, &process);
     sumi_model_free(by_name);
     sumi_model_free(model);
     sumi_model_free(unet);

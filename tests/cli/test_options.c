@@ -311,6 +311,7 @@ static const char *const bad_values[][12] = {
     [SUMI_ARG_STRING] = {"", NULL},
     [SUMI_ARG_PATH] = {"", NULL},
     [SUMI_ARG_CHOICE] = {"", "|", "no such word", NULL},
+    [SUMI_ARG_LIST] = {"", "x", ",", "1,", ",1", "1,,2", "1 2", "0", NULL},
 };
 
 static void refuse_value(sumi_command_id id, const sumi_option *option, const char *value)
