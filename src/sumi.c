@@ -55,7 +55,7 @@ void sumi_context_free(sumi_context *ctx)
     /* The call that runs still works with it, and its message is read from it. */
     if (!ctx || atomic_load(&ctx->busy))
         return;
-    sumi_runtime_close(&ctx->runtime);
+    sumi_runtime_free(&ctx->runtime);
     free(ctx);
 }
 

@@ -73,8 +73,9 @@ static sumi_status prepare(const sumi_classifier_shape *shape, const int sizes[3
     return SUMI_OK;
 }
 
-sumi_status sumi_classifier_make(const sumi_classifier_shape *shape, const int sizes[3],
-                                 int classes, uint64_t seed, sumi_classifier **out, sumi_error *err)
+sumi_status sumi_classifier_create(const sumi_classifier_shape *shape, const int sizes[3],
+                                   int classes, uint64_t seed, sumi_classifier **out,
+                                   sumi_error *err)
 {
     sumi_classifier *made;
     sumi_status status = prepare(shape, sizes, classes, &made, err);

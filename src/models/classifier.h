@@ -37,9 +37,9 @@ struct sumi_classifier {
 };
 
 /* SUMI_EINVAL for images outside of 8x8 to 1024x1024, or a shape that needs labels without them. */
-sumi_status sumi_classifier_make(const sumi_classifier_shape *shape, const int sizes[3],
-                                 int classes, uint64_t seed, sumi_classifier **out,
-                                 sumi_error *err);
+sumi_status sumi_classifier_create(const sumi_classifier_shape *shape, const int sizes[3],
+                                   int classes, uint64_t seed, sumi_classifier **out,
+                                   sumi_error *err);
 /* Puts the SHA-256 of the network's shape and weights into info.hash. */
 sumi_status sumi_classifier_seal(sumi_classifier *classifier, sumi_error *err);
 /* A .safetensors file. */

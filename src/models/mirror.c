@@ -9,7 +9,7 @@ static float *mirror_buffer(const sumi_runtime *runtime, float *host, size_t byt
     return bytes ? runtime->backend->mirror(runtime->device, host, bytes) : NULL;
 }
 
-sumi_status sumi_mirror_make_params(const sumi_runtime *runtime, const sumi_params *params,
+sumi_status sumi_mirror_init_params(const sumi_runtime *runtime, const sumi_params *params,
                                     sumi_mirror *mirror, sumi_error *err)
 {
     *mirror = (sumi_mirror){.host = {params->values, params->statistics},
@@ -26,11 +26,11 @@ sumi_status sumi_mirror_make_params(const sumi_runtime *runtime, const sumi_para
     return SUMI_OK;
 }
 
-sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *model,
+sumi_status sumi_mirror_init(const sumi_runtime *runtime, const sumi_model *model,
                              sumi_mirror *mirror, sumi_error *err)
 {
     sumi_model_fetch(model);
-    return sumi_mirror_make_params(runtime, &model->graph.params, mirror, err);
+    return sumi_mirror_init_params(runtime, &model->graph.params, mirror, err);
 }
 
 void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror)

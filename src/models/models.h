@@ -168,7 +168,7 @@ sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *is
 /* The same on another backend than the CPU's. */
 sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *backend, int threads,
                                  const char *isa, sumi_error *err);
-void sumi_runtime_close(sumi_runtime *runtime);
+void sumi_runtime_free(sumi_runtime *runtime);
 typedef struct {
     int n_max, h, w;
     sumi_precision precision;
@@ -189,10 +189,10 @@ sumi_status sumi_runtime_predict(sumi_runtime *runtime, const sumi_model *model,
 /* ---- Parameters in the memory of a device (mirror.c) ----------------------------------------- */
 
 /* Begins as the model's. What a failed one holds is released by free, too. */
-sumi_status sumi_mirror_make(const sumi_runtime *runtime, const sumi_model *model,
+sumi_status sumi_mirror_init(const sumi_runtime *runtime, const sumi_model *model,
                              sumi_mirror *mirror, sumi_error *err);
 /* The same for parameters that no trainer has. */
-sumi_status sumi_mirror_make_params(const sumi_runtime *runtime, const sumi_params *params,
+sumi_status sumi_mirror_init_params(const sumi_runtime *runtime, const sumi_params *params,
                                     sumi_mirror *mirror, sumi_error *err);
 void sumi_mirror_free(const sumi_runtime *runtime, sumi_mirror *mirror);       /* zeros are fine */
 void sumi_mirror_push(const sumi_runtime *runtime, const sumi_mirror *mirror); /* to the device */

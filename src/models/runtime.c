@@ -26,7 +26,7 @@ static void drop(const sumi_runtime *runtime, sumi_cached_network *cached)
     *cached = (sumi_cached_network){0};
 }
 
-void sumi_runtime_close(sumi_runtime *runtime)
+void sumi_runtime_free(sumi_runtime *runtime)
 {
     if (!runtime->device)
         return;
@@ -69,7 +69,7 @@ static sumi_status fill_slot(const sumi_runtime *runtime, const sumi_model *mode
                                            .force = -1,
                                            .timesteps = model->info.timesteps,
                                            .precision = want->precision}};
-    sumi_status status = sumi_mirror_make(runtime, model, &made.mirror, err);
+    sumi_status status = sumi_mirror_init(runtime, model, &made.mirror, err);
     if (status == SUMI_OK)
         status = runtime->backend->network_create(runtime->device, &model->graph, &made.mirror.at,
                                                   &made.config, &made.network, err);

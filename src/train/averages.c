@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-sumi_status sumi_averages_make(const sumi_runtime *runtime, const sumi_model *model,
+sumi_status sumi_averages_init(const sumi_runtime *runtime, const sumi_model *model,
                                const float decay[SUMI_AVERAGES_MAX], sumi_averages *averages,
                                sumi_error *err)
 {
@@ -19,7 +19,7 @@ sumi_status sumi_averages_make(const sumi_runtime *runtime, const sumi_model *mo
             break;
         averages->count++;
         averages->decay[i] = decay[i];
-        status = sumi_mirror_make(runtime, averages->model[i], &averages->mirror[i], err);
+        status = sumi_mirror_init(runtime, averages->model[i], &averages->mirror[i], err);
     }
     return status;
 }

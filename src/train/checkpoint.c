@@ -509,7 +509,7 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     if (status == SUMI_OK)
         status = sumi_path_join(path, sizeof path, dir, file_names[OPTIM], err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_make(trainer->runtime, trainer->optimiser.row, params->value_count,
+        status = sumi_optimiser_init(trainer->runtime, trainer->optimiser.row, params->value_count,
                                      &in->optimiser, err);
     if (status == SUMI_OK)
         status = read_optim(trainer->runtime, params, path, &in->optimiser, err);

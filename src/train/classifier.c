@@ -79,12 +79,12 @@ static sumi_status allocate(training *run, const sumi_dataset *set, sumi_error *
                              .w = classifier->width,
                              .force = -1};
     sumi_status status =
-        sumi_mirror_make_params(run->runtime, &classifier->graph.params, &run->weights, err);
+        sumi_mirror_init_params(run->runtime, &classifier->graph.params, &run->weights, err);
     if (status == SUMI_OK)
         status = backend->network_create(device, &classifier->graph, &run->weights.at, &plan,
                                          &run->network, err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_make(run->runtime, sumi_optimiser_find("adam"), count,
+        status = sumi_optimiser_init(run->runtime, sumi_optimiser_find("adam"), count,
                                      &run->optimiser, err);
     if (status == SUMI_OK)
         status = sumi_batches_create(set, run->batch, run->config->seed, 0, &run->batches, err);
@@ -267,7 +267,7 @@ sumi_status sumi_classify_train(sumi_runtime *runtime, const sumi_dataset *set,
         return status;
     const int sizes[] = {set->height, set->width, set->channels};
     int classes = set->labels ? set->classes : 0;
-    status = sumi_classifier_make(shape, sizes, classes, config->seed, &made, err);
+    status = sumi_classifier_create(shape, sizes, classes, config->seed, &made, err);
     if (status != SUMI_OK)
         return status;
     status = train(runtime, set, config, made, err);

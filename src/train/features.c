@@ -109,7 +109,7 @@ static sumi_status allocate(running *run, sumi_error *err)
                              .w = classifier->width,
                              .force = -1};
     sumi_status status =
-        sumi_mirror_make_params(run->runtime, &classifier->graph.params, &run->weights, err);
+        sumi_mirror_init_params(run->runtime, &classifier->graph.params, &run->weights, err);
     if (status == SUMI_OK)
         status = backend->network_create(device, &classifier->graph, &run->weights.at, &plan,
                                          &run->network, err);

@@ -34,7 +34,7 @@ const sumi_optimiser_row *sumi_optimiser_find(const char *name)
     return row;
 }
 
-sumi_status sumi_optimiser_make(const sumi_runtime *runtime, const sumi_optimiser_row *row,
+sumi_status sumi_optimiser_init(const sumi_runtime *runtime, const sumi_optimiser_row *row,
                                 size_t count, sumi_optimiser *optimiser, sumi_error *err)
 {
     *optimiser = (sumi_optimiser){.row = row, .count = count};

@@ -126,7 +126,7 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
                              .force = -1,
                              .timesteps = model->info.timesteps,
                              .precision = config->precision};
-    sumi_status status = sumi_mirror_make(runtime, model, &b->model, err);
+    sumi_status status = sumi_mirror_init(runtime, model, &b->model, err);
     if (status == SUMI_OK)
         status = runtime->backend->network_create(runtime->device, &model->graph, &b->model.at,
                                                   &plan, &b->network, err);

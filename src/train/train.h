@@ -51,7 +51,7 @@ typedef struct {
 const sumi_optimiser_row *sumi_train_optimiser_at(int index);
 const sumi_optimiser_row *sumi_optimiser_find(const char *name);
 /* All zero, for so many weights. What a failed one holds is released by free, too. */
-sumi_status sumi_optimiser_make(const sumi_runtime *runtime, const sumi_optimiser_row *row,
+sumi_status sumi_optimiser_init(const sumi_runtime *runtime, const sumi_optimiser_row *row,
                                 size_t count, sumi_optimiser *optimiser, sumi_error *err);
 void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser);
 /* Its part of a step, counted from 1: all but weights, gradients and averages. */
@@ -69,7 +69,7 @@ typedef struct {
 
 /* They begin as the model; there are as many as decays above 0. What failed ones hold is released
  * by free, too. */
-sumi_status sumi_averages_make(const sumi_runtime *runtime, const sumi_model *model,
+sumi_status sumi_averages_init(const sumi_runtime *runtime, const sumi_model *model,
                                const float decay[SUMI_AVERAGES_MAX], sumi_averages *averages,
                                sumi_error *err);
 void sumi_averages_free(sumi_averages *averages, sumi_runtime *runtime);

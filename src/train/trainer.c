@@ -253,12 +253,12 @@ static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
         return sumi_fail_memory(err, "gradients", count * sizeof(float));
     sumi_status status = sumi_process_init(&trainer->process, &model->process, err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_make(runtime, sumi_optimiser_find(config->optimiser), count,
+        status = sumi_optimiser_init(runtime, sumi_optimiser_find(config->optimiser), count,
                                      &trainer->optimiser, err);
     if (status == SUMI_OK)
-        status = sumi_mirror_make(runtime, model, &trainer->weights, err);
+        status = sumi_mirror_init(runtime, model, &trainer->weights, err);
     if (status == SUMI_OK)
-        status = sumi_averages_make(runtime, model, config->averages, &trainer->averages, err);
+        status = sumi_averages_init(runtime, model, config->averages, &trainer->averages, err);
     if (status == SUMI_OK && config->height > 0)
         status = sumi_train_begin(trainer, config->height, config->width, err);
     if (status != SUMI_OK)

@@ -355,8 +355,8 @@ static void test_sampling_touches_no_tensor(void **state)
         assert_memory_equal(found, expected, sizeof found);
         assert_true(seen.mixed > 0 && seen.scanned == seen.predicted && seen.limited > 0 &&
                     seen.blended > 0 && seen.measured > 0);
-        sumi_runtime_close(&plain);
-        sumi_runtime_close(&recorded);
+        sumi_runtime_free(&plain);
+        sumi_runtime_free(&recorded);
         assert_int_equal(seen.block_count, 0);
     }
     sumi_models_free(model);
@@ -491,11 +491,11 @@ static void test_training_touches_no_tensor(void **state)
         process.weighting = cases[i].weighting;
         assert_int_equal(sumi_runtime_init(&runtime, 2, NULL, NULL), SUMI_OK);
         train(&runtime, &process, &expected);
-        sumi_runtime_close(&runtime);
+        sumi_runtime_free(&runtime);
         seen = (recording){0};
         assert_int_equal(sumi_runtime_init_on(&runtime, &backend, 2, NULL, NULL), SUMI_OK);
         train(&runtime, &process, &found);
-        sumi_runtime_close(&runtime);
+        sumi_runtime_free(&runtime);
         assert_true(memcmp(&found, &expected, sizeof found) == 0);
         assert_memory_not_equal(found.drawn[0], found.drawn[1], sizeof found.drawn[0]);
         assert_memory_not_equal(found.predicted[0], found.predicted[1], sizeof found.predicted[0]);
@@ -532,7 +532,7 @@ static void test_measuring_touches_no_tensor(void **state)
     assert_int_equal(seen.predicted, 3);
     assert_int_equal(seen.moved, 3);
     sumi_models_free(model);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
     assert_int_equal(seen.created, 0);
     assert_int_equal(seen.block_count, 0);
 }

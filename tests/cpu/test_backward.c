@@ -66,7 +66,7 @@ static void fixture_open(fixture *f, const char *isa, int threads)
 static void fixture_close(fixture *f)
 {
     sumi_models_free(f->model);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
 }
 
 static sumi_network *make_network(fixture *f, sumi_mode mode, bool unfused)

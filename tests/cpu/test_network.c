@@ -65,7 +65,7 @@ static void test_plan_refuses(void **state)
                      SUMI_EUNSUPPORTED);
     assert_null(net);
     assert_non_null(strstr(err.text, "twice"));
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
     sumi_graph_free(&d.graph);
 }
 
@@ -167,7 +167,7 @@ static void test_embedding_as_shift(void **state)
     assert_int_equal(count, 2 * SHIFT_WEIGHTS);
     free(gradients);
     sumi_network_free(net);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
     sumi_graph_free(&d.graph);
 }
 
@@ -209,7 +209,7 @@ static void test_many_tiny_images(void **state)
             assert_memory_equal(gradients[0], gradients[1],
                                 graph.params.value_count * sizeof(float));
         sumi_graph_free(&graph);
-        sumi_runtime_close(&runtime);
+        sumi_runtime_free(&runtime);
     }
     assert_true(loss[0] == loss[1]);
     free(gradients[0]);
@@ -267,7 +267,7 @@ static void test_block_without_time(void **state)
     }
     assert_memory_equal(out[0], out[1], sizeof out[0]);     /* t has no influence */
     assert_memory_not_equal(out[2], out[3], sizeof out[2]); /* and here it has */
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 /* Mean 1000 times the spread: naive sums of squares in float32 would lose the variance. */
@@ -322,7 +322,7 @@ static void test_moments_far_from_zero(void **state)
     free(gradients);
     sumi_network_free(net);
     sumi_graph_free(&graph);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 static sumi_model *small_model(void)
@@ -364,7 +364,7 @@ static void test_single_unfused_nodes(void **state)
     free(expected);
     free(found);
     sumi_models_free(model);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 static void test_small_batches_in_a_large_plan(void **state)
@@ -386,7 +386,7 @@ static void test_small_batches_in_a_large_plan(void **state)
     }
     sumi_network_free(net);
     sumi_models_free(model);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 static void test_buffers_that_live_together_are_apart(void **state)
@@ -415,7 +415,7 @@ static void test_buffers_that_live_together_are_apart(void **state)
         sumi_network_free(net);
     }
     sumi_models_free(model);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 int main(void)

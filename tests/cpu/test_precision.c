@@ -48,7 +48,7 @@ static void fixture_open(fixture *f, const char *isa, int threads, int base_chan
 static void fixture_close(fixture *f)
 {
     sumi_models_free(f->model);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
 }
 
 static sumi_network *make_network(const fixture *f, sumi_mode mode, sumi_precision precision,

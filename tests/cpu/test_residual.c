@@ -47,7 +47,7 @@ static void fixture_close(fixture *f)
 {
     sumi_graph_free(&f->graph);
     sumi_data_free(f->set);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
 }
 
 /* Batch number step: (1 - t) x + t noise, of which the network shall tell noise - x. */

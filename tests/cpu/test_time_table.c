@@ -42,7 +42,7 @@ static int teardown(void **state)
 {
     fixture *f = *state;
     sumi_models_free(f->model);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
     free(f);
     return 0;
 }

@@ -110,7 +110,7 @@ static void test_by_hand(void **state)
     check(net, TIME, false, 0);
     sumi_network_free(net);
     sumi_graph_free(&graph);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 int main(void)

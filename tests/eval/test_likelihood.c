@@ -193,7 +193,7 @@ static void test_model(void **state)
     sumi_eval_report_free(&report);
     sumi_runtime_forget(&runtime, model->id);
     sumi_models_free(model);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 static void test_refusals(void **state)

@@ -82,7 +82,7 @@ static void close_fixture(fixture *f)
 {
     sumi_models_free(f->model);
     sumi_data_free(f->set);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
     assert_ok(sumi_remove_tree(f->folder, NULL));
 }
 

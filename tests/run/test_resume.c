@@ -29,7 +29,7 @@ static void check_stops(float ema, sumi_precision precision)
     assert_says(err, "stopped after step 5; the run is saved");
     assert_contains(&cut, "latest", "step_5\n");
     assert_false(has(&cut, "model.pth"));
-    sumi_runtime_close(&cut.runtime);
+    sumi_runtime_free(&cut.runtime);
     make_runtime(&cut.runtime, 3);
     go_on(&cut);
     cut.stop_step = 9;
@@ -109,7 +109,7 @@ static void test_kills_change_no_bit(void **state)
     assert_ok(run(&straight, NULL));
     open_fixture(&f, 1, .9f);
     f.config.epochs = 4;
-    sumi_runtime_close(&f.runtime); /* threads do not survive a fork */
+    sumi_runtime_free(&f.runtime); /* threads do not survive a fork */
     for (int i = 0; i < 3; i++) {
         int ends[2];
         assert_int_equal(pipe(ends), 0);
@@ -373,7 +373,7 @@ static void test_another_instruction_set_is_told(void **state)
     assert_ok(run(&f, &err));
     assert_string_equal(err.text, "");
     go_on(&f);
-    sumi_runtime_close(&f.runtime);
+    sumi_runtime_free(&f.runtime);
     assert_ok(sumi_runtime_init(&f.runtime, 1, "generic", NULL));
     f.config.epochs = 3;
     assert_ok(run(&f, &err));

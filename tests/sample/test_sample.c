@@ -31,7 +31,7 @@ static void open_fixture(fixture *f, int threads)
 static void close_fixture(fixture *f)
 {
     sumi_models_free(f->model);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
 }
 
 static void sample(fixture *f, float *out)

@@ -33,7 +33,7 @@ static void close_fixture(fixture *f)
     sumi_train_free(f->trainer);
     sumi_models_free(f->model);
     sumi_data_free(f->set);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
 }
 
 /* Steps with images that depend on the step alone. */

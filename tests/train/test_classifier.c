@@ -40,7 +40,7 @@ static sumi_classifier *train(const char *shape, int threads, const sumi_dataset
     sumi_classifier_config config = config_of(shape, epochs);
     make_runtime(&runtime, threads);
     assert_ok(sumi_classify_train(&runtime, set, test, &config, &made, &err));
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
     return made;
 }
 
@@ -118,7 +118,7 @@ static void check_features(const char *shape, int h, int w, int channels)
     free(features);
     sumi_classifier_free(made);
     sumi_data_free(set);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 static void test_features(void **state)
@@ -137,7 +137,7 @@ static void test_pads_in_the_middle(void **state)
     enum { H = 9, W = 11 };
     const int sizes[] = {H, W, 1};
     sumi_classifier *made;
-    assert_ok(sumi_classifier_make(sumi_classifier_shape_find("v1"), sizes, 3, 0, &made, NULL));
+    assert_ok(sumi_classifier_create(sumi_classifier_shape_find("v1"), sizes, 3, 0, &made, NULL));
     assert_int_equal(made->height, 10);
     assert_int_equal(made->width, 12);
     uint8_t pixels[H * W];
@@ -208,15 +208,15 @@ static void test_refuses(void **state)
     assert_says(err, "the test images are 8x12x1");
     const int small[] = {7, 28, 1}, wide[] = {28, 28, 4}, plain[] = {28, 28, 1};
     const sumi_classifier_shape *v1 = sumi_classifier_shape_find("v1");
-    assert_int_equal(sumi_classifier_make(v1, small, 10, 0, &made, &err), SUMI_ESHAPE);
+    assert_int_equal(sumi_classifier_create(v1, small, 10, 0, &made, &err), SUMI_ESHAPE);
     assert_says(err, "found 7x28");
-    assert_int_equal(sumi_classifier_make(v1, wide, 10, 0, &made, &err), SUMI_ESHAPE);
+    assert_int_equal(sumi_classifier_create(v1, wide, 10, 0, &made, &err), SUMI_ESHAPE);
     assert_says(err, "found 4");
-    assert_int_equal(sumi_classifier_make(v1, plain, 0, 0, &made, &err), SUMI_EINVAL);
+    assert_int_equal(sumi_classifier_create(v1, plain, 0, 0, &made, &err), SUMI_EINVAL);
     assert_says(err, "without labels there is random-conv");
     sumi_data_free(other);
     sumi_data_free(set);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 static int stop_at_once(void *user, const sumi_progress *progress)
@@ -242,7 +242,7 @@ static void test_stops(void **state)
     assert_int_equal(seen, 1);
     assert_says(err, "was cancelled");
     sumi_data_free(set);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 int main(void)

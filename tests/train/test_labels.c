@@ -56,7 +56,7 @@ static void close_fixture(fixture *f)
     sumi_train_free(f->trainer);
     sumi_models_free(f->model);
     sumi_data_free(f->set);
-    sumi_runtime_close(&f->runtime);
+    sumi_runtime_free(&f->runtime);
 }
 
 /* How many rows of labels moved; *none: whether that of "no label" did. */

@@ -134,7 +134,7 @@ static void *train(void *arg)
     }
     sumi_batches_free(batches);
     sumi_train_free(trainer);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
     sumi_data_free(set);
     return NULL;
 }
@@ -324,7 +324,7 @@ static void test_refuses_ranks(void **state)
     assert_says(err, "rank 0 of 0 ranks");
     sumi_train_free(trainer);
     sumi_models_free(model);
-    sumi_runtime_close(&runtime);
+    sumi_runtime_free(&runtime);
 }
 
 int main(void)
