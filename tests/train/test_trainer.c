@@ -88,7 +88,7 @@ static void test_every_objective_is_learned(void **state)
                 continue;
             sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
             fixture f;
-            open_fixture(&f, 2, 0);
+            open_fixture(&f, 1, 0);
             sumi_train_free(f.trainer);
             f.model->process.objective = o;
             f.model->process.schedule = s;
@@ -119,7 +119,7 @@ static void test_every_weighting_is_learned(void **state)
         for (int o = 0; sumi_objective_row(o); o++) {
             sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
             fixture f;
-            open_fixture(&f, 2, 0);
+            open_fixture(&f, 1, 0);
             f.model->process.weighting = k;
             f.model->process.objective = o;
             f.model->process.stratified = true;
