@@ -98,11 +98,7 @@ sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing)
 sumi_status sumi_net_at(int index, sumi_choice_t *net)
 {
     const sumi_net *row = sumi_net_row(index);
-    if (!row || !net)
-        return SUMI_EINVAL;
-    const sumi_choice_t full = {.size = sizeof full, .name = row->is.name, .about = row->is.about};
-    sumi_give_info(&full, sizeof full, net);
-    return SUMI_OK;
+    return row ? give_choice(row->is.name, row->is.about, net) : SUMI_EINVAL;
 }
 
 sumi_status sumi_model_config_net(sumi_model_config *config, const char *net)

@@ -41,19 +41,15 @@ sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out)
 void sumi_cli_model_config(const sumi_options *options, sumi_model_config *config)
 {
     sumi_option option;
-    const sumi_model_config usual = *config;
     sumi_status known = sumi_model_config_net(config, sumi_option_text(options, "net"));
     assert(known == SUMI_OK);
     (void)known;
     for (int i = 0; sumi_option_at(i, &option); i++) {
         const sumi_option_value *value = &options->values[i];
-        /* What the network has where nobody says. */
-        if (!value->given && !value->kept && strcmp(usual.net, config->net) != 0 &&
-            option.field != NULL &&
-            (strcmp(option.field, "base_channels") == 0 || strcmp(option.field, "time_dim") == 0))
-            continue;
         if (option.field == NULL || !sumi_option_belongs(&option, options->command))
             continue;
+        if (!value->given && !value->kept)
+            continue; /* config has what the network has where nobody says */
         double number = option.kind == SUMI_ARG_FLAG  ? value->set
                         : option.kind == SUMI_ARG_INT ? (double)value->integer
                                                       : value->real;

@@ -175,19 +175,11 @@ static bool real_in_range(const sumi_option *option, double value)
            (float)value <= (float)option->most;
 }
 
-/* "1,2,4" */
+/* Lists are fields of a model, and the library knows what they may be. */
 static bool is_list(const sumi_option *option, const char *text)
 {
-    for (int count = 1; *text >= '0' && *text <= '9' && count <= SUMI_LEVELS_MAX; count++) {
-        char *end;
-        long value = strtol(text, &end, 10);
-        if (value < option->low || value > option->high)
-            return false;
-        if (*end != ',')
-            return *end == '\0';
-        text = end + 1;
-    }
-    return false;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    return sumi_model_config_set(&config, option->field, 0, text) == SUMI_OK;
 }
 
 static sumi_status parse_value(const sumi_option *option, const char *label, const char *text,

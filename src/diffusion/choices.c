@@ -37,18 +37,24 @@ const sumi_row *sumi_choice_at(sumi_choice choice, int index)
     return row;
 }
 
+void sumi_names_add(char *out, size_t size, const char *name)
+{
+    size_t used = strlen(out);
+    int more = snprintf(out + used, size - used, "%s%s", used ? ", " : "", name);
+    if (more < 0 || (size_t)more >= size - used)
+        out[used] = '\0';
+}
+
 sumi_status sumi_choice_find(sumi_choice choice, const char *name, int *index, sumi_error *err)
 {
     char known[384] = "";
-    size_t used = 0;
     const sumi_row *row;
     for (int i = 0; (row = sumi_choice_at(choice, i)) != NULL; i++) {
         if (!name || strcmp(name, row->name) == 0) {
             *index = i;
             return SUMI_OK;
         }
-        int more = snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", row->name);
-        used += (size_t)more < sizeof known - used ? (size_t)more : 0;
+        sumi_names_add(known, sizeof known, row->name);
     }
     return sumi_fail(err, SUMI_EINVAL, "unknown %s \"%.60s\", expected one of: %s", kinds[choice],
                      name, known);

@@ -33,6 +33,9 @@ typedef struct {
     const char *name, *about;
 } sumi_row;
 
+/* Adds a name to the list of them that a message ends with: "a, b, c"; left out where there is no
+ * room. out begins as "". */
+void sumi_names_add(char *out, size_t size, const char *name);
 /* NULL past the end. */
 const sumi_row *sumi_choice_at(sumi_choice choice, int index);
 /* SUMI_EINVAL lists the names that there are; name NULL is the first. */

@@ -84,12 +84,10 @@ int sumi_net_find(const char *name)
 sumi_status sumi_net_check(const char *what, const char *name, sumi_error *err)
 {
     char known[128] = "";
-    size_t used = 0;
     if (name && sumi_net_find(name) >= 0)
         return SUMI_OK;
     for (int i = 0; i < NETS; i++)
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "",
-                                 nets[i].is.name);
+        sumi_names_add(known, sizeof known, nets[i].is.name);
     return sumi_fail(err, SUMI_EINVAL, "unknown %s '%s'; there are: %s", what,
                      name ? name : "(null)", known);
 }

@@ -73,16 +73,8 @@ static sumi_status allocate(training *run, const sumi_dataset *set, sumi_error *
     const sumi_backend *backend = run->runtime->backend;
     sumi_device *device = run->runtime->device;
     size_t count = classifier->graph.params.value_count;
-    sumi_plan_config plan = {.mode = SUMI_MODE_TRAIN,
-                             .n_max = run->batch,
-                             .h = classifier->height,
-                             .w = classifier->width,
-                             .force = -1};
-    sumi_status status =
-        sumi_mirror_init_params(run->runtime, &classifier->graph.params, &run->weights, err);
-    if (status == SUMI_OK)
-        status = backend->network_create(device, &classifier->graph, &run->weights.at, &plan,
-                                         &run->network, err);
+    sumi_status status = sumi_classify_network(run->runtime, classifier, SUMI_MODE_TRAIN,
+                                               run->batch, &run->weights, &run->network, err);
     if (status == SUMI_OK)
         status = sumi_optimiser_init(run->runtime, sumi_optimiser_find("adam"), count,
                                      &run->optimiser, err);
@@ -240,9 +232,12 @@ static sumi_status check(const sumi_dataset *set, const sumi_dataset *test,
                          sumi_error *err)
 {
     *shape = config->shape ? sumi_classifier_shape_find(config->shape) : NULL;
+    char known[128] = "";
+    for (int i = 0; !*shape && sumi_classifier_shape_at(i); i++)
+        sumi_names_add(known, sizeof known, sumi_classifier_shape_at(i)->name);
     if (!*shape)
-        return sumi_fail(err, SUMI_EINVAL, "unknown shape '%.40s'; there are: v1, v2, random-conv",
-                         config->shape ? config->shape : "(null)");
+        return sumi_fail(err, SUMI_EINVAL, "unknown shape '%.40s'; there are: %s",
+                         config->shape ? config->shape : "(null)", known);
     if (config->epochs < 0)
         return sumi_fail(err, SUMI_EINVAL, "epochs is %d, expected 0 or more", config->epochs);
     if (test && (test->height != set->height || test->width != set->width ||

@@ -40,6 +40,12 @@ sumi_status sumi_classify_accuracy(sumi_runtime *runtime, const sumi_classifier 
 sumi_status sumi_classify_check(const sumi_classifier *classifier, const char *what, int height,
                                 int width, int channels, sumi_error *err);
 
+/* The classifier's weights on the device, and a network for n_max images that reads them. weights
+ * is released by sumi_mirror_free, also of one that failed. */
+sumi_status sumi_classify_network(const sumi_runtime *runtime, const sumi_classifier *classifier,
+                                  sumi_mode mode, int n_max, sumi_mirror *weights,
+                                  sumi_network **network, sumi_error *err);
+
 /* Bytes [h][w][c] as the network takes them, floats value / 255 in the middle of zeros. */
 void sumi_classify_pad(const sumi_classifier *classifier, const uint8_t *pixels, float *out);
 

@@ -58,6 +58,20 @@ void sumi_classify_pad(const sumi_classifier *classifier, const uint8_t *pixels,
 
 /* ---- The network ----------------------------------------------------------------------------- */
 
+sumi_status sumi_classify_network(const sumi_runtime *runtime, const sumi_classifier *classifier,
+                                  sumi_mode mode, int n_max, sumi_mirror *weights,
+                                  sumi_network **network, sumi_error *err)
+{
+    const sumi_plan_config plan = {
+        .mode = mode, .n_max = n_max, .h = classifier->height, .w = classifier->width, .force = -1};
+    const sumi_params *params = &classifier->graph.params;
+    sumi_status status = sumi_mirror_init_params(runtime, params, weights, err);
+    if (status != SUMI_OK)
+        return status;
+    return runtime->backend->network_create(runtime->device, &classifier->graph, &weights->at,
+                                            &plan, network, err);
+}
+
 typedef struct {
     sumi_runtime *runtime;
     const sumi_classifier *classifier;
@@ -103,16 +117,8 @@ static sumi_status allocate(running *run, sumi_error *err)
     const sumi_classifier_info_t *info = &classifier->info;
     const sumi_backend *backend = run->runtime->backend;
     sumi_device *device = run->runtime->device;
-    sumi_plan_config plan = {.mode = SUMI_MODE_PREDICT,
-                             .n_max = run->chunk,
-                             .h = classifier->height,
-                             .w = classifier->width,
-                             .force = -1};
-    sumi_status status =
-        sumi_mirror_init_params(run->runtime, &classifier->graph.params, &run->weights, err);
-    if (status == SUMI_OK)
-        status = backend->network_create(device, &classifier->graph, &run->weights.at, &plan,
-                                         &run->network, err);
+    sumi_status status = sumi_classify_network(run->runtime, classifier, SUMI_MODE_PREDICT,
+                                               run->chunk, &run->weights, &run->network, err);
     if (status != SUMI_OK)
         return status;
     size_t chunk = (size_t)run->chunk, classes = (size_t)info->classes;

@@ -40,10 +40,12 @@ static sumi_status check_schedule(const sumi_trainer_config *config, sumi_error 
 {
     const sumi_rate_schedule *row =
         config->rate_schedule ? sumi_rate_schedule_find(config->rate_schedule) : NULL;
+    char known[128] = "";
+    for (int i = 0; !row && sumi_train_rate_schedule_at(i); i++)
+        sumi_names_add(known, sizeof known, sumi_train_rate_schedule_at(i)->name);
     if (!row)
-        return sumi_fail(err, SUMI_EINVAL,
-                         "unknown rate_schedule '%.40s'; there are: constant, linear, cosine",
-                         config->rate_schedule ? config->rate_schedule : "(null)");
+        return sumi_fail(err, SUMI_EINVAL, "unknown rate_schedule '%.40s'; there are: %s",
+                         config->rate_schedule ? config->rate_schedule : "(null)", known);
     if (config->warmup_steps < 0 || config->warmup_steps > UINT32_MAX)
         return sumi_fail(err, SUMI_EINVAL, "warmup_steps is %lld, expected 0 to %u",
                          (long long)config->warmup_steps, UINT32_MAX);
@@ -63,9 +65,12 @@ static sumi_status check_optimiser(const sumi_trainer_config *config, sumi_error
 {
     const sumi_optimiser_row *row =
         config->optimiser ? sumi_optimiser_find(config->optimiser) : NULL;
+    char known[128] = "";
+    for (int i = 0; !row && sumi_train_optimiser_at(i); i++)
+        sumi_names_add(known, sizeof known, sumi_train_optimiser_at(i)->name);
     if (!row)
-        return sumi_fail(err, SUMI_EINVAL, "unknown optimiser '%.40s'; there are: adam, adamw",
-                         config->optimiser ? config->optimiser : "(null)");
+        return sumi_fail(err, SUMI_EINVAL, "unknown optimiser '%.40s'; there are: %s",
+                         config->optimiser ? config->optimiser : "(null)", known);
     if (!(config->weight_decay >= 0 && config->weight_decay <= 1))
         return sumi_fail(err, SUMI_EINVAL, "weight_decay is %g, expected 0 to 1",
                          (double)config->weight_decay);
