@@ -1,0 +1,213 @@
+/*
+ * The beginning of a training run: settings checked, trainer, run directory and batches made.
+ */
+#include "run/training.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+sumi_status sumi_run_check(sumi_train_run *run)
+{
+    const sumi_train_config *config = run->config;
+    const sumi_dataset *set = run->set;
+    int channels = run->model->info.in_channels;
+    if (config->epochs < 0 || config->steps < 0 || !(config->minutes >= 0))
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "epochs is %d, steps %" PRId64 ", minutes %g: expected 0 or more",
+                         config->epochs, config->steps, config->minutes);
+    if (config->resume && !config->out_dir)
+        return sumi_fail(run->err, SUMI_EINVAL, "resume needs out_dir, the run directory");
+    if (set->count < 1)
+        return sumi_fail(run->err, SUMI_EINVAL, "the data set has no images");
+    if (set->channels != channels)
+        return sumi_fail(run->err, SUMI_ESHAPE,
+                         "the images have %d channel%s, the model expects %d: open the data with "
+                         "channels %d",
+                         set->channels, set->channels == 1 ? "" : "s", channels, channels);
+    return sumi_grid_check(config, 1 << run->model->graph.levels, run->err);
+}
+
+/* Batch normalisation needs two values of a channel. Where the deepest level has one pixel, a batch
+ * of one image has one: an epoch's last batch may be that, found here and not at its end. */
+static sumi_status check_batches(const sumi_train_run *run)
+{
+    const sumi_dataset *set = run->set;
+    int levels = run->model->graph.levels, batch = run->settings.batch;
+    int64_t rest = set->count % batch, last = rest ? rest : batch;
+    bool one_pixel = (set->height >> levels) == 1 && (set->width >> levels) == 1;
+    bool first_alone = batch == 1 || set->count == 1;
+    if (!one_pixel || !(first_alone || (last == 1 && run->last_step >= run->per_epoch)))
+        return SUMI_OK;
+    return sumi_fail(run->err, SUMI_EINVAL,
+                     "%s batch has one image, and one of %dx%d is a single pixel at the lowest "
+                     "level of the network: batch normalisation needs two values; choose another "
+                     "batch size%s",
+                     first_alone ? "each" : "the last", set->height, set->width,
+                     set->count == 1 ? " and more images, or larger ones" : ", or larger images");
+}
+
+sumi_status sumi_run_make_trainer(sumi_train_run *run)
+{
+    run->settings.height = run->set->height;
+    run->settings.width = run->set->width;
+    sumi_status status =
+        sumi_train_create(run->runtime, run->model, &run->settings, &run->trainer, run->err);
+    if (status != SUMI_OK)
+        return status;
+    const sumi_train_config *config = run->config;
+    run->model->info.range_lo = 0;
+    run->model->info.range_hi = 1;
+    run->per_epoch = sumi_batches_per_epoch(run->set, run->settings.batch);
+    if (config->steps > 0)
+        run->last_step = config->steps;
+    if (config->epochs > 0 && config->epochs * run->per_epoch < run->last_step)
+        run->last_step = config->epochs * run->per_epoch;
+    run->started = run->saved_at = run->step_at = sumi_time_now();
+    return check_batches(run);
+}
+
+static sumi_status open_dir(sumi_train_run *run)
+{
+    const sumi_train_config *config = run->config;
+    sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
+    run->dir->steps_per_epoch = run->per_epoch;
+    if (status == SUMI_OK)
+        sumi_data_hash(run->set, run->hash);
+    return status;
+}
+
+/* Metadata that goes with the weights wherever they go; a resumed run's tells how it began. */
+static sumi_status mark_model(const sumi_train_run *run, sumi_model *model)
+{
+    const struct {
+        const char *key, *value;
+    } pairs[] = {{"sumi.data", run->set->name},
+                 {"sumi.data_hash", run->hash},
+                 {"sumi.command", run->config->command ? run->config->command : ""}};
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < 3 && status == SUMI_OK; i++) {
+        bool known = run->config->resume && json_object_get(model->metadata, pairs[i].key) != NULL;
+        if (pairs[i].value[0] && !known)
+            status = sumi_models_set_metadata(model, pairs[i].key, pairs[i].value, run->err);
+    }
+    return status;
+}
+
+/* The labels' names go with the weights, too. */
+static sumi_status name_classes(const sumi_train_run *run)
+{
+    const sumi_dataset *set = run->set;
+    if (run->model->classes || !set->class_names)
+        return SUMI_OK;
+    json_t *names = json_array();
+    for (int i = 0; i < set->classes; i++)
+        json_array_append_new(names, sumi_json_any(set->class_names[i]));
+    if (json_array_size(names) != (size_t)set->classes) {
+        json_decref(names);
+        return sumi_fail_memory(run->err, "the names of the classes", 0);
+    }
+    run->model->classes = names;
+    for (int i = 0; i < run->trainer->averages.count; i++)
+        run->trainer->averages.model[i]->classes = json_incref(names);
+    return SUMI_OK;
+}
+
+static sumi_status mark_models(sumi_train_run *run)
+{
+    const sumi_averages *averages = &run->trainer->averages;
+    sumi_status status = name_classes(run);
+    if (status == SUMI_OK)
+        status = mark_model(run, run->model);
+    for (int i = 0; i < averages->count && status == SUMI_OK; i++)
+        status = mark_model(run, averages->model[i]);
+    return status;
+}
+
+static sumi_status write_settings(sumi_train_run *run)
+{
+    sumi_status status =
+        sumi_run_write_config(run->dir, run->trainer, run->set, run->config, run->hash, run->err);
+    return status == SUMI_OK ? sumi_run_write_env(run->dir, run->runtime, run->err) : status;
+}
+
+static sumi_status log_start(sumi_train_run *run)
+{
+    char stamp[32];
+    sumi_time_stamp(stamp);
+    return sumi_run_log(run->dir, run->err, "%s sumi %s, %s, %d threads", stamp, SUMI_VERSION,
+                        run->runtime->backend->isa(run->runtime->device),
+                        run->runtime->backend->threads(run->runtime->device));
+}
+
+static sumi_status log_data(sumi_train_run *run)
+{
+    const sumi_dataset *set = run->set;
+    return sumi_run_log(run->dir, run->err, "data: %s, %" PRId64 " images of %dx%dx%d, SHA-256 %s",
+                        set->name, set->count, set->height, set->width, set->channels, run->hash);
+}
+
+static sumi_status log_model(sumi_train_run *run)
+{
+    const sumi_model_info_t *info = &run->model->info;
+    return sumi_run_log(run->dir, run->err,
+                        "model: %s, %" PRId64 " parameters; batch %d, %" PRId64 " steps an epoch",
+                        info->net, info->parameters, run->settings.batch, run->per_epoch);
+}
+
+static sumi_status first_checkpoint(sumi_train_run *run)
+{
+    return sumi_run_save_step(run, false);
+}
+
+static sumi_status begin_metrics(sumi_train_run *run)
+{
+    return sumi_run_begin_metrics(run->dir, run->err);
+}
+
+static sumi_status log_beginning(sumi_train_run *run)
+{
+    static const sumi_run_stage stages[] = {log_start, log_data, log_model};
+    return run->config->resume ? SUMI_OK
+                               : sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages);
+}
+
+static sumi_status note_data(sumi_train_run *run)
+{
+    return sumi_run_note_data(run->dir, run->set, run->err);
+}
+
+/* The first checkpoint holds the weights as they begin: from there on the run can be resumed, and
+ * a disk that is too small is found before the work. */
+static sumi_status first_files(sumi_train_run *run)
+{
+    static const sumi_run_stage stages[] = {begin_metrics, first_checkpoint};
+    return run->config->resume ? SUMI_OK
+                               : sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages);
+}
+
+static sumi_status first_report(sumi_train_run *run)
+{
+    return sumi_run_report_state(run, "training", true);
+}
+
+sumi_status sumi_run_begin_dir(sumi_train_run *run)
+{
+    static const sumi_run_stage before[] = {open_dir, sumi_run_resume, mark_models};
+    static const sumi_run_stage after[] = {write_settings, log_beginning, note_data, first_files,
+                                           first_report};
+    if (!run->dir)
+        return SUMI_OK;
+    sumi_status status = sumi_run_in_turn(run, before, sizeof before / sizeof *before);
+    /* Where there is nothing to do, what the run is stays as it is. */
+    if (status != SUMI_OK || run->trainer->steps >= run->last_step)
+        return status;
+    return sumi_run_in_turn(run, after, sizeof after / sizeof *after);
+}
+
+sumi_status sumi_run_begin_batches(sumi_train_run *run)
+{
+    return sumi_batches_create(run->set, run->settings.batch, run->settings.seed,
+                               run->trainer->steps, &run->batches, run->err);
+}

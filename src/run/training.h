@@ -1,0 +1,75 @@
+/*
+ * A training run under way, for the files of this folder that make one up: begin.c, going_on.c,
+ * leave.c (what it tells and leaves on disk) and run.c (the loop and its end). Everybody else sees
+ * run.h.
+ */
+#ifndef SUMI_RUN_TRAINING_H
+#define SUMI_RUN_TRAINING_H
+
+#include "run/run.h"
+
+typedef struct sumi_train_run {
+    const sumi_train_config *config;
+    sumi_trainer_config settings; /* of its trainer */
+    const sumi_dataset *set;
+    char hash[65]; /* of the set */
+    sumi_runtime *runtime;
+    sumi_model *model;
+    sumi_trainer *trainer;
+    sumi_run_dir *dir; /* NULL: the run leaves nothing on disk */
+    sumi_batches *batches;
+    int64_t per_epoch, last_step; /* steps; last_step is INT64_MAX where time alone ends the run */
+    /* Of the epoch so far. */
+    double loss_sum;
+    int64_t loss_count;
+    /* Of this call. */
+    int64_t first_step, images;
+    double started, seconds_before; /* that earlier calls trained for */
+    double saved_at, step_at;
+    int64_t saved_step; /* -1: none yet */
+    bool stop;          /* a callback asked for it */
+    sumi_decisions decided;
+    sumi_error notice; /* what is worth saying though all went well, or "" */
+    sumi_error *err;
+} sumi_train_run;
+
+/* A part of beginning, ending or going on. */
+typedef sumi_status (*sumi_run_stage)(sumi_train_run *run);
+/* Does one after another, up to the first that fails. */
+sumi_status sumi_run_in_turn(sumi_train_run *run, const sumi_run_stage *stages, size_t count);
+
+/* ---- begin.c ---- */
+
+sumi_status sumi_run_check(sumi_train_run *run);
+/* All that a step needs is planned and allocated here. */
+sumi_status sumi_run_make_trainer(sumi_train_run *run);
+/* Brings the run directory and the trainer to where the run begins. */
+sumi_status sumi_run_begin_dir(sumi_train_run *run);
+sumi_status sumi_run_begin_batches(sumi_train_run *run);
+
+/* ---- going_on.c ---- */
+
+/* Where the run is to be resumed: brings it to its newest checkpoint. */
+sumi_status sumi_run_resume(sumi_train_run *run);
+
+/* ---- leave.c ---- */
+
+/* Seconds that the run has trained for, earlier calls included. */
+double sumi_run_seconds(const sumi_train_run *run);
+int64_t sumi_run_epoch(const sumi_train_run *run);
+/* The learning rate of the step that was done last, or of the first. */
+double sumi_run_rate(const sumi_train_run *run);
+/* Calls the caller's progress function. */
+void sumi_run_tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double loss,
+                   const char *path);
+bool sumi_run_asked_to_stop(const sumi_train_run *run);
+/* Writes a checkpoint unless this step has one. best: it ends the epoch with the lowest loss. */
+sumi_status sumi_run_save_step(sumi_train_run *run, bool best);
+/* epoch < 0: the run ends within an epoch, and the picture is called after its step. */
+sumi_status sumi_run_draw_grid(sumi_train_run *run, int64_t epoch);
+/* The tutorial ends its training with 128 pictures; here that is twice a grid, once all epochs are
+ * done. */
+sumi_status sumi_run_draw_final(sumi_train_run *run);
+sumi_status sumi_run_report_state(const sumi_train_run *run, const char *state, bool running);
+
+#endif
