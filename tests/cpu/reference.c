@@ -125,6 +125,12 @@ static void disturb(reference *r, double relative, double *x, size_t count)
         x[i] += relative * draw(r) * fabs(x[i]) + spread * draw(r);
 }
 
+/* The rows of a norm's gradient, one number for all pixels of a channel, are rounded to float; and
+ * where the gradient is the same in all pixels, since it came through a mean, so are product and
+ * sums with them. Such errors do not cancel in a sum over pixels, as those that are drawn pixel by
+ * pixel do: four halves of a float's last place. */
+static const double ALIKE = 0x1p-22;
+
 /* The relative noise of an edge's tensors, or of what is added up to them. */
 static double relative_noise(const reference *r, const sumi_edge *edge)
 {
@@ -326,10 +332,16 @@ static void add_shares(reference *r, int node, int n, size_t p, int k, int value
     sums[2] += 1;
 }
 
+/* The sums, and how far the three terms of each channel of each image are off in all pixels. */
+typedef struct {
+    const double *sums, *off; /* [group][3], [n][c][3] */
+} shares;
+
 static void give_shares(reference *r, int node, int n, size_t p, int k, int value, size_t at,
                         void *user)
 {
-    const double *sums = (double *)user + 3 * group_of(r, node, n, k);
+    const shares *given = user;
+    const double *sums = given->sums + 3 * group_of(r, node, n, k);
     const sumi_layer *layer = layer_of(r, node);
     int c = layer->in_channels, vector = r->graph->nodes[node].vector;
     double factor, x = r->values[value][at], inverse = r->inverse[node][n * c + k];
@@ -349,7 +361,9 @@ static void give_shares(reference *r, int node, int n, size_t p, int k, int valu
     }
     double e1 = inverse * sums[0] / sums[2], slope = inverse * inverse * sums[1] / sums[2];
     double mean = r->mean[node][n * c + k];
+    const double *off = given->off + 3 * (n * c + k);
     r->grads[value][at] += d * factor - e1 - slope * (x - mean);
+    r->grads[value][at] += off[0] * d * factor + off[1] * (slope * mean - e1) + off[2] * slope * x;
     if (r->noise.spread > 0) /* the terms may cancel each other */
         r->grads[value][at] += r->noise.spread * draw(r) *
                                (fabs(d * factor) + fabs(e1) + fabs(slope) * (fabs(x) + fabs(mean)));
@@ -357,10 +371,15 @@ static void give_shares(reference *r, int node, int n, size_t p, int k, int valu
 
 static void norm_backward(reference *r, int node)
 {
-    double *sums = room(3 * norm_count(r, node), sizeof *sums);
+    size_t most = 3 * norm_count(r, node);
+    double *sums = room(most, sizeof *sums), *off = room(most, sizeof *off);
+    shares given = {sums, off};
+    for (size_t i = 0; i < most && r->noise.spread > 0; i++)
+        off[i] = ALIKE * draw(r);
     visit(r, node, add_shares, sums);
-    visit(r, node, give_shares, sums);
+    visit(r, node, give_shares, &given);
     free(sums);
+    free(off);
 }
 
 /* ---- Layers ---------------------------------------------------------------------------------- */
