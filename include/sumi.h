@@ -432,8 +432,9 @@ typedef struct {
     int grid;                    /* pictures in each sample grid of out_dir; 0: no grids */
     int grid_height, grid_width; /* of its pictures; 0: as the data, but 32x32 for 28x28 (the
                                     tutorial's) */
-    int grid_steps;              /* network evaluations for a grid; 0: all of them (DDPM) */
-    const char *command;         /* kept in the run's files; NULL: none */
+    int grid_steps;      /* network evaluations for a grid, by DDIM; 0: as the model's sampling
+                                    defaults say, or all of them (DDPM) */
+    const char *command; /* kept in the run's files; NULL: none */
     sumi_precision precision;
     const sumi_trainer_config *trainer;
 } sumi_train_config;
@@ -473,7 +474,11 @@ typedef struct {
     /* Network evaluations for an image, at most; 0: as many as timesteps. A solver with two in a
      * step takes one fewer where the number is even. */
     int steps;
-    const char *solver; /* a name of sumi_solver_at */
+    /* A name of sumi_solver_at. NULL: the model's own sampling defaults hold for it, and for all of
+     * steps, spacing, rho, sigma_min, sigma_max, eta, churn and what belongs to it, clip,
+     * threshold, rtol and atol that are as the _INIT macro leaves them; ddpm where the model has
+     * none. With a solver the model's defaults are not looked at. */
+    const char *solver;
     float eta; /* how much noise a solver with has_eta adds: 0 none, 1 as much as ddpm; -1: as much
                   as it adds by itself */
     uint64_t seed;
@@ -526,17 +531,37 @@ typedef struct {
     /* [count], or NULL: no image has a label. What each image shall show, for a model that is told
      * of labels (its field "classes" is above 0); -1: none. */
     const int32_t *labels;
+    /* Of the spacing karras: how much its levels crowd where there is little noise; 0: 7. And the
+     * sigma / alpha of the last level and the first, in place of the schedule's own (0): sigma_min
+     * of uniform, karras, logsnr and quadratic, sigma_max of all. */
+    float rho, sigma_min, sigma_max;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
-        sizeof(sumi_sample_config), 1, 32, 32, 0, "ddpm", -1, 0, 0, NULL, NULL, NULL, NULL, 0,     \
+        sizeof(sumi_sample_config), 1, 32, 32, 0, NULL, -1, 0, 0, NULL, NULL, NULL, NULL, 0,       \
             SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1,     \
-            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL                                        \
+            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL, 0, 0, 0                               \
     }
 
 /* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */
 SUMI_API sumi_status sumi_solver_at(int index, sumi_choice_t *solver);
 SUMI_API sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing);
+
+/* A model's own way to be sampled: what of a sumi_sample_config holds where its solver is NULL. It
+ * is kept in the model's files, and programs and commands that are told nothing else use it. get
+ * sets in config, which was filled by its _INIT macro, what the model has a default for; the texts
+ * are the library's, or the model's where this version does not know a name. set replaces all of it
+ * by what config says other than its _INIT macro does (count, size, seed, noise, images, levels and
+ * callbacks are not looked at), by nothing with NULL; it refuses what could not be sampled with:
+ * SUMI_EINVAL. */
+SUMI_API sumi_status sumi_model_get_sampling(const sumi_model *model, sumi_sample_config *config);
+SUMI_API sumi_status sumi_model_set_sampling(sumi_context *ctx, sumi_model *model,
+                                             const sumi_sample_config *config);
+/* The same as set in a model file or a run directory, atomically: a run keeps it in sampling.json,
+ * which stands above what its checkpoints say, and in its model files. A file that holds more than
+ * a model of sumi's is refused, since that would be lost. */
+SUMI_API sumi_status sumi_model_save_sampling(sumi_context *ctx, const char *path,
+                                              const sumi_sample_config *config);
 
 /* Draws config->count images with a model's network; config NULL is that of its _INIT macro. out
  * receives them, [count][height][width][channels] floats that are not clamped to the data's range;
@@ -631,7 +656,8 @@ typedef struct {
     int64_t n;     /* pictures, evenly spread over the set; 0: all. Of a model 0 is 1,000 */
     uint64_t seed; /* of the images, which are number 0 to n - 1 of it, and of intervals */
     const sumi_sample_config *sample; /* how the model draws (count, seed and callbacks are not
-                                         looked at); NULL: dpmpp-2m in 20 evaluations */
+                                         looked at); NULL: as its sampling defaults say, or dpmpp-2m
+                                         in 20 evaluations */
     const char *subject, *tier;       /* for the report; NULL: not told */
     const char *report_dir;           /* a folder for a page with pictures; NULL: none */
     const char *npz;                  /* a file for other evaluators: uint8 arr_0; NULL: none */

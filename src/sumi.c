@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "eval/evaluate.h"
+#include "models/sampling.h"
 #include "run/run.h"
 #include "train/classify.h"
 
@@ -594,6 +595,62 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
         ctx->error.text[0] = '\0'; /* what a callback's calls have left is not this call's */
     sumi_models_free(held);
     return leave_long_call(ctx, status);
+}
+
+/* Checked, as JSON; NULL where there is nothing to keep. */
+static sumi_status sampling_json(sumi_context *ctx, const sumi_model *model,
+                                 const sumi_sample_config *config, json_t **out)
+{
+    sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
+    if (status == SUMI_OK)
+        status = sumi_sample_check_default(model, &full, &ctx->error);
+    if (status != SUMI_OK)
+        return status;
+    *out = sumi_sampling_json(&full);
+    if (!*out)
+        return sumi_fail_memory(&ctx->error, "sampling defaults", 0);
+    if (json_object_size(*out) == 0) {
+        json_decref(*out);
+        *out = NULL;
+    }
+    return SUMI_OK;
+}
+
+sumi_status sumi_model_set_sampling(sumi_context *ctx, sumi_model *model,
+                                    const sumi_sample_config *config)
+{
+    json_t *sampling = NULL;
+    sumi_status status = enter_idle(ctx, "sumi_model_set_sampling");
+    if (status != SUMI_OK)
+        return status;
+    if (!model)
+        return missing(ctx, "sumi_model_set_sampling", "model");
+    status = sampling_json(ctx, model, config, &sampling);
+    if (status == SUMI_OK)
+        sumi_sampling_set(model, sampling);
+    json_decref(sampling);
+    return status;
+}
+
+sumi_status sumi_model_save_sampling(sumi_context *ctx, const char *path,
+                                     const sumi_sample_config *config)
+{
+    json_t *sampling = NULL;
+    sumi_model *model = NULL;
+    if (!enter(ctx))
+        return SUMI_EINVAL;
+    if (!path)
+        return missing(ctx, "sumi_model_save_sampling", "path");
+    sumi_status status = sumi_is_dir(path) ? sumi_run_load(path, &model, NULL, &ctx->error)
+                                           : sumi_models_load(path, &model, NULL, &ctx->error);
+    if (status == SUMI_OK)
+        status = sampling_json(ctx, model, config, &sampling);
+    if (status == SUMI_OK)
+        status = sumi_run_save_sampling(path, sampling, &ctx->error);
+    json_decref(sampling);
+    sumi_models_free(model);
+    return status;
 }
 
 static sumi_status evaluate(sumi_context *ctx, const sumi_eval_config *config,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "models/fields.h"
+#include "models/sampling.h"
 #include "train/train.h"
 
 void sumi_give_info(const void *info, size_t info_size, void *out)
@@ -164,4 +165,17 @@ sumi_status sumi_model_config_set(sumi_model_config *config, const char *name, d
     if (!config || !field)
         return SUMI_EINVAL;
     return sumi_field_give_config(field, config, number, text);
+}
+
+sumi_status sumi_model_get_sampling(const sumi_model *model, sumi_sample_config *config)
+{
+    sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
+    if (!model || !config || config->size < sizeof config->size)
+        return SUMI_EINVAL;
+    size_t size = config->size < sizeof full ? config->size : sizeof full;
+    memcpy(&full, config, size);
+    sumi_status status = sumi_sampling_read("sampling", model->sampling, &full, NULL);
+    if (status == SUMI_OK)
+        memcpy(config, &full, size);
+    return status;
 }

@@ -1,6 +1,7 @@
 /*
  * sumi eval: how good pictures are, a model's or those of a file or folder.
  */
+#include "defaults.h"
 #include "evaluator.h"
 
 #include <stdlib.h>
@@ -67,12 +68,16 @@ static void read_sampling(const sumi_cli *cli, eval_job *job)
     const sumi_options *options = &cli->options;
     sumi_sample_config *sample = &job->sample;
     int timesteps = job->info.timesteps;
-    *sample = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
-    sample->solver = sumi_option_text(options, "solver");
-    sample->spacing = sumi_option_text(options, "spacing");
+    *sample = sumi_cli_defaults(options, job->model);
+    bool own = sample->solver != NULL;
+    if (!own || sumi_option_given(options, "solver"))
+        sample->solver = sumi_option_text(options, "solver");
+    if (sample->spacing == NULL || sumi_option_given(options, "spacing"))
+        sample->spacing = sumi_option_text(options, "spacing");
     if (sumi_option_given(options, "eta"))
         sample->eta = (float)sumi_option_real(options, "eta");
-    sample->steps = job->tier->evaluations < timesteps ? job->tier->evaluations : timesteps;
+    if (!own)
+        sample->steps = job->tier->evaluations < timesteps ? job->tier->evaluations : timesteps;
     if (sumi_option_given(options, "steps"))
         sample->steps = (int)sumi_option_int(options, "steps");
     sample->precision = sumi_cli_precision(options);

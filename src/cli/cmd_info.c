@@ -2,6 +2,7 @@
  * sumi info: what a file or a folder is. Each kind fills one JSON object, which is then printed as
  * it is or as indented text.
  */
+#include "defaults.h"
 #include "tensors.h"
 
 #include "data/data.h"
@@ -58,6 +59,13 @@ static json_t *model_json(const sumi_model *model, const sumi_model_info_t *info
     }
     put(about, "trained_size", json_pack("[i, i]", info->height, info->width));
     put(about, "range", json_pack("[f, f]", (double)info->range_lo, (double)info->range_hi));
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    if (sumi_model_get_sampling(model, &sample) == SUMI_OK) {
+        json_t *sampling = sumi_cli_sampling_json(&sample);
+        if (json_object_size(sampling) > 0)
+            put(about, "sampling", json_incref(sampling));
+        json_decref(sampling);
+    }
     return about;
 }
 

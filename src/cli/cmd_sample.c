@@ -1,6 +1,7 @@
 /*
  * sumi sample: draws new images from a trained model.
  */
+#include "defaults.h"
 #include "film.h"
 #include "progress.h"
 #include "sample_job.h"
@@ -74,7 +75,12 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
         status = sumi_model_info(*model, &info);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
-    int code = sumi_sample_settle(cli, job, &info);
+    int code =
+        sumi_cli_give_defaults(cli, job->model_path, *model, job->like_texts, &job->like_count);
+    if (code == 0)
+        code = sumi_sample_read_way(cli, job);
+    if (code == 0)
+        code = sumi_sample_settle(cli, job, &info);
     return code == 0 ? sumi_sample_labels(cli, job, *model) : code;
 }
 

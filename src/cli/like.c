@@ -38,11 +38,10 @@ char *sumi_sample_parameters(const sumi_cli *cli, const sample_job *job)
 /* Options of which one makes the other meaningless: the command line's wins. */
 static bool is_replaced(const sumi_options *options, const char *name)
 {
-    static const char *const pairs[][2] = {{"levels", "steps"},
-                                           {"levels", "spacing"},
-                                           {"levels", "strength"},
-                                           {"image", "noise"},
-                                           {"interpolate", "index"}};
+    static const char *const pairs[][2] = {{"levels", "steps"},     {"levels", "spacing"},
+                                           {"levels", "strength"},  {"levels", "rho"},
+                                           {"levels", "sigma-min"}, {"levels", "sigma-max"},
+                                           {"image", "noise"},      {"interpolate", "index"}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         for (int k = 0; k < 2; k++)
             if (strcmp(pairs[i][k], name) == 0 && sumi_option_given(options, pairs[i][1 - k]))

@@ -83,7 +83,9 @@ const sumi_option sumi_option_rows_other[] = {
      .initial = "dpmpp-2m",
      .metavar = "NAME",
      .commands = BIT(EVAL),
-     .help = "How the model's images are drawn."},
+     .help =
+         "How the model's images are drawn; its own way if not given and it has one (sumi tune), "
+         "with its steps."},
     {.name = "steps",
      .kind = SUMI_ARG_INT,
      .low = 0,

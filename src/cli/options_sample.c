@@ -38,8 +38,10 @@ const sumi_option sumi_option_rows_sample[] = {
      .initial = "ddpm",
      .metavar = "NAME",
      .commands = BIT(SAMPLE),
-     .help = "How noise is taken away; all but ddpm need far fewer steps. ddim-inverse goes from "
-             "--image to the noise it would come from, which --noise takes."},
+     .help =
+         "How noise is taken away; all but ddpm need far fewer steps. Without it, the model's own "
+         "way holds where it has one (sumi tune), with its steps and spacing. ddim-inverse goes "
+         "from --image to the noise it would come from, which --noise takes."},
     {.name = "spacing",
      .kind = SUMI_ARG_CHOICE,
      .choice_at = sumi_spacing_at,
@@ -71,6 +73,31 @@ const sumi_option sumi_option_rows_sample[] = {
      .help = "The levels of the evaluations themselves, in place of --steps and --spacing: falling "
              "timesteps, fractions too, or with sigma: before them (sigma:80,5,0.1) deviations of "
              "the noise where the image counts once."},
+    {.name = "rho",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 100,
+     .initial = "0",
+     .metavar = "X",
+     .commands = BIT(SAMPLE),
+     .help = "How much the levels of --spacing karras crowd where there is little noise; 0 is 7."},
+    {.name = "sigma-max",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 1e30,
+     .initial = "0",
+     .metavar = "X",
+     .commands = BIT(SAMPLE),
+     .help = "The sigma / alpha at which the levels begin; 0 is the schedule's most."},
+    {.name = "sigma-min",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 1e30,
+     .initial = "0",
+     .metavar = "X",
+     .commands = BIT(SAMPLE),
+     .help = "The sigma / alpha of the last of them, but for --spacing trailing and leading; 0 is "
+             "the schedule's least."},
     {.name = "churn",
      .kind = SUMI_ARG_REAL,
      .least = 0,

@@ -21,7 +21,7 @@ typedef struct {
     int *evaluations;       /* [count] */
     const char *gif, *apng; /* NULL: not wanted */
     bool strip;
-    char *like_texts[SUMI_OPTIONS_MAX]; /* values that options took from a picture */
+    char *like_texts[SUMI_OPTIONS_MAX]; /* values that options took from a picture or the model */
     int like_count;
     int32_t *labels; /* [count]; NULL: --label was not given */
 } sample_job;
@@ -35,6 +35,8 @@ char *sumi_sample_parameters(const sumi_cli *cli, const sample_job *job);
 /* All that can be wrong with the settings and is found before the model is read. Returns 0 or the
  * exit code, with the error printed; the job is freed in either case. */
 int sumi_sample_read_settings(sumi_cli *cli, sample_job *job);
+/* Solver, steps, spacing and what shapes them, from the options as they are now. */
+int sumi_sample_read_way(sumi_cli *cli, sample_job *job);
 /* What depends on the model: sizes, channels, ranges. */
 int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info);
 /* labels.c: what --label asks each image to show. Returns as above. */

@@ -37,7 +37,8 @@ static int read_levels(sumi_cli *cli, sample_job *job)
 {
     static const char sigma[] = "sigma:";
     const char *text = sumi_option_text(&cli->options, "levels"), *list = text;
-    static const char *const instead[] = {"steps", "spacing", "strength"};
+    static const char *const instead[] = {"steps",     "spacing",   "strength",
+                                          "sigma-min", "sigma-max", "rho"};
     if (text == NULL)
         return 0;
     for (size_t i = 0; i < sizeof instead / sizeof *instead; i++)
@@ -84,25 +85,35 @@ static void read_numbers(const sumi_options *options, sample_job *job)
                         : job->strip                        ? STRIP_COUNT
                                                             : config->count;
     sumi_option_size(options, "size", &config->height, &config->width);
-    config->steps = (int)sumi_option_int(options, "steps");
-    config->solver = sumi_option_text(options, "solver");
-    config->spacing = sumi_option_text(options, "spacing");
-    if (sumi_option_given(options, "eta"))
-        config->eta = (float)sumi_option_real(options, "eta");
     config->seed = (uint64_t)sumi_option_int(options, "seed");
     config->first_index = sumi_option_int(options, "index");
     config->batch = (int)sumi_option_int(options, "batch");
     config->precision = sumi_cli_precision(options);
+    config->strength = (float)sumi_option_real(options, "strength");
+    config->mask_visits = (int)sumi_option_int(options, "resample");
+    config->mask_jump = (int)sumi_option_int(options, "jump");
+}
+
+int sumi_sample_read_way(sumi_cli *cli, sample_job *job)
+{
+    const sumi_options *options = &cli->options;
+    sumi_sample_config *config = &job->config;
+    config->steps = (int)sumi_option_int(options, "steps");
+    config->solver = sumi_option_text(options, "solver");
+    config->spacing = sumi_option_text(options, "spacing");
+    config->rho = (float)sumi_option_real(options, "rho");
+    config->sigma_min = (float)sumi_option_real(options, "sigma-min");
+    config->sigma_max = (float)sumi_option_real(options, "sigma-max");
+    if (sumi_option_given(options, "eta"))
+        config->eta = (float)sumi_option_real(options, "eta");
     config->churn = (float)sumi_option_real(options, "churn");
     config->churn_min = (float)sumi_option_real(options, "churn-min");
     config->churn_max = (float)sumi_option_real(options, "churn-max");
     config->churn_noise = (float)sumi_option_real(options, "churn-noise");
     config->threshold = (float)sumi_option_real(options, "threshold");
-    config->strength = (float)sumi_option_real(options, "strength");
-    config->mask_visits = (int)sumi_option_int(options, "resample");
-    config->mask_jump = (int)sumi_option_int(options, "jump");
     config->rtol = (float)sumi_option_real(options, "rtol");
     config->atol = (float)sumi_option_real(options, "atol");
+    return read_clip(cli, job);
 }
 
 /* A,B: the first and the last of the images, between whose noise the others lie. */
@@ -258,10 +269,10 @@ int sumi_sample_read_settings(sumi_cli *cli, sample_job *job)
     job->apng = sumi_option_text(&cli->options, "apng");
     job->strip = sumi_option_flag(&cli->options, "strip");
     read_numbers(&cli->options, job);
+    code = sumi_sample_read_way(cli, job);
     job->inverse = is_inverse(job->config.solver);
-    code = read_levels(cli, job);
     if (code == 0)
-        code = read_clip(cli, job);
+        code = read_levels(cli, job);
     if (code == 0)
         code = read_interpolation(cli, job);
     if (code == 0)

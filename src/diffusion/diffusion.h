@@ -196,11 +196,18 @@ sumi_noising sumi_process_noising(const sumi_process *process, const sumi_level 
 
 /* ---- Paths (paths.c) ------------------------------------------------------------------------- */
 
+/* Between which t levels lie, and how strongly a spacing that has a rho is bent. */
+typedef struct {
+    double last, first, rho;
+} sumi_span;
+
 typedef struct {
     sumi_row is;
     /* out[steps]: falling t, from `last`, which is T or less, to `first` of the schedule. */
-    void (*times)(const sumi_process *process, double last, int steps, double *out);
-    bool rows; /* of a table: t is rounded to whole numbers, halves upwards */
+    void (*times)(const sumi_process *process, const sumi_span *span, int steps, double *out);
+    bool rows;  /* of a table: t is rounded to whole numbers, halves upwards */
+    bool ends;  /* its last level may be chosen */
+    bool bends; /* has a rho */
 } sumi_spacing;
 
 typedef struct sumi_solver sumi_solver;
@@ -230,13 +237,13 @@ typedef struct {
     float eta;
     sumi_churn churn;
     sumi_tolerance tolerance; /* of a solver that is adaptive */
+    /* The sigma / alpha of the last level and of the first, where those are not the schedule's own
+     * (0), and the rho of karras (0: 7). */
+    double sigma_least, sigma_most, rho;
 } sumi_path_config;
 #define SUMI_PATH_CONFIG_INIT                                                                      \
     {                                                                                              \
-        NULL, NULL, 0, 1, NULL, 0, SUMI_ETA_OWN, {0, 0, 1e30, 1},                                  \
-        {                                                                                          \
-            1e-3, 1e-3                                                                             \
-        }                                                                                          \
+        NULL, NULL, 0, 1, NULL, 0, SUMI_ETA_OWN, {0, 0, 1e30, 1}, {1e-3, 1e-3}, 0, 0, 0            \
     }
 
 /* A sampling run's levels and settings. */

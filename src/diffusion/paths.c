@@ -4,7 +4,8 @@
  *   trailing   T, ..., T / steps, in equal steps: the image is the step after the last
  *   uniform    T, ..., first, in equal steps (diffusers calls it linspace)
  *   leading    steps of whole numbers, T / steps rounded down, that end at `first`
- *   karras     sigma / alpha to the power of 1/7 in equal steps (Karras et al. 2022, equation 5)
+ *   karras     sigma / alpha to the power of 1 / rho in equal steps (Karras et al. 2022, equation
+ *              5), rho 7 if nobody says
  *   logsnr     ln(sigma / alpha) in equal steps (Lu et al. 2022, "DPM-Solver")
  *   quadratic  the root of t in equal steps (Song, Meng, Ermon 2021, appendix D.2)
  */
@@ -18,11 +19,12 @@ static double first_of(const sumi_process *process)
     return sumi_schedule_row(process->config.schedule)->first;
 }
 
-static void trailing_times(const sumi_process *process, double last, int steps, double *out)
+static void trailing_times(const sumi_process *process, const sumi_span *span, int steps,
+                           double *out)
 {
     (void)process;
     for (int i = 0; i < steps; i++)
-        out[i] = (steps - i) * last / steps;
+        out[i] = (steps - i) * span->last / steps;
 }
 
 /* i / (steps - 1), and 0 where there is one step. */
@@ -31,26 +33,28 @@ static double share(int i, int steps)
     return steps > 1 ? (double)i / (steps - 1) : 0;
 }
 
-static void uniform_times(const sumi_process *process, double last, int steps, double *out)
+static void uniform_times(const sumi_process *process, const sumi_span *span, int steps,
+                          double *out)
 {
-    double first = first_of(process);
+    (void)process;
     for (int i = 0; i < steps; i++)
-        out[i] = last + (first - last) * share(i, steps);
+        out[i] = span->last + (span->first - span->last) * share(i, steps);
 }
 
-static void leading_times(const sumi_process *process, double last, int steps, double *out)
+static void leading_times(const sumi_process *process, const sumi_span *span, int steps,
+                          double *out)
 {
-    int stride = (int)floor(last + .5) / steps;
+    int stride = (int)floor(span->last + .5) / steps;
     for (int i = 0; i < steps; i++)
         out[i] = (double)(steps - 1 - i) * stride + first_of(process);
 }
 
 /* Equal steps in the logarithm of sigma / alpha, or in its power of 1 / power where that is not 0.
  */
-static void ratio_times(const sumi_process *process, double last, int steps, double power,
+static void ratio_times(const sumi_process *process, const sumi_span *span, int steps, double power,
                         double *out)
 {
-    double first = first_of(process);
+    double first = span->first, last = span->last;
     sumi_level most = sumi_level_at(process, last), least = sumi_level_at(process, first);
     /* Nothing of the image and all the noise have no ratio: the steps begin one t below. */
     if (most.alpha2 == 0)
@@ -67,19 +71,21 @@ static void ratio_times(const sumi_process *process, double last, int steps, dou
     out[0] = last;
 }
 
-static void karras_times(const sumi_process *process, double last, int steps, double *out)
+static void karras_times(const sumi_process *process, const sumi_span *span, int steps, double *out)
 {
-    ratio_times(process, last, steps, 7, out);
+    ratio_times(process, span, steps, span->rho, out);
 }
 
-static void logsnr_times(const sumi_process *process, double last, int steps, double *out)
+static void logsnr_times(const sumi_process *process, const sumi_span *span, int steps, double *out)
 {
-    ratio_times(process, last, steps, 0, out);
+    ratio_times(process, span, steps, 0, out);
 }
 
-static void quadratic_times(const sumi_process *process, double last, int steps, double *out)
+static void quadratic_times(const sumi_process *process, const sumi_span *span, int steps,
+                            double *out)
 {
-    double high = sqrt(last), low = sqrt(first_of(process));
+    (void)process;
+    double high = sqrt(span->last), low = sqrt(span->first);
     for (int i = 0; i < steps; i++) {
         double root = high + (low - high) * share(i, steps);
         out[i] = root * root;
@@ -89,12 +95,18 @@ static void quadratic_times(const sumi_process *process, double last, int steps,
 static const sumi_spacing spacings[] = {
     {{"trailing", "equal steps of t from T; the image is the step after the last"},
      trailing_times,
-     true},
-    {{"uniform", "equal steps of t from T to the least noise"}, uniform_times, true},
-    {{"leading", "equal steps of t that end at the least noise"}, leading_times, true},
-    {{"karras", "many levels of little noise"}, karras_times, false},
-    {{"logsnr", "equal steps of the logarithm of noise"}, logsnr_times, false},
-    {{"quadratic", "equal steps of the root of t"}, quadratic_times, false},
+     true,
+     false,
+     false},
+    {{"uniform", "equal steps of t from T to the least noise"}, uniform_times, true, true, false},
+    {{"leading", "equal steps of t that end at the least noise"},
+     leading_times,
+     true,
+     false,
+     false},
+    {{"karras", "many levels of little noise"}, karras_times, false, true, true},
+    {{"logsnr", "equal steps of the logarithm of noise"}, logsnr_times, false, true, false},
+    {{"quadratic", "equal steps of the root of t"}, quadratic_times, false, true, false},
 };
 
 enum { SPACINGS = sizeof spacings / sizeof *spacings };
@@ -166,12 +178,38 @@ static sumi_status check_times(const sumi_process *process, const double *times,
     return SUMI_OK;
 }
 
+/* Which ends and which bend a spacing may be given. */
+static sumi_status check_shape(const sumi_path_config *config, sumi_error *err)
+{
+    const sumi_spacing *spacing = config->spacing;
+    double least = config->sigma_least, most = config->sigma_most, rho = config->rho;
+    if (!(least >= 0 && least <= 1e30 && most >= 0 && most <= 1e30) ||
+        (least > 0 && most > 0 && least >= most))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "sigma is from %g to %g, expected 0 (the schedule's own) or a rising "
+                         "range",
+                         least, most);
+    if (!(rho == 0 || (rho >= .1 && rho <= 100)))
+        return sumi_fail(err, SUMI_EINVAL, "rho is %g, expected 0.1..100, or 0 for 7", rho);
+    if (config->times && (least > 0 || most > 0 || rho > 0))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "levels are given: sigma_min, sigma_max and rho are not expected");
+    if (least > 0 && spacing && !spacing->ends)
+        return sumi_fail(err, SUMI_EINVAL, "%s ends where it does: it takes no sigma_min",
+                         spacing->is.name);
+    if (rho > 0 && spacing && !spacing->bends)
+        return sumi_fail(err, SUMI_EINVAL, "%s has no rho, karras has", spacing->is.name);
+    return SUMI_OK;
+}
+
 static sumi_status check_config(const sumi_process *process, const sumi_path_config *config,
                                 sumi_error *err)
 {
     sumi_status status = check_eta(config->solver, config->eta, err);
     if (status == SUMI_OK)
         status = check_churn(config->solver, &config->churn, err);
+    if (status == SUMI_OK)
+        status = check_shape(config, err);
     if (status != SUMI_OK)
         return status;
     const sumi_tolerance *tolerance = &config->tolerance;
@@ -240,18 +278,39 @@ static void settle_solver(sumi_path *path)
     path->of_noise = solver->flags & (SUMI_SOLVER_OF_NOISE | on_noise);
 }
 
-/* Rows must fall: up to t there are no more than t of them. */
-static int count_steps(const sumi_path_config *config, double last)
+/* Rows must fall: up to t there are no more than t of them, or those from the first on. */
+static int count_steps(const sumi_path_config *config, const sumi_span *span)
 {
-    int rows = last > 1 ? (int)floor(last + .5) : 1;
+    int rows = span->last > 1 ? (int)floor(span->last + .5) : 1;
+    if (config->sigma_least > 0 && span->first > 1)
+        rows -= (int)floor(span->first + .5) - 1;
     return steps_of(config->solver, config->evaluations < rows ? config->evaluations : rows);
 }
 
-/* Levels of a solver that chooses those in between. */
-static sumi_status init_adaptive(sumi_path *path, const sumi_path_config *config, double last,
-                                 sumi_error *err)
+/* Where the levels begin and end, within what the schedule has. */
+static sumi_status find_span(const sumi_process *process, const sumi_path_config *config,
+                             sumi_span *span, sumi_error *err)
 {
-    const double times[2] = {last, first_of(path->process)};
+    double first = first_of(process);
+    span->last = fmax(config->strength * process->config.timesteps, first);
+    span->first = first;
+    span->rho = config->rho > 0 ? config->rho : 7;
+    if (config->sigma_most > 0)
+        span->last = fmin(span->last, sumi_level_time(process, log(config->sigma_most)));
+    if (config->sigma_least > 0)
+        span->first = sumi_level_time(process, log(config->sigma_least));
+    if (span->first < span->last || (span->first == first && config->sigma_most == 0))
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL,
+                     "sigma_min %g and sigma_max %g leave no levels between t = %g and t = %g",
+                     config->sigma_least, config->sigma_most, span->first, span->last);
+}
+
+/* Levels of a solver that chooses those in between. */
+static sumi_status init_adaptive(sumi_path *path, const sumi_path_config *config,
+                                 const sumi_span *span, sumi_error *err)
+{
+    const double times[2] = {span->last, span->first};
     path->steps = 2;
     path->evaluations = config->evaluations;
     return init_levels(path, times, false, err);
@@ -268,16 +327,19 @@ sumi_status sumi_path_init(sumi_path *path, const sumi_process *process,
     sumi_status status = check_config(process, config, err);
     if (status != SUMI_OK)
         return status;
-    double last = fmax(config->strength * process->config.timesteps, first_of(process));
+    sumi_span span;
+    status = find_span(process, config, &span, err);
+    if (status != SUMI_OK)
+        return status;
     if (path->solver && path->solver->flags & SUMI_SOLVER_ADAPTIVE)
-        return init_adaptive(path, config, last, err);
-    path->steps = config->times ? config->time_count : count_steps(config, last);
+        return init_adaptive(path, config, &span, err);
+    path->steps = config->times ? config->time_count : count_steps(config, &span);
     double *times = NULL;
     if (!config->times) {
         times = sumi_calloc((size_t)path->steps, sizeof *times);
         if (!times)
             return sumi_fail_memory(err, "the levels of a sampling run", (size_t)path->steps * 8);
-        config->spacing->times(process, last, path->steps, times);
+        config->spacing->times(process, &span, path->steps, times);
     }
     status = init_levels(path, times ? times : config->times, times && config->spacing->rows, err);
     free(times);

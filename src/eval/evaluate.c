@@ -67,10 +67,16 @@ static sumi_sample_config sampling_of(const sumi_eval_config *config)
 {
     const sumi_model_info_t *info = &config->model->info;
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
-    if (config->sample)
-        return *config->sample;
-    sample.solver = "dpmpp-2m";
-    sample.steps = info->timesteps < 20 ? info->timesteps : 20;
+    if (config->sample) {
+        sample = *config->sample;
+        sumi_sample_complete(config->model, &sample);
+        return sample;
+    }
+    if (!config->model->sampling) {
+        sample.solver = "dpmpp-2m";
+        sample.steps = info->timesteps < 20 ? info->timesteps : 20;
+    }
+    sumi_sample_complete(config->model, &sample);
     sample.height = info->height > 0 ? info->height : config->training->height;
     sample.width = info->width > 0 ? info->width : config->training->width;
     return sample;

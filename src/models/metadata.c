@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "models/fields.h"
+#include "models/sampling.h"
 
 static const char DESCRIPTION[] = "sumi.model";
 
@@ -193,6 +194,20 @@ static void read_seed(const json_t *root, sumi_model *model)
         model->seed = strtoull(json_string_value(seed), NULL, 10);
 }
 
+/* How it is sampled where nobody says; a solver of a later version is told of when it is used. */
+static sumi_status read_sampling(const char *where, const json_t *root, sumi_model *model,
+                                 sumi_error *err)
+{
+    json_t *sampling = json_object_get(root, "sampling");
+    sumi_sample_config config = SUMI_SAMPLE_CONFIG_INIT;
+    if (!json_is_object(sampling))
+        return SUMI_OK;
+    sumi_status status = sumi_sampling_read(where, sampling, &config, err);
+    if (status == SUMI_OK && json_object_size(sampling) > 0)
+        sumi_sampling_set(model, sampling);
+    return status;
+}
+
 static sumi_status model_from_description(const char *where, const json_t *root, sumi_model *model,
                                           sumi_error *err)
 {
@@ -211,9 +226,9 @@ static sumi_status model_from_description(const char *where, const json_t *root,
     if (status != SUMI_OK)
         return status;
     read_seed(root, model);
-    json_t *sampling = json_object_get(root, "sampling");
-    if (json_is_object(sampling))
-        model->sampling = json_incref(sampling);
+    status = read_sampling(where, root, model, err);
+    if (status != SUMI_OK)
+        return status;
     for (int i = 0; i < TEXTS; i++) {
         json_t *text = json_object_get(json_object_get(root, texts[i].part), texts[i].name);
         if (json_is_string(text) && json_object_set(model->metadata, texts[i].key, text) != 0)

@@ -11,6 +11,7 @@
 
 #include "models/fields.h"
 #include "models/metadata.h"
+#include "models/sampling.h"
 #include "models/state_dict.h"
 #include "models/weights.h"
 
@@ -100,6 +101,7 @@ void sumi_model_take_weights(sumi_model *to, const sumi_model *from)
     memcpy(dst->statistics, src->statistics, src->statistic_count * sizeof(float));
     memcpy(dst->counters, src->counters, src->counter_count * sizeof(int64_t));
     to->info = from->info;
+    sumi_sampling_set(to, from->sampling);
     to->seed = from->seed;
     to->seed_known = from->seed_known;
     to->generation++;
@@ -124,7 +126,6 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
     copy->data_mean = model->data_mean;
     copy->data_std = model->data_std;
     copy->classes = json_incref(model->classes);
-    copy->sampling = json_incref(model->sampling);
     sumi_model_take_weights(copy, model);
     *out = copy;
     return SUMI_OK;

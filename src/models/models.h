@@ -109,7 +109,7 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
 /* Brings the weights back that a trainer has in the memory of a device: whoever reads them in the
  * host's memory calls it before. */
 void sumi_model_fetch(const sumi_model *model);
-/* Weights, running statistics and info of a model of the same architecture. */
+/* Weights, running statistics, info and sampling defaults of a model of the same architecture. */
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 /* Keeps a model alive through a call whose callbacks may free it; each hold is given back by a
  * release of its own. The last release frees it. */

@@ -91,8 +91,9 @@ static sumi_status check_isa(sumi_train_run *run)
 
 sumi_status sumi_run_resume(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {check_settings, tidy,        load_newest,
-                                            rewind_files,   log_resumed, check_isa};
+    static const sumi_run_stage stages[] = {check_settings,        tidy,        load_newest,
+                                            rewind_files,          log_resumed, check_isa,
+                                            sumi_run_take_defaults};
     return run->config->resume ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                                : SUMI_OK;
 }

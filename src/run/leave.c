@@ -25,6 +25,15 @@ double sumi_run_rate(const sumi_train_run *run)
     return sumi_learning_rate(&run->settings, step);
 }
 
+sumi_status sumi_run_take_defaults(sumi_train_run *run)
+{
+    const sumi_averages *averages = &run->trainer->averages;
+    sumi_status status = sumi_run_take_sampling(run->dir->path, run->model, run->err);
+    for (int i = 0; i < averages->count && status == SUMI_OK; i++)
+        status = sumi_run_take_sampling(run->dir->path, averages->model[i], run->err);
+    return status;
+}
+
 /* ---- Telling the caller ---------------------------------------------------------------------- */
 
 static double time_left(const sumi_train_run *run, double elapsed)

@@ -34,14 +34,10 @@ static sumi_status load_file(const char *path, const char *why, sumi_model **out
     return SUMI_EIO;
 }
 
-sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
+static sumi_status load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
 {
     char checkpoints[PATH_MAX];
     sumi_error why = {""};
-    if (notice)
-        notice->text[0] = '\0';
-    if (has_file(path, "manifest.json"))
-        return sumi_checkpoint_model(path, out, err);
     sumi_status status = sumi_run_newest(path, load_model, out, notice, &why);
     if (status != SUMI_OK && status != SUMI_ENOMEM &&
         (has_file(path, "model.safetensors") || has_file(path, "model.pth")))
@@ -51,4 +47,22 @@ sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice
          !sumi_is_dir(checkpoints) || sumi_dir_has_only(checkpoints, "")))
         return sumi_fail_no_run(path, err);
     return status == SUMI_OK ? status : sumi_fail(err, status, "%s", why.text);
+}
+
+sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err)
+{
+    sumi_model *model;
+    if (notice)
+        notice->text[0] = '\0';
+    if (has_file(path, "manifest.json"))
+        return sumi_checkpoint_model(path, out, err);
+    sumi_status status = load(path, &model, notice, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_run_take_sampling(path, model, err);
+    if (status == SUMI_OK)
+        *out = model;
+    else
+        sumi_models_free(model);
+    return status;
 }

@@ -158,7 +158,9 @@ static sumi_status write_model(const sumi_train_run *run, const char *name)
 
 static sumi_status write_models(sumi_train_run *run)
 {
-    sumi_status status = write_model(run, "model.safetensors");
+    sumi_status status = sumi_run_take_defaults(run);
+    if (status == SUMI_OK)
+        status = write_model(run, "model.safetensors");
     return status == SUMI_OK ? write_model(run, "model.pth") : status;
 }
 

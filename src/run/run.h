@@ -10,6 +10,7 @@
  *     latest best                   each holds the name of a folder in checkpoints
  *     run.lock                      locked while a process trains here
  *     model.pth model.safetensors   when the run is finished
+ *     sampling.json                 how to sample it, where that was set (sumi_model_save_sampling)
  */
 #ifndef SUMI_RUN_H
 #define SUMI_RUN_H
@@ -53,6 +54,11 @@ bool sumi_grid_due(int64_t epoch);
  * checkpoint is passed over for the one before; where none is whole or there (removed to save
  * space), the run's model file is used. notice (may be NULL) then says so, else its text is "". */
 sumi_status sumi_run_load(const char *path, sumi_model **out, sumi_error *notice, sumi_error *err);
+
+/* sampling.c: gives the model the sampling defaults that the run's folder keeps, where it does. */
+sumi_status sumi_run_take_sampling(const char *path, sumi_model *model, sumi_error *err);
+/* Keeps them (NULL: none) in a run or a model's file; see sumi_model_save_sampling. */
+sumi_status sumi_run_save_sampling(const char *path, json_t *sampling, sumi_error *err);
 
 /* ---- The open directory (run_dir.c) ---------------------------------------------------------- */
 

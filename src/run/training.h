@@ -54,6 +54,9 @@ sumi_status sumi_run_resume(sumi_train_run *run);
 
 /* ---- leave.c ---- */
 
+/* Sampling defaults that were set for the run from outside, for the model and its averages. */
+sumi_status sumi_run_take_defaults(sumi_train_run *run);
+
 /* Seconds that the run has trained for, earlier calls included. */
 double sumi_run_seconds(const sumi_train_run *run);
 int64_t sumi_run_epoch(const sumi_train_run *run);

@@ -27,7 +27,8 @@ sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_
     return SUMI_OK;
 }
 
-/* Every timestep by ddpm as in the tutorial; where fewer are asked for, ddim. */
+/* As the model says; where it says nothing, every timestep by ddpm as in the tutorial; where fewer
+ * are asked for, ddim. */
 static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_config *config,
                                       const sumi_grid *grid)
 {
@@ -40,8 +41,11 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
                     w == SIDE_TUTORIAL;
     sample.height = config->grid_height ? config->grid_height : tutorial ? SIDE_GRID : h;
     sample.width = config->grid_width ? config->grid_width : tutorial ? SIDE_GRID : w;
-    sample.steps = steps < timesteps ? steps : timesteps;
-    sample.solver = steps ? "ddim" : "ddpm";
+    if (steps) {
+        sample.steps = steps < timesteps ? steps : timesteps;
+        sample.solver = "ddim";
+    }
+    sumi_sample_complete(model, &sample);
     sample.seed = grid->seed;
     sample.precision = grid->precision;
     sample.progress = grid->progress;

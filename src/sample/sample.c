@@ -257,6 +257,9 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
     const sumi_model_info_t *info = &model->info;
     sumi_process process = {0};
     sumi_path path = {0};
+    sumi_sample_config full = *config;
+    sumi_sample_complete(model, &full);
+    config = &full;
     sampling_call call = {
         .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
     sumi_status status = sumi_sample_check(config, info, out, out_floats, err);

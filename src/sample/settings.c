@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "models/sampling.h"
+
 #define SIDE_MAX 16384
 #define COUNT_MAX 1000000000
 #define VISITS_MAX 1000
@@ -176,6 +178,9 @@ sumi_status sumi_sample_path(sumi_path *path, const sumi_process *process,
     want.churn = (sumi_churn){(double)config->churn, (double)config->churn_min,
                               (double)config->churn_max, (double)config->churn_noise};
     want.tolerance = (sumi_tolerance){(double)config->atol, (double)config->rtol};
+    want.sigma_least = (double)config->sigma_min;
+    want.sigma_most = (double)config->sigma_max;
+    want.rho = (double)config->rho;
     if (status == SUMI_OK)
         status = sumi_path_init(path, process, &want, err);
     free(times);
@@ -198,4 +203,36 @@ sumi_status sumi_sample_limits(const sumi_sample_config *config, const sumi_mode
                             .high = clips ? config->clip_high : info->range_hi,
                             .share = (double)config->threshold};
     return SUMI_OK;
+}
+
+void sumi_sample_complete(const sumi_model *model, sumi_sample_config *config)
+{
+    sumi_sampling_fill(model, config);
+    if (!config->solver)
+        config->solver = sumi_solver_row(0)->is.name;
+}
+
+sumi_status sumi_sample_check_default(const sumi_model *model, const sumi_sample_config *config,
+                                      sumi_error *err)
+{
+    sumi_process process;
+    sumi_path path = {0};
+    sumi_limits limits;
+    sumi_sample_config full = *config;
+    full.levels = NULL;
+    full.level_count = 0;
+    full.image = full.start = full.mask = NULL;
+    full.strength = 1;
+    full.on_step = NULL;
+    sumi_status status = sumi_process_init(&process, &model->process, err);
+    if (status != SUMI_OK)
+        return status;
+    status = check_range("steps", full.steps, 0, model->info.timesteps, err);
+    if (status == SUMI_OK)
+        status = sumi_sample_path(&path, &process, &full, err);
+    if (status == SUMI_OK)
+        status = sumi_sample_limits(&full, &model->info, &limits, err);
+    sumi_path_free(&path);
+    sumi_process_free(&process);
+    return status;
 }

@@ -159,7 +159,10 @@ static void test_defaults_are_the_recipe(void **state)
     sumi_option_size(&o, "size", &height, &width);
     assert_true(height == sample.height && width == sample.width);
     assert_int_equal(sumi_option_int(&o, "steps"), sample.steps);
-    assert_string_equal(sumi_option_text(&o, "solver"), sample.solver);
+    sumi_choice_t solver = SUMI_CHOICE_INIT;
+    assert_int_equal(sumi_solver_at(0, &solver), SUMI_OK); /* what NULL stands for */
+    assert_null(sample.solver);
+    assert_string_equal(sumi_option_text(&o, "solver"), solver.name);
     sumi_choice_t spacing = SUMI_CHOICE_INIT;
     assert_int_equal(sumi_spacing_at(0, &spacing), SUMI_OK); /* what NULL stands for */
     assert_null(sample.spacing);

@@ -268,6 +268,54 @@ static void test_any_number_of_steps(void **state)
     }
 }
 
+/* Karras et al. 2022, equation 5, where sigma / alpha is sigma: with any rho and ends. */
+static void test_shaped_levels(void **state)
+{
+    (void)state;
+    enum { STEPS = 7 };
+    sumi_process process = named_process("edm");
+    sumi_path_config config = SUMI_PATH_CONFIG_INIT;
+    sumi_path path;
+    config.evaluations = STEPS;
+    config.sigma_least = .05;
+    config.sigma_most = 20;
+    for (int p = 0; sumi_spacing_row(p); p++) {
+        const sumi_spacing *spacing = sumi_spacing_row(p);
+        config.spacing = spacing;
+        config.rho = spacing->bends ? 3 : 0;
+        config.sigma_least = spacing->ends ? .05 : 0;
+        assert_int_equal(sumi_path_init(&path, &process, &config, NULL), SUMI_OK);
+        bool leading = strcmp(spacing->is.name, "leading") == 0; /* whole steps that end at first */
+        assert_true(leading ? path.levels[0].sigma <= 20
+                            : fabs(path.levels[0].sigma / 20 - 1) < 1e-9);
+        for (int i = 0; i < STEPS && spacing->bends; i++) {
+            double at = i / (STEPS - 1.), high = cbrt(20), low = cbrt(.05);
+            double sigma = pow(high + at * (low - high), 3);
+            assert_true(fabs(path.levels[i].sigma / sigma - 1) < 1e-9);
+        }
+        if (spacing->ends)
+            assert_true(fabs(path.levels[STEPS - 1].sigma / .05 - 1) < 1e-9);
+        sumi_path_free(&path);
+    }
+    sumi_process_free(&process);
+    /* Rows of a table between two levels: no more steps than there are rows. */
+    process = process_of(SUMI_SCHEDULE_LINEAR);
+    sumi_level row = sumi_level_at(&process, 12), top = sumi_level_at(&process, 20);
+    config.sigma_least = exp(sumi_level_log_ratio(&row));
+    config.sigma_most = exp(sumi_level_log_ratio(&top));
+    config.rho = 0;
+    config.spacing = sumi_spacing_row(1);
+    config.evaluations = 50;
+    assert_int_equal(sumi_path_init(&path, &process, &config, NULL), SUMI_OK);
+    assert_int_equal(path.steps, 9);
+    for (int i = 0; i < path.steps; i++)
+        assert_int_equal(path.levels[i].row, 20 - i);
+    sumi_path_free(&path);
+    config.sigma_most = config.sigma_least / 2;
+    assert_int_equal(sumi_path_init(&path, &process, &config, NULL), SUMI_EINVAL);
+    sumi_process_free(&process);
+}
+
 /* The spacing that a run has if it names none. */
 static void test_trailing_times(void **state)
 {
@@ -312,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_levels_follow_the_settings),
         cmocka_unit_test(test_diffuse),
         cmocka_unit_test(test_spacings_are_the_formulas),
+        cmocka_unit_test(test_shaped_levels),
         cmocka_unit_test(test_any_number_of_steps),
         cmocka_unit_test(test_trailing_times),
     };
