@@ -103,53 +103,45 @@ sumi_status sumi_eval_frechet(const sumi_moments *a, const sumi_moments *b, doub
     return status;
 }
 
-/* ---- Distances of many draws from one set ---------------------------------------------------- */
+/* ---- Distances of subsets -------------------------------------------------------------------- */
 
 typedef struct {
     const sumi_eval_set *set;
     const sumi_frechet_side *side;
     const double *shift;
-    const int64_t *order; /* subsets: the first of these; NULL: draws with replacement */
-    uint64_t seed;
-    int count;
-    double *distances; /* [count] */
-    double *sizes;     /* [count], of subsets */
+    const int64_t *order;
+    double *distances, *sizes; /* [SUBSETS] */
     /* Of each thread: */
     uint32_t *weights;     /* [n] */
     sumi_moments *moments; /* one */
     double *scratch;       /* [scratch_floats] */
     size_t scratch_floats;
-} draws_job;
+} subsets_job;
 
 /* Sizes of the subsets, at equal steps of 1/N from n/4 (and enough for a covariance) to n. */
-static int64_t subset_size(const draws_job *job, int i)
+static int64_t subset_size(const subsets_job *job, int i)
 {
     double n = (double)job->set->n, least = fmax(n / 4, 2 * (job->set->d + 1.));
     double inverse = 1 / n + (1 / least - 1 / n) * i / (SUBSETS - 1);
     return i == 0 ? job->set->n : (int64_t)(1 / inverse + .5);
 }
 
-static void draw_task(void *arg, int64_t chunk, int thread)
+/* Each subset begins elsewhere in the order, so that small ones share little. */
+static void subset_task(void *arg, int64_t chunk, int thread)
 {
-    draws_job *job = arg;
-    int64_t n = job->set->n;
+    subsets_job *job = arg;
+    int64_t n = job->set->n, size = subset_size(job, (int)chunk), from = chunk * n / SUBSETS;
     uint32_t *weights = job->weights + thread * n;
     double *scratch = job->scratch + (size_t)thread * job->scratch_floats;
-    if (job->order) {
-        /* Each subset begins elsewhere in the order, so that small ones share little. */
-        int64_t size = subset_size(job, (int)chunk), from = chunk * n / SUBSETS;
-        memset(weights, 0, (size_t)n * sizeof *weights);
-        for (int64_t i = 0; i < size; i++)
-            weights[job->order[(from + i) % n]] = 1;
-        job->sizes[chunk] = (double)size;
-    } else {
-        sumi_bootstrap_weights(job->seed, (int)chunk, n, weights);
-    }
+    memset(weights, 0, (size_t)n * sizeof *weights);
+    for (int64_t i = 0; i < size; i++)
+        weights[job->order[(from + i) % n]] = 1;
+    job->sizes[chunk] = (double)size;
     sumi_eval_moments_of(job->set, weights, job->shift, &job->moments[thread], scratch);
     job->distances[chunk] = sumi_frechet_to(job->side, &job->moments[thread], scratch);
 }
 
-static sumi_status run_draws(const sumi_eval_machine *machine, draws_job *job, sumi_error *err)
+static sumi_status run_subsets(const sumi_eval_machine *machine, subsets_job *job, sumi_error *err)
 {
     size_t threads = (size_t)sumi_pool_threads(machine->pool), d = (size_t)job->set->d;
     size_t products = 2 * SUMI_ROWS * d;
@@ -159,12 +151,12 @@ static sumi_status run_draws(const sumi_eval_machine *machine, draws_job *job, s
     job->moments = sumi_calloc(threads, sizeof *job->moments);
     job->scratch = sumi_calloc(threads, job->scratch_floats * sizeof *job->scratch);
     if (!job->weights || !job->moments || !job->scratch)
-        status = sumi_fail_memory(err, "draws of features",
+        status = sumi_fail_memory(err, "subsets of features",
                                   threads * job->scratch_floats * sizeof *job->scratch);
     for (size_t i = 0; i < threads && status == SUMI_OK; i++)
         status = sumi_moments_init(&job->moments[i], job->set->d, err);
     if (status == SUMI_OK)
-        sumi_parallel_for(machine->pool, job->count, draw_task, job);
+        sumi_parallel_for(machine->pool, SUBSETS, subset_task, job);
     for (size_t i = 0; job->moments && i < threads; i++)
         sumi_moments_free(&job->moments[i]);
     free(job->moments);
@@ -216,13 +208,7 @@ sumi_status sumi_eval_frechet_score(const sumi_eval_machine *machine, const sumi
     sumi_status status = begin(machine, samples, reference, &whole, &side, err);
     if (status != SUMI_OK)
         return status;
-    draws_job job = {.set = samples,
-                     .side = &side,
-                     .shift = whole.mean,
-                     .seed = seed,
-                     .count = SUMI_EVAL_RESAMPLES,
-                     .distances = distances};
-    status = run_draws(machine, &job, err);
+    status = sumi_frechet_resample(machine, samples, &whole, &side, seed, distances, err);
     if (status == SUMI_OK)
         status = sumi_eval_frechet(reference, &whole, &value, err);
     if (status == SUMI_OK)
@@ -246,14 +232,13 @@ sumi_status sumi_eval_frechet_infinite(const sumi_eval_machine *machine,
     int64_t *order = NULL;
     if (samples->n >= 4 * ((int64_t)samples->d + 1)) {
         order = sumi_eval_order(seed, 0, samples->n);
-        draws_job job = {.set = samples,
-                         .side = &side,
-                         .shift = whole.mean,
-                         .order = order,
-                         .count = SUBSETS,
-                         .distances = distances,
-                         .sizes = sizes};
-        status = order ? run_draws(machine, &job, err)
+        subsets_job job = {.set = samples,
+                           .side = &side,
+                           .shift = whole.mean,
+                           .order = order,
+                           .distances = distances,
+                           .sizes = sizes};
+        status = order ? run_subsets(machine, &job, err)
                        : sumi_fail_memory(err, "an order", (size_t)samples->n * sizeof *order);
         if (status == SUMI_OK)
             *out = intercept(sizes, distances, SUBSETS);

@@ -44,6 +44,10 @@ sumi_status sumi_moments_init(sumi_moments *moments, int d, sumi_error *err);
 double sumi_symmetric_noise(const double *values, int d);
 /* out = a * b, square matrices; out must be neither. */
 void sumi_eval_multiply(const double *a, const double *b, int d, double *out);
+/* out = matrix * x of a symmetric matrix; out must not be x. */
+void sumi_eval_transform(const double *matrix, const double *x, int d, double *out);
+/* y += a * x */
+void sumi_eval_add_multiple(double a, const double *x, double *y, int count);
 
 /* A reference that distances are taken to many times. */
 typedef struct {
@@ -55,6 +59,11 @@ sumi_status sumi_frechet_side_init(sumi_frechet_side *side, const sumi_moments *
 void sumi_frechet_side_free(sumi_frechet_side *side);
 /* scratch: 3 * d * d + 4 * d doubles. NaN where the eigenvalues cannot be found. */
 double sumi_frechet_to(const sumi_frechet_side *side, const sumi_moments *moments, double *scratch);
+
+/* distances [SUMI_EVAL_RESAMPLES] to side of the set drawn again; whole: its moments. */
+sumi_status sumi_frechet_resample(const sumi_eval_machine *machine, const sumi_eval_set *set,
+                                  const sumi_moments *whole, const sumi_frechet_side *side,
+                                  uint64_t seed, double *distances, sumi_error *err);
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 

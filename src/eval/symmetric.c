@@ -9,11 +9,39 @@
 
 #include "eval/internal.h"
 
-/* y += a * x */
-static void add_multiple(double a, const double *restrict x, double *restrict y, int count)
+void sumi_eval_add_multiple(double a, const double *restrict x, double *restrict y, int count)
 {
     for (int i = 0; i < count; i++)
         y[i] += a * x[i];
+}
+
+/* row -= a * x + b * y */
+static void take_both(double a, const double *restrict x, double b, const double *restrict y,
+                      double *restrict row, int count)
+{
+    for (int i = 0; i < count; i++)
+        row[i] -= a * x[i] + b * y[i];
+}
+
+/* to = the sum of four rows, each times its factor, and of what to was. */
+static void add_four(const double factors[4], const double *restrict rows, size_t stride,
+                     double *restrict to, int count)
+{
+    const double *x0 = rows, *x1 = rows + stride, *x2 = rows + 2 * stride, *x3 = rows + 3 * stride;
+    double a0 = factors[0], a1 = factors[1], a2 = factors[2], a3 = factors[3];
+    for (int i = 0; i < count; i++)
+        to[i] += (a0 * x0[i] + a1 * x1[i]) + (a2 * x2[i] + a3 * x3[i]);
+}
+
+/* to += sum of factors[r] * row r, for rows that are `stride` apart. */
+static void add_rows(const double *factors, const double *rows, size_t stride, int row_count,
+                     double *to, int count)
+{
+    int r = 0;
+    for (; r + 4 <= row_count; r += 4)
+        add_four(factors + r, rows + (size_t)r * stride, stride, to, count);
+    for (; r < row_count; r++)
+        sumi_eval_add_multiple(factors[r], rows + (size_t)r * stride, to, count);
 }
 
 static double dot(const double *a, const double *b, int count)
@@ -66,21 +94,19 @@ static void tridiagonal(double *a, int d, double *diagonal, double *beside, doub
         if (beta == 0)
             continue;
         memset(p, 0, (size_t)rest * sizeof *p);
+        add_rows(v, a + from * n + from, n, rest, p, rest);
         for (int i = 0; i < rest; i++)
-            add_multiple(beta * v[i], a + (from + (size_t)i) * n + from, p, rest);
-        add_multiple(-beta / 2 * dot(p, v, rest), v, p, rest);
-        for (int i = 0; i < rest; i++) {
-            double *row = a + (from + (size_t)i) * n + from;
-            add_multiple(-v[i], p, row, rest);
-            add_multiple(-p[i], v, row, rest);
-        }
+            p[i] *= beta;
+        sumi_eval_add_multiple(-beta / 2 * dot(p, v, rest), v, p, rest);
+        for (int i = 0; i < rest; i++)
+            take_both(v[i], p, p[i], v, a + (from + (size_t)i) * n + from, rest);
         if (!vectors)
             continue;
         memset(p, 0, n * sizeof *p);
         for (int i = 0; i < rest; i++)
-            add_multiple(beta * v[i], vectors + (from + (size_t)i) * n, p, d);
+            sumi_eval_add_multiple(beta * v[i], vectors + (from + (size_t)i) * n, p, d);
         for (int i = 0; i < rest; i++)
-            add_multiple(-v[i], p, vectors + (from + (size_t)i) * n, d);
+            sumi_eval_add_multiple(-v[i], p, vectors + (from + (size_t)i) * n, d);
     }
     diagonal[d - 1] = a[n * n - 1];
     beside[d - 1] = 0;
@@ -208,7 +234,7 @@ sumi_status sumi_symmetric_root(const double *matrix, int d, double *root, sumi_
             continue;
         double *vector = vectors + k * n, size = sqrt(values[k]);
         for (size_t i = 0; i < n; i++)
-            add_multiple(size * vector[i], vector, root + i * n, d);
+            sumi_eval_add_multiple(size * vector[i], vector, root + i * n, d);
     }
     free(values);
     return found ? SUMI_OK
@@ -220,6 +246,11 @@ void sumi_eval_multiply(const double *a, const double *b, int d, double *out)
     size_t n = (size_t)d;
     memset(out, 0, n * n * sizeof *out);
     for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < n; k++)
-            add_multiple(a[i * n + k], b + k * n, out + i * n, d);
+        add_rows(a + i * n, b, n, d, out + i * n, d);
+}
+
+void sumi_eval_transform(const double *matrix, const double *x, int d, double *out)
+{
+    memset(out, 0, (size_t)d * sizeof *out);
+    add_rows(x, matrix, (size_t)d, d, out, d);
 }
