@@ -437,11 +437,20 @@ typedef struct {
     const char *command; /* kept in the run's files; NULL: none */
     sumi_precision precision;
     const sumi_trainer_config *trainer;
+    /* When out_dir gets a checkpoint besides its first and last: after every so many steps (0: not
+     * by steps), after so many minutes (0: not by time), and at the end of an epoch where the last
+     * one is long enough ago that saving takes less than a hundredth of the time. */
+    int64_t checkpoint_every;
+    double checkpoint_minutes;
+    /* Which stay: the newest so many (1 or more), the best epoch's, and those after each multiple
+     * of keep_every steps (0: none), which then are written, too. */
+    int keep_last;
+    int64_t keep_every;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL, SUMI_PRECISION_FP32, NULL                                                     \
+            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0                                         \
     }
 
 /* The choices of a sumi_trainer_config. */

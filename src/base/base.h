@@ -235,13 +235,18 @@ void sumi_file_keep_part(sumi_file *file, size_t size);
 /* begin, write, commit in one. */
 sumi_status sumi_file_save(const char *path, const void *data, size_t size, sumi_error *err);
 
-/* Appends whole lines to a log: one write(2) a call, unless the system takes only a part of it. */
+/* Appends whole lines to a log: one write(2) a call, unless the system takes only a part of it.
+ * Where it fails, the file is what it was. */
 sumi_status sumi_file_append(const char *path, const void *data, size_t size, sumi_error *err);
+/* Brings a file that was appended to on disk (fsync); one that is not there is fine. */
+sumi_status sumi_file_sync(const char *path, sumi_error *err);
 sumi_status sumi_make_dirs(const char *path, sumi_error *err); /* like mkdir -p */
 /* Like rm -rf: a path that is not there is fine, links are removed and never followed. */
 sumi_status sumi_remove_tree(const char *path, sumi_error *err);
 bool sumi_is_dir(const char *path);
 bool sumi_is_file(const char *path);
+/* How many bytes may be written where the folder is; false where the system does not say. */
+bool sumi_disk_free(const char *folder, uint64_t *bytes);
 /* True for a folder that holds nothing but, perhaps, an entry of that name. */
 bool sumi_dir_has_only(const char *path, const char *name);
 /* dir + "/" + name into out; SUMI_EINVAL where it does not fit. */

@@ -509,8 +509,22 @@ sumi_status sumi_file_append(const char *path, const void *data, size_t size, su
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0)
         return sumi_fail_errno(err, path, errno);
-    int error = write_all(fd, data, size) ? 0 : errno;
+    struct stat before;
+    int error = fstat(fd, &before) != 0 || !write_all(fd, data, size) ? errno : 0;
+    /* A part of it would be half a line, and the rest of it written again. */
+    if (error && S_ISREG(before.st_mode) && ftruncate(fd, before.st_size) != 0)
+        error = errno;
     if (close(fd) != 0 && !error && errno != EINTR)
         error = errno;
+    return error ? sumi_fail_errno(err, path, error) : SUMI_OK;
+}
+
+sumi_status sumi_file_sync(const char *path, sumi_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? SUMI_OK : sumi_fail_errno(err, path, errno);
+    int error = sync_fd(fd);
+    close(fd);
     return error ? sumi_fail_errno(err, path, error) : SUMI_OK;
 }

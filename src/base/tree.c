@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MAX_DEPTH 100 /* each level holds an open folder */
@@ -27,6 +28,15 @@ bool sumi_is_file(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool sumi_disk_free(const char *folder, uint64_t *bytes)
+{
+    struct statvfs at;
+    if (statvfs(folder, &at) != 0 || at.f_frsize == 0 || at.f_blocks == 0)
+        return false;
+    *bytes = (uint64_t)at.f_bavail * at.f_frsize;
+    return true;
 }
 
 sumi_status sumi_path_join(char *out, size_t size, const char *dir, const char *name,

@@ -20,9 +20,9 @@ enum {
 
 /* In the order in which the help shows them; those that describe a model, which options.c makes
  * from the library's list of fields, stand between train and sample. */
-extern const sumi_option sumi_option_rows_train[], sumi_option_rows_sample[],
-    sumi_option_rows_other[];
-extern const int sumi_option_rows_train_count, sumi_option_rows_sample_count,
-    sumi_option_rows_other_count;
+extern const sumi_option sumi_option_rows_train[], sumi_option_rows_run[],
+    sumi_option_rows_sample[], sumi_option_rows_other[];
+extern const int sumi_option_rows_train_count, sumi_option_rows_run_count,
+    sumi_option_rows_sample_count, sumi_option_rows_other_count;
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * The walk of the table of options. options.h says what is made from it; options_train.c,
- * options_sample.c and options_other.c have its rows, commands.c the commands.
+ * options_run.c, options_sample.c and options_other.c have its rows, commands.c the commands.
  */
 #include "options.h"
 
@@ -68,7 +68,8 @@ static bool row_of(const sumi_option *rows, int count, int *index, sumi_option *
 
 bool sumi_option_at(int index, sumi_option *out)
 {
-    if (row_of(sumi_option_rows_train, sumi_option_rows_train_count, &index, out))
+    if (row_of(sumi_option_rows_train, sumi_option_rows_train_count, &index, out) ||
+        row_of(sumi_option_rows_run, sumi_option_rows_run_count, &index, out))
         return true;
     sumi_field_t field = SUMI_FIELD_INIT;
     for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {

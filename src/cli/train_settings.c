@@ -50,7 +50,7 @@ static int check_usage(const sumi_cli *cli)
         if (resume && !option.resuming)
             return sumi_cli_usage(cli,
                                   "--%s cannot be changed in a resumed run; --epochs, "
-                                  "--steps, --minutes and --threads can",
+                                  "--steps, --minutes, --threads and what is kept can",
                                   option.name);
         if (option.field != NULL && sumi_option_given(options, "init"))
             return sumi_cli_usage(cli, "--%s comes with the model that --init names", option.name);
@@ -86,6 +86,10 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.averages[0] = (float)sumi_option_real(options, "ema");
     trainer.precision = sumi_cli_precision(options);
     train.grid = (int)sumi_option_int(options, "grid");
+    train.checkpoint_every = sumi_option_int(options, "checkpoint-every");
+    train.checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
+    train.keep_last = (int)sumi_option_int(options, "keep-last");
+    train.keep_every = sumi_option_int(options, "keep-every");
     train.grid_steps = train.minutes > 0 ? QUICK_GRID_STEPS : 0;
     if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
         train.epochs = EPOCHS_DEFAULT;

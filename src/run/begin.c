@@ -17,6 +17,13 @@ sumi_status sumi_run_check(sumi_train_run *run)
         return sumi_fail(run->err, SUMI_EINVAL,
                          "epochs is %d, steps %" PRId64 ", minutes %g: expected 0 or more",
                          config->epochs, config->steps, config->minutes);
+    if (config->checkpoint_every < 0 || !(config->checkpoint_minutes >= 0) ||
+        config->keep_last < 1 || config->keep_every < 0)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "checkpoint_every is %" PRId64 ", checkpoint_minutes %g, keep_last %d, "
+                         "keep_every %" PRId64 ": expected 0 or more, and 1 or more to keep",
+                         config->checkpoint_every, config->checkpoint_minutes, config->keep_last,
+                         config->keep_every);
     if (config->resume && !config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL, "resume needs out_dir, the run directory");
     if (set->count < 1)
@@ -73,6 +80,8 @@ static sumi_status open_dir(sumi_train_run *run)
     const sumi_train_config *config = run->config;
     sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
     run->dir->steps_per_epoch = run->per_epoch;
+    run->dir->keep_last = config->keep_last;
+    run->dir->keep_every = config->keep_every;
     if (status == SUMI_OK)
         sumi_data_hash(run->set, run->hash);
     return status;
@@ -192,11 +201,17 @@ static sumi_status first_report(sumi_train_run *run)
     return sumi_run_report_state(run, "training", true);
 }
 
+/* Found before the training, not hours into it. */
+static sumi_status check_space(sumi_train_run *run)
+{
+    return sumi_run_check_space(run->dir, run->trainer, 2, run->err);
+}
+
 sumi_status sumi_run_begin_dir(sumi_train_run *run)
 {
     static const sumi_run_stage before[] = {open_dir, sumi_run_resume, mark_models};
-    static const sumi_run_stage after[] = {write_settings, log_beginning, note_data, first_files,
-                                           first_report};
+    static const sumi_run_stage after[] = {check_space, write_settings, log_beginning,
+                                           note_data,   first_files,    first_report};
     if (!run->dir)
         return SUMI_OK;
     sumi_status status = sumi_run_in_turn(run, before, sizeof before / sizeof *before);

@@ -1,9 +1,9 @@
 /*
  * The checkpoints of a run: which there are, which one counts, and which are kept.
  *
- * Kept are the newest, the one before it, and the best (the lowest loss of an epoch at whose end
- * there is one). `latest` and `best` hold names and are replaced atomically; the folder is always
- * there before its name is, and gone only after.
+ * Kept are the newest few, the best (the lowest loss of an epoch at whose end there is one), and
+ * those after each multiple of so many steps. `latest` and `best` hold names and are replaced
+ * atomically; the folder is always there before its name is, and gone only after.
  */
 #include "run/run.h"
 
@@ -165,16 +165,21 @@ static sumi_status write_name(const sumi_run_dir *dir, const char *file, const c
     return status == SUMI_OK ? sumi_file_save(path, text, (size_t)n, err) : status;
 }
 
-/* Removes every checkpoint but the three named ones. */
-static sumi_status prune(const char *folder, const char *const keep[3], sumi_error *err)
+/* Removes what is no longer kept of the checkpoints, the newest being that of `last`. One of a later
+ * step is damaged: the run was resumed before it. */
+static sumi_status prune(const sumi_run_dir *dir, const char *folder, int64_t last, sumi_error *err)
 {
     char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
     int64_t *steps = NULL;
     size_t count = 0;
+    int newer = 0;
     sumi_status status = list_steps(folder, &steps, &count, err);
     for (size_t i = 0; i < count && status == SUMI_OK; i++) {
         snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
-        if (!strcmp(name, keep[0]) || !strcmp(name, keep[1]) || !strcmp(name, keep[2]))
+        newer += steps[i] <= last;
+        bool kept = steps[i] <= last && newer <= dir->keep_last;
+        kept |= dir->keep_every > 0 && steps[i] > 0 && steps[i] % dir->keep_every == 0;
+        if (kept || strcmp(name, dir->best) == 0)
             continue;
         status = sumi_path_join(path, sizeof path, folder, name, err);
         if (status == SUMI_OK)
@@ -189,7 +194,9 @@ sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const 
 {
     char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
     snprintf(name, sizeof name, "%s%" PRId64, prefix, trainer->steps);
-    sumi_status status = sumi_run_file(dir, "checkpoints", folder, err);
+    sumi_status status = sumi_run_check_space(dir, trainer, 1, err);
+    if (status == SUMI_OK)
+        status = sumi_run_file(dir, "checkpoints", folder, err);
     if (status == SUMI_OK)
         status = sumi_path_join(path, sizeof path, folder, name, err);
     if (status == SUMI_OK)
@@ -200,13 +207,21 @@ sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const 
         status = write_name(dir, "best", name, err);
     if (status != SUMI_OK)
         return status;
-    char before[SUMI_STEP_NAME_MAX];
-    memcpy(before, dir->latest, sizeof before);
     memcpy(dir->latest, name, sizeof name);
     if (best)
         memcpy(dir->best, name, sizeof name);
-    const char *const keep[3] = {dir->latest, before, dir->best};
-    return prune(folder, keep, err);
+    return prune(dir, folder, trainer->steps, err);
+}
+
+sumi_status sumi_run_check_space(const sumi_run_dir *dir, const sumi_trainer *trainer, int count,
+                                 sumi_error *err)
+{
+    uint64_t each = sumi_checkpoint_bytes(trainer), free_bytes = 0;
+    if (!sumi_disk_free(dir->path, &free_bytes) || free_bytes / (uint64_t)count >= each)
+        return SUMI_OK;
+    return sumi_fail(
+        err, SUMI_EIO, "%s: no room for %d checkpoint%s of %.1f MB: the disk has %.1f MB left",
+        dir->path, count, count == 1 ? "" : "s", (double)each / 1e6, (double)free_bytes / 1e6);
 }
 
 /* ---- After a crash --------------------------------------------------------------------------- */

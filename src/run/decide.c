@@ -5,10 +5,12 @@
  */
 #include "run/run.h"
 
+#include <math.h>
+
 /* An epoch that ends sooner than this after the last checkpoint writes none (tiny data sets would
- * do little else); a long epoch writes one in between. */
+ * do little else), and saving shall take less than a hundredth of the time. */
 #define SAVE_SECONDS_MIN 10.0
-#define SAVE_SECONDS_MAX 600.0
+#define SAVE_SHARE_MAX .01
 
 sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock)
 {
@@ -16,8 +18,8 @@ sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock)
     sumi_decisions decided = {
         .stop = clock->asked_to_stop,
         .time_is_up = clock->minutes > 0 && clock->began && ran >= clock->minutes * 60,
-        .save_at_epoch = unsaved >= SAVE_SECONDS_MIN,
-        .save_within = unsaved >= SAVE_SECONDS_MAX,
+        .save_at_epoch = unsaved >= fmax(SAVE_SECONDS_MIN, clock->save_took / SAVE_SHARE_MAX),
+        .save_within = clock->save_minutes > 0 && unsaved >= clock->save_minutes * 60,
     };
     if (!sumi_ranks_alone(ranks))
         ranks->tell(ranks->user, &decided, sizeof decided);

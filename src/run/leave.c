@@ -94,7 +94,8 @@ sumi_status sumi_run_save_step(sumi_train_run *run, bool best)
     char path[PATH_MAX], name[SUMI_STEP_NAME_MAX + 16];
     if (!run->dir || run->saved_step == run->trainer->steps)
         return SUMI_OK;
-    sumi_status status = sumi_run_flush(run->dir, run->err);
+    double began = sumi_time_now();
+    sumi_status status = sumi_run_settle(run->dir, run->err);
     if (status != SUMI_OK)
         return status;
     if (best)
@@ -106,6 +107,7 @@ sumi_status sumi_run_save_step(sumi_train_run *run, bool best)
     if (status == SUMI_OK) {
         run->saved_step = run->trainer->steps;
         run->saved_at = sumi_time_now();
+        run->save_took = run->saved_at - began;
         snprintf(name, sizeof name, "checkpoints/%s", run->dir->latest);
         status = sumi_run_file(run->dir, name, path, run->err);
     }

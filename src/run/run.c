@@ -50,6 +50,14 @@ static void loss_text(double loss, char out[SUMI_NUMBER_MAX])
         sumi_run_number(out, loss, 5);
 }
 
+/* Whether this step is one of those after which a checkpoint is asked for. */
+static bool due_by_step(const sumi_train_run *run)
+{
+    int64_t step = run->trainer->steps, every = run->config->checkpoint_every;
+    int64_t keep = run->config->keep_every;
+    return (every > 0 && step % every == 0) || (keep > 0 && step % keep == 0);
+}
+
 /* The tutorial's number: the mean of the batches' means, a short one as heavy as the rest. */
 static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
 {
@@ -68,7 +76,7 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     if (status == SUMI_OK)
         status = sumi_run_add_epoch(run->dir, &record, run->err);
     bool last = run->trainer->steps >= run->last_step;
-    bool due = run->decided.save_at_epoch;
+    bool due = run->decided.save_at_epoch || run->decided.save_within || due_by_step(run);
     bool best = run->dir->best[0] == '\0' || loss < run->dir->best_loss;
     if (status != SUMI_OK || !(last || due || sumi_grid_due(epoch)))
         return status;
@@ -104,7 +112,7 @@ static sumi_status one_step(sumi_train_run *run)
     sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
     if (run->trainer->steps % run->per_epoch == 0)
         status = end_epoch(run, epoch);
-    else if (run->decided.save_within)
+    else if (run->decided.save_within || due_by_step(run))
         status = sumi_run_save_step(run, false);
     else
         return SUMI_OK;
@@ -119,6 +127,8 @@ static void decide(sumi_train_run *run)
                               .started = run->started,
                               .saved_at = run->saved_at,
                               .minutes = run->config->minutes,
+                              .save_minutes = run->config->checkpoint_minutes,
+                              .save_took = run->save_took,
                               .began = run->trainer->steps > run->first_step,
                               .asked_to_stop = sumi_run_asked_to_stop(run)};
     run->decided = sumi_run_decide(run->trainer->ranks, &clock);

@@ -6,7 +6,7 @@
  *
  *     config.json env.json skipped.txt train.log metrics.jsonl metrics.csv loss.svg index.html
  *     samples/epoch_000.png ...
- *     checkpoints/step_469/ ...     the newest two, and the best
+ *     checkpoints/step_469/ ...     the newest, the best, and others that shall stay
  *     latest best                   each holds the name of a folder in checkpoints
  *     run.lock                      locked while a process trains here
  *     model.pth model.safetensors   when the run is finished
@@ -36,6 +36,8 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
 typedef struct {
     double now, started, saved_at; /* seconds */
     double minutes;                /* that a run may take; 0: as long as it likes */
+    double save_minutes;           /* between two checkpoints; 0: as many as there are */
+    double save_took;              /* seconds that the last checkpoint took */
     bool began;                    /* a step was done */
     bool asked_to_stop;
 } sumi_clock;
@@ -79,6 +81,9 @@ typedef struct {
     /* Names of folders in checkpoints, "" where there are none. */
     char latest[SUMI_STEP_NAME_MAX], best[SUMI_STEP_NAME_MAX];
     double best_loss;
+    /* Which checkpoints stay: the newest so many, and those of multiples of so many steps. */
+    int keep_last;
+    int64_t keep_every; /* 0: none */
 } sumi_run_dir;
 
 /* Makes the folder where it is missing and takes its lock. Without resume a folder that is not
@@ -97,6 +102,8 @@ sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *f
 /* Adds a line to metrics.jsonl, in memory; it is written about once a second. */
 sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err);
 sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
+/* The same, and to disk (fsync): what is told of the steps up to a checkpoint is there before it. */
+sumi_status sumi_run_settle(sumi_run_dir *dir, sumi_error *err);
 /* Begins metrics.csv with the names of its columns. */
 sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err);
 /* Adds an epoch to metrics.csv and the list. */
@@ -110,6 +117,9 @@ sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, su
 
 /* ---- Its checkpoints (checkpoints.c) --------------------------------------------------------- */
 
+/* SUMI_EIO where the disk has no room for so many checkpoints. */
+sumi_status sumi_run_check_space(const sumi_run_dir *dir, const sumi_trainer *trainer, int count,
+                                 sumi_error *err);
 /* Writes checkpoints/step_N, then `latest` (and `best`, where best says so), then removes the
  * checkpoints that are no longer kept. */
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,

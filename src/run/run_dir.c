@@ -183,6 +183,19 @@ sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err)
     return status;
 }
 
+sumi_status sumi_run_settle(sumi_run_dir *dir, sumi_error *err)
+{
+    static const char *const names[] = {"metrics.jsonl", "metrics.csv", "train.log"};
+    char path[PATH_MAX];
+    sumi_status status = sumi_run_flush(dir, err);
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == SUMI_OK; i++) {
+        status = sumi_run_file(dir, names[i], path, err);
+        if (status == SUMI_OK)
+            status = sumi_file_sync(path, err);
+    }
+    return status;
+}
+
 sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err)
 {
     size_t length = strlen(line);

@@ -72,6 +72,10 @@ static json_t *train_settings(const sumi_trainer_config *trainer, const sumi_tra
     put(train, "epochs", json_integer(config->epochs), failed);
     put(train, "steps", json_integer(config->steps), failed);
     put(train, "minutes", json_real(config->minutes), failed);
+    put(train, "checkpoint_every", json_integer(config->checkpoint_every), failed);
+    put(train, "checkpoint_minutes", json_real(config->checkpoint_minutes), failed);
+    put(train, "keep_last", json_integer(config->keep_last), failed);
+    put(train, "keep_every", json_integer(config->keep_every), failed);
     if (!sumi_kept_write(train, kept_batch, trainer) ||
         !sumi_kept_write(train, sumi_kept_trainer, trainer) ||
         !sumi_kept_write(train, kept_grids, config))

@@ -25,7 +25,7 @@ typedef struct sumi_train_run {
     /* Of this call. */
     int64_t first_step, images;
     double started, seconds_before; /* that earlier calls trained for */
-    double saved_at, step_at;
+    double saved_at, save_took, step_at;
     int64_t saved_step; /* -1: none yet */
     bool stop;          /* a callback asked for it */
     sumi_decisions decided;

@@ -408,7 +408,9 @@ sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run,
                                  sumi_error *err)
 {
     places at;
-    sumi_status status = find_places(dir, &at, err);
+    sumi_status status = sumi_train_check_finite(trainer, err);
+    if (status == SUMI_OK)
+        status = find_places(dir, &at, err);
     if (status != SUMI_OK)
         return status;
     recover(&at);

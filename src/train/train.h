@@ -182,7 +182,8 @@ sumi_status sumi_kept_check(const char *path, const json_t *object, const sumi_k
  */
 
 /* Writes the trainer's state to dir; a checkpoint that is there is replaced, any other folder that
- * is not empty is refused. run (may be NULL) is what a run wants to remember. */
+ * is not empty is refused, and so is a state that is not finite. run (may be NULL) is what a run
+ * wants to remember. */
 sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run, const char *dir,
                                  sumi_error *err);
 /* Checks every file against the manifest, then takes the state over. Architecture, seed, learning
@@ -195,6 +196,13 @@ sumi_status sumi_checkpoint_load(sumi_trainer *trainer, const char *dir, json_t 
 sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error *err);
 /* SUMI_OK where every file is as the manifest says. */
 sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
+
+/* ---- Before saving (guard.c) ------------------------------------------------------------------ */
+
+/* Bytes that a checkpoint takes, rather more than fewer. */
+uint64_t sumi_checkpoint_bytes(const sumi_trainer *trainer);
+/* SUMI_EINVAL names what is not finite of weights, statistics, averages and optimiser. */
+sumi_status sumi_train_check_finite(const sumi_trainer *trainer, sumi_error *err);
 
 /* ---- Measuring (profile.c) ------------------------------------------------------------------- */
 

@@ -278,12 +278,17 @@ static void *decide(void *arg)
 static void test_rank_0_decides(void **state)
 {
     (void)state;
-    const sumi_clock late = {
-        .now = 1000, .started = 100, .saved_at = 300, .minutes = 15, .began = true};
+    const sumi_clock late = {.now = 1000,
+                             .started = 100,
+                             .saved_at = 300,
+                             .minutes = 15,
+                             .save_minutes = 5,
+                             .began = true};
     const sumi_clock early = {.now = 990,
                               .started = 100,
                               .saved_at = 985,
                               .minutes = 15,
+                              .save_minutes = 5,
                               .began = true,
                               .asked_to_stop = true};
     sumi_decisions alone = sumi_run_decide(NULL, &late);
