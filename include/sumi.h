@@ -166,6 +166,7 @@ typedef enum {
     SUMI_PHASE_SAMPLE, /* a sampling step of a batch */
     SUMI_PHASE_SAVE,   /* a checkpoint was written; path names it */
     SUMI_PHASE_GRID,   /* a sample grid was written; path names it */
+    SUMI_PHASE_NOTE,   /* something worth knowing: note says what */
 } sumi_phase;
 
 /* What a long call tells of itself. */
@@ -180,6 +181,7 @@ typedef struct {
     double elapsed_s, eta_s; /* eta_s is below 0 where it is not known */
     const char *path;        /* NULL, or a file or folder that was just written */
     int64_t images;          /* sampling: so many leading images are whole by now */
+    const char *note;        /* NULL, or one line: a loss that jumped, a return to a checkpoint */
 } sumi_progress_t;
 typedef sumi_progress_t sumi_progress; /* the name that version 0.1.0 had */
 
@@ -403,6 +405,13 @@ typedef struct {
             SUMI_PRECISION_FP32, 0, 0, .1f                                                         \
     }
 
+/* What a run does at a step whose loss, gradients or statistics are not finite. Nothing was updated
+ * then; out_dir gets nan_report.json, which names step, layer and image. */
+typedef enum {
+    SUMI_ON_NAN_STOP,     /* ends with SUMI_EINVAL */
+    SUMI_ON_NAN_ROLLBACK, /* goes on from the checkpoint before, at half the learning rate */
+} sumi_on_nan;
+
 /* A training run.
  *
  * It ends when the first of its limits is met: epochs, steps and minutes, each 0 for no such limit.
@@ -446,11 +455,12 @@ typedef struct {
      * of keep_every steps (0: none), which then are written, too. */
     int keep_last;
     int64_t keep_every;
+    sumi_on_nan on_nan;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0                                         \
+            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP                       \
     }
 
 /* The choices of a sumi_trainer_config. */

@@ -45,6 +45,16 @@ const sumi_option sumi_option_rows_run[] = {
      .resuming = true,
      .commands = BIT(TRAIN),
      .help = "Write a checkpoint after every N steps that is never removed; 0 writes none."},
+    {.name = "on-nan",
+     .kind = SUMI_ARG_CHOICE,
+     .choices = "stop|rollback",
+     .initial = "stop",
+     .metavar = "WHAT",
+     .key = "train.on_nan",
+     .resuming = true,
+     .commands = BIT(TRAIN),
+     .help = "Where a loss or a gradient is no number: stop, or go back to the checkpoint before "
+             "and on at half the learning rate. nan_report.json says what happened."},
 };
 
 const int sumi_option_rows_run_count = sizeof sumi_option_rows_run / sizeof sumi_option_rows_run[0];

@@ -126,7 +126,7 @@ void sumi_bar_text(const sumi_bar *bar, const sumi_progress *p, int width, char 
 
 static void json_update(const sumi_progress *p)
 {
-    static const char *const phases[] = {"train", "epoch", "sample", "save", "grid"};
+    static const char *const phases[] = {"train", "epoch", "sample", "save", "grid", "note"};
     json_t *line =
         json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f}", "phase", phases[p->phase], "step",
                   (json_int_t)p->step, "step_count", (json_int_t)p->step_count, "epoch",
@@ -142,6 +142,8 @@ static void json_update(const sumi_progress *p)
     }
     if (p->path != NULL)
         json_object_set_new(line, "path", sumi_json_name(p->path));
+    if (p->note != NULL)
+        json_object_set_new(line, "note", json_string(p->note));
     char *text = json_dumps(line, JSON_COMPACT);
     if (text != NULL)
         fprintf(stderr, "%s\n", text);
@@ -164,6 +166,9 @@ static void tell_event(sumi_bar *bar, const sumi_progress *p)
     if (p->phase == SUMI_PHASE_EPOCH) {
         sumi_format_shortest(p->loss, loss);
         fprintf(stderr, "Epoch %lld | Loss: %s\n", (long long)p->epoch, loss);
+    } else if (p->note != NULL) {
+        sumi_cli_put(stderr, 0, p->note);
+        fputc('\n', stderr);
     } else if (p->path != NULL) {
         fprintf(stderr, "%s %s\n", p->phase == SUMI_PHASE_SAVE ? "saved" : "drew", p->path);
     }

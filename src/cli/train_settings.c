@@ -90,6 +90,9 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     train.checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
     train.keep_last = (int)sumi_option_int(options, "keep-last");
     train.keep_every = sumi_option_int(options, "keep-every");
+    train.on_nan = strcmp(sumi_option_text(options, "on-nan"), "rollback") == 0
+                       ? SUMI_ON_NAN_ROLLBACK
+                       : SUMI_ON_NAN_STOP;
     train.grid_steps = train.minutes > 0 ? QUICK_GRID_STEPS : 0;
     if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
         train.epochs = EPOCHS_DEFAULT;

@@ -8,7 +8,7 @@
 #include "models/models.h"
 
 /* NaN and the infinities are the floats with all bits of the exponent. */
-static bool all_finite(const float *values, size_t count)
+bool sumi_all_finite(const float *values, size_t count)
 {
     uint32_t found = 0;
     for (size_t i = 0; i < count; i++) {
@@ -25,7 +25,7 @@ sumi_status sumi_check_finite(const char *name, const float *values, const int s
     size_t image = (size_t)shape[1] * (size_t)shape[2] * (size_t)shape[3];
     for (int i = 0; i < shape[0]; i++) {
         const float *at = values + (size_t)i * image;
-        if (all_finite(at, image))
+        if (sumi_all_finite(at, image))
             continue;
         size_t k = 0;
         while (isfinite(at[k]))

@@ -163,6 +163,21 @@ sumi_status sumi_model_to_file(const sumi_model *model, const float *values, sum
     return status;
 }
 
+/* A file of numbers that are none would be refused wherever it is read. */
+static sumi_status check_numbers(const char *path, const sumi_params *params, const float *values,
+                                 sumi_error *err)
+{
+    for (int i = 0; i < params->count; i++) {
+        const sumi_param *param = &params->items[i];
+        if (sumi_param_trainable(param) && !sumi_all_finite(values + param->offset, param->count))
+            return sumi_fail(err, SUMI_EINVAL, "%s: not written: %s has values that are not finite",
+                             path, param->name);
+    }
+    if (sumi_all_finite(params->statistics, params->statistic_count))
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL, "%s: not written: running statistics are not finite", path);
+}
+
 sumi_status sumi_models_save(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err)
 {
@@ -170,7 +185,11 @@ sumi_status sumi_models_save(const char *path, const sumi_model *model, const fl
     if (!pth && !sumi_ends_with(path, ".safetensors"))
         return sumi_fail(err, SUMI_EINVAL, "%s: a model's file ends in .safetensors or .pth", path);
     sumi_tensor_file file;
-    sumi_status status = sumi_model_to_file(model, values, &file, err);
+    const sumi_params *params = &model->graph.params;
+    sumi_model_fetch(model);
+    sumi_status status = check_numbers(path, params, values ? values : params->values, err);
+    if (status == SUMI_OK)
+        status = sumi_model_to_file(model, values, &file, err);
     if (status != SUMI_OK)
         return status;
     status = pth ? sumi_pth_write(path, &file, err) : sumi_safetensors_write(path, &file, err);

@@ -131,6 +131,7 @@ sumi_status sumi_models_load(const char *path, sumi_model **out, sumi_error *not
                              sumi_error *err);
 sumi_status sumi_models_save(const char *path, const sumi_model *model, const float *values,
                              sumi_error *err); /* .safetensors or .pth by ending */
+bool sumi_all_finite(const float *values, size_t count);
 /* Refuses NaN and infinities in an array [n][h][w][c], whose shape it is, by their first place;
  * sizes are 0 or more. */
 sumi_status sumi_check_finite(const char *name, const float *values, const int shape[4],

@@ -24,6 +24,9 @@ sumi_status sumi_run_check(sumi_train_run *run)
                          "keep_every %" PRId64 ": expected 0 or more, and 1 or more to keep",
                          config->checkpoint_every, config->checkpoint_minutes, config->keep_last,
                          config->keep_every);
+    if (config->on_nan != SUMI_ON_NAN_STOP && !config->out_dir)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "on_nan: going back needs out_dir, the checkpoints");
     if (config->resume && !config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL, "resume needs out_dir, the run directory");
     if (set->count < 1)

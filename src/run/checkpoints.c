@@ -125,6 +125,12 @@ static sumi_status try_checkpoint(const char *folder, int64_t step, sumi_checkpo
 sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user,
                             sumi_error *notice, sumi_error *err)
 {
+    return sumi_run_newest_before(path, INT64_MAX, use, user, notice, err);
+}
+
+sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoint_fn use,
+                                   void *user, sumi_error *notice, sumi_error *err)
+{
     char folder[PATH_MAX];
     int64_t *steps = NULL;
     size_t count = 0;
@@ -138,17 +144,23 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
     if (status != SUMI_OK)
         return status;
     move_to_front(steps, count, read_latest(path));
+    size_t tried = 0;
     for (size_t i = 0; i < count && !whole; i++) {
-        if (i > 0 && notice)
+        if (steps[i] >= step)
+            continue;
+        if (tried++ > 0 && notice)
             sumi_fail(notice, SUMI_OK, "%s; using an older checkpoint", damage.text);
         status = try_checkpoint(folder, steps[i], use, user, &whole, &damage, err);
     }
     free(steps);
-    if (count == 0)
-        return sumi_fail(err, SUMI_EIO,
-                         "%s: there is no checkpoint: the run ended before its first, or they were "
-                         "removed",
-                         folder);
+    if (tried == 0)
+        return sumi_fail(
+            err, SUMI_EIO,
+            step < INT64_MAX
+                ? "%s: there is no earlier checkpoint"
+                : "%s: there is no checkpoint: the run ended before its first, or they were "
+                  "removed",
+            folder);
     if (!whole)
         return sumi_fail(err, SUMI_EFORMAT, "%s: no checkpoint is whole: %s", folder, damage.text);
     return status;
@@ -165,8 +177,8 @@ static sumi_status write_name(const sumi_run_dir *dir, const char *file, const c
     return status == SUMI_OK ? sumi_file_save(path, text, (size_t)n, err) : status;
 }
 
-/* Removes what is no longer kept of the checkpoints, the newest being that of `last`. One of a later
- * step is damaged: the run was resumed before it. */
+/* Removes what is no longer kept of the checkpoints, the newest being that of `last`. One of a
+ * later step is damaged: the run was resumed before it. */
 static sumi_status prune(const sumi_run_dir *dir, const char *folder, int64_t last, sumi_error *err)
 {
     char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
@@ -211,6 +223,31 @@ sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const 
     if (best)
         memcpy(dir->best, name, sizeof name);
     return prune(dir, folder, trainer->steps, err);
+}
+
+sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err)
+{
+    char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    int64_t *steps = NULL;
+    size_t count = 0;
+    snprintf(dir->latest, sizeof dir->latest, "%s%" PRId64, prefix, step);
+    sumi_status status = write_name(dir, "latest", dir->latest, err);
+    if (status == SUMI_OK && dir->best[0])
+        status = write_name(dir, "best", dir->best, err);
+    else if (status == SUMI_OK && sumi_run_file(dir, "best", path, NULL) == SUMI_OK)
+        status = sumi_remove_tree(path, err);
+    if (status == SUMI_OK)
+        status = sumi_run_file(dir, "checkpoints", folder, err);
+    if (status == SUMI_OK)
+        status = list_steps(folder, &steps, &count, err);
+    for (size_t i = 0; i < count && steps[i] > step && status == SUMI_OK; i++) {
+        snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
+        status = sumi_path_join(path, sizeof path, folder, name, err);
+        if (status == SUMI_OK)
+            status = sumi_remove_tree(path, err);
+    }
+    free(steps);
+    return status;
 }
 
 sumi_status sumi_run_check_space(const sumi_run_dir *dir, const sumi_trainer *trainer, int count,

@@ -30,6 +30,7 @@ static sumi_status read_run_state(sumi_train_run *run, const char *path, const j
     if (status == SUMI_OK)
         status = sumi_json_real(path, state, "seconds", 0, 1e12, &run->seconds_before, err);
     const char *best = json_string_value(json_object_get(state, "best"));
+    dir->best[0] = '\0';
     if (status == SUMI_OK && best && strlen(best) < sizeof dir->best) {
         snprintf(dir->best, sizeof dir->best, "%s", best);
         status = sumi_json_real(path, state, "best_loss", 0, HUGE_VAL, &dir->best_loss, err);
@@ -57,6 +58,11 @@ static sumi_status load_newest(sumi_train_run *run)
         sumi_run_newest(run->dir->path, load_checkpoint, run, &run->notice, run->err);
     run->saved_step = run->trainer->steps;
     return status;
+}
+
+sumi_status sumi_run_load_before(sumi_train_run *run, int64_t step)
+{
+    return sumi_run_newest_before(run->dir->path, step, load_checkpoint, run, NULL, run->err);
 }
 
 static sumi_status rewind_files(sumi_train_run *run)
@@ -91,9 +97,9 @@ static sumi_status check_isa(sumi_train_run *run)
 
 sumi_status sumi_run_resume(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {check_settings,        tidy,        load_newest,
-                                            rewind_files,          log_resumed, check_isa,
-                                            sumi_run_take_defaults};
+    static const sumi_run_stage stages[] = {
+        check_settings, tidy,        load_newest, sumi_run_read_rollbacks,
+        rewind_files,   log_resumed, check_isa,   sumi_run_take_defaults};
     return run->config->resume ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                                : SUMI_OK;
 }

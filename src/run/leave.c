@@ -22,7 +22,7 @@ int64_t sumi_run_epoch(const sumi_train_run *run)
 double sumi_run_rate(const sumi_train_run *run)
 {
     int64_t step = run->trainer->steps > 0 ? run->trainer->steps : 1;
-    return sumi_learning_rate(&run->settings, step);
+    return sumi_halved_rate(&run->settings, &run->trainer->halvings, step);
 }
 
 sumi_status sumi_run_take_defaults(sumi_train_run *run)
@@ -49,8 +49,8 @@ static double time_left(const sumi_train_run *run, double elapsed)
     return left;
 }
 
-void sumi_run_tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double loss,
-                   const char *path)
+static void tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double loss,
+                 const char *path, const char *note)
 {
     double elapsed = sumi_time_now() - run->started;
     if (!run->config->progress)
@@ -66,9 +66,21 @@ void sumi_run_tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double 
                               .images_per_s = elapsed > 0 ? (double)run->images / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = time_left(run, elapsed),
-                              .path = path};
+                              .path = path,
+                              .note = note};
     if (run->config->progress(run->config->user, &progress))
         run->stop = true;
+}
+
+void sumi_run_tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double loss,
+                   const char *path)
+{
+    tell(run, phase, epoch, loss, path, NULL);
+}
+
+void sumi_run_tell_note(sumi_train_run *run, const char *note)
+{
+    tell(run, SUMI_PHASE_NOTE, sumi_run_epoch(run), 0, NULL, note);
 }
 
 bool sumi_run_asked_to_stop(const sumi_train_run *run)

@@ -24,19 +24,21 @@ sumi_status sumi_run_in_turn(sumi_train_run *run, const sumi_run_stage *stages, 
 
 static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, double loss)
 {
-    char line[320], loss_number[SUMI_NUMBER_MAX], rate[SUMI_NUMBER_MAX], speed[SUMI_NUMBER_MAX],
-        time[SUMI_NUMBER_MAX];
+    char line[352], back[32] = "", loss_number[SUMI_NUMBER_MAX], rate[SUMI_NUMBER_MAX],
+                    speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX];
     double now = sumi_time_now(), step_seconds = fmax(1e-9, now - run->step_at);
     run->step_at = now;
     if (!run->dir)
         return SUMI_OK;
+    if (run->trainer->halvings.count > 0)
+        snprintf(back, sizeof back, ", \"rollbacks\": %d", run->trainer->halvings.count);
     snprintf(line, sizeof line,
              "{\"step\": %" PRId64 ", \"epoch\": %" PRId64
-             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s}",
+             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s%s}",
              run->trainer->steps, epoch, sumi_run_number(loss_number, loss, 9),
              sumi_run_number(rate, sumi_run_rate(run), 6),
              sumi_run_number(speed, n / step_seconds, 5),
-             sumi_run_number(time, sumi_run_seconds(run), 9));
+             sumi_run_number(time, sumi_run_seconds(run), 9), back);
     return sumi_run_metric(run->dir, line, run->err);
 }
 
@@ -102,7 +104,7 @@ static sumi_status one_step(sumi_train_run *run)
                         .labels = data.labels};
     sumi_status status = sumi_train_step(run->trainer, &batch, &loss, run->err);
     if (status != SUMI_OK)
-        return status;
+        return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
     run->images += data.n;
     run->loss_sum += loss;
     run->loss_count++;
@@ -110,6 +112,9 @@ static sumi_status one_step(sumi_train_run *run)
     if (status != SUMI_OK)
         return status;
     sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
+    status = sumi_run_watch_loss(run, loss);
+    if (status != SUMI_OK)
+        return status;
     if (run->trainer->steps % run->per_epoch == 0)
         status = end_epoch(run, epoch);
     else if (run->decided.save_within || due_by_step(run))
@@ -248,6 +253,7 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
 {
     static const sumi_run_stage stages[] = {sumi_run_check, sumi_run_make_trainer,
                                             sumi_run_begin_dir, sumi_run_begin_batches, train};
+    sumi_error own = {""};
     sumi_run_dir dir = {.lock = -1};
     sumi_train_run run = {.config = config,
                           .settings = sumi_trainer_settings(config),
@@ -257,7 +263,7 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
                           .dir = config->out_dir ? &dir : NULL,
                           .last_step = INT64_MAX,
                           .saved_step = -1,
-                          .err = err};
+                          .err = err ? err : &own};
     sumi_status status = sumi_run_in_turn(&run, stages, sizeof stages / sizeof *stages);
     if (status == SUMI_OK && err)
         *err = run.notice;

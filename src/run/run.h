@@ -7,6 +7,7 @@
  *     config.json env.json skipped.txt train.log metrics.jsonl metrics.csv loss.svg index.html
  *     samples/epoch_000.png ...
  *     checkpoints/step_469/ ...     the newest, the best, and others that shall stay
+ *     nan_report.json rollbacks.json where something was not finite
  *     latest best                   each holds the name of a folder in checkpoints
  *     run.lock                      locked while a process trains here
  *     model.pth model.safetensors   when the run is finished
@@ -102,7 +103,7 @@ sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *f
 /* Adds a line to metrics.jsonl, in memory; it is written about once a second. */
 sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err);
 sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
-/* The same, and to disk (fsync): what is told of the steps up to a checkpoint is there before it. */
+/* The same, and to disk (fsync): what is told of the steps up to a checkpoint is there first. */
 sumi_status sumi_run_settle(sumi_run_dir *dir, sumi_error *err);
 /* Begins metrics.csv with the names of its columns. */
 sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err);
@@ -131,6 +132,12 @@ sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err);
 typedef sumi_status (*sumi_checkpoint_fn)(void *user, const char *folder, sumi_error *err);
 sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user,
                             sumi_error *notice, sumi_error *err);
+/* The same of those of steps before this one. */
+sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoint_fn use,
+                                   void *user, sumi_error *notice, sumi_error *err);
+/* Removes the checkpoints of steps after this one, of which there is one; `latest` names it then,
+ * and `best` what dir->best does. */
+sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err);
 
 /* ---- Settings (settings.c) ------------------------------------------------------------------- */
 

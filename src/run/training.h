@@ -8,6 +8,13 @@
 
 #include "run/run.h"
 
+/* The last losses, in a ring. */
+enum { SUMI_LOSS_WINDOW = 100 };
+typedef struct {
+    int64_t count; /* that were put in */
+    double loss[SUMI_LOSS_WINDOW];
+} sumi_loss_window;
+
 typedef struct sumi_train_run {
     const sumi_train_config *config;
     sumi_trainer_config settings; /* of its trainer */
@@ -22,6 +29,7 @@ typedef struct sumi_train_run {
     /* Of the epoch so far. */
     double loss_sum;
     int64_t loss_count;
+    sumi_loss_window window;
     /* Of this call. */
     int64_t first_step, images;
     double started, seconds_before; /* that earlier calls trained for */
@@ -51,6 +59,18 @@ sumi_status sumi_run_begin_batches(sumi_train_run *run);
 
 /* Where the run is to be resumed: brings it to its newest checkpoint. */
 sumi_status sumi_run_resume(sumi_train_run *run);
+/* Brings trainer and run to the newest checkpoint of a step before this one. */
+sumi_status sumi_run_load_before(sumi_train_run *run, int64_t step);
+
+/* ---- guard.c ---- */
+
+/* Says so where the loss of a step is far above those before. */
+sumi_status sumi_run_watch_loss(sumi_train_run *run, double loss);
+/* After a step that failed because something was not finite, as run->err says: writes the report,
+ * and either goes back to a checkpoint or fails. */
+sumi_status sumi_run_not_finite(sumi_train_run *run, const sumi_data_batch *data);
+/* How often the run has gone back, for the rate of the steps to come. */
+sumi_status sumi_run_read_rollbacks(sumi_train_run *run);
 
 /* ---- leave.c ---- */
 
@@ -65,6 +85,8 @@ double sumi_run_rate(const sumi_train_run *run);
 /* Calls the caller's progress function. */
 void sumi_run_tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double loss,
                    const char *path);
+/* The same for one line of text. */
+void sumi_run_tell_note(sumi_train_run *run, const char *note);
 bool sumi_run_asked_to_stop(const sumi_train_run *run);
 /* Writes a checkpoint unless this step has one. best: it ends the epoch with the lowest loss. */
 sumi_status sumi_run_save_step(sumi_train_run *run, bool best);

@@ -4,6 +4,8 @@
  */
 #include "train/train.h"
 
+#include <math.h>
+
 /* Of a tensor in a file: its entry in the header, generously. And what a checkpoint has besides. */
 enum { ENTRY_BYTES = 512, OTHER_BYTES = 1 << 18 };
 
@@ -66,4 +68,28 @@ sumi_status sumi_train_check_finite(const sumi_trainer *trainer, sumi_error *err
                                (long long)trainer->steps, optimiser->row->state_names[i],
                                name_of(trainer, optimiser->state[i]));
     return status;
+}
+
+/* ---- Images ---------------------------------------------------------------------------------- */
+
+int sumi_train_suspect(const sumi_trainer *trainer, int n)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    int levels = trainer->model->graph.levels;
+    /* Other ranks would have to take part, and batch statistics need two values. */
+    if (!sumi_ranks_alone(trainer->ranks) || (trainer->h >> levels) * (trainer->w >> levels) < 2)
+        return -1;
+    for (int i = 0; i < n; i++) {
+        size_t at = (size_t)i * trainer->image_floats;
+        const sumi_inputs in = {.image = trainer->input + at,
+                                .time = trainer->time + i,
+                                .labels = trainer->labels ? trainer->labels + i : NULL,
+                                .target = trainer->target + at,
+                                .weight = trainer->weight ? trainer->weight + i : NULL,
+                                .whole = 1};
+        double loss = backend->gradients(trainer->network, &in, 1, trainer->gradients);
+        if (!isfinite(loss) || !backend->statistics_finite(trainer->network))
+            return i;
+    }
+    return -1;
 }

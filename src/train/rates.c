@@ -56,3 +56,12 @@ double sumi_learning_rate(const sumi_trainer_config *config, int64_t step)
     }
     return (double)config->learning_rate * factor;
 }
+
+double sumi_halved_rate(const sumi_trainer_config *config, const sumi_halvings *halvings,
+                        int64_t step)
+{
+    int halved = 0;
+    for (int i = 0; i < halvings->count; i++)
+        halved += step > halvings->after[i];
+    return ldexp(sumi_learning_rate(config, step), -halved);
+}

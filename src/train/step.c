@@ -204,39 +204,59 @@ static bool is_finite(const sumi_trainer *trainer, const float *x, size_t count)
     return trainer->runtime->backend->finite(trainer->runtime->device, x, count);
 }
 
-/* Says what is not finite, as near to its cause as can be told. */
-static sumi_status fail_not_finite(const sumi_trainer *trainer, const sumi_batch *batch,
-                                   double loss, sumi_error *err)
+/* The image whose own numbers are not finite, -1 where all are. */
+static int bad_image(const sumi_trainer *trainer, int n, const char **what)
 {
-    long long step = trainer->steps + 1;
     size_t count = trainer->image_floats;
-    for (int i = 0; i < batch->n; i++) {
+    for (int i = 0; i < n; i++) {
         size_t at = (size_t)i * count;
-        const char *what = !is_finite(trainer, trainer->images + at, count)   ? "image"
-                           : !is_finite(trainer, trainer->target + at, count) ? "the noise of image"
-                                                                              : NULL;
-        if (what)
-            return sumi_fail(err, SUMI_EINVAL,
-                             "step %lld: %s %d of the batch has a value that is not finite; "
-                             "nothing was updated",
-                             step, what, i);
+        *what = !is_finite(trainer, trainer->images + at, count)   ? "image"
+                : !is_finite(trainer, trainer->target + at, count) ? "noise"
+                                                                   : NULL;
+        if (*what)
+            return i;
     }
+    return -1;
+}
+
+static const char *bad_layer(const sumi_trainer *trainer)
+{
     const sumi_params *params = &trainer->model->graph.params;
     for (int i = 0; i < params->count; i++) {
         const sumi_param *param = &params->items[i];
         if (sumi_param_trainable(param) &&
             !is_finite(trainer, trainer->gradients + param->offset, param->count))
-            return sumi_fail(err, SUMI_EINVAL,
-                             "step %lld: the loss is %g and the gradient of %s is not finite; "
-                             "nothing was updated. A lower learning rate may help",
-                             step, loss, param->name);
+            return param->name;
     }
+    return NULL;
+}
+
+/* Says what is not finite, as near to its cause as can be told. */
+static sumi_status fail_not_finite(sumi_trainer *trainer, const sumi_batch *batch, double loss,
+                                   sumi_error *err)
+{
+    long long step = trainer->steps + 1;
+    sumi_not_finite *bad = &trainer->not_finite;
+    *bad = (sumi_not_finite){.loss = loss, .layer = bad_layer(trainer)};
+    bad->image = bad_image(trainer, batch->n, &bad->what);
+    if (bad->what)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "step %lld: %s %d of the batch has a value that is not finite; "
+                         "nothing was updated",
+                         step, bad->what[0] == 'i' ? "image" : "the noise of image", bad->image);
+    bad->what = bad->layer ? "gradient" : isfinite(loss) ? "statistics" : "loss";
+    bad->image = sumi_train_suspect(trainer, batch->n);
+    if (bad->layer)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "step %lld: the loss is %g and the gradient of %s is not finite; "
+                         "nothing was updated. A lower learning rate may help",
+                         step, loss, bad->layer);
     return sumi_fail(err, SUMI_EINVAL, "step %lld: the loss is %g%s; nothing was updated", step,
                      loss,
                      isfinite(loss) ? " and values are too large for the batch statistics" : "");
 }
 
-static sumi_status check(const sumi_trainer *trainer, const sumi_batch *batch, double loss,
+static sumi_status check(sumi_trainer *trainer, const sumi_batch *batch, double loss,
                          sumi_error *err)
 {
     size_t count = trainer->model->graph.params.value_count;
@@ -261,9 +281,9 @@ static void update(sumi_trainer *trainer, const sumi_batch *batch)
 {
     const sumi_backend *backend = trainer->runtime->backend;
     int64_t step = trainer->steps + 1;
-    sumi_update work =
-        sumi_optimiser_update(&trainer->optimiser, sumi_learning_rate(&trainer->config, step),
-                              (double)trainer->config.weight_decay, step);
+    sumi_update work = sumi_optimiser_update(
+        &trainer->optimiser, sumi_halved_rate(&trainer->config, &trainer->halvings, step),
+        (double)trainer->config.weight_decay, step);
     work.weights = trainer->weights.at.values;
     work.gradients = trainer->gradients;
     sumi_averages_join(&trainer->averages, step, &work);
@@ -283,6 +303,7 @@ static void update(sumi_trainer *trainer, const sumi_batch *batch)
 sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                             sumi_error *err)
 {
+    trainer->not_finite.what = NULL;
     sumi_status status = draw(trainer, batch, err);
     if (status != SUMI_OK)
         return status;

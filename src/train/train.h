@@ -30,6 +30,15 @@ const sumi_rate_schedule *sumi_train_rate_schedule_at(int index);
 const sumi_rate_schedule *sumi_rate_schedule_find(const char *name);
 /* The rate of a step, counted from 1. */
 double sumi_learning_rate(const sumi_trainer_config *config, int64_t step);
+/* How often a run went back to a checkpoint, and to which steps: after each the rate is half of
+ * what it was. A rate is so a function of the step and of these, wherever a run is resumed. */
+enum { SUMI_HALVINGS_MAX = 16 };
+typedef struct {
+    int count;
+    int64_t after[SUMI_HALVINGS_MAX];
+} sumi_halvings;
+double sumi_halved_rate(const sumi_trainer_config *config, const sumi_halvings *halvings,
+                        int64_t step);
 
 /* ---- Optimisers (optimisers.c) --------------------------------------------------------------- */
 
@@ -80,6 +89,14 @@ void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_run
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
+/* What was not finite in a step that failed for it. */
+typedef struct {
+    const char *what;  /* NULL: nothing was; "image", "noise", "gradient", "loss", "statistics" */
+    const char *layer; /* the first parameter whose gradient is not finite, or NULL */
+    int image;         /* of the batch: the first that is not, or that alone has such a loss; -1 */
+    double loss;
+} sumi_not_finite;
+
 enum { SUMI_EXCHANGE_FLOATS = 1 << 20 }; /* of the gradients that ranks exchange at a time */
 
 struct sumi_trainer {
@@ -106,6 +123,8 @@ struct sumi_trainer {
     float *time;
     float *weight;   /* NULL: all are 1 */
     int32_t *labels; /* NULL: the network has none */
+    sumi_halvings halvings;
+    sumi_not_finite not_finite; /* of the last step */
     /* One of several trainers: NULL where it is alone (sumi_train_join). */
     const sumi_ranks *ranks;
     int64_t first, whole; /* of the present step: the batch's images in all, and its first here */
@@ -197,12 +216,15 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
 /* SUMI_OK where every file is as the manifest says. */
 sumi_status sumi_checkpoint_check(const char *dir, sumi_error *err);
 
-/* ---- Before saving (guard.c) ------------------------------------------------------------------ */
+/* ---- Before saving (guard.c) ----------------------------------------------------------------- */
 
 /* Bytes that a checkpoint takes, rather more than fewer. */
 uint64_t sumi_checkpoint_bytes(const sumi_trainer *trainer);
 /* SUMI_EINVAL names what is not finite of weights, statistics, averages and optimiser. */
 sumi_status sumi_train_check_finite(const sumi_trainer *trainer, sumi_error *err);
+/* After a step that failed: the first of its n images that alone has a loss that is not finite, -1
+ * where none has. As slow as n steps of one image. */
+int sumi_train_suspect(const sumi_trainer *trainer, int n);
 
 /* ---- Measuring (profile.c) ------------------------------------------------------------------- */
 

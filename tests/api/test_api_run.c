@@ -541,7 +541,7 @@ static void test_cancel_from_thread(void **state)
 typedef struct {
     sumi_context *ctx;
     int64_t steps, stop_at;
-    int phases[5];
+    int phases[6];
     bool cancel;
 } run_watch;
 
