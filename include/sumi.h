@@ -554,12 +554,25 @@ typedef struct {
      * sigma / alpha of the last level and the first, in place of the schedule's own (0): sigma_min
      * of uniform, karras, logsnr and quadratic, sigma_max of all. */
     float rho, sigma_min, sigma_max;
+    /* 1: none. Else the predictions of x_0 become other + guidance (x_0 - other), before they are
+     * clipped; more than 1 leads away from the other. That is what the network says without the
+     * label (classifier-free guidance: Ho and Salimans 2022), which images without one are spared;
+     * or, where there is a guide, what that model says: a smaller one, or one that was trained less
+     * (autoguidance: Karras et al. 2024, "Guiding a diffusion model with a bad version of itself"),
+     * of the same process and images, told of the same labels where it knows any. The guide is
+     * borrowed, and stays the caller's. It happens where sigma / alpha is at least guidance_from
+     * and at most guidance_to (Kynkaanniemi et al. 2024). Where it does, an image takes two
+     * evaluations of networks for what steps and levels count as one; progress and `evaluations`
+     * tell of both. SUMI_EINVAL: neither labels nor a guide, or a guide of another process or with
+     * other labels; SUMI_ESHAPE: a guide for images of another size. */
+    float guidance, guidance_from, guidance_to;
+    const sumi_model *guide;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
         sizeof(sumi_sample_config), 1, 32, 32, 0, NULL, -1, 0, 0, NULL, NULL, NULL, NULL, 0,       \
             SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1,     \
-            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL, 0, 0, 0                               \
+            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL, 0, 0, 0, 1, 0, 1e30f, NULL            \
     }
 
 /* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */

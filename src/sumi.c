@@ -589,10 +589,12 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
     if (status == SUMI_OK && !out && !full.on_images)
         status = missing(ctx, "sumi_sample", "out");
     sumi_model *held = sumi_models_hold(model); /* as in sumi_train */
+    sumi_model *guide = full.guide ? sumi_models_hold(full.guide) : NULL;
     if (status == SUMI_OK)
         status = sumi_sample_run(&ctx->runtime, model, &full, out, out_floats, &ctx->error);
     if (status == SUMI_OK)
         ctx->error.text[0] = '\0'; /* what a callback's calls have left is not this call's */
+    sumi_models_free(guide);
     sumi_models_free(held);
     return leave_long_call(ctx, status);
 }

@@ -63,6 +63,9 @@ sumi_precision sumi_cli_precision(const sumi_options *options);
 /* open.c: the size of a model's images where nobody says: that of its training, but 32x32 for 28x28
  * as the tutorial draws them, or where it is not known. */
 void sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width);
+/* labels.c: what --guidance and its like say to a sampling; *guide receives the model that --guide
+ * names, the caller's to free. Returns 0 or the exit code, with the error printed. */
+int sumi_cli_guidance(sumi_cli *cli, sumi_sample_config *config, sumi_model **guide);
 
 /* ---- Talking (report.c) ---------------------------------------------------------------------- */
 
@@ -117,6 +120,7 @@ typedef struct {
     int n, h, w, c;                   /* n: as many as there will be */
     const char *comment, *parameters; /* go into the PNG files; either may be NULL */
     int done;                         /* that were added */
+    sumi_kind_rows rows;              /* of a grid, where there are kinds: a row for each */
     uint8_t *grid;                    /* [n][h][w][c] */
     sumi_npy_stream *array;
 } sumi_output;

@@ -20,6 +20,7 @@ typedef struct {
     const tier *tier;
     sumi_model *model;
     sumi_model_info_t info;
+    sumi_model *guide;
     sumi_dataset *pictures, *train, *test;
     sumi_classifier *evaluator, *held_back;
     sumi_sample_config sample;
@@ -34,6 +35,7 @@ static void release(eval_job *job)
     sumi_dataset_free(job->test);
     sumi_dataset_free(job->train);
     sumi_dataset_free(job->pictures);
+    sumi_model_free(job->guide);
     sumi_model_free(job->model);
 }
 
@@ -89,14 +91,17 @@ static int open_subject(sumi_cli *cli, eval_job *job)
 {
     const char *path = cli->options.operands[0];
     sumi_status status = SUMI_OK;
+    int code = 0;
     job->config.subject = path;
     if (is_model(path)) {
         status = sumi_cli_load(cli, path, &job->model);
         job->info = (sumi_model_info_t)SUMI_MODEL_INFO_INIT;
         if (status == SUMI_OK)
             status = sumi_model_info(job->model, &job->info);
-        if (status == SUMI_OK)
+        if (status == SUMI_OK) {
             read_sampling(cli, job);
+            code = sumi_cli_guidance(cli, &job->sample, &job->guide);
+        }
         job->config.model = job->model;
         job->config.sample = &job->sample;
     } else {
@@ -106,7 +111,7 @@ static int open_subject(sumi_cli *cli, eval_job *job)
         status = sumi_dataset_open(cli->ctx, path, &config, &job->pictures);
         job->config.pictures = job->pictures;
     }
-    return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
+    return status == SUMI_OK ? code : sumi_cli_fail_context(cli, status);
 }
 
 static int open_evaluators(sumi_cli *cli, eval_job *job)

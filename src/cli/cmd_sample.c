@@ -80,8 +80,10 @@ static int load_model(sumi_cli *cli, sample_job *job, sumi_model **model)
     if (code == 0)
         code = sumi_sample_read_way(cli, job);
     if (code == 0)
+        code = sumi_sample_labels(cli, job, *model);
+    if (code == 0)
         code = sumi_sample_settle(cli, job, &info);
-    return code == 0 ? sumi_sample_labels(cli, job, *model) : code;
+    return code == 0 ? sumi_cli_guidance(cli, &job->config, &job->guide) : code;
 }
 
 /* What a picture says about itself. */
@@ -90,15 +92,19 @@ static char *describe(const sumi_cli *cli, const sample_job *job)
     const sumi_sample_config *c = &job->config;
     size_t size = strlen(cli->command_line) + 256;
     char *text = sumi_calloc(size, 1);
-    char eta[32] = "";
+    char eta[32] = "", guidance[96] = "";
     if (c->eta >= 0)
         snprintf(eta, sizeof eta, ", eta %g", (double)c->eta);
+    if (c->guidance != 1)
+        snprintf(guidance, sizeof guidance, ", guidance %g for sigma %g to %g", (double)c->guidance,
+                 (double)c->guidance_from, (double)c->guidance_to);
     if (text != NULL)
-        snprintf(text, size,
-                 "sumi %s; seed %llu, images %lld to %lld, solver %s, %s, steps %d (0: all)%s; %s",
-                 sumi_version(), (unsigned long long)c->seed, (long long)c->first_index,
-                 (long long)c->first_index + c->count - 1, c->solver, c->spacing, c->steps, eta,
-                 cli->command_line);
+        snprintf(
+            text, size,
+            "sumi %s; seed %llu, images %lld to %lld, solver %s, %s, steps %d (0: all)%s%s; %s",
+            sumi_version(), (unsigned long long)c->seed, (long long)c->first_index,
+            (long long)c->first_index + c->count - 1, c->solver, c->spacing, c->steps, eta,
+            guidance, cli->command_line);
     return text;
 }
 
@@ -189,6 +195,7 @@ static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
                                      .h = c->height,
                                      .w = c->width,
                                      .c = job->channels,
+                                     .rows = job->rows,
                                      .comment = comment,
                                      .parameters = parameters},
                           .film = {.n = c->count,

@@ -230,8 +230,44 @@ const sumi_option sumi_option_rows_sample[] = {
      .kind = SUMI_ARG_STRING,
      .metavar = "NAME|N|all",
      .commands = BIT(SAMPLE),
-     .help = "What the images show: a label of the data that the model was trained on, by name or "
-             "number; all: each in turn."},
+     .help =
+         "What the images show: a label of the data that the model was trained on, by name or "
+         "number. all: each in turn, and in a grid a row for each; 8 of each if no -n is given, "
+         "where that makes at most 160."},
+    {.name = "guidance",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 1000,
+     .initial = "1",
+     .metavar = "X",
+     .commands = BIT(SAMPLE) | BIT(EVAL),
+     .help = "Go beyond the prediction for the label, away from that without one (classifier-free "
+             "guidance), X times as far from there; 1 is none, 1.5 to 3 are common. Takes two "
+             "evaluations for each."},
+    {.name = "guide",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "MODEL",
+     .commands = BIT(SAMPLE) | BIT(EVAL),
+     .help = "Go away from this model's prediction instead: a smaller one of the same data, or an "
+             "earlier checkpoint (autoguidance, Karras et al. 2024). Needs no labels."},
+    {.name = "guidance-from",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 1e30,
+     .initial = "0",
+     .metavar = "X",
+     .commands = BIT(SAMPLE) | BIT(EVAL),
+     .help = "The least sigma at which guidance acts: the deviation of the noise where the image "
+             "counts once."},
+    {.name = "guidance-to",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 1e30,
+     .initial = "1e30",
+     .metavar = "X",
+     .commands = BIT(SAMPLE) | BIT(EVAL),
+     .help = "The largest; within an interval (Kynkaanniemi et al. 2024) pictures keep their "
+             "variety, and the evaluations outside are single."},
     {.name = "noise",
      .kind = SUMI_ARG_PATH,
      .metavar = "x.npy",

@@ -126,8 +126,13 @@ sumi_status sumi_output_add(sumi_output *output, const uint8_t *pixels, int n, s
 static sumi_status write_grid(const sumi_output *output, sumi_error *err)
 {
     sumi_image grid;
-    sumi_status status =
-        sumi_image_grid(output->grid, output->done, output->h, output->w, output->c, &grid, err);
+    sumi_status status = SUMI_EINVAL;
+    if (output->rows.kinds > 0)
+        status = sumi_image_rows(output->grid, output->done, &output->rows, output->h, output->w,
+                                 output->c, &grid, err);
+    if (status == SUMI_EINVAL) /* not wanted, or too high or wide for a picture */
+        status = sumi_image_grid(output->grid, output->done, output->h, output->w, output->c, &grid,
+                                 err);
     if (status != SUMI_OK)
         return status;
     status = sumi_png_write_with(output->path, &grid, output->comment, output->parameters, err);

@@ -23,7 +23,9 @@ typedef struct {
     bool strip;
     char *like_texts[SUMI_OPTIONS_MAX]; /* values that options took from a picture or the model */
     int like_count;
-    int32_t *labels; /* [count]; NULL: --label was not given */
+    int32_t *labels;     /* [count]; NULL: --label was not given */
+    sumi_kind_rows rows; /* of --label all: a row of the grid for each label */
+    sumi_model *guide;   /* of --guide; else NULL */
 } sample_job;
 
 /* like.c: what the picture of --like tells, where the command line says nothing. Returns 0 or the

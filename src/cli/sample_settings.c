@@ -421,6 +421,7 @@ void sumi_sample_job_free(sample_job *job)
     sumi_image_free(&job->picture);
     sumi_image_free(&job->mask_picture);
     sumi_npy_free(&job->start);
+    sumi_model_free(job->guide);
     for (int i = 0; i < job->like_count; i++)
         free(job->like_texts[i]);
 }

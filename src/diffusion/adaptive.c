@@ -39,9 +39,10 @@ static const double differences[STAGES] = {71. / 57600,      0,         -71. / 1
 
 /* Of one image. */
 typedef struct {
-    double v, step; /* where it is, and how far it tries to go: to v - step */
-    double error;   /* of the step that was tried, 1 being the most that is taken */
-    int taken;      /* evaluations that it needed */
+    double v, step;  /* where it is, and how far it tries to go: to v - step */
+    double error;    /* of the step that was tried, 1 being the most that is taken */
+    int taken;       /* predictions that it needed */
+    int evaluations; /* of networks, for those */
     bool done;
     sumi_level level; /* where it is asked about */
     sumi_terms terms;
@@ -152,8 +153,12 @@ static sumi_status evaluate(adaptive *run, const float *y, float *slope)
     }
     mix(run, 2, both, slope);
     run->done++;
-    for (int i = 0; i < n; i++)
-        run->images[i].taken += !run->images[i].done;
+    for (int i = 0; i < n; i++) {
+        if (run->images[i].done)
+            continue;
+        run->images[i].taken++;
+        run->images[i].evaluations += sumi_sampling_cost(sampling, i);
+    }
     bool stop = sampling->step_done && sampling->step_done(sampling->user, run->done);
     return stop ? SUMI_CANCELLED : SUMI_OK;
 }
@@ -315,7 +320,7 @@ sumi_status sumi_adaptive_run(const sumi_sampling *sampling, float *out, sumi_er
     if (status == SUMI_OK)
         sampling->backend->download(sampling->device, out, run.image, run.bytes);
     for (int i = 0; status == SUMI_OK && sampling->taken && i < sampling->n; i++)
-        sampling->taken[i] = run.images[i].taken;
+        sampling->taken[i] = run.images[i].evaluations;
     free_memory(&run);
     return status;
 }

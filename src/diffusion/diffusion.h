@@ -354,6 +354,9 @@ typedef struct {
     const sumi_backend *backend;
     sumi_device *device;
     sumi_predict_fn predict;
+    /* NULL: each image takes one evaluation of a network for a prediction. Or [n], which predict
+     * fills: that many. */
+    const int *cost;
     sumi_on_step_fn on_step;                /* or NULL; non-zero stops */
     int (*step_done)(void *user, int done); /* or NULL: that many evaluations are done; likewise */
     void *user;                             /* given to all of them */

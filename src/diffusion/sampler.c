@@ -150,6 +150,8 @@ static sumi_status take_stage(run_state *run, const sumi_path *path, int i, int 
     sumi_status status = predict(run);
     if (status != SUMI_OK)
         return status;
+    for (int k = 0; sampling->taken && k < sampling->n; k++)
+        sampling->taken[k] += sumi_sampling_cost(sampling, k);
     convert(run);
     if (sampling->on_step)
         status = look(run, path->of_noise ? run->x_0 : run->h[0]);
@@ -376,6 +378,8 @@ sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_er
                      .level = sumi_path_asks(path, 0),
                      .bytes = (size_t)sampling->n * sampling->count * sizeof(float)};
     sumi_status status = SUMI_OK;
+    for (int i = 0; sampling->taken && i < sampling->n; i++)
+        sampling->taken[i] = 0;
     if (add_memory(&run)) {
         start(&run);
         status = take_steps(&run, err);
@@ -384,8 +388,6 @@ sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_er
     }
     if (status == SUMI_OK)
         sampling->backend->download(sampling->device, out, run.x, run.bytes);
-    for (int i = 0; status == SUMI_OK && sampling->taken && i < sampling->n; i++)
-        sampling->taken[i] = run.done;
     free_memory(&run);
     return status;
 }

@@ -20,6 +20,12 @@ void sumi_sampling_mix(const sumi_sampling *sampling, const sumi_noise_room *roo
 void sumi_sampling_begin(const sumi_sampling *sampling, const sumi_noise_room *room,
                          const sumi_level *level, float *x, float *copy);
 
+/* How many evaluations image i took for the last prediction. */
+static inline int sumi_sampling_cost(const sumi_sampling *sampling, int i)
+{
+    return sampling->cost ? sampling->cost[i] : 1;
+}
+
 /* The loop of solvers that choose their levels themselves (adaptive.c). */
 sumi_status sumi_adaptive_run(const sumi_sampling *sampling, float *out, sumi_error *err);
 

@@ -428,10 +428,15 @@ sumi_status sumi_image_grid_size(int n, int h, int w, sumi_grid_layout *out, sum
     return SUMI_OK;
 }
 
-sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h, int w, int c,
-                             sumi_image *out, sumi_error *err)
+/* Background for rows x columns pictures; factor is by how much each is enlarged. */
+static sumi_status make_table(const char *what, int rows, int columns, const int shape[3],
+                              int *factor, sumi_image *out, sumi_error *err)
 {
     sumi_grid_layout grid;
+    int h = shape[0], w = shape[1], c = shape[2];
+    if (c != 1 && c != 3)
+        return sumi_fail(err, SUMI_EINVAL, "a %s of pictures of %d channels: 1 or 3 are expected",
+                         what, c);
     sumi_status status = sumi_image_grid_size(rows > columns ? rows : columns, h, w, &grid, err);
     if (status != SUMI_OK)
         return status;
@@ -439,7 +444,7 @@ sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h
     int64_t width = (int64_t)columns * (w * grid.factor + MARGIN) + MARGIN;
     if (height > SIDE_MAX || width > SIDE_MAX || height * width > PIXELS_MAX)
         return sumi_fail(err, SUMI_EINVAL,
-                         "a table of %d x %d pictures of %d x %d pixels has more than %d pixels",
+                         "a %s of %d x %d pictures of %d x %d pixels has more than %d pixels", what,
                          rows, columns, w, h, PIXELS_MAX);
     sumi_image image = {(int)height, (int)width, c, NULL};
     size_t bytes = (size_t)height * (size_t)width * (size_t)c;
@@ -447,37 +452,58 @@ sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h
     if (!image.pixels)
         return sumi_fail_memory(err, "a table of pictures", bytes);
     memset(image.pixels, BACKGROUND, bytes);
-    size_t one = (size_t)h * (size_t)w * (size_t)c;
-    for (int i = 0; i < rows * columns; i++)
-        place(pixels + (size_t)i * one, h, w, grid.factor,
-              MARGIN + i / columns * (h * grid.factor + MARGIN),
-              MARGIN + i % columns * (w * grid.factor + MARGIN), &image);
+    *factor = grid.factor;
     *out = image;
     return SUMI_OK;
+}
+
+/* Picture i in its row and column of such a table. */
+static void put(const uint8_t *pixels, int i, const int shape[3], int factor, int row, int column,
+                sumi_image *out)
+{
+    int h = shape[0], w = shape[1];
+    place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)shape[2], h, w, factor,
+          MARGIN + row * (h * factor + MARGIN), MARGIN + column * (w * factor + MARGIN), out);
+}
+
+sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h, int w, int c,
+                             sumi_image *out, sumi_error *err)
+{
+    const int shape[3] = {h, w, c};
+    int factor = 1;
+    sumi_status status = make_table("table", rows, columns, shape, &factor, out, err);
+    for (int i = 0; status == SUMI_OK && i < rows * columns; i++)
+        put(pixels, i, shape, factor, i / columns, i % columns, out);
+    return status;
+}
+
+sumi_status sumi_image_rows(const uint8_t *pixels, int n, const sumi_kind_rows *rows, int h, int w,
+                            int c, sumi_image *out, sumi_error *err)
+{
+    const int shape[3] = {h, w, c};
+    int factor = 1, kinds = rows->kinds;
+    if (n < 1 || n > PIXELS_MAX || kinds < 1 || rows->first < 0 || rows->first >= kinds)
+        return sumi_fail(err, SUMI_EINVAL, "%d pictures in %d rows", n, kinds);
+    sumi_status status =
+        make_table("table", kinds, (rows->first + n + kinds - 1) / kinds, shape, &factor, out, err);
+    for (int i = 0; status == SUMI_OK && i < n; i++)
+        put(pixels, i, shape, factor, (rows->first + i) % kinds, (rows->first + i) / kinds, out);
+    return status;
 }
 
 sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
                             sumi_error *err)
 {
+    const int shape[3] = {h, w, c};
     sumi_grid_layout grid;
-    if (c != 1 && c != 3)
-        return sumi_fail(err, SUMI_EINVAL, "a grid of pictures of %d channels: 1 or 3 are expected",
-                         c);
+    int factor = 1;
     sumi_status status = sumi_image_grid_size(n, h, w, &grid, err);
-    if (status != SUMI_OK)
-        return status;
-    sumi_image image = {grid.height, grid.width, c, NULL};
-    size_t bytes = (size_t)grid.height * (size_t)grid.width * (size_t)c;
-    image.pixels = malloc(bytes);
-    if (!image.pixels)
-        return sumi_fail_memory(err, "a picture grid", bytes);
-    memset(image.pixels, BACKGROUND, bytes);
-    for (int i = 0; i < n; i++)
-        place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)c, h, w, grid.factor,
-              MARGIN + i / grid.columns * (h * grid.factor + MARGIN),
-              MARGIN + i % grid.columns * (w * grid.factor + MARGIN), &image);
-    *out = image;
-    return SUMI_OK;
+    if (status == SUMI_OK)
+        status = make_table("grid", (n + grid.columns - 1) / grid.columns, grid.columns, shape,
+                            &factor, out, err);
+    for (int i = 0; status == SUMI_OK && i < n; i++)
+        put(pixels, i, shape, factor, i / grid.columns, i % grid.columns, out);
+    return status;
 }
 
 void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out)

@@ -159,6 +159,14 @@ sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, s
 sumi_status sumi_image_table(const uint8_t *pixels, int rows, int columns, int h, int w, int c,
                              sumi_image *out, sumi_error *err);
 
+/* A row for each of `kinds`, where picture i is of kind (first + i) % kinds: the rows are filled
+ * from left to right, and a place without a picture is background. */
+typedef struct {
+    int kinds, first; /* first is below kinds */
+} sumi_kind_rows;
+sumi_status sumi_image_rows(const uint8_t *pixels, int n, const sumi_kind_rows *rows, int h, int w,
+                            int c, sumi_image *out, sumi_error *err);
+
 typedef struct {
     int height, width; /* of the whole */
     int factor;        /* by which each picture is enlarged */

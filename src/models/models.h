@@ -176,7 +176,7 @@ typedef struct {
 } sumi_predictor;
 /* A network for model in eval mode as `want` says, from the cache (least recently used goes) or
  * new; its packed weights are those of the model's present generation. Borrowed: valid until the
- * next call. */
+ * next SUMI_CACHED_NETWORKS - 1 calls. */
 sumi_status sumi_runtime_predictor(sumi_runtime *runtime, const sumi_model *model,
                                    const sumi_predictor *want, sumi_network **out, sumi_error *err);
 /* Forgets every network of a model that is about to be freed. */

@@ -53,16 +53,39 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
     return sample;
 }
 
-static sumi_status write_picture(const sumi_sample_config *sample, const char *title,
-                                 const uint8_t *pixels, int channels, const char *path,
-                                 sumi_error *err)
+/* Labels of the pictures, in turn, and how many of those make whole rows; malloc'ed, NULL where the
+ * model is told of none or there is no memory. */
+static int32_t *label_pictures(const sumi_model *model, sumi_sample_config *sample,
+                               sumi_kind_rows *rows)
+{
+    int classes = model->graph.labels >= 0 ? model->graph.classes : 0;
+    if (classes < 1)
+        return NULL;
+    if (classes <= sample->count) {
+        rows->kinds = classes;
+        sample->count -= sample->count % classes;
+    }
+    int32_t *labels = sumi_calloc((size_t)sample->count, sizeof *labels);
+    for (int i = 0; labels && i < sample->count; i++)
+        labels[i] = i % classes;
+    return labels;
+}
+
+static sumi_status write_picture(const sumi_sample_config *sample, const sumi_kind_rows *rows,
+                                 const char *title, const uint8_t *pixels, int channels,
+                                 const char *path, sumi_error *err)
 {
     char text[160];
     sumi_image image;
+    sumi_status status = SUMI_EINVAL;
     snprintf(text, sizeof text, "sumi, %.60s, %dx%d, %s, seed %" PRIu64, title, sample->height,
              sample->width, sample->solver, sample->seed);
-    sumi_status status = sumi_image_grid(pixels, sample->count, sample->height, sample->width,
-                                         channels, &image, err);
+    if (rows->kinds > 0)
+        status = sumi_image_rows(pixels, sample->count, rows, sample->height, sample->width,
+                                 channels, &image, err);
+    if (status == SUMI_EINVAL) /* not wanted, or too high or wide for a picture */
+        status = sumi_image_grid(pixels, sample->count, sample->height, sample->width, channels,
+                                 &image, err);
     if (status != SUMI_OK)
         return status;
     status = sumi_png_write(path, &image, text, err);
@@ -75,11 +98,16 @@ sumi_status sumi_grid_draw(sumi_runtime *runtime, const sumi_model *model,
                            sumi_error *err)
 {
     sumi_sample_config sample = sampling_of(model, config, grid);
+    sumi_kind_rows rows = {0, 0};
+    int32_t *labels = label_pictures(model, &sample, &rows);
+    sample.labels = labels;
     int64_t sizes[] = {sample.count, sample.height, sample.width, model->info.out_channels};
     size_t floats;
-    if (!sumi_size_product(sizes, 4, &floats))
+    if (!sumi_size_product(sizes, 4, &floats)) {
+        free(labels);
         return sumi_fail(err, SUMI_ESHAPE, "a grid of %d pictures of %dx%d", sample.count,
                          sample.height, sample.width);
+    }
     float *images = sumi_calloc(floats, sizeof *images);
     uint8_t *pixels = sumi_calloc(floats, 1);
     sumi_status status = SUMI_OK;
@@ -89,8 +117,10 @@ sumi_status sumi_grid_draw(sumi_runtime *runtime, const sumi_model *model,
         status = sumi_sample_run(runtime, model, &sample, images, floats, err);
     if (status == SUMI_OK) {
         sumi_range_to_bytes(images, floats, model->info.range_lo, model->info.range_hi, pixels);
-        status = write_picture(&sample, grid->title, pixels, model->info.out_channels, path, err);
+        status =
+            write_picture(&sample, &rows, grid->title, pixels, model->info.out_channels, path, err);
     }
+    free(labels);
     free(pixels);
     free(images);
     return status;

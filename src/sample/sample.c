@@ -1,7 +1,8 @@
 /*
  * Sampling with a model's network: cuts the images into batches that fit into memory, binds the
- * sampler's `predict` to the network, and makes the noise between two images.
+ * sampler's `predict` to the networks (guidance.c), and makes the noise between two images.
  */
+#include "sample/guidance.h"
 #include "sample/settings.h"
 
 #include <inttypes.h>
@@ -14,9 +15,8 @@
 typedef struct {
     sumi_runtime *runtime;
     const sumi_sample_config *config;
-    sumi_network *network;
-    float *images;   /* a batch of them, where the caller has no room for all */
-    int32_t *labels; /* of a batch, in the device's memory; NULL: there are none */
+    sumi_asking asking;
+    float *images; /* a batch of them, where the caller has no room for all */
     size_t image_floats;
     sumi_limits limits;
     int evaluations;        /* of an image; the most of them where `varies` */
@@ -27,7 +27,7 @@ typedef struct {
     int batch;              /* images evaluated together */
     int64_t done;           /* images that are whole */
     int64_t steps_before;   /* evaluations of the batches that are done */
-    int64_t images_x_steps; /* evaluations so far */
+    int64_t images_x_steps; /* predictions so far */
     int n;                  /* images of the present batch */
     double started;
     sumi_error *err;
@@ -37,16 +37,7 @@ static sumi_status predict(void *user, const float *x, const float *times, doubl
                            float *f)
 {
     sampling_call *call = user;
-    if (sumi_runtime_cancelled(call->runtime))
-        return SUMI_CANCELLED;
-    const sumi_inputs in = {.image = x, .time = times, .labels = call->labels};
-    call->runtime->backend->predict(call->network, &in, n, &f);
-    if (call->runtime->backend->finite(call->runtime->device, f, (size_t)n * call->image_floats))
-        return SUMI_OK;
-    return sumi_fail(call->err, SUMI_EFORMAT,
-                     "the network produced a value that is not finite at t = %g: these weights "
-                     "cannot be sampled from",
-                     time);
+    return sumi_asking_predict(&call->asking, x, times, time, n, f);
 }
 
 static int on_step(void *user, int step, const float *x_t, const float *x_0, int n)
@@ -70,18 +61,22 @@ static int step_done(void *user, int step)
                               .phase = SUMI_PHASE_SAMPLE,
                               .step = call->steps_before + step,
                               .step_count = call->varies ? 0 : batches * call->evaluations,
-                              .images_per_s = elapsed > 0 ? done / elapsed : 0,
+                              .images_per_s =
+                                  elapsed > 0 ? (double)call->asking.evaluations / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = call->varies ? -1 : elapsed * (all - done) / done,
                               .images = call->done + (whole ? call->n : 0)};
     return config->progress(config->user, &progress);
 }
 
-/* Never changes a bit of the result. */
+/* Never changes a bit of the result. With and without label are evaluated together. */
 static int choose_batch(const sumi_sample_config *config)
 {
-    int batch =
-        config->batch > 0 ? config->batch : sumi_images_at_a_time(config->height, config->width);
+    int batch = sumi_images_at_a_time(config->height, config->width);
+    if (config->guidance != 1 && !config->guide)
+        batch = (batch + 1) / 2;
+    if (config->batch > 0)
+        batch = config->batch;
     return batch < config->count ? batch : config->count;
 }
 
@@ -137,10 +132,8 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         sampling->noise = config->noise ? config->noise + offset : NULL;
         sampling->image = config->image ? config->image + offset : NULL;
         sampling->start = config->start ? config->start + offset : NULL;
-        if (call->labels)
-            call->runtime->backend->upload(call->runtime->device, call->labels,
-                                           config->labels + call->done,
-                                           (size_t)call->n * sizeof *call->labels);
+        sumi_asking_labels(&call->asking, config->labels ? config->labels + call->done : NULL,
+                           call->n);
         sampling->taken = config->evaluations ? config->evaluations + call->done : NULL;
         float *images = out ? out + offset : call->images;
         status = sumi_sampling_run(sampling, images, call->err);
@@ -182,12 +175,9 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                                float *out)
 {
     const sumi_sample_config *config = call->config;
-    const sumi_predictor want = {.n_max = call->batch,
-                                 .h = config->height,
-                                 .w = config->width,
-                                 .precision = config->precision};
-    sumi_status status =
-        sumi_runtime_predictor(call->runtime, model, &want, &call->network, call->err);
+    call->asking = (sumi_asking){
+        .runtime = call->runtime, .process = path->process, .config = config, .err = call->err};
+    sumi_status status = sumi_asking_init(&call->asking, model, call->batch, call->image_floats);
     if (status == SUMI_OK)
         status = add_memory(call, out);
     sumi_sampling sampling = {.path = path,
@@ -202,18 +192,13 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
                               .backend = call->runtime->backend,
                               .device = call->runtime->device,
                               .predict = predict,
+                              .cost = call->asking.cost,
                               .on_step = config->on_step ? on_step : NULL,
                               .step_done = step_done,
                               .user = call};
-    size_t label_bytes = (size_t)call->batch * sizeof *call->labels;
-    if (status == SUMI_OK && config->labels) {
-        call->labels = call->runtime->backend->alloc(call->runtime->device, label_bytes);
-        if (!call->labels)
-            status = sumi_fail_memory(call->err, "labels", label_bytes);
-    }
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
-    call->runtime->backend->free(call->runtime->device, call->labels, label_bytes);
+    sumi_asking_free(&call->asking);
     free(call->images);
     free(call->mask);
     free(call->ends);
@@ -233,7 +218,7 @@ static sumi_status check_labels(const sumi_sample_config *config, const sumi_mod
     return SUMI_OK;
 }
 
-/* How many evaluations the images will take. */
+/* How many predictions the images will take. */
 static sumi_status count_evaluations(sampling_call *call, const sumi_path *path)
 {
     int visits = call->config->mask ? call->config->mask_visits : 1;
@@ -265,6 +250,8 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
     sumi_status status = sumi_sample_check(config, info, out, out_floats, err);
     if (status == SUMI_OK)
         status = check_labels(config, model, err);
+    if (status == SUMI_OK)
+        status = sumi_guidance_check(config, model, err);
     if (status == SUMI_OK)
         status = sumi_sample_limits(config, info, &call.limits, err);
     if (status == SUMI_OK)

@@ -38,7 +38,9 @@ typedef struct {
  * width must be multiples of the model's. */
 sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err);
 /* Draws count pictures, always from the same noise, and writes them as one PNG file. Of config the
- * grid's size and steps matter. */
+ * grid's size and steps matter. Of a model that is told of labels there is a row for each of them,
+ * in their order, with as many pictures as make count or fewer in all; where that is none, they are
+ * drawn in turn. */
 sumi_status sumi_grid_draw(sumi_runtime *runtime, const sumi_model *model,
                            const sumi_train_config *config, const sumi_grid *grid, const char *path,
                            sumi_error *err);

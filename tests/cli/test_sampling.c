@@ -84,6 +84,11 @@ static void test_labels(void **state)
     assert_quiet_run(temp, "sample @unet --label 2 --index 2 -n 1 -qo @again.npy");
     assert_same_arrays(temp, "two.npy", "none.npy", false);
     assert_same_arrays(temp, "third.npy", "again.npy", true);
+    sumi_image grid;
+    assert_quiet_run(temp, "sample @unet --label all --steps 1 -qo @rows.png"); /* 8 of each */
+    assert_int_equal(sumi_image_read(temp_path(temp, "rows.png"), &grid, NULL), SUMI_OK);
+    assert_true(grid.height == 10 * 98 + 2 && grid.width == 8 * 98 + 2);
+    sumi_image_free(&grid);
     assert_failed_run(temp, "sample @unet --label nothing -o @x.npy", 2,
                       "--label: expected all or one of 0");
     assert_failed_run(temp, "sample @run --label 1 -o @x.npy", 2, "was trained without labels");
@@ -92,6 +97,41 @@ static void test_labels(void **state)
     assert_failed_run(temp, "train shapes --net unet --blocks 1,1 --out @bad", 13,
                       "3 multipliers and 2 blocks");
     assert_failed_run(temp, "train shapes --net vnet --out @bad", 2, "did you mean unet?");
+}
+
+/* From no label, from another model, and within levels; a picture tells it to --like. */
+static void test_guidance(void **state)
+{
+    temp_folder *temp = *state;
+    static const char small[] =
+        "train shapes --net unet --steps 2 --quiet --out @small --size 8x8 --batch 4 "
+        "--base-channels 4 --multipliers 1,2 --blocks 1,1 --lr 0.05 --time-dim 8 --timesteps 40 "
+        "--grid 0 --threads 2";
+    assert_quiet_run(temp, small);
+    assert_quiet_run(temp, "sample @unet --label 2 -n 2 --guidance 1 -qo @same.npy");
+    assert_same_arrays(temp, "two.npy", "same.npy", true);
+    assert_true(evaluations_of(temp, "sample @unet --label 2 -n 2 --steps 10 --guidance 3 --json "
+                                     "-qo @led.npy") == 20);
+    double some = evaluations_of(temp, "sample @unet --label 2 -n 2 --steps 10 --guidance 3 --json "
+                                       "--guidance-from 0.1 --guidance-to 0.3 -qo @part.npy");
+    assert_true(some > 10 && some < 20);
+    assert_quiet_run(temp, "sample @unet -n 2 --guidance 2 --guide @small -qo @away.png");
+    assert_quiet_run(temp, "sample --like @away.png -qo @away.npy");
+    assert_quiet_run(temp, "sample @unet -n 2 --guidance 2 --guide @small -qo @again.npy");
+    assert_quiet_run(temp, "sample @unet -n 2 -qo @plain.npy");
+    assert_same_arrays(temp, "away.npy", "again.npy", true);
+    assert_same_arrays(temp, "away.npy", "plain.npy", false);
+    assert_failed_run(temp, "sample @unet --guidance 2 -o @x.npy", 13,
+                      "guidance away from no label needs labels");
+    assert_failed_run(temp, "sample @run --guidance 2 -o @x.npy", 13,
+                      "trained without labels: guidance needs another model");
+    assert_failed_run(temp, "sample @unet --guidance 2 --guide @none -o @x.npy", 14, "none");
+    assert_failed_run(temp, "sample @unet --label 1 --guidance-to 2 -o @x.npy", 2,
+                      "--guidance-to: it needs --guidance");
+    assert_failed_run(temp,
+                      "sample @unet --label 1 --guidance 2 --guidance-from 2 --guidance-to 1 "
+                      "-o @x.npy",
+                      2, "--guidance-to: expected more than --guidance-from, 2, found 1");
 }
 
 static void test_from_an_image(void **state)
@@ -302,11 +342,12 @@ static void test_films(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),         cmocka_unit_test(test_from_an_image),
-        cmocka_unit_test(test_inverse),        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_clip),           cmocka_unit_test(test_adaptive),
-        cmocka_unit_test(test_between_images), cmocka_unit_test(test_mask),
-        cmocka_unit_test(test_like),           cmocka_unit_test(test_films),
+        cmocka_unit_test(test_labels),        cmocka_unit_test(test_guidance),
+        cmocka_unit_test(test_from_an_image), cmocka_unit_test(test_inverse),
+        cmocka_unit_test(test_levels),        cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_adaptive),      cmocka_unit_test(test_between_images),
+        cmocka_unit_test(test_mask),          cmocka_unit_test(test_like),
+        cmocka_unit_test(test_films),
     };
     return cmocka_run_group_tests(tests, make_run, temp_teardown);
 }

@@ -450,6 +450,29 @@ static void test_grid_checks(void **state)
                  "a grid of 10000 pictures of 1000 x 1000 pixels has more than 67108864 pixels");
 }
 
+/* Each kind has its row, and the first may begin within a column. */
+static void test_rows_of_kinds(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[5 * 96 * 96] = {0};
+    static const int at[5][2] = {{2, 0}, {0, 1}, {1, 1}, {2, 1}, {0, 2}};
+    const sumi_kind_rows rows = {3, 2}, none = {0, 0}, late = {3, 3};
+    sumi_image image;
+    assert_int_equal(sumi_image_rows(pixels, 5, &rows, 96, 96, 1, &image, NULL), SUMI_OK);
+    assert_int_equal(image.height, 3 * 98 + 2);
+    assert_int_equal(image.width, 3 * 98 + 2);
+    int dark = 0;
+    for (int i = 0; i < image.height * image.width; i++)
+        dark += image.pixels[i] == 0;
+    assert_int_equal(dark, 5 * 96 * 96);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(image.pixels[(at[i][0] * 98 + 50) * image.width + at[i][1] * 98 + 50], 0);
+    sumi_image_free(&image);
+    assert_int_equal(sumi_image_rows(pixels, 5, &none, 96, 96, 1, &image, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_image_rows(pixels, 5, &late, 96, 96, 1, &image, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_image_rows(pixels, 5, &rows, 96, 96, 2, &image, NULL), SUMI_EINVAL);
+}
+
 /* The size that is asked for beforehand is the grid's own. */
 static void test_grid_size(void **state)
 {
@@ -506,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_grids),
         cmocka_unit_test(test_grid_checks),
         cmocka_unit_test(test_grid_size),
+        cmocka_unit_test(test_rows_of_kinds),
         cmocka_unit_test(test_range_to_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
