@@ -18,6 +18,8 @@ RUNTIMES = ["onnxruntime", "openvino", "openvino_default"]
 # what: height and width, batch, timed steps of each in a round
 DEFAULTS = {"train": ((28, 28), 128, 3), "sample": ((32, 32), 64, 3), "latency": ((32, 32), 1, 50),
             "memory": ((28, 28), 128, 3)}
+NETS = ["tutorial", "unet"]
+NET_OPTIONS = {"tutorial": [], "unet": ["--net", "unet", "--attention", "3"]}
 GROUPS = {"both": ["train", "sample"], "all": list(DEFAULTS)}
 COMMANDS = {"train": "train", "sample": "sample", "latency": "sample", "memory": "train"}
 MIB = 1024.0 * 1024.0
@@ -54,7 +56,7 @@ class Sumi:
         s = self.setting
         command = [s.sumi, "bench", COMMANDS[s.what], "--size", f"{s.height}x{s.width}", "--batch",
                    str(s.batch), "--threads", str(s.threads), "--steps", str(steps), "--json",
-                   "--precision", self.precision]
+                   "--precision", self.precision, *NET_OPTIONS[s.net]]
         with tempfile.TemporaryFile("w+") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
             _, status, usage = os.wait4(process.pid, 0)
@@ -86,7 +88,7 @@ class Peer:
         s = setting
         command = [s.python, os.path.join(HERE, "peers", script), "--what", COMMANDS[s.what],
                    "--variant",
-                   variant, "--height", str(s.height), "--width", str(s.width), "--batch",
+                   variant, "--net", s.net, "--height", str(s.height), "--width", str(s.width), "--batch",
                    str(s.batch), "--threads", str(s.threads)]
         environment = dict(os.environ, OMP_NUM_THREADS=str(s.threads), PYTHONDONTWRITEBYTECODE="1")
         self.errors = tempfile.TemporaryFile("w+")  # not a pipe: nobody would empty it
@@ -146,7 +148,7 @@ def peers_of(setting, names):
 
 
 def row_of(setting, contender, **measured):
-    return {"what": setting.what, "size": f"{setting.height}x{setting.width}",
+    return {"what": setting.what, "net": setting.net, "size": f"{setting.height}x{setting.width}",
             "batch": setting.batch, "threads": setting.threads, "name": contender.name,
             "version": contender.version, "note": contender.note, **measured}
 
@@ -185,7 +187,7 @@ def weigh(setting, args):
 
 
 def print_heading(first):
-    print(f"{first['what']} {first['size']}, batch {first['batch']}, {first['threads']} threads")
+    print(f"{first['what']} {first['net']} {first['size']}, batch {first['batch']}, {first['threads']} threads")
 
 
 def print_memory(rows):
@@ -218,6 +220,8 @@ def parse():
     p.add_argument("what", nargs="?", choices=[*DEFAULTS, *GROUPS], default="both",
                    help="train: a training step; sample: an evaluation of many images; latency: "
                         "of one image; memory: the peak of training; both: train and sample")
+    p.add_argument("--net", choices=NETS, default=NETS[0],
+                   help="the tutorial's network, or unet with attention at its third level")
     p.add_argument("--size", help="HxW; 28x28 for training and 32x32 for sampling")
     p.add_argument("--batch", type=int, help="128 for training, 64 for sampling, 1 for latency")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -252,7 +256,7 @@ def main():
         (height, width), batch, steps = DEFAULTS[what]
         if args.size:
             height, width = (int(side) for side in args.size.split("x"))
-        setting = argparse.Namespace(what=what, height=height, width=width,
+        setting = argparse.Namespace(what=what, net=args.net, height=height, width=width,
                                      batch=args.batch or batch, threads=args.threads,
                                      steps=args.steps or steps,
                                      sumi=args.sumi, python=args.python)

@@ -308,12 +308,15 @@ typedef struct {
      * And the labels that it is told of; 0: none. */
     int multipliers[SUMI_LEVELS_MAX], blocks[SUMI_LEVELS_MAX];
     int classes;
+    /* Of unet: the levels, counted from 1, whose blocks are each followed by attention between all
+     * pixels, 0 after the last (Vaswani et al. 2017), and the channels of one of its heads. */
+    int attention[SUMI_LEVELS_MAX], head_channels;
 } sumi_model_config;
 #define SUMI_MODEL_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial",    \
             "eps", "linear", "uniform", "uniform", .002f, 80, .5f, 5, 0, 1, false, {1, 2, 4},      \
-            {1, 2, 2}, 0                                                                           \
+            {1, 2, 2}, 0, {0}, 64                                                                  \
     }
 
 typedef struct {

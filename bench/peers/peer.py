@@ -28,11 +28,21 @@ def arguments(variants):
     parser = argparse.ArgumentParser()
     parser.add_argument("--what", choices=["train", "sample"], required=True)
     parser.add_argument("--variant", choices=variants, required=True)
+    parser.add_argument("--net", choices=["tutorial", "unet"], default="tutorial")
     parser.add_argument("--height", type=int, required=True)
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     return parser.parse_args()
+
+
+def network(args):
+    """What `sumi bench` makes of --net, with NET_OPTIONS of compare.py."""
+    if args.net == "unet":
+        from torch_unet import UNet
+        return UNet(classes=0, attention=(3,))
+    from torch_seed import UNetWithTime
+    return UNetWithTime()
 
 
 def serve(step, version, note="", imported=0):

@@ -10,8 +10,7 @@ import tempfile
 import numpy as np
 import torch
 
-from peer import arguments, serve
-from torch_seed import UNetWithTime
+from peer import arguments, network, serve
 
 
 def export(model, x, t, path):
@@ -46,7 +45,7 @@ def main():
     assert args.what == "sample", "it does not train"
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = UNetWithTime().eval()
+    model = network(args).eval()
     x = torch.rand(args.batch, 1, args.height, args.width)
     t = torch.arange(args.batch) * 999 // args.batch + 1
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():

@@ -1,11 +1,11 @@
-"""PyTorch as a peer: the tutorial's training step, or one network evaluation of a sampling step."""
+"""PyTorch as a peer: a training step of the tutorial's, or one network evaluation of a sampling step."""
 
 import importlib
 
 import torch
 
-from peer import arguments, peak_bytes, serve
-from torch_seed import Diffuser, UNetWithTime, train_step
+from peer import arguments, network, peak_bytes, serve
+from torch_seed import Diffuser, train_step
 
 VARIANTS = ["eager", "channels_last", "compile", "channels_last_compile",
             "channels_last_autocast", "channels_last_compile_autocast"]
@@ -26,7 +26,7 @@ def main():
     imported = peak_bytes()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model = UNetWithTime()
+    model = network(args)
     if "channels_last" in args.variant:
         model = model.to(memory_format=torch.channels_last)
     run = torch.compile(model) if "compile" in args.variant else model

@@ -160,6 +160,8 @@ bool sumi_training(const sumi_network *net);
 int sumi_value_h(const sumi_network *net, int value);
 int sumi_value_w(const sumi_network *net, int value);
 /* Bytes of the arena that hold a value or its gradient. */
+/* True where it is kept as float32 in every precision, and its gradient too. */
+bool sumi_value_is_wide(const sumi_network *net, int value);
 size_t sumi_value_bytes(const sumi_network *net, int value);
 bool sumi_reads_value(const sumi_network *net, int node, int value); /* also as a vector */
 const sumi_facts *sumi_node_facts(const sumi_network *net, int node);
@@ -200,6 +202,12 @@ sumi_status sumi_plan_gradients(sumi_network *net, sumi_error *err);
 bool sumi_value_is_centred(const sumi_network *net, int value);
 /* Adds up the terms of a value's gradient, where there are several. */
 void sumi_sum_terms(const sumi_run *run, int value);
+
+/* ---- padding.c ------------------------------------------------------------------------------- */
+
+/* Before anything else is planned. Where the image is as large as what it would be padded to: lets
+ * the readers of the padded one read the image, and who makes what is cropped write the result. */
+void sumi_plan_padding(sumi_network *net, int node);
 
 /* ---- residual.c ------------------------------------------------------------------------------ */
 

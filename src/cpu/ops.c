@@ -19,6 +19,9 @@ const sumi_op *sumi_op_of(sumi_kind kind)
         [SUMI_KIND_UPSAMPLE] = &sumi_op_upsample,
         [SUMI_KIND_UPSAMPLE_NEAREST] = &sumi_op_nearest,
         [SUMI_KIND_MEAN] = &sumi_op_mean,
+        [SUMI_KIND_ATTENTION] = &sumi_op_attention,
+        [SUMI_KIND_PAD] = &sumi_op_pad,
+        [SUMI_KIND_CROP] = &sumi_op_crop,
         [SUMI_KIND_MSE] = &sumi_op_mse,
         [SUMI_KIND_CROSS_ENTROPY] = &sumi_op_cross_entropy,
     };

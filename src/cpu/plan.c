@@ -30,14 +30,12 @@ int sumi_time_end(const sumi_network *net)
 
 int sumi_value_h(const sumi_network *net, int index)
 {
-    const sumi_value *value = &net->graph->values[index];
-    return value->vector ? 1 : net->config.h >> value->level;
+    return sumi_graph_size(net->graph, index, net->config.h);
 }
 
 int sumi_value_w(const sumi_network *net, int index)
 {
-    const sumi_value *value = &net->graph->values[index];
-    return value->vector ? 1 : net->config.w >> value->level;
+    return sumi_graph_size(net->graph, index, net->config.w);
 }
 
 const sumi_facts *sumi_node_facts(const sumi_network *net, int node)
@@ -94,9 +92,13 @@ int sumi_value_rows(const sumi_network *net, int value)
     return net->values[value].time_only ? net->time_table.batch : net->config.n_max;
 }
 
-static bool is_input(const sumi_network *net, int value)
+bool sumi_value_is_wide(const sumi_network *net, int value)
 {
-    return net->graph->values[value].producer < 0;
+    const sumi_graph *graph = net->graph;
+    bool wide = graph->values[value].producer < 0 || sumi_graph_is_output(graph, value);
+    for (int i = 0; i < graph->node_count && !wide; i++)
+        wide = sumi_node_facts(net, i)->keeps_wide && sumi_edge_reads(&graph->nodes[i].in, value);
+    return wide;
 }
 
 /* True where a parameter is behind the value. Values stand in the order in which they are made. */
@@ -133,7 +135,7 @@ static void plan_value(sumi_network *net, int index)
     plan->w = sumi_value_w(net, index);
     plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
     plan->bf16 = net->config.precision == SUMI_PRECISION_BF16 && !value->vector &&
-                 !is_input(net, index) && !sumi_graph_is_output(graph, index);
+                 !sumi_value_is_wide(net, index);
     plan->needs_gradient = needs_gradient(net, index);
     for (int i = 0; i < graph->node_count; i++) {
         if (net->nodes[i].stores == index && !net->nodes[i].skipped)
@@ -316,6 +318,8 @@ static void plan_sum_scratch(sumi_network *net, int value)
 static sumi_status plan_all(sumi_network *net, sumi_error *err)
 {
     const sumi_graph *graph = net->graph;
+    for (int i = 0; i < graph->node_count; i++)
+        sumi_plan_padding(net, i);
     for (int i = 0; i < graph->node_count; i++)
         sumi_plan_upsampling(net, i);
     for (int i = 0; i < graph->node_count; i++)

@@ -18,12 +18,6 @@ static bool is_image(const sumi_network *net, const sumi_view *view)
     return view->form == 0 && view->post < 0 && !net->graph->values[view->value].vector;
 }
 
-/* What a tensor is kept in follows from where it comes from and goes to. */
-static bool is_kept_wide(const sumi_network *net, int value)
-{
-    return net->graph->values[value].producer < 0 || sumi_graph_is_output(net->graph, value);
-}
-
 void sumi_plan_residual(sumi_network *net, int node)
 {
     const sumi_graph *graph = net->graph;
@@ -32,6 +26,8 @@ void sumi_plan_residual(sumi_network *net, int node)
     if (!sumi_node_facts(net, node)->passes_on || plan->unfused || plan->skipped)
         return;
     const sumi_view *views = plan->in.views;
+    if (plan->in.count != 2)
+        return;
     int later = graph->values[views[1].value].producer > graph->values[views[0].value].producer;
     int value = views[later].value, other = views[1 - later].value;
     int by = graph->values[value].producer;
@@ -40,7 +36,7 @@ void sumi_plan_residual(sumi_network *net, int node)
         !(sumi_node_facts(net, by)->absorbs_reader & sumi_kind_bit(add->kind)) ||
         reader_count(net, value) != 1 || sumi_graph_is_output(graph, value) ||
         (net->config.precision == SUMI_PRECISION_BF16 &&
-         is_kept_wide(net, other) != is_kept_wide(net, add->out)))
+         sumi_value_is_wide(net, other) != sumi_value_is_wide(net, add->out)))
         return;
     net->nodes[by].stores = add->out;
     net->nodes[by].residual = other;

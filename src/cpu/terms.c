@@ -148,6 +148,11 @@ static sumi_status plan_sources(sumi_network *net, int node, sumi_error *err)
     return SUMI_OK;
 }
 
+static bool same_size(const sumi_network *net, int a, int b)
+{
+    return net->values[a].h == net->values[b].h && net->values[a].w == net->values[b].w;
+}
+
 /* Plain images are passed their share of an addition's gradient without a copy. */
 static void find_passes(sumi_network *net, int node)
 {
@@ -155,7 +160,8 @@ static void find_passes(sumi_network *net, int node)
     for (int i = 0; i < plan->in.count; i++) {
         const sumi_view *view = &plan->in.views[i];
         plan->sources[i].passes = sumi_node_facts(net, node)->passes_on && view->form == 0 &&
-                                  view->post < 0 && !net->graph->values[view->value].vector;
+                                  view->post < 0 && !net->graph->values[view->value].vector &&
+                                  same_size(net, view->value, net->graph->nodes[node].out);
     }
 }
 

@@ -43,7 +43,12 @@ static sumi_status check_sizes(const sumi_graph *graph, const sumi_plan_config *
         (uint64_t)bytes > UINT64_C(1) << 50)
         return sumi_fail(err, SUMI_ENOMEM, "%d images of %dx%d are too large", config->n_max,
                          config->h, config->w);
-    if (config->h % multiple || config->w % multiple)
+    if (graph->pads && (config->h < multiple || config->w < multiple))
+        return sumi_fail(err, SUMI_ESHAPE,
+                         "images of %dx%d are too small for a network that halves them %d times: "
+                         "expected %dx%d or more",
+                         config->h, config->w, graph->levels, multiple, multiple);
+    if (!graph->pads && (config->h % multiple || config->w % multiple))
         return sumi_fail(err, SUMI_ESHAPE,
                          "height and width must be multiples of %d, found %dx%d; nearest: %dx%d",
                          multiple, config->h, config->w,

@@ -76,6 +76,9 @@ static sumi_edge add_output(sumi_graph *graph, sumi_node node, int channels, int
     if (value < 0)
         return (sumi_edge){.count = 0};
     node.out = value;
+    const sumi_value *from = &graph->values[node.in.views[0].value];
+    graph->values[value].padded =
+        !vector && node.kind != SUMI_KIND_CROP && (from->padded || node.kind == SUMI_KIND_PAD);
     return add_node(graph, node) < 0 ? (sumi_edge){.count = 0} : raw_edge(value);
 }
 
@@ -485,6 +488,7 @@ sumi_edge sumi_graph_shift(sumi_graph *graph, sumi_edge in, sumi_edge vector)
 static bool same_size(const sumi_graph *graph, const sumi_edge *a, const sumi_edge *b)
 {
     return first_value(graph, a)->level == first_value(graph, b)->level &&
+           first_value(graph, a)->padded == first_value(graph, b)->padded &&
            first_value(graph, a)->vector == first_value(graph, b)->vector;
 }
 
@@ -525,6 +529,8 @@ static sumi_edge add_resampling(sumi_graph *graph, sumi_kind kind, sumi_edge in)
         return fail(graph, SUMI_EUNSUPPORTED, "resampling takes one tensor, not a concatenation");
     const sumi_value *value = first_value(graph, &in);
     int level = facts->gives_vector ? 0 : value->level + facts->level_change;
+    if (graph->pads && !value->padded && level > 0)
+        return fail(graph, SUMI_EUNSUPPORTED, "the image is halved where it is padded");
     if (level < 0 || value->vector)
         return fail(graph, SUMI_EUNSUPPORTED, "upsampling beyond the input's size");
     if (level > graph->levels)
@@ -560,6 +566,43 @@ sumi_edge sumi_graph_upsample_nearest(sumi_graph *graph, sumi_edge in)
 sumi_edge sumi_graph_mean(sumi_graph *graph, sumi_edge in)
 {
     return add_resampling(graph, SUMI_KIND_MEAN, in);
+}
+
+sumi_edge sumi_graph_attention(sumi_graph *graph, sumi_edge in, int heads)
+{
+    if (!usable(graph, &in))
+        return (sumi_edge){.count = 0};
+    const sumi_value value = *first_value(graph, &in);
+    if (in.count != 1 || value.vector)
+        return fail(graph, SUMI_EUNSUPPORTED, "attention reads one tensor of images");
+    if (heads < 1 || value.channels % (3 * heads) != 0)
+        return fail(graph, SUMI_ESHAPE,
+                    "attention has queries, keys and values, as many of each for every head");
+    sumi_node node = reader_of(SUMI_KIND_ATTENTION, in, -1);
+    node.heads = heads;
+    return add_output(graph, node, value.channels / 3, value.level, false);
+}
+
+sumi_edge sumi_graph_pad(sumi_graph *graph, sumi_edge image)
+{
+    if (!usable(graph, &image))
+        return (sumi_edge){.count = 0};
+    if (image.count != 1 || !is_plain(&image.views[0]) || image.views[0].value != graph->image ||
+        graph->pads || graph->levels > 0)
+        return fail(graph, SUMI_EUNSUPPORTED, "the image is padded once, first of all");
+    graph->pads = true;
+    return add_output(graph, reader_of(SUMI_KIND_PAD, image, -1), sumi_edge_channels(graph, &image),
+                      0, false);
+}
+
+sumi_edge sumi_graph_crop(sumi_graph *graph, sumi_edge in)
+{
+    if (!usable(graph, &in))
+        return (sumi_edge){.count = 0};
+    if (in.count != 1 || !first_value(graph, &in)->padded || first_value(graph, &in)->level > 0)
+        return fail(graph, SUMI_EUNSUPPORTED, "what is cropped is one tensor of the padded size");
+    return add_output(graph, reader_of(SUMI_KIND_CROP, in, -1), sumi_edge_channels(graph, &in), 0,
+                      false);
 }
 
 /* ---- Outputs and losses ---------------------------------------------------------------------- */
@@ -619,6 +662,15 @@ void sumi_graph_loss_cross_entropy(sumi_graph *graph, sumi_edge logits, sumi_edg
         fail(graph, SUMI_EINVAL, "label smoothing is from 0 to below 1");
     else
         add_loss(graph, node);
+}
+
+int sumi_graph_size(const sumi_graph *graph, int value, int size)
+{
+    const sumi_value *v = &graph->values[value];
+    int multiple = 1 << graph->levels;
+    if (v->vector)
+        return 1;
+    return (v->padded ? (size + multiple - 1) / multiple * multiple : size) >> v->level;
 }
 
 /* ---- A whole graph --------------------------------------------------------------------------- */

@@ -87,6 +87,9 @@ typedef enum {
     SUMI_KIND_UPSAMPLE, /* bilinear x2, align_corners */
     SUMI_KIND_UPSAMPLE_NEAREST,
     SUMI_KIND_MEAN, /* over the pixels of an image */
+    SUMI_KIND_ATTENTION,
+    SUMI_KIND_PAD,  /* the image to multiples of what the graph halves */
+    SUMI_KIND_CROP, /* back to the image's size */
     SUMI_KIND_MSE,
     SUMI_KIND_CROSS_ENTROPY,
     SUMI_KINDS /* how many there are */
@@ -110,7 +113,8 @@ typedef struct {
     int level_change;        /* 1: its output has half the height and width; -1: twice */
     bool no_gradient;        /* nothing flows back through it */
     bool reads_again;        /* its backward reads its input, not its gradient alone */
-    bool passes_on;          /* the gradient of each plain input is that of its output */
+    bool passes_on;          /* the gradient of a plain input of its size is that of its output */
+    bool keeps_wide;         /* what it reads is kept as float32, as outputs are */
     unsigned absorbs;        /* kinds that may be left to it, of what its input is made by */
     unsigned absorbs_reader; /* likewise, of what reads its output */
     bool stores_views;       /* what is pending on its output can be applied while it is stored */
@@ -145,6 +149,7 @@ typedef struct {
 typedef struct {
     int channels;
     int level;    /* height and width are the input's >> level */
+    bool padded;  /* the input's are those to which the image is padded */
     bool vector;  /* [n][c] */
     bool numbers; /* int32: labels */
     int producer; /* node, or -1: an input */
@@ -160,6 +165,7 @@ struct sumi_node {
     int vector;           /* norm: the value that modulates it, or -1 */
     bool superseded;      /* norm: another node, modulated, took its place */
     int labels;           /* cross entropy: the value of the labels; else -1 */
+    int heads;            /* attention */
     double lowest, ratio; /* fourier: the first frequency, and from one to the next */
     double smoothing;     /* cross entropy */
 };
@@ -188,7 +194,8 @@ struct sumi_graph {
     int layer_capacity, node_capacity, value_capacity;
     int image, time, labels; /* the inputs' values, or -1 */
     int classes;             /* labels are below this */
-    int levels;              /* h and w must be multiples of 2^levels */
+    int levels;              /* what is halved must be a multiple of 2^levels high and wide: the */
+    bool pads;               /* image, or what it is padded to; at least as much in any case */
     sumi_output outputs[SUMI_OUTPUTS_MAX];
     int output_count;
     sumi_status status; /* of the first builder call that failed; later ones do nothing */
@@ -251,6 +258,10 @@ sumi_edge sumi_graph_upsample(sumi_graph *graph, sumi_edge in);
 sumi_edge sumi_graph_upsample_nearest(sumi_graph *graph, sumi_edge in);
 /* The mean of each image's pixels: a vector. */
 sumi_edge sumi_graph_mean(sumi_graph *graph, sumi_edge in);
+/* softmax(Q K^T / sqrt(d)) V over the pixels of an image, for each of `heads` heads of d channels.
+ * in is one view: queries, keys and values, a third of its channels each, and of each third those
+ * of the first head, then those of the next. The result has a third of the channels. */
+sumi_edge sumi_graph_attention(sumi_graph *graph, sumi_edge in, int heads);
 
 /* Names a raw view, which may be read by nodes, too. */
 void sumi_graph_output(sumi_graph *graph, const char *name, sumi_edge out);
@@ -262,7 +273,15 @@ void sumi_graph_loss_mse(sumi_graph *graph, sumi_edge out);
 void sumi_graph_loss_cross_entropy(sumi_graph *graph, sumi_edge logits, sumi_edge labels,
                                    double smoothing);
 
+/* The image, first of all: edges are repeated on all sides until height and width are multiples of
+ * what the graph halves, so that it takes images of any size. The way back, of one view of the
+ * padded size: what was added is cut off. Where nothing is to be padded, neither costs anything. */
+sumi_edge sumi_graph_pad(sumi_graph *graph, sumi_edge image);
+sumi_edge sumi_graph_crop(sumi_graph *graph, sumi_edge in);
+
 int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
+/* A value's height or width where the image's is `size`. */
+int sumi_graph_size(const sumi_graph *graph, int value, int size);
 /* What is pending on a view before its shift. */
 static inline const sumi_form *sumi_view_form(const sumi_graph *graph, const sumi_view *view)
 {

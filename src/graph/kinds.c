@@ -18,6 +18,13 @@ static double linear_macs(const sumi_graph *graph, const sumi_node *node, int h,
     return (double)layer->in_channels * layer->out_channels;
 }
 
+/* Two products of each pixel with each other one. */
+static double attention_macs(const sumi_graph *graph, const sumi_node *node, int h, int w)
+{
+    double pixels = (double)h * w;
+    return 2 * pixels * pixels * graph->values[node->out].channels;
+}
+
 const sumi_facts *sumi_kind_facts(sumi_kind kind)
 {
     static const sumi_facts facts[SUMI_KINDS] = {
@@ -33,7 +40,7 @@ const sumi_facts *sumi_kind_facts(sumi_kind kind)
         [SUMI_KIND_CONV] = {.name = "conv",
                             .reads_again = true,
                             .absorbs = 1u << SUMI_KIND_UPSAMPLE,
-                            .absorbs_reader = 1u << SUMI_KIND_ADD,
+                            .absorbs_reader = 1u << SUMI_KIND_ADD | 1u << SUMI_KIND_CROP,
                             .stores_views = true,
                             .macs = conv_macs},
         [SUMI_KIND_LINEAR] = {.name = "linear",
@@ -49,6 +56,9 @@ const sumi_facts *sumi_kind_facts(sumi_kind kind)
         [SUMI_KIND_UPSAMPLE] = {.name = "upsample", .level_change = -1},
         [SUMI_KIND_UPSAMPLE_NEAREST] = {.name = "nearest", .level_change = -1},
         [SUMI_KIND_MEAN] = {.name = "mean", .gives_vector = true},
+        [SUMI_KIND_ATTENTION] = {.name = "attention", .reads_again = true, .macs = attention_macs},
+        [SUMI_KIND_PAD] = {.name = "pad", .no_gradient = true},
+        [SUMI_KIND_CROP] = {.name = "crop", .passes_on = true, .keeps_wide = true},
         [SUMI_KIND_MSE] = {.name = "loss", .loss = true, .reads_again = true},
         [SUMI_KIND_CROSS_ENTROPY] = {.name = "cross_entropy",
                                      .reads_vectors = true,

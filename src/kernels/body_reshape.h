@@ -1,8 +1,8 @@
 /*
  * Passes over images that are neither a convolution nor a maximum: one pixel of each 2x2 and back
- * (average pool, every second pixel, nearest up-sampling and their gradients), sums of sources,
- * means over all pixels. Each fills rows into scratch, through what is pending on them, works on
- * plain floats there and hands them to the sink.
+ * (average pool, every second pixel, nearest up-sampling and their gradients), larger and smaller
+ * frames, sums of sources, means over all pixels. Each fills rows into scratch, through what is
+ * pending on them, works on plain floats there and hands them to the sink.
  */
 #ifndef SUMI_BODY_RESHAPE_H
 #define SUMI_BODY_RESHAPE_H
@@ -82,6 +82,41 @@ static void grow(sumi_window window, const sumi_source *source, const sumi_sink 
         }
     }
     store_rows(sink, 2 * h, 2 * w, n, y0, rows, bands, result);
+}
+
+/* Pixels x .. end-1 of a row: copies of the one at the edge, or zeros. */
+INLINE void frame_pixels(bool repeat, float *row, int x, int end, const float *edge,
+                         size_t channels)
+{
+    for (; x < end; x++)
+        if (repeat)
+            memcpy(row + (size_t)x * channels, edge, channels * sizeof(float));
+        else
+            memset(row + (size_t)x * channels, 0, channels * sizeof(float));
+}
+
+static void reframe(sumi_frame frame, const sumi_source *source, const sumi_sink *sink, int h,
+                    int w, int to_h, int to_w, int n, int y0, int rows, int bands, float *scratch)
+{
+    view v = view_of(source, n, (size_t)h * (size_t)w);
+    size_t channels = (size_t)v.c, row = (size_t)to_w * channels;
+    int top = (to_h - h) / 2, left = (to_w - w) / 2; /* below 0 where the result is smaller */
+    int from = max_int(left, 0), cols = min_int(w + left, to_w) - from;
+    bool repeat = frame == SUMI_FRAME_REPEAT;
+    for (int y = y0; y < y0 + rows; y++) {
+        float *dst = scratch + (size_t)(y - y0) * row;
+        int at = min_int(max_int(y - top, 0), h - 1);
+        if (!repeat && at != y - top) {
+            memset(dst, 0, row * sizeof(float));
+            continue;
+        }
+        fill_run(&v, 0, v.c, ((size_t)at * (size_t)w + (size_t)(from - left)) * channels, cols,
+                 dst + (size_t)from * channels, channels);
+        frame_pixels(repeat, dst, 0, from, dst + (size_t)from * channels, channels);
+        frame_pixels(repeat, dst, from + cols, to_w, dst + (size_t)(from + cols - 1) * channels,
+                     channels);
+    }
+    store_rows(sink, to_h, to_w, n, y0, rows, bands, scratch);
 }
 
 /* dst += the source's values, for channels c and on of `pixels` pixels from element at. */

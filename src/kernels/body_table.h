@@ -8,6 +8,7 @@
  *     TABLE_VNNI     and the same with VNNI's products of 16-bit integers; one may be missing
  *     FIXED16_PAYS   where such products may be chosen: 0 nowhere, 1 with VNNI, 2 without it too
  */
+#include "kernels/body_attention.h"
 #include "kernels/body_conv.h"
 #include "kernels/body_elementwise.h"
 #include "kernels/body_reshape.h"
@@ -19,10 +20,11 @@
         .fill = body_fill, .store = body_store, .pool = pool, .pool_backward = pool_backward,      \
         .upsample = upsample, .upsample_backward = upsample_backward, .shrink = shrink,            \
         .grow = grow, .sum_sources = sum_sources, .spatial_mean = spatial_mean,                    \
-        .spatial_mean_backward = spatial_mean_backward, .column_sum = column_sum, .adam = adam,    \
-        .ema = ema, .axpby = axpby, .squared_error = squared_error,                                \
-        .cross_entropy = cross_entropy, .round_bf16 = round_bf16, .all_finite = all_finite,        \
-        .burn = burn,                                                                              \
+        .spatial_mean_backward = spatial_mean_backward, .reframe = reframe,                        \
+        .attention = attention, .attention_backward = attention_backward,                          \
+        .column_sum = column_sum, .adam = adam, .ema = ema, .axpby = axpby,                        \
+        .squared_error = squared_error, .cross_entropy = cross_entropy, .round_bf16 = round_bf16,  \
+        .all_finite = all_finite, .burn = burn,                                                    \
     }
 
 static const sumi_kernels table[] = {

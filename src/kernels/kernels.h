@@ -189,6 +189,9 @@ typedef struct {
  * the pixel (nearest up-sampling), or the upper left one is it and the others are 0. */
 typedef enum { SUMI_WINDOW_MEAN, SUMI_WINDOW_SUM, SUMI_WINDOW_FIRST } sumi_window;
 
+/* What reframe has outside of its source: the pixel at the nearest edge, or 0. */
+typedef enum { SUMI_FRAME_REPEAT, SUMI_FRAME_ZERO } sumi_frame;
+
 /* Adam (Kingma & Ba 2015), as torch.optim.Adam: no weight decay, no amsgrad. In double, because
  * 1 - 0.999f is off by 5e-5. */
 typedef struct {
@@ -204,6 +207,7 @@ typedef enum {
     SUMI_ROWS_UPSAMPLE_BACKWARD,
     SUMI_ROWS_SHRINK,
     SUMI_ROWS_GROW,
+    SUMI_ROWS_REFRAME, /* w: of its result */
     SUMI_ROWS_SUM,
     SUMI_ROWS_MEAN,
     SUMI_ROWS_MEAN_BACKWARD
@@ -228,11 +232,47 @@ static inline sumi_rows_scratch sumi_rows_scratch_of(sumi_rows_pass pass, int w,
         [SUMI_ROWS_UPSAMPLE_BACKWARD] = {0, count * row},
         [SUMI_ROWS_SHRINK] = {2 * row, count * (row / 2)},
         [SUMI_ROWS_GROW] = {row, count * 2 * row},
+        [SUMI_ROWS_REFRAME] = {0, count * row},
         [SUMI_ROWS_SUM] = {0, count * row},
         [SUMI_ROWS_MEAN] = {2 * channels, row}, /* sums in double, and a row of values */
         [SUMI_ROWS_MEAN_BACKWARD] = {channels, count * row},
     };
     return (sumi_rows_scratch){all[pass].held, all[pass].held + all[pass].result};
+}
+
+/* Attention between the pixels of an image. The source's channels are queries, keys and values, as
+ * many of each, and of each those of the first head, then those of the next one. */
+typedef struct {
+    const sumi_source *source;
+    int heads, h, w;
+} sumi_attention;
+
+/* Queries that it takes at a time. */
+enum { SUMI_ATTENTION_ROWS = 64 };
+
+/* Where a head's factors and results lie in scratch, in floats, and how much that is. */
+typedef struct {
+    size_t q, k, v, kt, vt, p, dp, dq, dk, dv, total;
+} sumi_attention_scratch;
+
+/* d: channels of a head's queries; vector: the table's vector_floats. */
+static inline sumi_attention_scratch sumi_attention_scratch_of(int pixels, int d, int vector)
+{
+    size_t panel = 2 * (size_t)vector;
+    size_t wide = ((size_t)d + panel - 1) / panel * panel;
+    size_t row = ((size_t)pixels + panel - 1) / panel * panel;
+    size_t rows = pixels < SUMI_ATTENTION_ROWS ? (size_t)pixels : SUMI_ATTENTION_ROWS;
+    size_t factor = ((size_t)pixels * wide + 15) / 16 * 16;
+    size_t transposed = (row * wide + 15) / 16 * 16, shares = (rows * row + 15) / 16 * 16;
+    sumi_attention_scratch at = {.k = factor, .v = 2 * factor, .kt = 3 * factor};
+    at.vt = at.kt + transposed;
+    at.p = at.vt + transposed;
+    at.dp = at.p + shares;
+    at.dq = at.dp + shares;
+    at.dk = at.dq + factor;
+    at.dv = at.dk + factor;
+    at.total = at.dv + factor;
+    return at;
 }
 
 typedef struct {
@@ -292,6 +332,11 @@ typedef struct {
     void (*grow)(sumi_window window, const sumi_source *source, const sumi_sink *sink, int h, int w,
                  int n, int y0, int rows, int bands, float *scratch);
 
+    /* A source of h x w in the middle of images of to_h x to_w, which may be larger or smaller (by
+     * an odd number: one more at the end): rows y0.. of image n, sink [n][to_h][to_w][c]. */
+    void (*reframe)(sumi_frame frame, const sumi_source *source, const sumi_sink *sink, int h,
+                    int w, int to_h, int to_w, int n, int y0, int rows, int bands, float *scratch);
+
     /* Adds up `count` sources (at least one) of equal c, each in forward or gradient form, in their
      * order: rows y0.. of image n. */
     void (*sum_sources)(const sumi_source *sources, int count, const sumi_sink *sink, int h, int w,
@@ -304,6 +349,13 @@ typedef struct {
      * image. */
     void (*spatial_mean_backward)(const sumi_source *dy, const sumi_sink *sink, int h, int w, int n,
                                   int y0, int rows, int bands, float *scratch);
+
+    /* One head of image n: its channels of the sink [n][h][w][c], in one band; of the gradient,
+     * those of its queries, keys and values. dy is in gradient form. */
+    void (*attention)(const sumi_attention *attention, const sumi_sink *sink, int n, int head,
+                      float *scratch);
+    void (*attention_backward)(const sumi_attention *attention, const sumi_source *dy,
+                               const sumi_sink *sink, int n, int head, float *scratch);
 
     /* Adds to db [c] the sum over `pixels` pixels of rows of c floats. */
     void (*column_sum)(const float *x, size_t pixels, int c, double *db);

@@ -79,6 +79,28 @@ const sumi_field sumi_model_fields[] = {
      .initial = "1,2,2",
      .nets = UNET,
      .about = "Residual blocks of each level of unet, on the way down and again on the way up."},
+    {.name = "attention",
+     .kind = SUMI_FIELD_LIST,
+     .part = SUMI_PART_NET,
+     .offset = offsetof(sumi_model, attention),
+     .config = CONFIG(attention),
+     .low = 0,
+     .high = SUMI_LIST_MAX,
+     .initial = "none",
+     .nets = UNET,
+     .about = "Levels of unet, counted from 1, whose blocks are each followed by attention between "
+              "all pixels: 3, or 2,3, or none."},
+    {.name = "head_channels",
+     .kind = SUMI_FIELD_INT,
+     .part = SUMI_PART_NET,
+     .offset = offsetof(sumi_model, head_channels),
+     .config = CONFIG(head_channels),
+     .low = 1,
+     .high = 1024,
+     .initial = "64",
+     .nets = UNET,
+     .about = "Channels of a head of attention; a level has as many heads as divide its channels "
+              "and have no fewer."},
     {.name = "classes",
      .kind = SUMI_FIELD_INT,
      .part = SUMI_PART_NET,
@@ -308,13 +330,13 @@ json_t *sumi_short_real(float value)
 }
 
 /* A list as a number: five bits for each of its own, the first lowest; 0 ends it. 0 where it has
- * none, or one that is out of range. */
+ * none, -1 where one is out of range. */
 static double pack(const int list[SUMI_LEVELS_MAX])
 {
     int64_t packed = 0;
     for (int i = 0; i < SUMI_LEVELS_MAX && list[i] != 0; i++) {
         if (list[i] < 1 || list[i] > SUMI_LIST_MAX)
-            return 0;
+            return -1;
         packed |= (int64_t)list[i] << 5 * i;
     }
     return (double)packed;
@@ -326,10 +348,16 @@ static void unpack(double number, int list[SUMI_LEVELS_MAX])
         list[i] = (int)((int64_t)number >> 5 * i & SUMI_LIST_MAX);
 }
 
+/* A list without numbers, where there may be such a one. */
+static const char NONE[] = "none";
+
 /* From "1,2,4". */
-static bool parse_list(const char *text, double *out)
+static bool parse_list(const sumi_field *field, const char *text, double *out)
 {
     int list[SUMI_LEVELS_MAX] = {0};
+    *out = 0;
+    if (field->low == 0 && strcmp(text, NONE) == 0)
+        return true;
     for (int i = 0;; i++, text++) {
         char *end;
         long value =
@@ -411,7 +439,7 @@ void sumi_field_set(const sumi_field *field, sumi_model *model, double value)
     if (field->kind == SUMI_FIELD_LIST) {
         sumi_list *list = at;
         size_t used = 0;
-        list->text[0] = '\0';
+        sumi_copy_text(list->text, sizeof list->text, list->numbers[0] > 0 ? "" : NONE);
         for (int i = 0; i < SUMI_LEVELS_MAX && list->numbers[i] > 0; i++)
             used += (size_t)snprintf(list->text + used, sizeof list->text - used, "%s%d",
                                      i ? "," : "", list->numbers[i]);
@@ -431,12 +459,11 @@ static sumi_status check_number(const sumi_field *field, double value, sumi_erro
 {
     if (field->kind == SUMI_FIELD_CHOICE || (value >= field->low && value <= field->high))
         return SUMI_OK;
-    if (field->kind == SUMI_FIELD_LIST && value > 0)
+    if (field->kind == SUMI_FIELD_LIST && (value > 0 || (value == 0 && field->low == 0)))
         return SUMI_OK;
     if (field->kind == SUMI_FIELD_LIST)
-        return sumi_fail(err, SUMI_EINVAL,
-                         "%s must be 1 to %d whole numbers, each from %.0f to %.0f", field->name,
-                         SUMI_LEVELS_MAX, field->low, field->high);
+        return sumi_fail(err, SUMI_EINVAL, "%s must be 1 to %d whole numbers, each from 1 to %.0f",
+                         field->name, SUMI_LEVELS_MAX, field->high);
     return sumi_fail(err, SUMI_EINVAL, "%s must be %.9g to %.9g, found %.9g", field->name,
                      field->low, field->high, value);
 }
@@ -446,7 +473,7 @@ static bool parse_words(const sumi_field *field, const char *text, double *out)
 {
     int row = 0;
     if (field->kind == SUMI_FIELD_LIST)
-        return parse_list(text, out);
+        return parse_list(field, text, out);
     bool found = sumi_choice_find(field->choice, text, &row, NULL) == SUMI_OK;
     *out = row;
     return found;
@@ -525,7 +552,7 @@ static sumi_status read_words(const char *path, const json_t *object, const sumi
     if (status != SUMI_OK)
         return status;
     if (field->kind == SUMI_FIELD_LIST)
-        return parse_list(name, out)
+        return parse_list(field, name, out)
                    ? SUMI_OK
                    : sumi_fail(err, SUMI_EFORMAT, "%s: \"%s\": expected numbers such as %s", path,
                                field->name, field->initial);

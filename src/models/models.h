@@ -26,6 +26,8 @@ typedef struct {
 struct sumi_model {
     sumi_model_info_t info;
     sumi_list multipliers, blocks; /* of unet: each level's */
+    sumi_list attention;           /* of unet: the levels that have it, from 1 */
+    int head_channels;             /* of attention */
     int label_count;               /* that the network is told of; 0: none */
     sumi_process_config process;   /* what the network predicts, and at which levels */
     sumi_graph graph;              /* graph.params holds the weights */
@@ -67,6 +69,8 @@ typedef struct {
     int width, levels; /* level l has width * multipliers[l] channels */
     int multipliers[SUMI_LEVELS_MAX];
     int blocks[SUMI_LEVELS_MAX];     /* residual blocks, on the way down and up */
+    bool attention[SUMI_LEVELS_MAX]; /* behind each of them */
+    int head_channels;               /* of attention; a level has at least as many in a head */
     int embedding;                   /* numbers that tell of level and label */
     int classes;                     /* 0: no labels */
     float time_lowest, time_highest; /* radians for each unit of the level's time */

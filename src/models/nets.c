@@ -36,6 +36,7 @@ static sumi_status build_unet(sumi_graph *graph, const sumi_model_config *config
                              .width = config->base_channels,
                              .levels = levels,
                              .embedding = config->time_dim,
+                             .head_channels = config->head_channels,
                              .classes = config->classes,
                              .time_lowest = (float)LOWEST / (float)config->timesteps,
                              .time_highest = (float)HIGHEST / (float)config->timesteps};
@@ -49,6 +50,13 @@ static sumi_status build_unet(sumi_graph *graph, const sumi_model_config *config
                          "a unet returns as many channels as it is given: %d, not "
                          "%d",
                          config->in_channels, config->out_channels);
+    for (int i = 0; i < length(config->attention); i++) {
+        int level = config->attention[i];
+        if (level > levels)
+            return sumi_fail(err, SUMI_EINVAL, "attention at level %d: there are %d", level,
+                             levels);
+        unet.attention[level - 1] = true;
+    }
     memcpy(unet.multipliers, config->multipliers, sizeof unet.multipliers);
     memcpy(unet.blocks, config->blocks, sizeof unet.blocks);
     sumi_build_unet(graph, &unet);

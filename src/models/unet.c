@@ -2,6 +2,7 @@
  * The residual U-Net of images, levels of noise and labels: after Ho et al. 2020
  * (arXiv:2006.11239), with what its followers found better: scale and shift of the second norm from
  * the embedding (Dhariwal and Nichol 2021, arXiv:2105.05233), last convolutions that start at zero.
+ * Images of any size are padded inside, and what comes out is cropped before the loss looks at it.
  *
  * Layers are declared where the forward pass meets them, and PyTorch's modules stand in the same
  * order (tests/golden/torch_unet.py), so that names and order of the state dict are that network's.
@@ -100,11 +101,36 @@ static sumi_edge residual_block(const builder *b, const char *block, sumi_edge x
     return sumi_graph_add(graph, conv_from_zero(b, block, ".conv2", y, out, 3), shortcut);
 }
 
+/* As many as have head_channels each, or the next smaller number that divides the channels. */
+static int heads_of(const builder *b, int channels)
+{
+    int heads = channels / b->config->head_channels > 1 ? channels / b->config->head_channels : 1;
+    while (channels % heads != 0)
+        heads--;
+    return heads;
+}
+
+/* x, and what its pixels have to say to each other. */
+static sumi_edge attention(const builder *b, const char *block, sumi_edge x)
+{
+    sumi_graph *graph = b->graph;
+    int channels = sumi_edge_channels(graph, &x);
+    int norm = norm_layer(b, block, ".attention.norm", channels, true);
+    sumi_edge y = sumi_graph_norm(graph, x, norm);
+    y = conv(b, block, ".attention.qkv", y, 3 * channels, 1);
+    y = sumi_graph_attention(graph, y, heads_of(b, channels));
+    return sumi_graph_add(graph, conv_from_zero(b, block, ".attention.out", y, channels, 1), x);
+}
+
 /* The blocks of a level; the first takes whatever channels x has. */
 static sumi_edge stage(const builder *b, const char *way, int level, sumi_edge x)
 {
-    for (int i = 0; i < b->config->blocks[level]; i++)
-        x = residual_block(b, named("%s%d.%d", way, level, i).text, x, channels_of(b, level));
+    for (int i = 0; i < b->config->blocks[level]; i++) {
+        name block = named("%s%d.%d", way, level, i);
+        x = residual_block(b, block.text, x, channels_of(b, level));
+        if (b->config->attention[level])
+            x = attention(b, block.text, x);
+    }
     return x;
 }
 
@@ -135,7 +161,7 @@ void sumi_build_unet(sumi_graph *graph, const sumi_unet_config *config)
     sumi_graph_init(graph);
     sumi_edge image = sumi_graph_input_image(graph, config->channels);
     b.embedding = embedding(&b);
-    sumi_edge x = conv(&b, "first", "", image, channels_of(&b, 0), 3);
+    sumi_edge x = conv(&b, "first", "", sumi_graph_pad(graph, image), channels_of(&b, 0), 3);
     for (int level = 0; level <= last; level++) {
         x = stage(&b, "down", level, x);
         skips[level] = x;
@@ -150,6 +176,7 @@ void sumi_build_unet(sumi_graph *graph, const sumi_unet_config *config)
         x = stage(&b, "up", level, sumi_graph_concat(graph, x, skips[level]));
     }
     x = conv_from_zero(&b, "last", "", norm_silu(&b, "norm", "", x), config->channels, 3);
+    x = sumi_graph_crop(graph, x);
     sumi_graph_output(graph, "image", x);
     sumi_graph_loss_mse(graph, x);
 }

@@ -16,7 +16,7 @@ static void set(sumi_model_config *config, const sumi_field_t *field, bool other
     const char *text = field->initial;
     sumi_choice_t choice = SUMI_CHOICE_INIT;
     if (other && field->kind == SUMI_FIELD_LIST) {
-        text = "1,3";
+        text = "1,2";
     } else if (other && field->kind == SUMI_FIELD_CHOICE) {
         /* The second objective, x0, goes with any schedule. */
         assert_int_equal(field->choice_at(1, &choice), SUMI_OK);
@@ -38,7 +38,8 @@ static void test_texts(void **state)
         assert_true(strlen(field.name) > 0 && strlen(field.part) > 0);
         assert_true((field.choice_at != NULL) == (field.kind == SUMI_FIELD_CHOICE));
         assert_true(field.kind == SUMI_FIELD_CHOICE || field.low < field.high);
-        assert_true(field.kind != SUMI_FIELD_LIST || strchr(field.initial, ',') != NULL);
+        assert_true(field.kind != SUMI_FIELD_LIST || strchr(field.initial, ',') != NULL ||
+                    strcmp(field.initial, "none") == 0);
         settable += field.settable;
         for (int i = 0; i < count; i++) {
             assert_int_equal(sumi_model_field_at(i, &other), SUMI_OK);
@@ -174,6 +175,15 @@ static void test_refused_unets(void **state)
     api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL,
               "blocks must be 1 to 6 whole numbers, each from 1 to 31");
     assert_int_equal(sumi_model_config_set(&config, "blocks", 1, "1,2,2"), SUMI_OK);
+    assert_int_equal(sumi_model_config_set(&config, "blocks", 1, "none"), SUMI_EINVAL);
+    assert_int_equal(sumi_model_config_set(&config, "attention", 1, "2,4"), SUMI_OK);
+    api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL,
+              "attention at level 4: there are 3");
+    config.attention[0] = 32;
+    api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL,
+              "attention must be 1 to 6 whole numbers, each from 1 to 31");
+    assert_int_equal(sumi_model_config_set(&config, "attention", 1, "none"), SUMI_OK);
+    assert_int_equal(config.attention[0], 0);
     config.out_channels = 3;
     api_fails(ctx, sumi_model_create(ctx, &config, &model), SUMI_EINVAL,
               "as many channels as it is given: 1, not 3");

@@ -221,6 +221,15 @@ static void draw_resampling(drawing *d)
                : smaller[below(d, d->kinks ? 3 : 2)](d->graph, in));
 }
 
+/* What a tensor's pixels say to each other; queries, keys and values are dressed, too. */
+static void draw_attention(drawing *d)
+{
+    sumi_edge in = dress(d, pick(d));
+    int heads = 1 + below(d, 3), channels = heads * (1 + below(d, d->units) * d->unit);
+    in = dress(d, conv(d, in, 3 * channels));
+    keep(d, sumi_graph_attention(d->graph, in, heads));
+}
+
 static bool is_read(const sumi_graph *graph, int value)
 {
     for (int i = 0; i < graph->node_count; i++)
@@ -236,7 +245,8 @@ static void draw_inputs(drawing *d)
     sumi_graph *graph = d->graph;
     char text[16];
     int kind = below(d, 4); /* bits: time, labels */
-    keep(d, sumi_graph_input_image(graph, 1 + below(d, 4)));
+    sumi_edge image = sumi_graph_input_image(graph, 1 + below(d, 4));
+    keep(d, below(d, 3) ? image : sumi_graph_pad(graph, image));
     if (kind & 1) {
         sumi_edge time = sumi_graph_input_time(graph);
         d->vector = below(d, 2) ? sumi_graph_sinusoid(graph, time, VECTOR_DIM)
@@ -285,6 +295,8 @@ static void draw_outputs(drawing *d)
         in = conv(d, dress(d, in), channels);
         image = image.count > 0 ? sumi_graph_add(graph, image, in) : in;
     }
+    if (graph->pads)
+        image = sumi_graph_crop(graph, image);
     sumi_graph_output(graph, "image", image);
     if (means.count == 0) {
         sumi_graph_loss_mse(graph, image);
@@ -342,7 +354,7 @@ bool random_graph(sumi_graph *graph, dice *from)
         keep(&d, conv(&d, d.tensors[0], width(&d)));
     }
     for (int i = 3 + below(&d, wide ? 3 : 8); i > 0; i--)
-        switch (below(&d, 6)) {
+        switch (below(&d, 7)) {
         case 0:
         case 1:
             draw_conv(&d);
@@ -353,6 +365,9 @@ bool random_graph(sumi_graph *graph, dice *from)
         case 3:
         case 4:
             draw_block(&d);
+            break;
+        case 5:
+            draw_attention(&d);
             break;
         default:
             draw_resampling(&d);

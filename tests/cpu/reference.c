@@ -2,6 +2,7 @@
  * Interprets a graph in double: see reference.h.
  */
 #include "cpu/reference.h"
+#include "kernels/attention_head.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,14 +18,12 @@ static void *room(size_t count, size_t size)
 
 static int height(const reference *r, int value)
 {
-    const sumi_value *v = &r->graph->values[value];
-    return v->vector ? 1 : r->h >> v->level;
+    return sumi_graph_size(r->graph, value, r->h);
 }
 
 static int width(const reference *r, int value)
 {
-    const sumi_value *v = &r->graph->values[value];
-    return v->vector ? 1 : r->w >> v->level;
+    return sumi_graph_size(r->graph, value, r->w);
 }
 
 static size_t pixels_of(const reference *r, int value)
@@ -78,13 +77,9 @@ void reference_close(reference *r)
         free(r->inverse[i]);
         free(r->dnorm[i]);
     }
-    free(r->values);
-    free(r->grads);
-    free(r->mean);
-    free(r->inverse);
-    free(r->dnorm);
-    free(r->params);
-    free(r->dparams);
+    void *all[] = {r->values, r->grads, r->mean, r->inverse, r->dnorm, r->params, r->dparams};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
 }
 
 static const sumi_layer *layer_of(const reference *r, int node)
@@ -522,20 +517,74 @@ static void max_pool(reference *r, int node, const double *x, double *d)
             }
 }
 
+static int within(int at, int count)
+{
+    return at < 0 ? 0 : at < count ? at : count - 1;
+}
+
+/* Edges repeated around the image, or cut off. */
+static void reframe(const reference *r, int node, const double *x, double *d)
+{
+    int in = r->graph->nodes[node].in.views[0].value, out = r->graph->nodes[node].out;
+    int ih = height(r, in), iw = width(r, in), oh = height(r, out), ow = width(r, out);
+    int c = r->graph->values[out].channels;
+    for (int i = 0; i < r->n * oh * ow * c; i++) {
+        int k = i % c, col = i / c % ow, row = i / c / ow % oh, n = i / c / ow / oh;
+        row = within(row - (oh - ih) / 2, ih);
+        int from = ((n * ih + row) * iw + within(col - (ow - iw) / 2, iw)) * c + k;
+        if (d)
+            d[from] += r->grads[out][i];
+        else
+            r->values[out][i] = x[from];
+    }
+}
+
 static void reshape(reference *r, int node, bool backward)
 {
     const sumi_edge *in = &r->graph->nodes[node].in;
-    bool pool = r->graph->nodes[node].kind == SUMI_KIND_MAX_POOL;
+    sumi_kind kind = r->graph->nodes[node].kind;
     double *x = gather(r, in);
     double *d = backward ? room(reference_count(r, in->views[0].value), sizeof *d) : NULL;
-    if (pool)
+    if (kind == SUMI_KIND_MAX_POOL)
         max_pool(r, node, x, d);
+    else if (kind == SUMI_KIND_PAD || kind == SUMI_KIND_CROP)
+        reframe(r, node, x, d);
     else
         resample(r, node, x, d);
     if (d)
         scatter(r, in, d);
     free(x);
     free(d);
+}
+
+/* ---- Attention ------------------------------------------------------------------------------- */
+
+static void attention(reference *r, int node, bool backward)
+{
+    const sumi_node *op = &r->graph->nodes[node];
+    int t = (int)pixels_of(r, op->out), c = r->graph->values[op->out].channels;
+    size_t count = (size_t)(r->n * t * 3 * c);
+    double *x = gather(r, &op->in), *d = room(count, sizeof *d);
+    head a = {.pixels = t, .c = c, .d = c / op->heads};
+    a.p = room((size_t)(2 * t * t), sizeof *a.p);
+    a.dp = a.p + t * t;
+    for (int i = 0; i < r->n * op->heads; i++) {
+        int n = i / op->heads;
+        a.k0 = i % op->heads * a.d;
+        a.x = x + n * t * 3 * c;
+        head_scores(&a);
+        disturb(r, 0, a.p, (size_t)(t * t));
+        head_shares(&a);
+        if (backward)
+            head_gradient(&a, r->grads[op->out] + n * t * c, d + n * t * 3 * c);
+        else
+            head_mix(&a, r->values[op->out] + n * t * c);
+    }
+    if (backward)
+        scatter(r, &op->in, d);
+    free(x);
+    free(d);
+    free(a.p);
 }
 
 /* ---- The rest -------------------------------------------------------------------------------- */
@@ -630,6 +679,9 @@ static void forward(reference *r, int node)
     case SUMI_KIND_ADD:
         add(r, node, false);
         break;
+    case SUMI_KIND_ATTENTION:
+        attention(r, node, false);
+        break;
     case SUMI_KIND_MSE:
         if (r->training)
             squared_error(r, r->graph->nodes[node].in.views[0].value);
@@ -659,6 +711,9 @@ static void backward(reference *r, int node)
         break;
     case SUMI_KIND_ADD:
         add(r, node, true);
+        break;
+    case SUMI_KIND_ATTENTION:
+        attention(r, node, true);
         break;
     case SUMI_KIND_SINUSOID:
     case SUMI_KIND_FOURIER:

@@ -127,6 +127,10 @@ static void sample_open(sample *s, uint64_t seed)
     s->n = s->wide ? 2 : 2 + dice_below(&d, N_MAX - 1);
     s->h = dice_below(&d, 2) || s->wide ? 8 : 12;
     s->w = dice_below(&d, 2) || s->wide ? 8 : 12;
+    if (s->graph.pads) {
+        s->h = s->wide ? 8 - dice_below(&d, 4) : 4 + dice_below(&d, 9);
+        s->w = s->wide ? 8 - dice_below(&d, 4) : 4 + dice_below(&d, 9);
+    }
     for (int i = 0; i < s->n; i++) {
         s->weight[i] = 0.5f + (float)i;
         s->time[i] = dice_below(&d, 2) ? (float)(1 + dice_below(&d, 1000)) : 0.25f + (float)i;

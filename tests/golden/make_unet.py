@@ -1,4 +1,5 @@
-"""Makes tests/golden/unet.safetensors from PyTorch in float64. See README.md there.
+"""Makes tests/golden/unet.safetensors and unet_attention.safetensors from PyTorch in float64. See
+README.md there.
 
     python tests/golden/make_unet.py
 
@@ -17,9 +18,18 @@ from make_golden import nhwc, sample_stride
 from torch_unet import UNet
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONFIG = dict(channels=3, width=24, multipliers=(1, 2, 3), blocks=(1, 2, 1), embedding=32, classes=5)
-N, SIZES = 3, {(16, 16): 200, (12, 20): 201}
-TARGET_OFFSET, LIMIT = 50, 512
+# Sizes, each with the number of its batch; images in it; how many elements of a gradient are kept.
+NETWORKS = {
+    "unet": dict(
+        config=dict(channels=3, width=24, multipliers=(1, 2, 3), blocks=(1, 2, 1), embedding=32,
+                    classes=5),
+        sizes={(16, 16): 200, (12, 20): 201}, n=3, limit=512),
+    "unet_attention": dict(
+        config=dict(channels=2, width=16, multipliers=(1, 2, 3), blocks=(1, 1, 2), embedding=16,
+                    classes=0, attention=(2, 3), head_channels=16),
+        sizes={(13, 18): 202, (7, 5): 203}, n=2, limit=128),
+}
+TARGET_OFFSET, STEPS, RATE = 50, 4, 1e-3
 
 
 def value(index, name, shape):
@@ -34,35 +44,65 @@ def value(index, name, shape):
         v = 2 * u - 1
     else:
         gain = 6.0 if shape[2:] == (3, 3) else 3.0 if len(shape) == 2 else 1.0
+        gain = 9.0 if "qkv" in module else gain  # so that pixels look at some, not at all alike
         v = (2 * u - 1) * np.sqrt(gain / np.prod(shape[1:]))
     return torch.from_numpy(v.astype(np.float32).reshape(shape))
 
 
-def main():
-    model = UNet(**CONFIG).double()
+def batch_of(number, n, h, w, channels, classes):
+    """x, target, time, labels."""
+    return (formula.noise(number, n, h, w, channels).double(),
+            formula.noise(number + TARGET_OFFSET, n, h, w, channels).double(),
+            formula.timesteps(number, n).double(),
+            torch.arange(n) * 3 % (classes + 1) - 1)
+
+
+def steps(model, batch, out, key):
+    """Losses of some steps of Adam, and what is predicted behind them."""
+    x, target, time, labels = batch
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x, time, labels), target)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    out[f"losses.{key}"] = np.array(losses)
+    out[f"after.{key}"] = nhwc(model(x, time, labels)).astype(np.float32)
+
+
+def make(name, config, sizes, n, limit):
+    model = UNet(**config).double()
     state = model.state_dict()
-    model.load_state_dict({n: value(i, n, tuple(v.shape)) for i, (n, v) in enumerate(state.items())})
+    values = {k: value(i, k, tuple(v.shape)) for i, (k, v) in enumerate(state.items())}
+    model.load_state_dict(values)
     out = {}
-    for (h, w), batch in SIZES.items():
-        x = formula.noise(batch, N, h, w, 3).double()
-        target = formula.noise(batch + TARGET_OFFSET, N, h, w, 3).double()
-        time = formula.timesteps(batch, N).double()
-        labels = torch.arange(N) * 3 % (CONFIG["classes"] + 1) - 1
+    for (h, w), number in sizes.items():
+        batch = batch_of(number, n, h, w, config["channels"], config["classes"])
         model.zero_grad()
-        y = model(x, time, labels)
-        loss = F.mse_loss(y, target)
+        y = model(batch[0], batch[2], batch[3])
+        loss = F.mse_loss(y, batch[1])
         loss.backward()
         key = f"{h}x{w}"
-        print(f"{key}: standard deviation {y.std():.3f}, loss {loss.item():.6f}")
+        print(f"{name} {key}: standard deviation {y.std():.3f}, loss {loss.item():.6f}")
         out[f"predict.{key}"] = nhwc(y).astype(np.float32)
         out[f"loss.{key}"] = np.array([loss.item()])
-        for name, p in model.named_parameters():
+        for k, p in model.named_parameters():
             g = p.grad.numpy().ravel()
-            assert np.linalg.norm(g) > 1e-6, name
-            out[f"norm.{key}.{name}"] = np.array([np.linalg.norm(g)])
-            out[f"gradient.{key}.{name}"] = g[:: sample_stride(g.size, LIMIT)].astype(np.float32)
-    save_file(out, os.path.join(HERE, "unet.safetensors"))
+            assert np.linalg.norm(g) > 1e-6, k
+            out[f"norm.{key}.{k}"] = np.array([np.linalg.norm(g)])
+            out[f"gradient.{key}.{k}"] = g[:: sample_stride(g.size, limit)].astype(np.float32)
+    if config.get("attention"):
+        steps(model, batch_of(*[(v, n, *k) for k, v in sizes.items()][0], config["channels"],
+                              config["classes"]), out, "%dx%d" % next(iter(sizes)))
+    save_file(out, os.path.join(HERE, f"{name}.safetensors"))
     print(len(state), "tensors,", sum(p.numel() for p in model.parameters()), "parameters")
+
+
+def main():
+    for name, of in NETWORKS.items():
+        make(name, of["config"], of["sizes"], of["n"], of["limit"])
 
 
 if __name__ == "__main__":
