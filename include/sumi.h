@@ -699,11 +699,16 @@ typedef struct {
     sumi_progress_fn progress;        /* SUMI_PHASE_SAMPLE; may be NULL */
     void *user;
     bool bits; /* of a model: bits per dimension of 100 test images, 10,100 predictions */
+    /* A folder, made where it is not there, for what depends on data and evaluator alone: features
+     * of the data and how near its pictures are to each other, which take longer than scoring
+     * 1,000 images. Later evaluations read it from there and get the same bits. NULL: none. */
+    const char *cache;
+    int loss_images; /* of a model: test images for its loss in 20 bins of noise; 0: 500 */
 } sumi_eval_config;
 #define SUMI_EVAL_CONFIG_INIT                                                                      \
     {                                                                                              \
         sizeof(sumi_eval_config), NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, NULL,      \
-            NULL, NULL, NULL, NULL, false                                                          \
+            NULL, NULL, NULL, NULL, false, NULL, 0                                                 \
     }
 
 /* A number with its 95 % interval; NaN: not known. */

@@ -12,9 +12,11 @@
 typedef struct {
     const char *name;
     int images, evaluations; /* of a model */
+    int loss_images;         /* test images that its loss is of */
 } tier;
 
-static const tier tiers[] = {{"smoke", 1000, 20}, {"standard", 10000, 20}, {"full", 10000, 50}};
+static const tier tiers[] = {
+    {"smoke", 1000, 20, 100}, {"standard", 10000, 20, 500}, {"full", 10000, 50, 500}};
 
 typedef struct {
     const tier *tier;
@@ -26,6 +28,7 @@ typedef struct {
     sumi_sample_config sample;
     sumi_eval_config config;
     sumi_bar bar;
+    char cache[PATH_MAX]; /* for what is known of the data */
 } eval_job;
 
 static void release(eval_job *job)
@@ -161,6 +164,9 @@ static int prepare(sumi_cli *cli, eval_job *job)
         job->config.n = job->tier->images;
     if (job->model != NULL)
         job->config.tier = job->tier->name;
+    job->config.loss_images = job->tier->loss_images;
+    if (sumi_cli_cache(job->cache, "references"))
+        job->config.cache = job->cache;
     job->config.seed = (uint64_t)sumi_option_int(options, "seed");
     job->config.bits = sumi_option_flag(options, "bits");
     job->config.report_dir = sumi_option_text(options, "html");

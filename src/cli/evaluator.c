@@ -59,15 +59,14 @@ int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sum
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
-/* $XDG_CACHE_HOME/sumi/evaluators, or ~/.cache in its place; false where there is no home. */
-static bool cache_folder(char out[PATH_MAX])
+bool sumi_cli_cache(char out[PATH_MAX], const char *name)
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int length = 0;
     if (cache != NULL && cache[0] == '/')
-        length = snprintf(out, PATH_MAX, "%s/sumi/evaluators", cache);
+        length = snprintf(out, PATH_MAX, "%s/sumi/%s", cache, name);
     else if (home != NULL && home[0] == '/')
-        length = snprintf(out, PATH_MAX, "%s/.cache/sumi/evaluators", home);
+        length = snprintf(out, PATH_MAX, "%s/.cache/sumi/%s", home, name);
     return length > 0 && length < PATH_MAX;
 }
 
@@ -110,8 +109,8 @@ int sumi_cli_find_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi
     if (sumi_dataset_info(train, &data) != SUMI_OK)
         return sumi_cli_fail(cli, SUMI_EINVAL, "the data set cannot be told");
     snprintf(name, sizeof name, "%s-%s.safetensors", data.hash, shape);
-    bool cached =
-        cache_folder(folder) && sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK;
+    bool cached = sumi_cli_cache(folder, "evaluators") &&
+                  sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK;
     if (cached && load_cached(cli, path, shape, data.hash, out))
         return 0;
     sumi_cli_note(cli, "note", "training evaluator %s on %s, once", shape, data.name);

@@ -14,6 +14,8 @@ int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
 /* Trains an evaluator with the bar on the way. */
 int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
                              sumi_classifier_config *config, sumi_classifier **out);
+/* $XDG_CACHE_HOME/sumi/NAME, or ~/.cache in its place; false where there is no home. */
+bool sumi_cli_cache(char out[PATH_MAX], const char *name);
 /* The evaluator of that shape for this data: from the user's cache, whose file is checked by its
  * hash, else trained and kept there. */
 int sumi_cli_find_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,

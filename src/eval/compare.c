@@ -3,8 +3,6 @@
  */
 #include "eval/internal.h"
 
-enum { K = 3 };
-
 void sumi_eval_report_init(sumi_eval_report *report)
 {
     const sumi_score none = SUMI_SCORE_NONE;
@@ -69,8 +67,8 @@ static sumi_status of_features(const sumi_eval_machine *machine, const sumi_eval
         status = sumi_eval_kernel(machine, samples, reference, &report->kernel,
                                   &report->kernel_error, err);
     if (status == SUMI_OK)
-        status = sumi_eval_manifold(machine, samples, reference, K, report->seed, &report->manifold,
-                                    err);
+        status = sumi_eval_manifold(machine, samples, reference, SUMI_EVAL_K, report->seed,
+                                    &report->manifold, err);
     if (status == SUMI_OK && training && training->features)
         status = sumi_eval_memory(machine, SUMI_SPACE_FEATURES, samples, reference, training,
                                   report->seed, &report->features, err);
@@ -137,7 +135,7 @@ sumi_status sumi_eval_add_scale(const sumi_eval_machine *machine, const char *na
     sumi_status status = sumi_eval_moments(machine, reference, NULL, &real, err);
     if (status != SUMI_OK)
         return status;
-    status = sumi_eval_frechet_score(machine, set, &real, report->seed, &scale->frechet, err);
+    status = sumi_eval_frechet_score(machine, set, &real, 0, &scale->frechet, err);
     sumi_moments_free(&real);
     if (status == SUMI_OK && set->d <= SUMI_KERNEL_FEATURES_MAX)
         status = sumi_eval_kernel(machine, set, reference, &scale->kernel, &error, err);

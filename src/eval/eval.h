@@ -25,6 +25,7 @@ enum {
     SUMI_EVAL_IMAGES_MAX = 10000000,
     SUMI_EVAL_CLASSES_MAX = 10000,
     SUMI_EVAL_RESAMPLES = 400, /* of a bootstrap */
+    SUMI_EVAL_K = 3,           /* which neighbour balls reach */
 };
 
 /* What computes: threads and kernels of the host. */
@@ -37,6 +38,8 @@ sumi_status sumi_eval_machine_open(const sumi_runtime *runtime, sumi_eval_machin
                                    sumi_error *err);
 void sumi_eval_machine_close(sumi_eval_machine *machine);
 
+typedef enum { SUMI_SPACE_PIXELS, SUMI_SPACE_FEATURES } sumi_space;
+
 /* Pictures, and what is known of them; all is borrowed, NULL where it is not there. */
 typedef struct {
     const char *name;           /* for messages: "samples" */
@@ -48,6 +51,9 @@ typedef struct {
     const float *probabilities; /* [n][classes], each row adds up to 1 */
     const int32_t *labels;      /* [n], what each picture was meant to be; -1: nothing */
     const uint8_t *images;      /* [n][h][w][c] */
+    /* What was found before; else it is found where it is needed. */
+    const double *radii;          /* [n] squared, to the SUMI_EVAL_K-th neighbour in the set */
+    const double *to_training[2]; /* [n], by space: to the nearest of the training pictures */
 } sumi_eval_set;
 
 /* SUMI_EINVAL with one line where a set is empty, its sizes are out of range, features or
@@ -181,8 +187,6 @@ typedef struct {
     sumi_memory_pair pairs[SUMI_MEMORY_PAIRS]; /* the smallest ratios */
 } sumi_memory;
 
-typedef enum { SUMI_SPACE_PIXELS, SUMI_SPACE_FEATURES } sumi_space;
-
 sumi_status sumi_eval_memory(const sumi_eval_machine *machine, sumi_space space,
                              const sumi_eval_set *samples, const sumi_eval_set *test,
                              const sumi_eval_set *training, uint64_t seed, sumi_memory *out,
@@ -291,25 +295,11 @@ void sumi_eval_report_free(sumi_eval_report *report);
 sumi_status sumi_eval_compare(const sumi_eval_machine *machine, const sumi_eval_set *samples,
                               const sumi_eval_set *reference, const sumi_eval_set *training,
                               sumi_eval_report *report, sumi_error *err);
-/* Adds a row of the scale: Frechet and kernel distance of set (features) to the reference. */
+/* Adds a row of the scale: Frechet and kernel distance of set (features) to the reference, which
+ * depend on no seed. */
 sumi_status sumi_eval_add_scale(const sumi_eval_machine *machine, const char *name,
                                 const sumi_eval_set *set, const sumi_eval_set *reference,
                                 sumi_eval_report *report, sumi_error *err);
-
-/* The features of n images [n][h][w][c] as the evaluator gives them: [n][d]. */
-typedef sumi_status (*sumi_features_fn)(void *user, const uint8_t *images, int64_t n,
-                                        float *features, sumi_error *err);
-typedef struct {
-    sumi_features_fn features;
-    void *user;
-} sumi_features_of;
-/* scales.c: adds the rows that there should be, for n samples: training pictures (real against
- * real: the floor), one half of the reference against the other, and, with a network, blurred
- * pictures and ones whose every pixel is drawn for itself. training and network may be NULL. */
-sumi_status sumi_eval_add_scales(const sumi_eval_machine *machine, const sumi_eval_set *training,
-                                 const sumi_eval_set *reference, int64_t n,
-                                 const sumi_features_of *network, sumi_eval_report *report,
-                                 sumi_error *err);
 
 /* held_out.c: of a model, on a set's images. A count of 0: not computed. */
 typedef struct {

@@ -139,12 +139,24 @@ static sumi_status read_data(evaluation *run)
     return status;
 }
 
-static sumi_status see(evaluation *run, const sumi_classifier *evaluator)
+static sumi_known known_of(const evaluation *run)
 {
-    sumi_pictures *const all[] = {&run->samples, &run->reference, &run->training};
-    sumi_status status = SUMI_OK;
-    for (int i = 0; i < 3 && status == SUMI_OK; i++)
-        status = sumi_pictures_see(run->runtime, evaluator, all[i], run->err);
+    const sumi_backend *backend = run->runtime->backend;
+    return (sumi_known){run->runtime, &run->machine, run->config->cache,
+                        backend->isa(run->runtime->device)};
+}
+
+static sumi_status see(evaluation *run)
+{
+    const sumi_classifier *evaluator = run->config->evaluator;
+    sumi_known known = known_of(run);
+    sumi_status status = sumi_pictures_see(run->runtime, evaluator, &run->samples, run->err);
+    if (status == SUMI_OK)
+        status = sumi_known_features(&known, evaluator, &run->reference, run->err);
+    if (status == SUMI_OK)
+        status = sumi_known_features(&known, evaluator, &run->training, run->err);
+    if (status == SUMI_OK)
+        status = sumi_known_distances(&known, evaluator, &run->reference, &run->training, run->err);
     return status;
 }
 
@@ -160,81 +172,14 @@ static sumi_status compare(evaluation *run)
                              run->err);
 }
 
-/* One row of the scale, of pictures that are not kept. */
-static sumi_status add_scale(evaluation *run, const char *name, sumi_pictures *pictures)
-{
-    const sumi_classifier *evaluator = run->config->evaluator;
-    sumi_eval_set reference = sumi_pictures_set(&run->reference, "test images", evaluator);
-    sumi_status status = sumi_pictures_see(run->runtime, evaluator, pictures, run->err);
-    sumi_eval_set set = sumi_pictures_set(pictures, name, evaluator);
-    if (status == SUMI_OK)
-        status = sumi_eval_add_scale(&run->machine, name, &set, &reference, &run->report, run->err);
-    return status;
-}
-
-typedef sumi_status (*spoil_fn)(const evaluation *run, const sumi_eval_set *set, uint8_t *out);
-
-static sumi_status leave(const evaluation *run, const sumi_eval_set *set, uint8_t *out)
-{
-    (void)run;
-    (void)set;
-    (void)out;
-    return SUMI_OK;
-}
-
-static sumi_status blur(const evaluation *run, const sumi_eval_set *set, uint8_t *out)
-{
-    return sumi_eval_blurred(set, out, run->err);
-}
-
-static sumi_status draw_pixels(const evaluation *run, const sumi_eval_set *set, uint8_t *out)
-{
-    return sumi_eval_pixel_gaussian(set, set->n, run->config->seed, out, run->err);
-}
-
-/* As many training images as there are samples, as they are and spoilt: what a distance means. */
-static sumi_status add_scales(evaluation *run)
-{
-    static const struct {
-        const char *name;
-        spoil_fn spoil;
-    } rows[] = {{"training images", leave},
-                {"blurred training images", blur},
-                {"pixels drawn one by one", draw_pixels}};
-    sumi_status status = SUMI_OK;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && status == SUMI_OK; i++) {
-        sumi_pictures some = {0};
-        status =
-            sumi_pictures_read(run->config->training, run->samples.n, run->sizes, &some, run->err);
-        if (status != SUMI_OK)
-            break;
-        if (some.n > run->config->evaluator->info.features) {
-            /* A spoilt copy beside the pictures that it is made of. */
-            size_t bytes = (size_t)some.n * (size_t)some.h * (size_t)some.w * (size_t)some.c;
-            uint8_t *copy = sumi_calloc(bytes, 1);
-            sumi_eval_set set = sumi_pictures_set(&some, rows[i].name, run->config->evaluator);
-            status = copy ? SUMI_OK : sumi_fail_memory(run->err, "pictures", bytes);
-            if (copy)
-                memcpy(copy, some.images, bytes);
-            if (status == SUMI_OK)
-                status = rows[i].spoil(run, &set, copy);
-            free(some.images);
-            some.images = copy;
-            if (status == SUMI_OK)
-                status = add_scale(run, rows[i].name, &some);
-        }
-        sumi_pictures_free(&some);
-    }
-    return status;
-}
-
 static sumi_status second_opinion(evaluation *run)
 {
     const sumi_classifier *second = run->config->held_back;
+    sumi_known known = known_of(run);
     sumi_moments real;
     sumi_status status = sumi_pictures_see(run->runtime, second, &run->samples, run->err);
     if (status == SUMI_OK)
-        status = sumi_pictures_see(run->runtime, second, &run->reference, run->err);
+        status = sumi_known_features(&known, second, &run->reference, run->err);
     if (status != SUMI_OK)
         return status;
     sumi_eval_set samples = sumi_pictures_set(&run->samples, "samples", second);
@@ -259,6 +204,7 @@ static sumi_status held_out(evaluation *run)
     const sumi_eval_config *config = run->config;
     sumi_held_out held = SUMI_HELD_OUT_INIT;
     sumi_eval_set reference = sumi_pictures_set(&run->reference, "test images", config->evaluator);
+    held.loss_images = config->loss_images > 0 ? config->loss_images : held.loss_images;
     held.bits_images = config->bits ? 100 : 0;
     held.seed = config->seed;
     held.precision = config->sample ? config->sample->precision : SUMI_PRECISION_FP32;
@@ -356,13 +302,15 @@ static sumi_status export_files(evaluation *run)
 static sumi_status score(evaluation *run)
 {
     const sumi_eval_config *config = run->config;
+    sumi_known known = known_of(run);
     sumi_status status = read_data(run);
     if (status == SUMI_OK)
-        status = see(run, config->evaluator);
+        status = see(run);
     if (status == SUMI_OK)
         status = compare(run);
     if (status == SUMI_OK)
-        status = add_scales(run);
+        status = sumi_known_scales(&known, config->evaluator, config->training, run->samples.n,
+                                   &run->training, &run->reference, &run->report, run->err);
     if (status == SUMI_OK && config->held_back)
         status = second_opinion(run);
     if (status == SUMI_OK && config->model)

@@ -19,6 +19,8 @@ typedef struct {
     int32_t *labels;                 /* [n], or NULL */
     float *features, *probabilities; /* [n][d], [n][classes]; or NULL */
     double outside;                  /* share of the ink that was cut off around h x w */
+    char hash[65];                   /* of the set that they are of; "": drawn */
+    double *radii, *to_training[2];  /* as of sumi_eval_set; or NULL */
 } sumi_pictures;
 
 void sumi_pictures_free(sumi_pictures *pictures);
@@ -38,6 +40,47 @@ void sumi_pictures_forget(sumi_pictures *pictures);
 /* A view of them for the scores. */
 sumi_eval_set sumi_pictures_set(const sumi_pictures *pictures, const char *name,
                                 const sumi_classifier *evaluator);
+
+/* ---- What is kept (store.c) ------------------------------------------------------------------ */
+
+/* Arrays in a folder, in a file of their own that a key names: a hash of all that they depend on.
+ * *data is malloc'ed. */
+enum { SUMI_STORE_ARRAYS_MAX = 4 };
+typedef struct {
+    const char *name;
+    sumi_file_dtype dtype;
+    int64_t count;
+    void **data;
+} sumi_store_array;
+void sumi_store_key(char key[65], const char *const *parts, int count);
+/* False where there is none, or it does not fit or was changed. folder may be NULL: none. */
+bool sumi_store_read(const char *folder, const char *key, const sumi_store_array *arrays,
+                     int count);
+/* What cannot be kept is not: no error. */
+void sumi_store_write(const char *folder, const char *key, const sumi_store_array *arrays,
+                      int count);
+
+/* ---- What is known of the data (known.c) ----------------------------------------------------- */
+
+typedef struct {
+    sumi_runtime *runtime;
+    const sumi_eval_machine *machine;
+    const char *folder, *isa; /* where it is kept (NULL: nowhere), and whose bits it has */
+} sumi_known;
+
+/* features of a set's pictures; what was seen before is released. */
+sumi_status sumi_known_features(const sumi_known *known, const sumi_classifier *evaluator,
+                                sumi_pictures *pictures, sumi_error *err);
+/* radii and to_training of pictures, from the features of both. */
+sumi_status sumi_known_distances(const sumi_known *known, const sumi_classifier *evaluator,
+                                 sumi_pictures *reference, const sumi_pictures *training,
+                                 sumi_error *err);
+/* Adds the rows of a scale: n of the training images, as they are and spoilt, where they are more
+ * than an evaluator's features. */
+sumi_status sumi_known_scales(const sumi_known *known, const sumi_classifier *evaluator,
+                              const sumi_dataset *data, int64_t n, const sumi_pictures *training,
+                              const sumi_pictures *reference, sumi_eval_report *report,
+                              sumi_error *err);
 
 /* ---- All of it (evaluate.c) ------------------------------------------------------------------ */
 

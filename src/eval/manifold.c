@@ -73,7 +73,7 @@ static void sample_radii(manifold_job *job, int64_t i, int kept)
 
 static sumi_status find_radii(const sumi_eval_machine *machine, manifold_job *job,
                               const sumi_eval_rows *samples, const sumi_eval_rows *reference,
-                              uint64_t seed, sumi_error *err)
+                              const double *known, uint64_t seed, sumi_error *err)
 {
     int k = job->k, kept = k + SPARE < job->samples ? k + SPARE : (int)job->samples - 1;
     int64_t *order = sumi_eval_order(seed, 3, job->samples);
@@ -82,10 +82,12 @@ static sumi_status find_radii(const sumi_eval_machine *machine, manifold_job *jo
     for (int64_t i = 0; i < job->samples; i++)
         job->block[order[i]] = (uint8_t)(i * job->blocks / job->samples);
     free(order);
-    sumi_status status = sumi_eval_nearest_squared(machine, reference, reference, k, true,
-                                                   job->squared, job->indices, err);
+    sumi_status status = SUMI_OK;
+    if (!known)
+        status = sumi_eval_nearest_squared(machine, reference, reference, k, true, job->squared,
+                                           job->indices, err);
     for (int64_t i = 0; status == SUMI_OK && i < job->reference; i++)
-        job->reference_radii[i] = job->squared[i * k + k - 1];
+        job->reference_radii[i] = known ? known[i] : job->squared[i * k + k - 1];
     if (status == SUMI_OK)
         status = sumi_eval_nearest_squared(machine, samples, samples, kept, true, job->squared,
                                            job->indices, err);
@@ -190,7 +192,8 @@ sumi_status sumi_eval_manifold(const sumi_eval_machine *machine, const sumi_eval
         status = sumi_fail_memory(err, "precision and recall",
                                   (size_t)samples->n * FOLDS * sizeof(double));
     if (status == SUMI_OK)
-        status = find_radii(machine, &job, &from, &of, seed, err);
+        status = find_radii(machine, &job, &from, &of, k == SUMI_EVAL_K ? reference->radii : NULL,
+                            seed, err);
     const sumi_eval_pairs around = {.from = &from,
                                     .of = &of,
                                     .column_limits = job.reference_radii,

@@ -112,7 +112,9 @@ sumi_status sumi_eval_memory(const sumi_eval_machine *machine, sumi_space space,
                    of = rows_of(training, space);
     if (!job.samples || !job.test || !job.work || !job.nearest)
         status = sumi_fail_memory(err, "distances to training pictures", 4 * most * sizeof(double));
-    if (status == SUMI_OK)
+    if (status == SUMI_OK && test->to_training[space])
+        memcpy(job.test, test->to_training[space], (size_t)tests * sizeof *job.test);
+    else if (status == SUMI_OK)
         status = sumi_eval_nearest(machine, &held, &of, 1, false, job.test, job.nearest, err);
     if (status == SUMI_OK)
         status = sumi_eval_nearest(machine, &from, &of, 1, false, job.samples, job.nearest, err);

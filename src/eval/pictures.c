@@ -13,7 +13,13 @@ void sumi_pictures_forget(sumi_pictures *pictures)
 {
     free(pictures->features);
     free(pictures->probabilities);
+    free(pictures->radii);
     pictures->features = pictures->probabilities = NULL;
+    pictures->radii = NULL;
+    for (int i = 0; i < 2; i++) {
+        free(pictures->to_training[i]);
+        pictures->to_training[i] = NULL;
+    }
 }
 
 void sumi_pictures_free(sumi_pictures *pictures)
@@ -103,6 +109,8 @@ sumi_status sumi_pictures_read(const sumi_dataset *set, int64_t most, const int 
             out->labels[i] = set->labels[index];
     }
     out->outside = outside_of(&work);
+    if (status == SUMI_OK)
+        sumi_data_hash(set, out->hash);
     free(whole);
     if (status != SUMI_OK)
         sumi_pictures_free(out);
@@ -196,5 +204,7 @@ sumi_eval_set sumi_pictures_set(const sumi_pictures *pictures, const char *name,
                            .features = pictures->features,
                            .probabilities = pictures->probabilities,
                            .labels = pictures->probabilities ? pictures->labels : NULL,
-                           .images = pictures->images};
+                           .images = pictures->images,
+                           .radii = pictures->radii,
+                           .to_training = {pictures->to_training[0], pictures->to_training[1]}};
 }

@@ -228,6 +228,47 @@ static void test_eval(void **state)
     json_decref(first);
 }
 
+/* Turns over a bit of every file of a folder; returns how many there are. */
+static int damage(temp_folder *temp, const char *folder)
+{
+    int count = 0;
+    DIR *entries = opendir(temp_path(temp, folder));
+    assert_non_null(entries);
+    for (struct dirent *entry; (entry = readdir(entries)) != NULL;) {
+        char name[600];
+        uint8_t *data;
+        size_t size;
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(name, sizeof name, "%s/%s", folder, entry->d_name);
+        assert_int_equal(sumi_file_read(temp_path(temp, name), 1 << 24, &data, &size, NULL),
+                         SUMI_OK);
+        data[size - 3] ^= 64;
+        assert_int_equal(sumi_file_save(temp_path(temp, name), data, size, NULL), SUMI_OK);
+        free(data);
+        count++;
+    }
+    closedir(entries);
+    return count;
+}
+
+/* What is known of the data is kept; where a file of it was changed, it is found anew. */
+static void test_kept(void **state)
+{
+    temp_folder *temp = *state;
+    json_t *reports[3];
+    for (int i = 0; i < 3; i++) {
+        reports[i] = run_json(temp, "eval @copies.npy --data @data --json");
+        json_object_del(reports[i], "seconds");
+        if (i == 0) /* features of two sets, distances, a scale */
+            assert_int_equal(damage(temp, "cache/sumi/references"), 4);
+    }
+    assert_true(json_equal(reports[0], reports[1]));
+    assert_true(json_equal(reports[0], reports[2]));
+    for (int i = 0; i < 3; i++)
+        json_decref(reports[i]);
+}
+
 /* Images of a run, the second evaluator, a page and an array for others. */
 static void test_eval_of_a_run(void **state)
 {
@@ -324,9 +365,8 @@ int main(void)
         cmocka_unit_test(test_classify_refuses),
     };
     const struct CMUnitTest eval[] = {
-        cmocka_unit_test(test_classify_says),
-        cmocka_unit_test(test_eval),
-        cmocka_unit_test(test_eval_of_a_run),
+        cmocka_unit_test(test_classify_says), cmocka_unit_test(test_eval),
+        cmocka_unit_test(test_kept),          cmocka_unit_test(test_eval_of_a_run),
         cmocka_unit_test(test_eval_refuses),
     };
     int failed = cmocka_run_group_tests(classify, temp_setup, temp_teardown);

@@ -237,53 +237,6 @@ static void test_save(void **state)
     world_free(&w);
 }
 
-/* Features of an image: sums of its rows. */
-static sumi_status row_sums(void *user, const uint8_t *bytes, int64_t n, float *values,
-                            sumi_error *err)
-{
-    (void)user;
-    (void)err;
-    for (int64_t i = 0; i < n * D; i++) {
-        values[i] = 0;
-        for (int x = 0; x < SIDE; x++)
-            values[i] += (float)bytes[i / D * SIDE * SIDE + i % D * SIDE + x] / 255;
-    }
-    return SUMI_OK;
-}
-
-/* Real pictures are nearest, blurred ones of noise farther. */
-static void test_scales(void **state)
-{
-    (void)state;
-    world w;
-    sumi_eval_report report;
-    sumi_error err = {""};
-    const sumi_features_of network = {row_sums, NULL};
-    world_init(&w);
-    sumi_eval_report_init(&report);
-    row_sums(NULL, w.owned[1].images, N, w.owned[1].features, NULL);
-    row_sums(NULL, w.owned[2].images, TRAINING, w.owned[2].features, NULL);
-    if (sumi_eval_add_scales(&machine, &w.training, &w.reference, 40, &network, &report, &err))
-        fail_msg("%s", err.text);
-    assert_int_equal(report.scale_count, 4);
-    static const int64_t counts[] = {40, N / 2, 40, 40};
-    for (int i = 0; i < 4; i++) {
-        const sumi_eval_scale *scale = &report.scales[i];
-        assert_int_equal(scale->n, counts[i]);
-        assert_true(scale->frechet.value > 0 && isfinite(scale->kernel.value));
-        assert_true(scale->frechet.low < scale->frechet.high);
-    }
-    assert_true(report.scales[2].frechet.value > 3 * report.scales[0].frechet.value);
-    sumi_eval_report_init(&report);
-    assert_int_equal(sumi_eval_add_scales(&machine, NULL, &w.reference, 40, NULL, &report, NULL),
-                     SUMI_OK);
-    assert_int_equal(report.scale_count, 1);
-    assert_int_equal(sumi_eval_add_scales(&machine, NULL, &w.reference, 0, NULL, &report, &err),
-                     SUMI_EINVAL);
-    assert_says(&err, "a scale of 0 pictures");
-    world_free(&w);
-}
-
 static void test_threads(void **state)
 {
     (void)state;
@@ -335,7 +288,6 @@ int main(void)
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_text),
         cmocka_unit_test_setup_teardown(test_save, temp_setup, temp_teardown),
-        cmocka_unit_test(test_scales),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_refusals),
     };
