@@ -151,7 +151,7 @@ sumi_status sumi_film_write(const sumi_film *film, const char *path, const char 
     }
     animation.height = grids[0].height;
     animation.width = grids[0].width;
-    animation.channels = film->c;
+    animation.channels = sumi_shown_channels(film->c);
     if (status == SUMI_OK)
         status = sumi_ends_with(path, ".gif") ? sumi_gif_write(path, &animation, comment, err)
                                               : sumi_apng_write(path, &animation, comment, err);

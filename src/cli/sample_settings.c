@@ -377,9 +377,13 @@ static int settle_mask(sumi_cli *cli, sample_job *job)
 int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
 {
     const char *clip = sumi_option_text(&cli->options, "clip");
-    if (info->out_channels != 1 && info->out_channels != 3 && !sumi_ends_with(job->path, ".npy"))
-        return sumi_cli_usage(cli, "--out: images of %d channels are no PNG; give x.npy",
-                              info->out_channels);
+    if (info->out_channels != 1 && info->out_channels != 3 && !sumi_ends_with(job->path, ".npy") &&
+        !sumi_ends_with(job->path, ".png"))
+        return sumi_cli_usage(cli,
+                              "--out: images of %d channels are no PNG each; give x.npy, or x.png "
+                              "for a grid of %s",
+                              info->out_channels,
+                              info->out_channels < 3 ? "the first" : "the first three");
     job->channels = info->out_channels;
     job->low = info->range_lo;
     job->high = info->range_hi;
@@ -401,7 +405,7 @@ int sumi_sample_settle(sumi_cli *cli, sample_job *job, const sumi_model_info_t *
     const sumi_sample_config *c = &job->config;
     if ((job->strip || job->gif != NULL || job->apng != NULL) &&
         (sumi_image_grid_size(c->count, c->height, c->width, &grid, NULL) != SUMI_OK ||
-         (int64_t)grid.height * grid.width > FILM_PIXELS_MAX || job->channels > 3))
+         (int64_t)grid.height * grid.width > FILM_PIXELS_MAX))
         return sumi_cli_usage(cli,
                               "--strip, --gif and --apng: %d images of %dx%d are too many; give "
                               "a smaller -n",

@@ -24,6 +24,7 @@ enum {
     SUMI_SPLIT_TEST = 1,
     SUMI_SPLIT_ALL = 2, /* of a folder: names of splits are names like others */
 };
+enum { SUMI_CHANNELS_MAX = 16 };
 /* Pixels of a set in bytes: anything larger is a broken header, or more than sumi is made for. */
 #define SUMI_PIXELS_MAX ((size_t)64 << 30)
 
@@ -171,8 +172,9 @@ sumi_status sumi_shapes_open(const sumi_dataset_config *config, sumi_dataset *ou
  * 3 -> 1, and the last third of dst for 1 -> 3. */
 void sumi_convert_channels(const uint8_t *src, int src_c, uint8_t *dst, int dst_c, size_t pixels);
 
-/* Brings pictures to one size and number of channels. Weights and scratch are kept from one to the
- * next, so that a whole set of one size computes them once. Zero it, set h, w, c, then use. */
+/* Brings pictures to one size and number of channels, which are theirs, or 1 or 3 of each. Weights
+ * and scratch are kept from one to the next, so that a whole set of one size computes them once.
+ * Zero it, set h, w, c, then use. */
 typedef struct sumi_resizer sumi_resizer;
 typedef struct {
     int h, w, c;

@@ -22,8 +22,8 @@ sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, 
     int64_t factors[] = {count, h, w, c};
     size_t bytes = 0;
     bool fits = count >= 1 && count <= SUMI_IMAGES_MAX && h >= 1 && h <= SUMI_SIDE_MAX && w >= 1 &&
-                w <= SUMI_SIDE_MAX && (c == 1 || c == 3) && sumi_size_product(factors, 4, &bytes) &&
-                bytes <= SUMI_PIXELS_MAX;
+                w <= SUMI_SIDE_MAX && c >= 1 && c <= SUMI_CHANNELS_MAX &&
+                sumi_size_product(factors, 4, &bytes) && bytes <= SUMI_PIXELS_MAX;
     if (!fits)
         return sumi_fail(err, count < 1 || h < 1 || w < 1 ? SUMI_EFORMAT : SUMI_EUNSUPPORTED,
                          "%s: %" PRId64 " images of %dx%dx%d are more than sumi takes (%zu GiB of "

@@ -38,11 +38,11 @@ static sumi_status from_array(const char *path, const sumi_npy *array, sumi_data
         return sumi_fail(err, SUMI_ESHAPE,
                          "%s: expected an array [n][h][w] or [n][h][w][c], found %d dimensions",
                          path, array->rank);
-    if (channels != 1 && channels != 3)
+    if (channels < 1 || channels > SUMI_CHANNELS_MAX)
         return sumi_fail(err, SUMI_ESHAPE,
-                         "%s: expected 1 or 3 channels last, [n][h][w][c], found [%" PRId64
+                         "%s: expected 1 to %d channels last, [n][h][w][c], found [%" PRId64
                          "][%" PRId64 "][%" PRId64 "][%" PRId64 "]",
-                         path, shape[0], shape[1], shape[2], channels);
+                         path, SUMI_CHANNELS_MAX, shape[0], shape[1], shape[2], channels);
     if (array->dtype != SUMI_NPY_U8 && array->dtype != SUMI_NPY_F32 && array->dtype != SUMI_NPY_F64)
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: expected uint8, or floats in [0, 1], found 32 or 64-bit integers",

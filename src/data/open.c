@@ -35,9 +35,9 @@ static sumi_status normalise(const sumi_dataset_config *config, sumi_dataset_con
         return sumi_fail(err, SUMI_EINVAL,
                          "split: expected \"train\", \"test\" or \"all\", found \"%s\"",
                          out->split);
-    if (out->channels != 0 && out->channels != 1 && out->channels != 3)
-        return sumi_fail(err, SUMI_EINVAL, "channels: expected 1 or 3 (0: as stored), found %d",
-                         out->channels);
+    if (out->channels < 0 || out->channels > SUMI_CHANNELS_MAX)
+        return sumi_fail(err, SUMI_EINVAL, "channels: expected 1 to %d (0: as stored), found %d",
+                         SUMI_CHANNELS_MAX, out->channels);
     if (out->height < 0 || out->height > SUMI_SIDE_MAX || out->width < 0 ||
         out->width > SUMI_SIDE_MAX)
         return sumi_fail(err, SUMI_EINVAL,

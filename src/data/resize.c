@@ -211,6 +211,10 @@ void sumi_convert_channels(const uint8_t *src, int src_c, uint8_t *dst, int dst_
 sumi_status sumi_fitter_run(sumi_fitter *fitter, uint8_t *src, int sh, int sw, int sc, uint8_t *dst,
                             sumi_error *err)
 {
+    bool known = (sc == 1 || sc == 3) && (fitter->c == 1 || fitter->c == 3);
+    if (sc != fitter->c && !known)
+        return sumi_fail(err, SUMI_EINVAL, "images of %d channel%s cannot be made ones of %d", sc,
+                         sc == 1 ? "" : "s", fitter->c);
     if (sc == 3 && fitter->c == 1) {
         sumi_convert_channels(src, 3, src, 1, (size_t)sh * (size_t)sw);
         sc = 1;

@@ -249,6 +249,9 @@ sumi_status sumi_shapes_open(const sumi_dataset_config *config, sumi_dataset *ou
     if (out->height < SIDE_MIN || out->width < SIDE_MIN)
         return sumi_fail(err, SUMI_EINVAL, "shapes: expected sides of at least %d, found %dx%d",
                          SIDE_MIN, out->height, out->width);
+    if (out->channels != 1 && out->channels != 3)
+        return sumi_fail(err, SUMI_EINVAL, "shapes: they have 1 or 3 channels, not %d",
+                         out->channels);
     out->count = out->split == SUMI_SPLIT_TEST ? TEST_COUNT : TRAIN_COUNT;
     out->draw = draw;
     out->labels = sumi_calloc((size_t)out->count, sizeof *out->labels);

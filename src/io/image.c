@@ -395,16 +395,17 @@ sumi_status sumi_png_parameters(const char *path, char **parameters, sumi_error 
 
 enum { MARGIN = 2, COMFORTABLE_SIDE = 96, BACKGROUND = 255 };
 
-/* Copies one picture, each pixel to a factor x factor block, with its corner at (top, left). */
-static void place(const uint8_t *picture, int h, int w, int factor, int top, int left,
+/* Copies one picture of so many channels, or the first of them, each pixel to a factor x factor
+ * block, with its corner at (top, left). */
+static void place(const uint8_t *picture, const int shape[3], int factor, int top, int left,
                   sumi_image *out)
 {
-    size_t c = (size_t)out->channels, row = (size_t)out->width * c;
-    for (int y = 0; y < h * factor; y++) {
-        const uint8_t *from = picture + (size_t)(y / factor) * (size_t)w * c;
+    size_t c = (size_t)out->channels, row = (size_t)out->width * c, all = (size_t)shape[2];
+    for (int y = 0; y < shape[0] * factor; y++) {
+        const uint8_t *from = picture + (size_t)(y / factor) * (size_t)shape[1] * all;
         uint8_t *to = out->pixels + (size_t)(top + y) * row + (size_t)left * c;
-        for (int x = 0; x < w * factor; x++, to += c)
-            memcpy(to, from + (size_t)(x / factor) * c, c);
+        for (int x = 0; x < shape[1] * factor; x++, to += c)
+            memcpy(to, from + (size_t)(x / factor) * all, c);
     }
 }
 
@@ -433,10 +434,9 @@ static sumi_status make_table(const char *what, int rows, int columns, const int
                               int *factor, sumi_image *out, sumi_error *err)
 {
     sumi_grid_layout grid;
-    int h = shape[0], w = shape[1], c = shape[2];
-    if (c != 1 && c != 3)
-        return sumi_fail(err, SUMI_EINVAL, "a %s of pictures of %d channels: 1 or 3 are expected",
-                         what, c);
+    int h = shape[0], w = shape[1], c = sumi_shown_channels(shape[2]);
+    if (shape[2] < 1)
+        return sumi_fail(err, SUMI_EINVAL, "a %s of pictures of %d channels", what, shape[2]);
     sumi_status status = sumi_image_grid_size(rows > columns ? rows : columns, h, w, &grid, err);
     if (status != SUMI_OK)
         return status;
@@ -462,7 +462,7 @@ static void put(const uint8_t *pixels, int i, const int shape[3], int factor, in
                 sumi_image *out)
 {
     int h = shape[0], w = shape[1];
-    place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)shape[2], h, w, factor,
+    place(pixels + (size_t)i * (size_t)h * (size_t)w * (size_t)shape[2], shape, factor,
           MARGIN + row * (h * factor + MARGIN), MARGIN + column * (w * factor + MARGIN), out);
 }
 

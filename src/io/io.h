@@ -149,8 +149,14 @@ void sumi_image_free(sumi_image *image);
 /* Bytes as the tutorial's convert_to_image makes them: clamped to the range, times 255, cut off;
  * NaN gives 0. */
 void sumi_range_to_bytes(const float *values, size_t count, float low, float high, uint8_t *out);
-/* Lays n pictures [n][h][w][c] (bytes) on a near-square grid with a margin of 2 background pixels;
- * small pictures are enlarged by a whole factor (nearest) so that 28x28 is comfortable to look at.
+/* What is shown of c channels: the first three as red, green and blue, of two the first as grey. */
+static inline int sumi_shown_channels(int c)
+{
+    return c < 3 ? 1 : 3;
+}
+/* Lays n pictures [n][h][w][c] (bytes), as much as is shown of them, on a near-square grid with a
+ * margin of 2 background pixels; small pictures are enlarged by a whole factor (nearest) so that
+ * 28x28 is comfortable to look at.
  */
 sumi_status sumi_image_grid(const uint8_t *pixels, int n, int h, int w, int c, sumi_image *out,
                             sumi_error *err);

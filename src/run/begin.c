@@ -36,7 +36,8 @@ sumi_status sumi_run_check(sumi_train_run *run)
                          "the images have %d channel%s, the model expects %d: open the data with "
                          "channels %d",
                          set->channels, set->channels == 1 ? "" : "s", channels, channels);
-    return sumi_grid_check(config, 1 << run->model->graph.levels, run->err);
+    const sumi_graph *graph = &run->model->graph;
+    return sumi_grid_check(config, graph->pads ? 1 : 1 << graph->levels, run->err);
 }
 
 /* Batch normalisation needs two values of a channel. Where the deepest level has one pixel, a batch

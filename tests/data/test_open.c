@@ -208,8 +208,11 @@ static void settings_are_checked(void **state)
         int channels, height, width;
         const char *text;
     } cases[] = {
-        {"validation", 0, 0, 0, "validation"}, {"train", 2, 0, 0, "found 2"},
-        {"train", -1, 0, 0, "found -1"},       {"train", 0, -5, 8, "-5x8"},
+        {"validation", 0, 0, 0, "validation"},
+        {"train", 17, 0, 0, "found 17"},
+        {"train", 2, 0, 0, "1 or 3 channels, not 2"},
+        {"train", -1, 0, 0, "found -1"},
+        {"train", 0, -5, 8, "-5x8"},
         {"train", 0, 8, 16385, "8x16385"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -322,7 +325,7 @@ static void sizes_are_capped_before_memory_is_taken(void **state)
     sumi_error err = {{0}};
     static const int64_t cases[][4] = {
         {0, 4, 4, 1},           {-1, 4, 4, 1},         {1LL << 31, 1, 1, 1},
-        {1, 0, 4, 1},           {1, 4, 16385, 1},      {1, 4, 4, 2},
+        {1, 0, 4, 1},           {1, 4, 16385, 1},      {1, 4, 4, 17},
         {300, 16384, 16384, 1}, {0x7fffffff, 6, 6, 1}, {0x7fffffff, 16384, 16384, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

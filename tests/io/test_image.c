@@ -436,7 +436,7 @@ static void test_grid_checks(void **state)
 {
     (void)state;
     static const int bad[][4] = {{0, 1, 1, 1},       {-1, 1, 1, 1},      {1, 0, 1, 1},
-                                 {1, 1, -3, 1},      {1, 1, 1, 2},       {1, 1, 1, 4},
+                                 {1, 1, -3, 1},      {1, 1, 1, 0},       {1, 1, 1, -4},
                                  {1, 2000000, 1, 1}, {80000000, 1, 1, 1}};
     uint8_t pixel[4] = {0};
     sumi_image grid;
@@ -470,7 +470,24 @@ static void test_rows_of_kinds(void **state)
     sumi_image_free(&image);
     assert_int_equal(sumi_image_rows(pixels, 5, &none, 96, 96, 1, &image, NULL), SUMI_EINVAL);
     assert_int_equal(sumi_image_rows(pixels, 5, &late, 96, 96, 1, &image, NULL), SUMI_EINVAL);
-    assert_int_equal(sumi_image_rows(pixels, 5, &rows, 96, 96, 2, &image, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_image_rows(pixels, 5, &rows, 96, 96, 0, &image, NULL), SUMI_EINVAL);
+}
+
+/* Of images that are neither grey nor coloured, the first three channels, or the first of two. */
+static void test_other_channels_are_shown(void **state)
+{
+    (void)state;
+    static const uint8_t pixels[] = {10, 20, 30, 40, 50, 60, 70, 80};
+    sumi_image image;
+    assert_int_equal(sumi_image_grid(pixels, 2, 1, 1, 4, &image, NULL), SUMI_OK);
+    const uint8_t *second = image.pixels + (50 * image.width + 98 + 50) * 3;
+    assert_int_equal(image.channels, 3);
+    assert_true(second[0] == 50 && second[1] == 60 && second[2] == 70);
+    sumi_image_free(&image);
+    assert_int_equal(sumi_image_grid(pixels, 1, 2, 2, 2, &image, NULL), SUMI_OK);
+    assert_int_equal(image.channels, 1);
+    assert_int_equal(image.pixels[(2 + 60) * image.width + 2 + 60], 70);
+    sumi_image_free(&image);
 }
 
 /* The size that is asked for beforehand is the grid's own. */
@@ -530,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_grid_checks),
         cmocka_unit_test(test_grid_size),
         cmocka_unit_test(test_rows_of_kinds),
+        cmocka_unit_test(test_other_channels_are_shown),
         cmocka_unit_test(test_range_to_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
