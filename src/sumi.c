@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/augment.h"
 #include "eval/evaluate.h"
 #include "models/sampling.h"
 #include "run/run.h"
@@ -212,6 +213,21 @@ const char *sumi_dataset_class_name(const sumi_dataset *set, int label)
 {
     bool known = set && set->class_names && label >= 0 && label < set->classes;
     return known ? set->class_names[label] : NULL;
+}
+
+sumi_status sumi_dataset_asymmetry(const sumi_dataset *set, double *asymmetry, int32_t *label)
+{
+    int found;
+    double value;
+    if (!set || !asymmetry)
+        return SUMI_EINVAL;
+    sumi_status status = sumi_data_asymmetry(set, &value, &found, NULL);
+    if (status != SUMI_OK)
+        return status;
+    *asymmetry = value;
+    if (label)
+        *label = found;
+    return SUMI_OK;
 }
 
 void sumi_dataset_free(sumi_dataset *set)

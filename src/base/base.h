@@ -139,6 +139,7 @@ typedef enum {
     SUMI_STREAM_SAMPLE_Z, /* z of a sampled image at step t */
     SUMI_STREAM_SHAPES,   /* the built-in data set */
     SUMI_STREAM_USER,     /* tests and examples */
+    SUMI_STREAM_AUGMENT,  /* what is made of an image in a training step */
 } sumi_stream;
 
 /* The address of a sequence of numbers: counter = (block, image, step, stream). */

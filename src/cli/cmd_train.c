@@ -15,6 +15,25 @@ static const char stopping[] = "\nstopping: the run is being saved; once more st
 static const char stopping_json[] =
     "{\"note\":\"stopping: the run is being saved; once more stops at once\"}\n";
 
+/* Mirrored pictures are others than the data's where those mostly look one way. */
+static void warn_of_flip(const sumi_cli *cli, const sumi_dataset *set)
+{
+    double asymmetry = 0;
+    int32_t label = -1;
+    if (sumi_dataset_asymmetry(set, &asymmetry, &label) != SUMI_OK || asymmetry <= .1)
+        return;
+    const char *name = label >= 0 ? sumi_dataset_class_name(set, label) : NULL;
+    char which[160] = "the data's pictures";
+    if (label >= 0 && name != NULL)
+        snprintf(which, sizeof which, "pictures of '%.100s'", name);
+    else if (label >= 0)
+        snprintf(which, sizeof which, "pictures of label %d", (int)label);
+    sumi_cli_note(cli, "warning",
+                  "--flip: %s mostly look one way (asymmetry %.2f, where 0 is none and 1 is all "
+                  "alike): what is drawn will look both ways",
+                  which, asymmetry);
+}
+
 static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **set,
                    sumi_model **model)
 {
@@ -26,6 +45,8 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
     sumi_cli_notices(cli, *set);
+    if (s->train.flip)
+        warn_of_flip(cli, *set);
     config.in_channels = config.out_channels = info.channels;
     config.classes = info.classes;
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)

@@ -196,6 +196,22 @@ const sumi_option sumi_option_rows_train[] = {
      .commands = BIT(TRAIN),
      .help = "The share of images whose label is withheld from a network that is told of labels, "
              "so that it learns to do without."},
+    {.name = "flip",
+     .kind = SUMI_ARG_FLAG,
+     .key = "train.flip",
+     .commands = BIT(TRAIN),
+     .help =
+         "Mirror half of the images of each step, left to right; a warning says where the data's "
+         "pictures mostly look one way."},
+    {.name = "crop",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = SUMI_SIDE_MAX,
+     .initial = "0",
+     .metavar = "N",
+     .key = "train.crop",
+     .commands = BIT(TRAIN),
+     .help = "Move the images of each step by up to N pixels each way; edges are repeated."},
     {.name = "ema",
      .kind = SUMI_ARG_REAL,
      .least = 0,

@@ -85,6 +85,8 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.label_drop = (float)sumi_option_real(options, "label-drop");
     trainer.averages[0] = (float)sumi_option_real(options, "ema");
     trainer.precision = sumi_cli_precision(options);
+    train.flip = sumi_option_flag(options, "flip");
+    train.crop = (int)sumi_option_int(options, "crop");
     train.grid = (int)sumi_option_int(options, "grid");
     train.checkpoint_every = sumi_option_int(options, "checkpoint-every");
     train.checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");

@@ -2,9 +2,10 @@
  * The order of an epoch, and batches filled ahead of time.
  *
  * One thread fills two slots in turn while the caller holds the other: what a batch contains is a
- * pure function of (set, batch, seed, its number), so timing can change nothing but the waiting.
+ * pure function of (set, batch, seed, augmentation, its number), so timing can change nothing but
+ * the waiting.
  */
-#include "data/data.h"
+#include "data/augment.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -33,6 +34,7 @@ typedef struct {
     int64_t epoch, index;
     int n, first, whole;
     float *images;
+    float *augmentation; /* NULL where the network is not told */
     int32_t *labels;
     int64_t *indices;
     bool full; /* guarded by the mutex; the rest belongs to the thread while false, else not */
@@ -43,6 +45,8 @@ struct sumi_batches {
     uint64_t seed;
     int batch; /* images of a whole batch, at most set->count */
     int rank, ranks;
+    sumi_augment augment;
+    float *room; /* of the thread, for an image; NULL: nothing is made of any */
     int64_t per_epoch;
     slot slots[SLOTS];
     int held; /* the slot that the caller has, -1 before the first */
@@ -58,6 +62,16 @@ struct sumi_batches {
     atomic_bool stop; /* also looked at between images, so that freeing is quick */
 };
 
+static void augment_image(sumi_batches *b, slot *s, int i, float *pixels)
+{
+    const sumi_dataset *set = b->set;
+    const int shape[3] = {set->height, set->width, set->channels};
+    uint32_t step = (uint32_t)(s->epoch * b->per_epoch + s->index);
+    float *numbers = s->augmentation ? s->augmentation + (size_t)i * SUMI_AUGMENT_NUMBERS : NULL;
+    sumi_augment_image(&b->augment, step, (uint64_t)(s->first + i), shape, pixels, b->room,
+                       numbers);
+}
+
 static void fill(sumi_batches *b, slot *s)
 {
     const sumi_dataset *set = b->set;
@@ -72,9 +86,11 @@ static void fill(sumi_batches *b, slot *s)
         if (atomic_load_explicit(&b->stop, memory_order_relaxed))
             return;
         int64_t from = b->order[begin + s->first + i];
+        float *pixels = s->images + (size_t)i * numbers;
         s->indices[i] = from;
-        sumi_data_read(set, from, s->images + (size_t)i * numbers,
-                       s->labels ? s->labels + i : NULL);
+        sumi_data_read(set, from, pixels, s->labels ? s->labels + i : NULL);
+        if (b->room)
+            augment_image(b, s, i, pixels);
     }
 }
 
@@ -133,15 +149,24 @@ static int start_thread(sumi_batches *b)
     return code;
 }
 
-sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
-                                sumi_batches **out, sumi_error *err)
+static bool alloc_augmentation(sumi_batches *b, const sumi_dataset *set)
 {
-    return sumi_batches_create_share(set, batch, seed, start, 0, 1, out, err);
+    size_t batch = (size_t)b->batch;
+    bool ok = true;
+    if (!sumi_augment_wanted(&b->augment))
+        return true;
+    b->room = sumi_calloc((size_t)set->height * (size_t)set->width * (size_t)set->channels,
+                          sizeof *b->room);
+    for (int i = 0; i < SLOTS && b->augment.told > 0; i++) {
+        b->slots[i].augmentation = sumi_calloc(batch * SUMI_AUGMENT_NUMBERS, sizeof(float));
+        ok = ok && b->slots[i].augmentation;
+    }
+    return ok && b->room;
 }
 
-sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
-                                      int64_t start, int rank, int ranks, sumi_batches **out,
-                                      sumi_error *err)
+static sumi_status create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
+                          int rank, int ranks, const sumi_augment *augment, sumi_batches **out,
+                          sumi_error *err)
 {
     if (batch < 1 || start < 0)
         return sumi_fail(err, SUMI_EINVAL,
@@ -150,6 +175,10 @@ sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64
                          batch, start);
     if (ranks < 1 || ranks > SUMI_RANKS_MAX || rank < 0 || rank >= ranks)
         return sumi_fail(err, SUMI_EINVAL, "batches: rank %d of %d ranks", rank, ranks);
+    sumi_status status =
+        augment ? sumi_augment_check(augment, set->height, set->width, err) : SUMI_OK;
+    if (status != SUMI_OK)
+        return status;
     sumi_batches *b = sumi_calloc(1, sizeof *b);
     if (!b)
         return sumi_fail_memory(err, "batches", sizeof *b);
@@ -165,10 +194,11 @@ sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64
     pthread_mutex_init(&b->mutex, NULL);
     pthread_cond_init(&b->changed, NULL);
     b->order = sumi_calloc((size_t)set->count, sizeof *b->order);
-    bool whole = b->order != NULL;
+    if (augment)
+        b->augment = *augment;
+    bool whole = b->order != NULL && alloc_augmentation(b, set);
     for (int i = 0; i < SLOTS; i++)
         whole = whole && slot_alloc(&b->slots[i], set, b->batch);
-    sumi_status status = SUMI_OK;
     if (!whole)
         status = sumi_fail(err, SUMI_ENOMEM, "out of memory for two batches of %d images of %dx%d",
                            b->batch, set->height, set->width);
@@ -182,6 +212,26 @@ sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64
     }
     *out = b;
     return SUMI_OK;
+}
+
+sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
+                                sumi_batches **out, sumi_error *err)
+{
+    return create(set, batch, seed, start, 0, 1, NULL, out, err);
+}
+
+sumi_status sumi_batches_create_augmented(const sumi_dataset *set, int batch, uint64_t seed,
+                                          int64_t start, const sumi_augment *augment,
+                                          sumi_batches **out, sumi_error *err)
+{
+    return create(set, batch, seed, start, 0, 1, augment, out, err);
+}
+
+sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, int rank, int ranks, sumi_batches **out,
+                                      sumi_error *err)
+{
+    return create(set, batch, seed, start, rank, ranks, NULL, out, err);
 }
 
 int64_t sumi_batches_per_epoch(const sumi_dataset *set, int batch)
@@ -207,7 +257,8 @@ void sumi_batches_next(sumi_batches *b, sumi_data_batch *out)
                              .whole = s->whole,
                              .images = s->images,
                              .labels = s->labels,
-                             .indices = s->indices};
+                             .indices = s->indices,
+                             .augmentation = s->augmentation};
     b->held = b->next;
     b->next = (b->next + 1) % SLOTS;
 }
@@ -225,10 +276,12 @@ void sumi_batches_free(sumi_batches *b)
     }
     for (int i = 0; i < SLOTS; i++) {
         free(b->slots[i].images);
+        free(b->slots[i].augmentation);
         free(b->slots[i].labels);
         free(b->slots[i].indices);
     }
     free(b->order);
+    free(b->room);
     pthread_cond_destroy(&b->changed);
     pthread_mutex_destroy(&b->mutex);
     free(b);

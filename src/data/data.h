@@ -195,12 +195,13 @@ void sumi_shuffle(uint64_t seed, int64_t epoch, int64_t *order, int64_t count);
  * caller works. The last batch of an epoch may be short (count % batch). */
 typedef struct sumi_batches sumi_batches;
 typedef struct {
-    int64_t epoch, index;   /* of the batch in its epoch */
-    int n;                  /* images here, which are those from `first` on of the batch's ... */
-    int first, whole;       /* ... `whole`: all, where there is one rank */
-    const float *images;    /* [n][h][w][c], valid until the next call */
-    const int32_t *labels;  /* [n], or NULL */
-    const int64_t *indices; /* [n], of the images in the set */
+    int64_t epoch, index;      /* of the batch in its epoch */
+    int n;                     /* images here, which are those from `first` on of the batch's ... */
+    int first, whole;          /* ... `whole`: all, where there is one rank */
+    const float *images;       /* [n][h][w][c], valid until the next call */
+    const int32_t *labels;     /* [n], or NULL */
+    const int64_t *indices;    /* [n], of the images in the set */
+    const float *augmentation; /* NULL, or [n][SUMI_AUGMENT_NUMBERS]: what was made of the images */
 } sumi_data_batch;
 /* Begins at batch number `start` counted over all epochs (start / batches-per-epoch is the epoch).
  * set must outlive it. */
@@ -211,6 +212,12 @@ sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t see
 sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
                                       int64_t start, int rank, int ranks, sumi_batches **out,
                                       sumi_error *err);
+/* Each image changed as augment.h says, at the address of its batch, counted over all epochs, and
+ * its place in that. augment may be NULL. */
+typedef struct sumi_augment sumi_augment;
+sumi_status sumi_batches_create_augmented(const sumi_dataset *set, int batch, uint64_t seed,
+                                          int64_t start, const sumi_augment *augment,
+                                          sumi_batches **out, sumi_error *err);
 int64_t sumi_batches_per_epoch(const sumi_dataset *set, int batch);
 void sumi_batches_next(sumi_batches *batches, sumi_data_batch *out);
 void sumi_batches_free(sumi_batches *batches);

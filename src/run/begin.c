@@ -1,12 +1,19 @@
 /*
  * The beginning of a training run: settings checked, trainer, run directory and batches made.
  */
+#include "data/augment.h"
 #include "run/training.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+static sumi_augment augmentation(const sumi_train_run *run)
+{
+    return (sumi_augment){
+        .flip = run->config->flip, .crop = run->config->crop, .seed = run->settings.seed};
+}
 
 sumi_status sumi_run_check(sumi_train_run *run)
 {
@@ -37,7 +44,11 @@ sumi_status sumi_run_check(sumi_train_run *run)
                          "channels %d",
                          set->channels, set->channels == 1 ? "" : "s", channels, channels);
     const sumi_graph *graph = &run->model->graph;
-    return sumi_grid_check(config, graph->pads ? 1 : 1 << graph->levels, run->err);
+    sumi_augment augment = augmentation(run);
+    sumi_status status = sumi_augment_check(&augment, set->height, set->width, run->err);
+    return status == SUMI_OK
+               ? sumi_grid_check(config, graph->pads ? 1 : 1 << graph->levels, run->err)
+               : status;
 }
 
 /* Batch normalisation needs two values of a channel. Where the deepest level has one pixel, a batch
@@ -188,7 +199,16 @@ static sumi_status log_beginning(sumi_train_run *run)
 
 static sumi_status note_data(sumi_train_run *run)
 {
-    return sumi_run_note_data(run->dir, run->set, run->err);
+    double asymmetry = 0;
+    int label;
+    sumi_status status = sumi_run_note_data(run->dir, run->set, run->err);
+    if (status == SUMI_OK && run->config->flip)
+        status = sumi_data_asymmetry(run->set, &asymmetry, &label, run->err);
+    if (status == SUMI_OK && asymmetry > SUMI_ASYMMETRY_MUCH)
+        status = sumi_run_log(
+            run->dir, run->err,
+            "data: flip mirrors pictures that mostly look one way (asymmetry %.2f)", asymmetry);
+    return status;
 }
 
 /* The first checkpoint holds the weights as they begin: from there on the run can be resumed, and
@@ -227,6 +247,7 @@ sumi_status sumi_run_begin_dir(sumi_train_run *run)
 
 sumi_status sumi_run_begin_batches(sumi_train_run *run)
 {
-    return sumi_batches_create(run->set, run->settings.batch, run->settings.seed,
-                               run->trainer->steps, &run->batches, run->err);
+    const sumi_augment augment = augmentation(run);
+    return sumi_batches_create_augmented(run->set, run->settings.batch, run->settings.seed,
+                                         run->trainer->steps, &augment, &run->batches, run->err);
 }

@@ -52,12 +52,14 @@ static json_t *model_settings(const sumi_model *of, bool *failed)
 
 #define FIELD(field) offsetof(sumi_train_config, field)
 
-/* What only a run keeps: pictures, and how many images a step has. */
+/* What only a run keeps: pictures, what is made of images, and how many of them a step has. */
 static const sumi_kept kept_grids[] = {
     {"grid", SUMI_KEPT_INT, FIELD(grid), NULL},
     {"grid_height", SUMI_KEPT_INT, FIELD(grid_height), NULL},
     {"grid_width", SUMI_KEPT_INT, FIELD(grid_width), NULL},
     {"grid_steps", SUMI_KEPT_INT, FIELD(grid_steps), NULL},
+    {"flip", SUMI_KEPT_BOOL, FIELD(flip), "false"},
+    {"crop", SUMI_KEPT_INT, FIELD(crop), "0"},
     {NULL, SUMI_KEPT_INT, 0, NULL},
 };
 static const sumi_kept kept_batch[] = {

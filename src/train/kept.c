@@ -44,6 +44,8 @@ static json_t *value_of(const sumi_kept *kept, const void *config)
         return sumi_json_seed(*(const uint64_t *)at);
     case SUMI_KEPT_FLOAT:
         return sumi_short_real(*(const float *)at);
+    case SUMI_KEPT_BOOL:
+        return json_boolean(*(const bool *)at);
     case SUMI_KEPT_TEXT:
         return json_string(*(const char *const *)at);
     default:
@@ -66,6 +68,8 @@ static void value_text(const json_t *value, char out[48])
 {
     if (json_is_string(value))
         snprintf(out, 48, "%.40s", json_string_value(value));
+    else if (json_is_boolean(value))
+        snprintf(out, 48, "%s", json_is_true(value) ? "true" : "false");
     else if (json_is_integer(value))
         snprintf(out, 48, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else
@@ -96,6 +100,8 @@ static bool has_type(const sumi_kept *kept, const json_t *value)
         return json_is_integer(value) || json_is_string(value);
     case SUMI_KEPT_FLOAT:
         return json_is_number(value);
+    case SUMI_KEPT_BOOL:
+        return json_is_boolean(value);
     default:
         return json_is_string(value);
     }
@@ -109,6 +115,8 @@ static json_t *found_value(const sumi_kept *kept, const json_t *object)
         return json_incref(value);
     if (kept->kind == SUMI_KEPT_TEXT)
         return json_string(kept->before);
+    if (kept->kind == SUMI_KEPT_BOOL)
+        return json_boolean(strcmp(kept->before, "true") == 0);
     if (kept->kind == SUMI_KEPT_FLOAT)
         return json_real(sumi_parse_real(kept->before, NULL));
     return json_integer(strtoll(kept->before, NULL, 10));

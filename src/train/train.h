@@ -173,6 +173,7 @@ typedef enum {
     SUMI_KEPT_INT64,
     SUMI_KEPT_SEED,
     SUMI_KEPT_FLOAT,
+    SUMI_KEPT_BOOL,
     SUMI_KEPT_TEXT,
     SUMI_KEPT_PRECISION
 } sumi_kept_kind;

@@ -142,6 +142,45 @@ static void test_kills_change_no_bit(void **state)
     close_fixture(&f);
 }
 
+/* What is made of the images of a step does not depend on where the run was stopped, nor on
+ * threads; and it is kept. */
+static void test_augmented_images_go_on(void **state)
+{
+    (void)state;
+    sumi_error err = {""};
+    fixture straight, f;
+    open_fixture(&straight, 1, 0);
+    straight.config.flip = true;
+    straight.config.crop = 2;
+    assert_ok(run(&straight, NULL));
+    open_fixture(&f, 3, 0);
+    f.config.flip = true;
+    f.config.crop = 2;
+    f.stop_phase = SUMI_PHASE_TRAIN;
+    f.stop_step = 4;
+    assert_int_equal(run(&f, &err), SUMI_CANCELLED);
+    go_on(&f);
+    f.config.crop = 1;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "crop 2, not 1");
+    f.config.crop = 2;
+    f.config.flip = false;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "flip true, not false");
+    f.config.flip = true;
+    assert_ok(run(&f, NULL));
+    assert_same_model(straight.model, f.model);
+    close_fixture(&f);
+    open_fixture(&f, 1, 0);
+    assert_ok(run(&f, NULL));
+    assert_true(f.last_loss != straight.last_loss);
+    f.config.crop = 8;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "crop is 8, expected 0 to below 8");
+    close_fixture(&f);
+    close_fixture(&straight);
+}
+
 static void damage(const fixture *f, const char *name)
 {
     char path[PATH_MAX];
@@ -444,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_stops_change_no_bit),
         cmocka_unit_test(test_metrics_beyond_the_checkpoint_are_cut),
         cmocka_unit_test(test_kills_change_no_bit),
+        cmocka_unit_test(test_augmented_images_go_on),
         cmocka_unit_test(test_a_damaged_checkpoint_is_passed_over),
         cmocka_unit_test(test_a_resumed_run_keeps_its_beginning),
         cmocka_unit_test(test_a_run_of_version_0_1_goes_on),

@@ -1,0 +1,83 @@
+/*
+ * sumi train on images that are mirrored and moved: what it says of that, and that a run keeps it.
+ */
+#include "program.h"
+
+#include "io/io.h"
+
+#define TINY "--batch 4 --base-channels 4 --time-dim 8 --timesteps 20 --grid 0 --threads 2"
+
+enum { COUNT = 80, SIDE = 8, PIXELS = SIDE * SIDE };
+
+/* Pictures that are all dark on the left, or on either side as often. */
+static int make_sets(void **state)
+{
+    static uint8_t one_way[COUNT * PIXELS], either[COUNT * PIXELS];
+    if (temp_setup(state) != 0)
+        return -1;
+    for (int i = 0; i < COUNT * PIXELS; i++) {
+        bool left = i % SIDE < SIDE / 2;
+        one_way[i] = left ? 30 : 200;
+        either[i] = left == (i / PIXELS % 2 == 0) ? 30 : 200;
+    }
+    sumi_npy array = {.dtype = SUMI_NPY_U8,
+                      .rank = 3,
+                      .shape = {COUNT, SIDE, SIDE},
+                      .count = sizeof one_way,
+                      .data = one_way};
+    assert_int_equal(sumi_npy_write(temp_path(*state, "one.npy"), &array, NULL), SUMI_OK);
+    array.data = either;
+    assert_int_equal(sumi_npy_write(temp_path(*state, "either.npy"), &array, NULL), SUMI_OK);
+    return 0;
+}
+
+static void assert_warns(temp_folder *temp, const char *line, const char *text)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != 0)
+        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
+    bool warned = strstr(p.err, "warning") != NULL;
+    if (warned != (text != NULL) || (text != NULL && strstr(p.err, text) == NULL))
+        fail_msg("sumi %s: %s", line, p.err);
+    program_free(&p);
+}
+
+static void test_flip_warns_by_the_pictures(void **state)
+{
+    temp_folder *temp = *state;
+    assert_warns(temp, "train @one.npy --flip --steps 1 --out @a " TINY,
+                 "--flip: the data's pictures mostly look one way (asymmetry 1.00");
+    assert_warns(temp, "train @one.npy --steps 1 --out @b " TINY, NULL);
+    assert_warns(temp, "train @either.npy --flip --crop 2 --steps 1 --out @c " TINY, NULL);
+    char *log = program_read(temp, "a/train.log");
+    assert_non_null(strstr(log, "data: flip mirrors pictures that mostly look one way"));
+    free(log);
+}
+
+/* Resumed from its own settings, it is the run that was never stopped. */
+static void test_resume_keeps_what_is_made_of_images(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train @either.npy --flip --crop 2 --steps 3 -q --out @part " TINY);
+    assert_quiet_run(temp, "train --resume @part --steps 5 -q");
+    assert_quiet_run(temp, "train @either.npy --flip --crop 2 --steps 5 -q --out @whole " TINY);
+    assert_quiet_run(temp, "train @either.npy --steps 5 -q --out @plain " TINY);
+    assert_quiet_run(temp, "diff @part @whole");
+    program p;
+    program_run(&p, temp, "diff @plain @whole");
+    assert_int_equal(p.code, 1);
+    program_free(&p);
+    assert_failed_run(temp, "train @either.npy --crop 8 --steps 1 -q --out @x " TINY, 13,
+                      "crop is 8, expected 0 to below 8");
+    assert_failed_run(temp, "train --resume @part --flip", 2, "--flip cannot be changed");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flip_warns_by_the_pictures),
+        cmocka_unit_test(test_resume_keeps_what_is_made_of_images),
+    };
+    return cmocka_run_group_tests(tests, make_sets, temp_teardown);
+}
