@@ -318,12 +318,18 @@ typedef struct {
     /* Of unet: the levels, counted from 1, whose blocks are each followed by attention between all
      * pixels, 0 after the last (Vaswani et al. 2017), and the channels of one of its heads. */
     int attention[SUMI_LEVELS_MAX], head_channels;
+    /* The network is told of images whose channels are shifted and scaled to mean 0 and a deviation
+     * of sigma_data; sumi_train measures them on its data. Images that a program gives or receives
+     * are as ever, x_t among them; only sumi_model_predict sees what the network sees. */
+    bool standardise;
+    bool zero_snr; /* the betas of a schedule are rescaled so that step T has nothing of the image
+                      (Lin et al. 2024); not with the objective eps */
 } sumi_model_config;
 #define SUMI_MODEL_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial",    \
             "eps", "linear", "uniform", "uniform", .002f, 80, .5f, 5, 0, 1, false, {1, 2, 4},      \
-            {1, 2, 2}, 0, {0}, 64                                                                  \
+            {1, 2, 2}, 0, {0}, 64, false, false                                                    \
     }
 
 typedef struct {
@@ -378,6 +384,16 @@ SUMI_API sumi_status sumi_model_set_metadata(sumi_context *ctx, sumi_model *mode
                                              const char *value);
 /* The name of a label that the model is told of; NULL where it has none. Borrowed. */
 SUMI_API const char *sumi_model_class_name(const sumi_model *model, int label);
+/* Measures the mean and the deviation of each channel of a set (of "shapes", of its first 10,000
+ * images; a deviation below 0.05 counts as that) for a model whose config has `standardise`, as
+ * sumi_train does by itself; a trainer's program calls it before sumi_trainer_create. Nothing
+ * happens to a model that has them already. SUMI_ESHAPE: other channels than the model's. */
+SUMI_API sumi_status sumi_model_measure(sumi_context *ctx, sumi_model *model,
+                                        const sumi_dataset *set);
+/* What was measured: of channel 0 to in_channels - 1; SUMI_EINVAL where nothing was, or there is no
+ * such channel. Either may be NULL. */
+SUMI_API sumi_status sumi_model_statistics(const sumi_model *model, int channel, float *mean,
+                                           float *deviation);
 SUMI_API void sumi_model_free(sumi_model *model);
 
 /* ---- Training -------------------------------------------------------------------------------- */
@@ -393,7 +409,10 @@ typedef struct {
     float learning_rate;
     /* How the learning rate goes on. It first rises in a straight line over warmup_steps. Then
      * "constant" leaves it as it is; "linear" and "cosine" lower it until step number
-     * schedule_steps to final_rate times learning_rate, where it stays. */
+     * schedule_steps to final_rate times learning_rate, where it stays. In a run (sumi_train) 0
+     * stands for the run's last step. Where minutes are its limit, steps are timed in the warm-up
+     * (of 4 or more), and then their number is fixed and written down: the rate comes to its end as
+     * the time does, and so many steps in place of the minutes give the same bits. */
     const char *rate_schedule;
     int64_t warmup_steps, schedule_steps;
     float final_rate;

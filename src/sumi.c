@@ -340,6 +340,28 @@ const char *sumi_model_class_name(const sumi_model *model, int label)
                                : NULL;
 }
 
+sumi_status sumi_model_measure(sumi_context *ctx, sumi_model *model, const sumi_dataset *set)
+{
+    sumi_status status = enter_idle(ctx, "sumi_model_measure");
+    if (status != SUMI_OK)
+        return status;
+    if (!model || !set)
+        return missing(ctx, "sumi_model_measure", model ? "set" : "model");
+    return sumi_train_measure(model, set, &ctx->error);
+}
+
+sumi_status sumi_model_statistics(const sumi_model *model, int channel, float *mean,
+                                  float *deviation)
+{
+    if (!model || channel < 0 || channel >= model->standard.channels)
+        return SUMI_EINVAL;
+    if (mean)
+        *mean = model->standard.mean[channel];
+    if (deviation)
+        *deviation = model->standard.deviation[channel];
+    return SUMI_OK;
+}
+
 void sumi_model_free(sumi_model *model)
 {
     sumi_models_free(model);

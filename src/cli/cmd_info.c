@@ -38,6 +38,21 @@ static json_t *tensor_list(const sumi_tensor_file *file)
     return list;
 }
 
+/* What was measured of its data, where that was so: a number for each channel. */
+static void put_statistics(json_t *about, const sumi_model *model)
+{
+    float mean, deviation;
+    if (sumi_model_statistics(model, 0, NULL, NULL) != SUMI_OK)
+        return;
+    json_t *means = json_array(), *deviations = json_array();
+    for (int c = 0; sumi_model_statistics(model, c, &mean, &deviation) == SUMI_OK; c++) {
+        json_array_append_new(means, json_real((double)mean));
+        json_array_append_new(deviations, json_real((double)deviation));
+    }
+    put(about, "data_mean", means);
+    put(about, "data_std", deviations);
+}
+
 /* What describes the model; its size and its range stand as pairs. */
 static json_t *model_json(const sumi_model *model, const sumi_model_info_t *info)
 {
@@ -57,6 +72,7 @@ static json_t *model_json(const sumi_model *model, const sumi_model_info_t *info
             : truth      ? json_boolean(number != 0)
                          : json_integer((json_int_t)number));
     }
+    put_statistics(about, model);
     put(about, "trained_size", json_pack("[i, i]", info->height, info->width));
     put(about, "range", json_pack("[f, f]", (double)info->range_lo, (double)info->range_hi));
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;

@@ -141,7 +141,8 @@ const sumi_option sumi_option_rows_train[] = {
      .key = "train.rate_schedule",
      .commands = BIT(TRAIN),
      .help =
-         "How the learning rate goes on after its warm-up; linear and cosine end at --lr-steps."},
+         "How the learning rate goes on after its warm-up; linear and cosine end with the run, or "
+         "at --lr-steps."},
     {.name = "lr-warmup",
      .kind = SUMI_ARG_INT,
      .low = 0,
@@ -159,7 +160,9 @@ const sumi_option sumi_option_rows_train[] = {
      .metavar = "N",
      .key = "train.schedule_steps",
      .commands = BIT(TRAIN),
-     .help = "The step at which a linear or cosine schedule has come to its end."},
+     .help =
+         "The step at which a linear or cosine schedule has come to its end; 0: the run's last. "
+         "--minutes then time the first steps, and fix the number of all."},
     {.name = "lr-final",
      .kind = SUMI_ARG_REAL,
      .least = 0,

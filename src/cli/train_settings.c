@@ -27,9 +27,10 @@ static int check_schedule(const sumi_cli *cli)
     const char *schedule = sumi_option_text(options, "lr-schedule");
     bool ends = strcmp(schedule, "constant") != 0;
     long long warm_up = sumi_option_int(options, "lr-warmup");
-    if (ends && sumi_option_int(options, "lr-steps") <= warm_up)
-        return sumi_cli_usage(cli, "--lr-schedule %s needs --lr-steps, above --lr-warmup, %lld",
-                              schedule, warm_up);
+    long long last = sumi_option_int(options, "lr-steps");
+    if (ends && last > 0 && last <= warm_up)
+        return sumi_cli_usage(cli, "--lr-steps: expected above --lr-warmup, %lld, found %lld",
+                              warm_up, last);
     if (sumi_option_real(options, "weight-decay") > 0 &&
         strcmp(sumi_option_text(options, "optimiser"), "adam") == 0)
         return sumi_cli_usage(cli, "--weight-decay is for --optimiser adamw");

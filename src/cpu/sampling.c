@@ -65,27 +65,37 @@ static double quantile(const float *x, size_t count, float middle, double share)
     return at + (place - low) * (next - at);
 }
 
-static void limit_image(void *arg, int64_t chunk, int thread)
+static void bring_within(const sumi_limits *limits, size_t count, float *x)
 {
-    (void)thread;
-    const limiting *run = arg;
-    const sumi_limits *limits = run->limits;
-    float *x = run->x + (size_t)chunk * run->count, low = limits->low, high = limits->high;
+    float low = limits->low, high = limits->high;
     float middle = low + (high - low) / 2, half = (high - low) / 2;
     double reach = 0;
     if (limits->share > 0)
-        reach = quantile(x, run->count, middle, limits->share);
+        reach = quantile(x, count, middle, limits->share);
     if (reach <= (double)half) {
-        for (size_t i = 0; i < run->count; i++)
+        for (size_t i = 0; i < count; i++)
             x[i] = x[i] < low ? low : x[i] > high ? high : x[i];
         return;
     }
     float far = (float)reach, shrink = (float)((double)half / reach);
-    for (size_t i = 0; i < run->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         float off = x[i] - middle;
         off = off < -far ? -far : off > far ? far : off;
         x[i] = middle + off * shrink;
     }
+}
+
+static void limit_image(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    const limiting *run = arg;
+    const sumi_standard *standard = run->limits->standard;
+    float *x = run->x + (size_t)chunk * run->count;
+    if (standard)
+        sumi_standard_undo(standard, x, x, run->count);
+    bring_within(run->limits, run->count, x);
+    if (standard)
+        sumi_standard_apply(standard, x, x, run->count);
 }
 
 void sumi_elementwise_limit(sumi_pool *pool, const sumi_limits *limits, int n, size_t count,

@@ -77,11 +77,12 @@ typedef struct {
     float sigma_data; /* standard deviation of the data, for the edm objective and weighting */
     float gamma;      /* where (soft) min-SNR stops to grow */
     float law_mean, law_std; /* of the normal inside log-normal and logit-normal */
+    bool zero_snr;           /* betas are rescaled so that step T has nothing of the image */
 } sumi_process_config;
 #define SUMI_PROCESS_CONFIG_INIT                                                                   \
     {                                                                                              \
         SUMI_OBJECTIVE_EPS, SUMI_SCHEDULE_LINEAR, SUMI_WEIGHTING_UNIFORM, SUMI_LAW_UNIFORM, false, \
-            1000, .001f, .01f, .002f, 80, .5f, 5, 0, 1                                             \
+            1000, .001f, .01f, .002f, 80, .5f, 5, 0, 1, false                                      \
     }
 
 /* A config ready for use. */

@@ -237,12 +237,13 @@ static sumi_status check_config(const sumi_process *process, const sumi_path_con
 /* ---- Levels ---------------------------------------------------------------------------------- */
 
 /* Solvers that divide by alpha leave out the last thousandth of t where nothing of the image is
- * left: the noise there is the same but for a thousandth. */
+ * left, or half a row of a table: the noise there is nearly the same. */
 static double begin_below(const sumi_path *path, double time)
 {
     sumi_level level = sumi_level_at(path->process, time);
     bool ratio = path->solver && path->solver->flags & SUMI_SOLVER_RATIO;
-    return ratio && level.alpha2 == 0 ? time * .999 : time;
+    bool nothing = ratio && level.alpha2 == 0;
+    return !nothing ? time : path->process->alpha_bar ? time - .5 : time * .999;
 }
 
 /* times [steps], falling; those of an inverse become the other way round. */

@@ -1,6 +1,7 @@
 /* What a model's process is made of: checks, and the tables of schedules that have some. */
 #include "diffusion/diffusion.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -61,6 +62,16 @@ sumi_status sumi_process_check(const sumi_process_config *config, sumi_error *er
         return status;
     const sumi_objective *objective = sumi_objective_row(config->objective);
     const sumi_schedule *schedule = sumi_schedule_row(config->schedule);
+    if (config->zero_snr && !(schedule->betas && timesteps > 1))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "zero_snr rescales a schedule's betas: %s has none, linear, cosine and "
+                         "sigmoid have (and 2 timesteps or more)",
+                         schedule->betas ? "1 timestep" : schedule->is.name);
+    if (objective->needs_image && config->zero_snr)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "objective %s cannot go with zero_snr: nothing of the image is left at "
+                         "the last step, so that the noise tells nothing about it; v can",
+                         objective->is.name);
     if (objective->needs_image && !schedule->betas &&
         !(schedule->level(config, timesteps).alpha > 0))
         return sumi_fail(err, SUMI_EINVAL,
@@ -68,6 +79,21 @@ sumi_status sumi_process_check(const sumi_process_config *config, sumi_error *er
                          "its last level, so that the noise tells nothing about it",
                          objective->is.name, schedule->is.name);
     return SUMI_OK;
+}
+
+/* Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed", algorithm 1: the
+ * square roots of alpha_bar are shifted so that the last is 0, and scaled so that the first is as
+ * before. */
+static void rescale(int count, float *alpha, float *alpha_bar)
+{
+    double first = sqrt((double)alpha_bar[0]), last = sqrt((double)alpha_bar[count - 1]);
+    double before = 1;
+    for (int i = 0; i < count; i++) {
+        double root = (sqrt((double)alpha_bar[i]) - last) * first / (first - last);
+        alpha_bar[i] = (float)(root * root);
+        alpha[i] = (float)(root * root / before);
+        before = root * root;
+    }
 }
 
 sumi_status sumi_process_init(sumi_process *process, const sumi_process_config *config,
@@ -89,7 +115,9 @@ sumi_status sumi_process_init(sumi_process *process, const sumi_process_config *
         product *= (double)alpha[i];
         alpha_bar[i] = (float)product;
     }
-    if (!(alpha_bar[count - 1] > 0)) {
+    if (config->zero_snr && alpha_bar[count - 1] < alpha_bar[0])
+        rescale(config->timesteps, alpha, alpha_bar);
+    else if (!(alpha_bar[count - 1] > 0)) {
         free(alpha);
         return sumi_fail(err, SUMI_EINVAL,
                          "%d timesteps with beta from %g to %g leave nothing of the image "

@@ -168,6 +168,11 @@ static sumi_level table_level(const sumi_process *process, double time)
         double gone = part * (1 - (double)process->alpha_bar[0]);
         return kept_variance(1 - gone, gone, time);
     }
+    /* Likewise to a row that has nothing of the image. */
+    if (process->alpha_bar[row] == 0) {
+        double left = (1 - part) * (double)process->alpha_bar[row - 1];
+        return kept_variance(left, 1 - left, time);
+    }
     double log_ratio =
         (1 - part) * row_log_ratio(process, row) + part * row_log_ratio(process, row + 1);
     double share = 1 / (1 + exp(2 * log_ratio));
@@ -195,6 +200,10 @@ static double table_time(const sumi_process *process, double log_ratio)
     while (high - low > 1) {
         int middle = low + (high - low) / 2;
         *(row_log_ratio(process, middle) <= log_ratio ? &low : &high) = middle;
+    }
+    if (process->alpha_bar[high - 1] == 0) {
+        double left = 1 / (1 + exp(2 * log_ratio));
+        return high - fmin(1, left / (double)process->alpha_bar[low - 1]);
     }
     double begin = row_log_ratio(process, low), end = row_log_ratio(process, high);
     return low + (log_ratio - begin) / (end - begin);

@@ -224,6 +224,7 @@ typedef struct {
     int batch; /* questions at a time; changes no bit */
     sumi_eval_predict_fn predict;
     void *user;
+    const sumi_standard *standard; /* NULL, or how the network is told of the images */
 } sumi_likelihood;
 
 /* loss[bins]: the mean squared error of the predicted noise eps in equal parts of 0..T, whatever

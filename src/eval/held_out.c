@@ -94,6 +94,7 @@ sumi_status sumi_eval_held_out(sumi_runtime *runtime, const sumi_model *model,
                   .err = err};
     float *images = sumi_calloc((size_t)n * ask.count, sizeof *images);
     sumi_process process = {0};
+    const sumi_standard *standard = model->standard.channels > 0 ? &model->standard : NULL;
     const sumi_predictor want = {
         .n_max = ask.most, .h = set->h, .w = set->w, .precision = config->precision};
     if (!images)
@@ -104,8 +105,8 @@ sumi_status sumi_eval_held_out(sumi_runtime *runtime, const sumi_model *model,
     if (status == SUMI_OK)
         status = sumi_runtime_predictor(runtime, model, &want, &ask.network, err);
     if (status == SUMI_OK) {
-        sumi_likelihood of = {&process, images,       n,        ask.count, low,
-                              high,     config->seed, ask.most, answer,    &ask};
+        sumi_likelihood of = {&process,     images,   n,      ask.count, low,     high,
+                              config->seed, ask.most, answer, &ask,      standard};
         ask.images = get(&ask, ask.count);
         ask.out = get(&ask, ask.count);
         ask.times = get(&ask, 1);

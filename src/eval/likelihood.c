@@ -50,6 +50,10 @@ static void ask(questions *q, int64_t image, uint32_t place, const sumi_level *l
     sumi_terms terms = sumi_process_terms(of->process, level);
     float *noise = q->input + at;
     sumi_random_normals(&from, 0, noise, of->count);
+    if (of->standard) {
+        sumi_standard_apply(of->standard, x_0, q->noisy + at, of->count);
+        x_0 = q->noisy + at;
+    }
     for (size_t k = 0; k < of->count; k++) {
         double x_t = level->alpha * (double)x_0[k] + level->sigma * (double)noise[k];
         q->noisy[at + k] = (float)x_t;
@@ -69,11 +73,22 @@ static sumi_status hear(questions *q)
         sumi_terms terms = sumi_process_terms(of->process, &q->levels[i]);
         float *answer = q->answer + (size_t)i * of->count;
         sumi_map_apply(&terms.image, q->noisy + (size_t)i * of->count, answer, answer, of->count);
+        if (of->standard)
+            sumi_standard_undo(of->standard, answer, answer, of->count);
     }
     return status;
 }
 
-/* |x_0 - prediction|^2, with the prediction clipped to the values that there are. */
+/* How many units of the process, where noise has deviation 1, a step of 1 of number k is. */
+static double units(const sumi_likelihood *of, size_t k)
+{
+    const sumi_standard *standard = of->standard;
+    size_t c = standard ? k % (size_t)standard->channels : 0;
+    return standard ? (double)standard->to / (double)standard->deviation[c] : 1;
+}
+
+/* |x_0 - prediction|^2 in units of the process, with the prediction clipped to the values that
+ * there are. */
 static double image_error(const questions *q, int i, bool clip)
 {
     const sumi_likelihood *of = q->of;
@@ -84,7 +99,8 @@ static double image_error(const questions *q, int i, bool clip)
         double found = (double)answer[k];
         if (clip)
             found = fmin(fmax(found, (double)of->low), (double)of->high);
-        sum += (found - (double)x_0[k]) * (found - (double)x_0[k]);
+        double off = (found - (double)x_0[k]) * units(of, k);
+        sum += off * off;
     }
     return sum;
 }
@@ -163,8 +179,9 @@ static double decoder(const questions *q, int i, double deviation)
     for (size_t k = 0; k < of->count; k++) {
         double x = (double)x_0[k];
         double mean = fmin(fmax((double)answer[k], (double)of->low), (double)of->high);
-        double low = x - half <= (double)of->low ? -INFINITY : (x - half - mean) / deviation;
-        double high = x + half >= (double)of->high ? INFINITY : (x + half - mean) / deviation;
+        double each = deviation / units(of, k);
+        double low = x - half <= (double)of->low ? -INFINITY : (x - half - mean) / each;
+        double high = x + half >= (double)of->high ? INFINITY : (x + half - mean) / each;
         sum -= log_mass(low, high);
     }
     return sum;
@@ -177,8 +194,12 @@ static double prior(const sumi_likelihood *of, int64_t image)
     sumi_level last = sumi_level_at(of->process, of->process->config.timesteps);
     const float *x_0 = of->images + (size_t)image * of->count;
     double variance = last.alpha2 + last.sigma2, squares = 0;
-    for (size_t k = 0; k < of->count; k++)
-        squares += (double)x_0[k] * (double)x_0[k];
+    for (size_t k = 0; k < of->count; k++) {
+        const sumi_standard *standard = of->standard;
+        double mean = standard ? (double)standard->mean[k % (size_t)standard->channels] : 0;
+        double x = ((double)x_0[k] - mean) * units(of, k);
+        squares += x * x;
+    }
     return .5 * ((double)of->count * (last.sigma2 / variance - 1 - log(last.sigma2 / variance)) +
                  last.alpha2 * squares / variance);
 }

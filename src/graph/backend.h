@@ -13,6 +13,7 @@
 
 #include "base/ranks.h"
 #include "graph/graph.h"
+#include "graph/standard.h"
 
 typedef struct sumi_device sumi_device;
 typedef struct sumi_network sumi_network;
@@ -121,6 +122,8 @@ typedef struct {
      * 2.3): with the distance from the range's middle that this share of an image's numbers
      * keeps, all are clipped to that distance and then shrunk into the range, if it is larger. */
     double share;
+    const sumi_standard *standard; /* NULL, or: the range is that of the images, and the numbers are
+                                      what a network is told of them */
 } sumi_limits;
 
 /* What error a step may have; error, a and b are [n][count]. */

@@ -155,6 +155,15 @@ const sumi_field sumi_model_fields[] = {
      .initial = "false",
      .about = "Spread the steps that are drawn for a batch evenly, where they are else "
               "independent."},
+    {.name = "zero_snr",
+     .kind = SUMI_FIELD_BOOL,
+     .part = SUMI_PART_PROCESS,
+     .offset = PROCESS(zero_snr),
+     .config = CONFIG(zero_snr),
+     .high = 1,
+     .initial = "false",
+     .about = "Rescale the betas of a schedule so that step T has nothing of the image; for every "
+              "objective but eps."},
     {.name = "timesteps",
      .kind = SUMI_FIELD_INT,
      .part = SUMI_PART_PROCESS,
@@ -241,24 +250,15 @@ const sumi_field sumi_model_fields[] = {
      .high = 100,
      .initial = "1",
      .about = "Its standard deviation."},
-    {.name = "data_mean",
-     .kind = SUMI_FIELD_FLOAT,
+    {.name = "standardise",
+     .kind = SUMI_FIELD_BOOL,
      .part = SUMI_PART_PROCESS,
-     .offset = offsetof(sumi_model, data_mean),
-     .config = SUMI_NO_CONFIG,
-     .low = -1e6,
-     .high = 1e6,
-     .initial = "0",
-     .about = "Mean of the data's values; 0 where it is not known."},
-    {.name = "data_std",
-     .kind = SUMI_FIELD_FLOAT,
-     .part = SUMI_PART_PROCESS,
-     .offset = offsetof(sumi_model, data_std),
-     .config = SUMI_NO_CONFIG,
-     .low = 1e-6,
-     .high = 1e6,
-     .initial = "1",
-     .about = "Their standard deviation; 1 where it is not known."},
+     .offset = offsetof(sumi_model, standardise),
+     .config = CONFIG(standardise),
+     .high = 1,
+     .initial = "false",
+     .about = "Shift and scale each channel of the data to mean 0 and a deviation of sigma_data; "
+              "images and samples stay what they are."},
     {.name = "range_lo",
      .kind = SUMI_FIELD_FLOAT,
      .part = SUMI_PART_DATA,
@@ -615,6 +615,7 @@ void sumi_fields_from_config(sumi_model *model, const sumi_model_config *config)
         if (f->config != SUMI_NO_CONFIG && config_number(f, config, &value, NULL) == SUMI_OK)
             sumi_field_set(f, model, value);
     }
+    model->standard.to = model->process.sigma_data;
     model->process.timesteps = model->info.timesteps;
     model->process.beta_start = model->info.beta_start;
     model->process.beta_end = model->info.beta_end;
@@ -646,5 +647,14 @@ sumi_status sumi_model_check_same(const char *path, const sumi_model *found,
         return sumi_fail(err, SUMI_ESHAPE, "%s: a model with %s %.9g, expected %.9g", path, f->name,
                          a, b);
     }
+    for (int c = 0; c < found->standard.channels && c < expected->standard.channels; c++)
+        if (found->standard.mean[c] != expected->standard.mean[c] ||
+            found->standard.deviation[c] != expected->standard.deviation[c])
+            return sumi_fail(
+                err, SUMI_ESHAPE,
+                "%s: a model of data with mean %.9g and deviation %.9g in channel %d, "
+                "expected %.9g and %.9g",
+                path, (double)found->standard.mean[c], (double)found->standard.deviation[c], c,
+                (double)expected->standard.mean[c], (double)expected->standard.deviation[c]);
     return SUMI_OK;
 }

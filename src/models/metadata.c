@@ -51,6 +51,22 @@ static bool put(json_t *object, const char *key, json_t *value)
     return json_object_set_new(object, key, value) == 0;
 }
 
+/* A number for each channel. */
+static bool put_numbers(json_t *object, const char *key, const float *numbers, int count)
+{
+    json_t *list = json_array();
+    bool ok = put(object, key, list);
+    for (int i = 0; i < count && ok; i++)
+        ok = json_array_append_new(list, sumi_short_real(numbers[i])) == 0;
+    return ok;
+}
+
+static bool put_standard(json_t *process, const sumi_standard *standard)
+{
+    return put_numbers(process, "data_mean", standard->mean, standard->channels) &&
+           put_numbers(process, "data_std", standard->deviation, standard->channels);
+}
+
 static json_t *describe(const sumi_model *model)
 {
     json_t *root = json_object();
@@ -64,6 +80,8 @@ static json_t *describe(const sumi_model *model)
     }
     if (model->seed_known)
         ok = ok && put(json_object_get(root, "net"), "seed", sumi_json_seed(model->seed));
+    if (model->standard.channels > 0)
+        ok = ok && put_standard(json_object_get(root, "process"), &model->standard);
     if (model->classes)
         ok = ok && json_object_set(json_object_get(root, "data"), "classes", model->classes) == 0;
     ok = ok && (model->sampling ? json_object_set(root, "sampling", model->sampling) == 0
@@ -184,6 +202,40 @@ static sumi_status read_classes(const char *where, const json_t *root, sumi_mode
     return SUMI_OK;
 }
 
+/* A number for each channel, within low..high. */
+static sumi_status read_numbers(const char *where, const json_t *process, const char *key,
+                                int channels, double low, double high, float *out, sumi_error *err)
+{
+    const json_t *list = json_object_get(process, key);
+    for (int c = 0; c < channels; c++) {
+        const json_t *number = json_array_get(list, (size_t)c);
+        double value = json_number_value(number);
+        if (json_array_size(list) != (size_t)channels || !json_is_number(number) ||
+            !(value >= low && value <= high))
+            return sumi_fail(err, SUMI_EFORMAT,
+                             "%s: \"%s\": expected a list of %d numbers from %g to %g", where, key,
+                             channels, low, high);
+        out[c] = (float)value;
+    }
+    return SUMI_OK;
+}
+
+static sumi_status read_standard(const char *where, const json_t *root, sumi_model *model,
+                                 sumi_error *err)
+{
+    const json_t *process = json_object_get(root, "process");
+    float mean[SUMI_STANDARD_CHANNELS], deviation[SUMI_STANDARD_CHANNELS];
+    int channels = model->info.in_channels;
+    if (!json_is_array(json_object_get(process, "data_mean")))
+        return SUMI_OK; /* not measured, or of a version that had none */
+    sumi_status status = read_numbers(where, process, "data_mean", channels, -1e6, 1e6, mean, err);
+    if (status == SUMI_OK)
+        status = read_numbers(where, process, "data_std", channels, 1e-6, 1e6, deviation, err);
+    if (status == SUMI_OK)
+        sumi_model_set_standard(model, mean, deviation);
+    return status;
+}
+
 static void read_seed(const json_t *root, sumi_model *model)
 {
     const json_t *seed = json_object_get(json_object_get(root, "net"), "seed");
@@ -223,6 +275,8 @@ static sumi_status model_from_description(const char *where, const json_t *root,
     }
     if (status == SUMI_OK)
         status = read_classes(where, root, model, err);
+    if (status == SUMI_OK)
+        status = read_standard(where, root, model, err);
     if (status != SUMI_OK)
         return status;
     read_seed(root, model);

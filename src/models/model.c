@@ -57,7 +57,6 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
                                       .range_hi = 1};
     sumi_copy_text(model->info.net, sizeof model->info.net, net->is.name);
     model->process = (sumi_process_config)SUMI_PROCESS_CONFIG_INIT;
-    model->data_std = 1;
     sumi_fields_from_config(model, config);
     status = sumi_process_check(&model->process, err);
     if (status != SUMI_OK) {
@@ -92,6 +91,16 @@ void sumi_model_fetch(const sumi_model *model)
         model->fetch(model->trainer);
 }
 
+void sumi_model_set_standard(sumi_model *model, const float *mean, const float *deviation)
+{
+    model->standard.channels = model->info.in_channels;
+    model->standard.to = model->process.sigma_data;
+    for (int c = 0; c < model->info.in_channels; c++) {
+        model->standard.mean[c] = mean[c];
+        model->standard.deviation[c] = deviation[c];
+    }
+}
+
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from)
 {
     sumi_model_fetch(from);
@@ -123,8 +132,7 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
         sumi_models_free(copy);
         return status;
     }
-    copy->data_mean = model->data_mean;
-    copy->data_std = model->data_std;
+    copy->standard = model->standard;
     copy->classes = json_incref(model->classes);
     sumi_model_take_weights(copy, model);
     *out = copy;

@@ -39,9 +39,10 @@ struct sumi_model {
     atomic_int holders;            /* besides the one that made it */
     void (*fetch)(void *trainer);  /* sumi_model_fetch, of a model that is trained */
     void *trainer;
-    float data_mean, data_std; /* of the data's values; 0 and 1: not known, and not used yet */
-    json_t *classes;           /* names of the labels, a list of strings; NULL: there are none */
-    json_t *sampling;          /* how to sample without options, an object; NULL: as ever */
+    bool standardise;       /* images are told as `standard` says, once it is measured */
+    sumi_standard standard; /* of the training images; no channels: not measured */
+    json_t *classes;        /* names of the labels, a list of strings; NULL: there are none */
+    json_t *sampling;       /* how to sample without options, an object; NULL: as ever */
 };
 
 /* ---- Networks (nets.c) ----------------------------------------------------------------------- */
@@ -113,6 +114,8 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
 /* Brings the weights back that a trainer has in the memory of a device: whoever reads them in the
  * host's memory calls it before. */
 void sumi_model_fetch(const sumi_model *model);
+/* The training images' mean and deviation in each channel, of a model that is to standardise. */
+void sumi_model_set_standard(sumi_model *model, const float *mean, const float *deviation);
 /* Weights, running statistics, info and sampling defaults of a model of the same architecture. */
 void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 /* Keeps a model alive through a call whose callbacks may free it; each hold is given back by a

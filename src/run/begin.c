@@ -70,22 +70,55 @@ static sumi_status check_batches(const sumi_train_run *run)
                      set->count == 1 ? " and more images, or larger ones" : ", or larger images");
 }
 
-sumi_status sumi_run_make_trainer(sumi_train_run *run)
+/* Where minutes are to say how many steps there are, so many are needed to time them. */
+enum { TIMED_WARMUP_MIN = 4 };
+
+/* The last step; and a rate's schedule that nobody gave an end ends with it. */
+static sumi_status find_end(sumi_train_run *run)
 {
-    run->settings.height = run->set->height;
-    run->settings.width = run->set->width;
-    sumi_status status =
-        sumi_train_create(run->runtime, run->model, &run->settings, &run->trainer, run->err);
-    if (status != SUMI_OK)
-        return status;
     const sumi_train_config *config = run->config;
-    run->model->info.range_lo = 0;
-    run->model->info.range_hi = 1;
-    run->per_epoch = sumi_batches_per_epoch(run->set, run->settings.batch);
+    sumi_trainer_config *settings = &run->settings;
+    const char *name = settings->rate_schedule;
+    const sumi_rate_schedule *schedule = name ? sumi_rate_schedule_find(name) : NULL;
+    if (settings->batch < 1)
+        return SUMI_OK; /* the trainer refuses it */
+    run->per_epoch = sumi_batches_per_epoch(run->set, settings->batch);
     if (config->steps > 0)
         run->last_step = config->steps;
     if (config->epochs > 0 && config->epochs * run->per_epoch < run->last_step)
         run->last_step = config->epochs * run->per_epoch;
+    if (!schedule || !schedule->ends || settings->schedule_steps != 0)
+        return SUMI_OK;
+    settings->schedule_steps = run->last_step;
+    if (config->minutes > 0)
+        settings->schedule_steps = SUMI_SCHEDULE_OPEN;
+    else if (run->last_step == INT64_MAX)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "a %s schedule of the learning rate ends with the run: it needs "
+                         "schedule_steps, or a limit",
+                         schedule->name);
+    if (config->minutes > 0 && settings->warmup_steps < TIMED_WARMUP_MIN)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "warmup_steps is %" PRId64 ": that minutes say where the rate ends, a "
+                         "step is timed in its warm-up, which needs %d",
+                         settings->warmup_steps, TIMED_WARMUP_MIN);
+    return SUMI_OK;
+}
+
+sumi_status sumi_run_make_trainer(sumi_train_run *run)
+{
+    run->settings.height = run->set->height;
+    run->settings.width = run->set->width;
+    sumi_status status = find_end(run);
+    if (status == SUMI_OK)
+        status = sumi_train_measure(run->model, run->set, run->err);
+    if (status == SUMI_OK)
+        status =
+            sumi_train_create(run->runtime, run->model, &run->settings, &run->trainer, run->err);
+    if (status != SUMI_OK)
+        return status;
+    run->model->info.range_lo = 0;
+    run->model->info.range_hi = 1;
     run->started = run->saved_at = run->step_at = sumi_time_now();
     return check_batches(run);
 }
@@ -151,8 +184,8 @@ static sumi_status mark_models(sumi_train_run *run)
 
 static sumi_status write_settings(sumi_train_run *run)
 {
-    sumi_status status =
-        sumi_run_write_config(run->dir, run->trainer, run->set, run->config, run->hash, run->err);
+    sumi_status status = sumi_run_write_config(run->dir, run->trainer, run->set, run->config,
+                                               run->hash, NULL, run->err);
     return status == SUMI_OK ? sumi_run_write_env(run->dir, run->runtime, run->err) : status;
 }
 

@@ -12,15 +12,42 @@
 #define SAVE_SECONDS_MIN 10.0
 #define SAVE_SHARE_MAX .01
 
+/* What training itself may take of the minutes; the rest goes into checkpoints and pictures. */
+#define SHARE .97
+/* A step's time is taken from so many of them at least, and for so long where the warm-up lasts. */
+enum { TIMED_MIN = 8 };
+#define TIMED_SECONDS 5.0
+#define TIMED_SHARE .03
+
+/* The number of steps with which the minutes will be over; 0: it is too early to say. */
+static int64_t choose_end(const sumi_clock *clock, double *seconds_a_step)
+{
+    double seconds = clock->minutes * 60, timed = clock->timed_seconds;
+    bool known = clock->timed >= TIMED_MIN && timed >= fmin(TIMED_SECONDS, seconds * TIMED_SHARE);
+    if (!clock->open || (!known && clock->steps < clock->warmup_steps))
+        return 0;
+    *seconds_a_step =
+        fmax(1e-6, clock->timed > 0 ? timed / (double)clock->timed : clock->seconds_a_step);
+    double left = seconds * SHARE - (clock->now - clock->started);
+    double more = fmin(fmax(1, floor(left / *seconds_a_step)), (double)UINT32_MAX);
+    int64_t end = clock->steps + (int64_t)more;
+    /* The rate comes down after the warm-up, however slow the steps are. */
+    if (end <= clock->warmup_steps)
+        end = clock->warmup_steps + 1;
+    return end < clock->last_step ? end : clock->last_step;
+}
+
 sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock)
 {
     double ran = clock->now - clock->started, unsaved = clock->now - clock->saved_at;
     sumi_decisions decided = {
         .stop = clock->asked_to_stop,
-        .time_is_up = clock->minutes > 0 && clock->began && ran >= clock->minutes * 60,
+        .time_is_up =
+            clock->minutes > 0 && !clock->open && clock->began && ran >= clock->minutes * 60,
         .save_at_epoch = unsaved >= fmax(SAVE_SECONDS_MIN, clock->save_took / SAVE_SHARE_MAX),
         .save_within = clock->save_minutes > 0 && unsaved >= clock->save_minutes * 60,
     };
+    decided.last_step = choose_end(clock, &decided.seconds_a_step);
     if (!sumi_ranks_alone(ranks))
         ranks->tell(ranks->user, &decided, sizeof decided);
     return decided;

@@ -48,6 +48,9 @@ static sumi_status load_checkpoint(void *user, const char *folder, sumi_error *e
     if (status == SUMI_OK)
         status = read_run_state(run, run->dir->path, state, err);
     json_decref(state);
+    int64_t end = run->trainer->config.schedule_steps;
+    if (status == SUMI_OK && run->settings.schedule_steps == SUMI_SCHEDULE_OPEN && end > 0)
+        sumi_run_end_at(run, end);
     return status;
 }
 

@@ -28,6 +28,11 @@ static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, doubl
                     speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX];
     double now = sumi_time_now(), step_seconds = fmax(1e-9, now - run->step_at);
     run->step_at = now;
+    /* The first step of a call takes longer than others. */
+    if (run->trainer->steps > run->first_step + 1) {
+        run->timed++;
+        run->timed_seconds += step_seconds;
+    }
     if (!run->dir)
         return SUMI_OK;
     if (run->trainer->halvings.count > 0)
@@ -126,7 +131,39 @@ static sumi_status one_step(sumi_train_run *run)
     return status;
 }
 
-static void decide(sumi_train_run *run)
+void sumi_run_end_at(sumi_train_run *run, int64_t last_step)
+{
+    run->limits = *run->config;
+    run->limits.steps = run->last_step = last_step;
+    run->limits.minutes = 0;
+    run->config = &run->limits;
+    run->settings.schedule_steps = run->trainer->config.schedule_steps = last_step;
+}
+
+/* That the minutes allow so many steps is written down before a step goes by it: from here on a
+ * clock has no say, and the run can be repeated by its number of steps. */
+static sumi_status fix_end(sumi_train_run *run)
+{
+    const sumi_run_measured measured = {run->config->minutes, run->decided.seconds_a_step,
+                                        run->trainer->steps};
+    char seconds[SUMI_NUMBER_MAX], minutes[SUMI_NUMBER_MAX];
+    sumi_run_end_at(run, run->decided.last_step);
+    if (!run->dir)
+        return SUMI_OK;
+    sumi_status status = sumi_run_write_config(run->dir, run->trainer, run->set, run->config,
+                                               run->hash, &measured, run->err);
+    if (status == SUMI_OK)
+        status = sumi_run_log(run->dir, run->err,
+                              "%s minutes are %" PRId64 " steps of %s s, as measured up to step "
+                              "%" PRId64 "; --steps %" PRId64 " in their place repeats the run",
+                              sumi_run_number(minutes, measured.minutes, 6), run->last_step,
+                              sumi_run_number(seconds, measured.seconds_a_step, 4),
+                              measured.at_step, run->last_step);
+    run->saved_step = -1;
+    return status == SUMI_OK ? sumi_run_save_step(run, false) : status;
+}
+
+static sumi_status decide(sumi_train_run *run)
 {
     const sumi_clock clock = {.now = sumi_time_now(),
                               .started = run->started,
@@ -135,8 +172,17 @@ static void decide(sumi_train_run *run)
                               .save_minutes = run->config->checkpoint_minutes,
                               .save_took = run->save_took,
                               .began = run->trainer->steps > run->first_step,
-                              .asked_to_stop = sumi_run_asked_to_stop(run)};
+                              .asked_to_stop = sumi_run_asked_to_stop(run),
+                              .open = run->settings.schedule_steps == SUMI_SCHEDULE_OPEN,
+                              .steps = run->trainer->steps,
+                              .timed = run->timed,
+                              .warmup_steps = run->settings.warmup_steps,
+                              .last_step = run->last_step,
+                              .timed_seconds = run->timed_seconds,
+                              .seconds_a_step =
+                                  run->seconds_before / fmax(1, (double)run->trainer->steps)};
     run->decided = sumi_run_decide(run->trainer->ranks, &clock);
+    return run->decided.last_step > 0 ? fix_end(run) : SUMI_OK;
 }
 
 static bool finished(const sumi_train_run *run)
@@ -232,9 +278,12 @@ static sumi_status missed_grid(sumi_train_run *run)
 
 static sumi_status all_steps(sumi_train_run *run)
 {
-    sumi_status status = SUMI_OK;
-    for (decide(run); status == SUMI_OK && !finished(run); decide(run))
+    sumi_status status = decide(run);
+    while (status == SUMI_OK && !finished(run)) {
         status = run->decided.stop ? SUMI_CANCELLED : one_step(run);
+        if (status == SUMI_OK)
+            status = decide(run);
+    }
     bool short_of_it = run->decided.stop && run->trainer->steps < run->last_step;
     return status == SUMI_OK && short_of_it ? SUMI_CANCELLED : status;
 }

@@ -41,12 +41,20 @@ typedef struct {
     double save_took;              /* seconds that the last checkpoint took */
     bool began;                    /* a step was done */
     bool asked_to_stop;
+    /* The rate's schedule ends with the run, and minutes are to say where that is. The steps that
+     * are done, so many of them timed, and those of the warm-up; what a step took in earlier calls
+     * is for one that has timed none. */
+    bool open;
+    int64_t steps, timed, warmup_steps, last_step;
+    double timed_seconds, seconds_a_step;
 } sumi_clock;
 typedef struct {
     bool stop;          /* the caller wants to stop */
     bool time_is_up;    /* the minutes are over */
     bool save_at_epoch; /* an epoch that ends with the next step is worth a checkpoint */
     bool save_within;   /* it is high time for one, wherever the epoch stands */
+    int64_t last_step;  /* the number of steps that the minutes allow; 0: not decided */
+    double seconds_a_step;
 } sumi_decisions;
 /* Of rank 0, for all ranks; ranks NULL: alone. */
 sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock);
@@ -141,11 +149,19 @@ sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err
 
 /* ---- Settings (settings.c) ------------------------------------------------------------------- */
 
-/* Writes config.json. Of a resumed run only the limits change; what it was begun with stays, and
- * `resumed` gets one more entry: command, version and limits of this call. */
+/* How the number of a run's steps was decided. */
+typedef struct {
+    double minutes, seconds_a_step;
+    int64_t at_step;
+} sumi_run_measured;
+
+/* Writes config.json; measured: NULL, or what is new about that. Of a resumed run only the limits
+ * change; what it was begun with stays, and `resumed` gets one more entry: command, version and
+ * limits of this call. */
 sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
                                   const sumi_dataset *set, const sumi_train_config *config,
-                                  const char *hash, sumi_error *err);
+                                  const char *hash, const sumi_run_measured *measured,
+                                  sumi_error *err);
 /* Refuses to go on with other data or other settings than config.json has: the same bits could not
  * come out. */
 sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *set,

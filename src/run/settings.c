@@ -94,18 +94,27 @@ static json_t *read_json(const char *path)
     return sumi_is_file(path) && sumi_json_read(path, &json, NULL) == SUMI_OK ? json : NULL;
 }
 
-/* What a resumed run keeps: how it was begun, and one entry for each call that went on with it. */
+/* What a run keeps that goes on: how it was begun, and one entry for each call that went on with
+ * it; config is that of one more, or NULL. */
 static void keep_beginning(json_t *json, const json_t *old, const sumi_train_config *config,
                            int64_t step, bool *failed)
 {
-    static const char *const begun[] = {"model", "command", "version"};
+    static const char *const begun[] = {"model", "command", "version", "measured"};
     json_t *resumed = json_deep_copy(json_object_get(old, "resumed")), *entry = json_object();
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof begun / sizeof *begun; i++)
         if (json_object_get(old, begun[i]))
             put(json, begun[i], json_deep_copy(json_object_get(old, begun[i])), failed);
     if (!json_is_array(resumed)) {
         json_decref(resumed);
         resumed = json_array();
+    }
+    if (!config) {
+        json_decref(entry);
+        if (json_array_size(resumed) > 0)
+            put(json, "resumed", resumed, failed);
+        else
+            json_decref(resumed);
+        return;
     }
     put(entry, "step", json_integer(step), failed);
     put(entry, "epochs", json_integer(config->epochs), failed);
@@ -120,7 +129,8 @@ static void keep_beginning(json_t *json, const json_t *old, const sumi_train_con
 
 sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *trainer,
                                   const sumi_dataset *set, const sumi_train_config *config,
-                                  const char *hash, sumi_error *err)
+                                  const char *hash, const sumi_run_measured *measured,
+                                  sumi_error *err)
 {
     char path[PATH_MAX];
     const sumi_model_info_t *info = &trainer->model->info;
@@ -128,7 +138,8 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     if (status != SUMI_OK)
         return status;
     bool failed = false;
-    json_t *json = json_object(), *old = config->resume ? read_json(path) : NULL;
+    bool begun = config->resume || measured;
+    json_t *json = json_object(), *old = begun ? read_json(path) : NULL;
     put(json, "recipe", json_string(info->preset), &failed);
     put(json, "data", data_settings(set, hash, &failed), &failed);
     put(json, "model", model_settings(trainer->model, &failed), &failed);
@@ -136,7 +147,12 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
     put(json, "command", sumi_json_any(config->command ? config->command : ""), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
     if (old)
-        keep_beginning(json, old, config, trainer->steps, &failed);
+        keep_beginning(json, old, measured ? NULL : config, trainer->steps, &failed);
+    if (measured)
+        put(json, "measured",
+            json_pack("{s:f, s:I, s:f}", "minutes", measured->minutes, "at_step",
+                      (json_int_t)measured->at_step, "seconds_a_step", measured->seconds_a_step),
+            &failed);
     status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
     json_decref(json);
     json_decref(old);

@@ -16,7 +16,8 @@ typedef struct {
 } sumi_loss_window;
 
 typedef struct sumi_train_run {
-    const sumi_train_config *config;
+    const sumi_train_config *config; /* its limits are `limits` once minutes became steps */
+    sumi_train_config limits;
     sumi_trainer_config settings; /* of its trainer */
     const sumi_dataset *set;
     char hash[65]; /* of the set */
@@ -32,6 +33,8 @@ typedef struct sumi_train_run {
     sumi_loss_window window;
     /* Of this call. */
     int64_t first_step, images;
+    int64_t timed; /* steps, and how long they took */
+    double timed_seconds;
     double started, seconds_before; /* that earlier calls trained for */
     double saved_at, save_took, step_at;
     int64_t saved_step; /* -1: none yet */
@@ -45,6 +48,9 @@ typedef struct sumi_train_run {
 typedef sumi_status (*sumi_run_stage)(sumi_train_run *run);
 /* Does one after another, up to the first that fails. */
 sumi_status sumi_run_in_turn(sumi_train_run *run, const sumi_run_stage *stages, size_t count);
+
+/* Steps stand for the minutes from here on, and the rate's schedule ends with them. */
+void sumi_run_end_at(sumi_train_run *run, int64_t last_step);
 
 /* ---- begin.c ---- */
 

@@ -17,6 +17,10 @@ typedef struct {
     const sumi_sample_config *config;
     sumi_asking asking;
     float *images; /* a batch of them, where the caller has no room for all */
+    /* NULL, or how the network is told of images; then, a batch of each: those that are given, and
+     * what the caller looks at on the way. */
+    const sumi_standard *standard;
+    float *given, *seen, *seen_x_0;
     size_t image_floats;
     sumi_limits limits;
     int evaluations;        /* of an image; the most of them where `varies` */
@@ -43,6 +47,13 @@ static sumi_status predict(void *user, const float *x, const float *times, doubl
 static int on_step(void *user, int step, const float *x_t, const float *x_0, int n)
 {
     const sampling_call *call = user;
+    if (call->standard) {
+        size_t floats = (size_t)n * call->image_floats;
+        sumi_standard_undo(call->standard, x_t, call->seen, floats);
+        sumi_standard_undo(call->standard, x_0, call->seen_x_0, floats);
+        x_t = call->seen;
+        x_0 = call->seen_x_0;
+    }
     return call->config->on_step(call->config->user, step, x_t, x_0, n);
 }
 
@@ -120,6 +131,16 @@ static void make_noise(void *user, const sumi_random *address, int n, float *z)
 
 /* ---- Batches --------------------------------------------------------------------------------- */
 
+/* A batch of the caller's images as the network is told of them; there is one kind of them in a
+ * call. */
+static const float *told(const sampling_call *call, const float *images)
+{
+    if (!call->standard)
+        return images;
+    sumi_standard_apply(call->standard, images, call->given, (size_t)call->n * call->image_floats);
+    return call->given;
+}
+
 static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, float *out)
 {
     const sumi_sample_config *config = call->config;
@@ -130,13 +151,16 @@ static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, fl
         sampling->n = call->n = left < call->batch ? (int)left : call->batch;
         sampling->first_image = config->first_index + call->done;
         sampling->noise = config->noise ? config->noise + offset : NULL;
-        sampling->image = config->image ? config->image + offset : NULL;
-        sampling->start = config->start ? config->start + offset : NULL;
+        sampling->image = config->image ? told(call, config->image + offset) : NULL;
+        sampling->start = config->start ? told(call, config->start + offset) : NULL;
         sumi_asking_labels(&call->asking, config->labels ? config->labels + call->done : NULL,
                            call->n);
         sampling->taken = config->evaluations ? config->evaluations + call->done : NULL;
         float *images = out ? out + offset : call->images;
         status = sumi_sampling_run(sampling, images, call->err);
+        if (call->standard)
+            sumi_standard_undo(call->standard, images, images,
+                               (size_t)call->n * call->image_floats);
         if (status == SUMI_OK) {
             call->done += call->n;
             if (config->on_images &&
@@ -164,6 +188,12 @@ static sumi_status add_memory(sampling_call *call, const float *out)
         ok = (call->mask = sumi_calloc(floats, sizeof *call->mask)) != NULL;
     if (ok && config->to_index >= 0)
         ok = (call->ends = sumi_calloc(2, call->image_floats * sizeof *call->ends)) != NULL;
+    if (ok && call->standard && (config->image || config->start))
+        ok = (call->given = sumi_calloc(floats, sizeof *call->given)) != NULL;
+    if (ok && call->standard && config->on_step) {
+        ok = (call->seen = sumi_calloc(2, floats * sizeof *call->seen)) != NULL;
+        call->seen_x_0 = ok ? call->seen + floats : NULL;
+    }
     if (!ok)
         return sumi_fail_memory(call->err, "a batch of images", floats * sizeof *out);
     for (size_t i = 0; call->mask && i < floats; i++)
@@ -202,6 +232,8 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
     free(call->images);
     free(call->mask);
     free(call->ends);
+    free(call->given);
+    free(call->seen);
     return status;
 }
 
@@ -245,8 +277,11 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
     sumi_sample_config full = *config;
     sumi_sample_complete(model, &full);
     config = &full;
-    sampling_call call = {
-        .runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
+    sampling_call call = {.runtime = runtime,
+                          .config = config,
+                          .standard = model->standard.channels > 0 ? &model->standard : NULL,
+                          .started = sumi_time_now(),
+                          .err = err};
     sumi_status status = sumi_sample_check(config, info, out, out_floats, err);
     if (status == SUMI_OK)
         status = check_labels(config, model, err);
@@ -254,6 +289,7 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
         status = sumi_guidance_check(config, model, err);
     if (status == SUMI_OK)
         status = sumi_sample_limits(config, info, &call.limits, err);
+    call.limits.standard = call.standard;
     if (status == SUMI_OK)
         status = sumi_process_init(&process, &model->process, err);
     if (status == SUMI_OK)

@@ -431,8 +431,16 @@ sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run,
 
 /* ---- Loading --------------------------------------------------------------------------------- */
 
-static sumi_status read_state(const sumi_trainer *trainer, const char *dir, int64_t *step,
-                              json_t **run, sumi_error *err)
+/* What was read, before the trainer takes it over. */
+typedef struct {
+    sumi_model *model, *averages[SUMI_AVERAGES_MAX];
+    sumi_optimiser optimiser;
+    int64_t step, schedule_steps;
+    json_t *run;
+} loaded;
+
+static sumi_status read_state(const sumi_trainer *trainer, const char *dir, loaded *in,
+                              sumi_error *err)
 {
     char path[PATH_MAX];
     json_t *state = NULL;
@@ -440,11 +448,13 @@ static sumi_status read_state(const sumi_trainer *trainer, const char *dir, int6
     if (status == SUMI_OK)
         status = sumi_json_read(path, &state, err);
     if (status == SUMI_OK)
-        status = sumi_json_int(path, state, "step", 0, UINT32_MAX, step, err);
+        status = sumi_json_int(path, state, "step", 0, UINT32_MAX, &in->step, err);
     if (status == SUMI_OK)
         status = sumi_kept_check(dir, state, sumi_kept_trainer, &trainer->config, err);
-    if (status == SUMI_OK)
-        *run = json_incref(json_object_get(state, "run"));
+    if (status == SUMI_OK) {
+        in->schedule_steps = json_integer_value(json_object_get(state, "schedule_steps"));
+        in->run = json_incref(json_object_get(state, "run"));
+    }
     json_decref(state);
     return status;
 }
@@ -458,14 +468,6 @@ static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int 
         status = sumi_models_load(path, out, NULL, err);
     return status == SUMI_OK ? sumi_model_check_same(path, *out, trainer->model, err) : status;
 }
-
-/* What was read, before the trainer takes it over. */
-typedef struct {
-    sumi_model *model, *averages[SUMI_AVERAGES_MAX];
-    sumi_optimiser optimiser;
-    int64_t step;
-    json_t *run;
-} loaded;
 
 static void release_loaded(const sumi_runtime *runtime, loaded *in)
 {
@@ -503,7 +505,7 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     char path[PATH_MAX];
     sumi_status status = check_files(dir, ALL_FILES, found, err);
     if (status == SUMI_OK)
-        status = read_state(trainer, dir, &in->step, &in->run, err);
+        status = read_state(trainer, dir, in, err);
     if (status == SUMI_OK)
         status = read_model(trainer, dir, MODEL, &in->model, err);
     if (status == SUMI_OK)
@@ -528,6 +530,8 @@ static void take_over(sumi_trainer *trainer, loaded *in)
     for (int i = 0; i < trainer->averages.count; i++)
         sumi_model_take_weights(trainer->averages.model[i], in->averages[i]);
     trainer->steps = in->step;
+    if (trainer->config.schedule_steps == SUMI_SCHEDULE_OPEN && in->schedule_steps > 0)
+        trainer->config.schedule_steps = in->schedule_steps;
     sumi_train_push(trainer);
 }
 

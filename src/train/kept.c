@@ -16,7 +16,7 @@ const sumi_kept sumi_kept_trainer[] = {
     {"learning_rate", SUMI_KEPT_FLOAT, FIELD(learning_rate), NULL},
     {"rate_schedule", SUMI_KEPT_TEXT, FIELD(rate_schedule), "constant"},
     {"warmup_steps", SUMI_KEPT_INT64, FIELD(warmup_steps), "0"},
-    {"schedule_steps", SUMI_KEPT_INT64, FIELD(schedule_steps), "0"},
+    {"schedule_steps", SUMI_KEPT_END, FIELD(schedule_steps), "0"},
     {"final_rate", SUMI_KEPT_FLOAT, FIELD(final_rate), "0"},
     {"optimiser", SUMI_KEPT_TEXT, FIELD(optimiser), "adam"},
     {"weight_decay", SUMI_KEPT_FLOAT, FIELD(weight_decay), "0"},
@@ -40,6 +40,8 @@ static json_t *value_of(const sumi_kept *kept, const void *config)
         return json_integer(*(const int *)at);
     case SUMI_KEPT_INT64:
         return json_integer((json_int_t) * (const int64_t *)at);
+    case SUMI_KEPT_END:
+        return json_integer(*(const int64_t *)at > 0 ? (json_int_t) * (const int64_t *)at : 0);
     case SUMI_KEPT_SEED:
         return sumi_json_seed(*(const uint64_t *)at);
     case SUMI_KEPT_FLOAT:
@@ -82,6 +84,9 @@ static bool is_same(const sumi_kept *kept, const json_t *value, const json_t *wa
 {
     if (kept->kind == SUMI_KEPT_FLOAT)
         return (float)json_number_value(value) == (float)json_real_value(wanted);
+    if (kept->kind == SUMI_KEPT_END &&
+        (json_integer_value(value) == 0 || json_integer_value(wanted) == 0))
+        return true;
     if (kept->kind == SUMI_KEPT_SEED && json_is_integer(value)) {
         uint64_t seed;
         memcpy(&seed, (const char *)config + kept->offset, sizeof seed);
@@ -95,6 +100,7 @@ static bool has_type(const sumi_kept *kept, const json_t *value)
     switch (kept->kind) {
     case SUMI_KEPT_INT:
     case SUMI_KEPT_INT64:
+    case SUMI_KEPT_END:
         return json_is_integer(value);
     case SUMI_KEPT_SEED:
         return json_is_integer(value) || json_is_string(value);

@@ -49,7 +49,7 @@ double sumi_learning_rate(const sumi_trainer_config *config, int64_t step)
     const sumi_rate_schedule *row = sumi_rate_schedule_find(config->rate_schedule);
     double warm_up = (double)config->warmup_steps, last = (double)config->schedule_steps;
     double at = (double)step, factor = at < warm_up ? at / warm_up : 1;
-    if (row->ends) {
+    if (row->ends && config->schedule_steps != SUMI_SCHEDULE_OPEN) {
         double way = fmin(1, fmax(0, (at - warm_up) / fmax(1, last - warm_up)));
         double end = (double)config->final_rate;
         factor *= end + (1 - end) * row->shape(way);

@@ -108,7 +108,13 @@ static void upload(const sumi_trainer *trainer, const sumi_batch *batch)
     const sumi_backend *backend = trainer->runtime->backend;
     sumi_device *device = trainer->runtime->device;
     size_t each = (size_t)batch->n * sizeof(float), images = each * trainer->image_floats;
-    backend->upload(device, trainer->images, batch->x, images);
+    const float *x = batch->x;
+    if (trainer->standardised) {
+        sumi_standard_apply(&trainer->model->standard, x, trainer->standardised,
+                            (size_t)batch->n * trainer->image_floats);
+        x = trainer->standardised;
+    }
+    backend->upload(device, trainer->images, x, images);
     backend->upload(device, trainer->time, trainer->drawn_time, each);
     if (trainer->weight)
         backend->upload(device, trainer->weight, trainer->drawn_weight, each);

@@ -28,6 +28,9 @@ typedef struct {
 /* NULL past the end; NULL for no such name. */
 const sumi_rate_schedule *sumi_train_rate_schedule_at(int index);
 const sumi_rate_schedule *sumi_rate_schedule_find(const char *name);
+/* In place of schedule_steps: where the schedule ends is not known yet. Until it is, no step may be
+ * taken beyond the warm-up, whose rates do not depend on it. */
+enum { SUMI_SCHEDULE_OPEN = -1 };
 /* The rate of a step, counted from 1. */
 double sumi_learning_rate(const sumi_trainer_config *config, int64_t step);
 /* How often a run went back to a checkpoint, and to which steps: after each the rate is half of
@@ -87,6 +90,11 @@ void sumi_averages_join(const sumi_averages *averages, int64_t step, sumi_update
 void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_runtime *runtime,
                                    const sumi_model *model, const sumi_mirror *from);
 
+/* ---- The data (measure.c) -------------------------------------------------------------------- */
+
+/* Measures the set for a model that is to standardise its data and has not measured any. */
+sumi_status sumi_train_measure(sumi_model *model, const sumi_dataset *set, sumi_error *err);
+
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
 /* What was not finite in a step that failed for it. */
@@ -117,7 +125,7 @@ struct sumi_trainer {
     int h, w;
     size_t image_floats; /* of one image: h * w * c */
     /* In the memory of the device, [batch][h][w][c] or [batch]. */
-    float *images; /* x_0 */
+    float *images; /* x_0, as the network is told of it */
     float *input;  /* what the network sees, c_in x_t */
     float *target; /* what it shall return */
     float *time;
@@ -129,6 +137,7 @@ struct sumi_trainer {
     const sumi_ranks *ranks;
     int64_t first, whole; /* of the present step: the batch's images in all, and its first here */
     float *exchanged;     /* in the host's memory: gradients on their way */
+    float *standardised;  /* in the host's memory, as images; NULL: they are told as they are */
     /* In the host's, [batch] each: what draws give the device. */
     float *drawn_time, *drawn_weight;
     int32_t *drawn_labels;
@@ -175,7 +184,8 @@ typedef enum {
     SUMI_KEPT_FLOAT,
     SUMI_KEPT_BOOL,
     SUMI_KEPT_TEXT,
-    SUMI_KEPT_PRECISION
+    SUMI_KEPT_PRECISION,
+    SUMI_KEPT_END /* a step, SUMI_SCHEDULE_OPEN until it is known: then it goes with any */
 } sumi_kept_kind;
 
 typedef struct {

@@ -49,7 +49,8 @@ static sumi_status check_schedule(const sumi_trainer_config *config, sumi_error 
     if (config->warmup_steps < 0 || config->warmup_steps > UINT32_MAX)
         return sumi_fail(err, SUMI_EINVAL, "warmup_steps is %lld, expected 0 to %u",
                          (long long)config->warmup_steps, UINT32_MAX);
-    if (row->ends && config->schedule_steps <= config->warmup_steps)
+    if (row->ends && config->schedule_steps != SUMI_SCHEDULE_OPEN &&
+        config->schedule_steps <= config->warmup_steps)
         return sumi_fail(err, SUMI_EINVAL,
                          "schedule_steps is %lld: a %s schedule must end after the %lld steps of "
                          "its warm-up",
@@ -98,6 +99,10 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
         return sumi_fail(err, SUMI_ESHAPE,
                          "the model maps %d channels to %d: predicting noise needs the same",
                          model->info.in_channels, model->info.out_channels);
+    if (model->standardise && model->standard.channels == 0)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "the model is to standardise data that were not measured: "
+                         "sumi_model_measure does that");
     sumi_status status = check_averages(config->averages, err);
     if (status == SUMI_OK)
         status = check_schedule(config, err);
@@ -143,6 +148,8 @@ static void release_images(sumi_trainer *trainer)
                                         tensors[i].bytes);
         *tensors[i].memory = NULL;
     }
+    free(trainer->standardised);
+    trainer->standardised = NULL;
     trainer->network = NULL;
     trainer->h = trainer->w = 0;
 }
@@ -159,7 +166,12 @@ static sumi_status make_tensors(sumi_trainer *trainer, sumi_error *err)
         if (!*tensors[i].memory)
             return sumi_fail_memory(err, "a batch of noised images", 3 * tensors[0].bytes);
     }
-    return SUMI_OK;
+    if (!trainer->model->standardise)
+        return SUMI_OK;
+    trainer->standardised = sumi_calloc(tensors[0].bytes / sizeof(float), sizeof(float));
+    return trainer->standardised
+               ? SUMI_OK
+               : sumi_fail_memory(err, "a batch of standardised images", tensors[0].bytes);
 }
 
 sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err)

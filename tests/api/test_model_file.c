@@ -253,7 +253,7 @@ static void test_wrong_descriptions(void **state)
         {"NET", "{\"beta_start\":2}", "{}", SUMI_EFORMAT,
          "\"beta_start\": expected 1e-09 to 0.999999"},
         {"NET", "{\"sigma_min\":9,\"sigma_max\":8}", "{}", SUMI_EFORMAT, "sigma_min is 9"},
-        {"NET", "{\"data_std\":0}", "{}", SUMI_EFORMAT, "\"data_std\""},
+        {"NET", "{\"data_mean\":[0],\"data_std\":[0]}", "{}", SUMI_EFORMAT, "\"data_std\""},
         {"NET", "{}", "{\"range_lo\":1}", SUMI_EFORMAT, "found 1 and 1"},
         {"NET", "{}", "{\"classes\":\"cat\"}", SUMI_EFORMAT, "\"classes\": expected a list"},
         {"NET", "{}", "{\"classes\":[\"cat\",3]}", SUMI_EFORMAT, "number 1 is no name"},

@@ -81,7 +81,8 @@ static void test_limits(void **state)
     (void)state;
     static const double shares[] = {0, .5, .9, .995, 1};
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
-        const sumi_limits zero_one = {true, 0, 1, shares[i]}, even = {true, -1, 1, shares[i]};
+        const sumi_limits zero_one = {true, 0, 1, shares[i], NULL},
+                          even = {true, -1, 1, shares[i], NULL};
         check_limits(&zero_one, .8f);
         check_limits(&even, .3f); /* the second and third image reach further than the first */
         check_limits(&even, .01f);

@@ -334,6 +334,51 @@ static void test_bad_settings(void **state)
     refuses(&bad, "objective eps cannot go with schedule flow");
 }
 
+/* The last step has nothing of the image, the first is what it was, and between them the share of
+ * the image falls; v has an x_0 at all of them, every t between has a level and comes back. */
+static void test_zero_snr(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 3; s++) {
+        sumi_process_config config = SUMI_PROCESS_CONFIG_INIT;
+        sumi_process usual, zero;
+        config.schedule = s;
+        config.objective = SUMI_OBJECTIVE_V;
+        assert_int_equal(sumi_process_init(&usual, &config, NULL), SUMI_OK);
+        config.zero_snr = true;
+        assert_int_equal(sumi_process_init(&zero, &config, NULL), SUMI_OK);
+        assert_true(zero.alpha_bar[999] == 0 && zero.alpha[999] == 0);
+        assert_true(fabs((double)(zero.alpha_bar[0] - usual.alpha_bar[0])) < 1e-6);
+        /* The paper's line for the square roots. */
+        double last = sqrt((double)usual.alpha_bar[999]), first = sqrt((double)usual.alpha_bar[0]);
+        double root = (sqrt((double)usual.alpha_bar[500]) - last) * first / (first - last);
+        assert_true(fabs((double)zero.alpha_bar[500] - root * root) < 1e-6);
+        for (int t = 1; t <= 1000; t++) {
+            for (int half = 0; half < 2; half++) {
+                sumi_level level = sumi_level_at(&zero, t - .5 * half);
+                sumi_level before = sumi_level_at(&zero, t - .5 * half - .5);
+                assert_true(level.alpha2 < before.alpha2 && level.sigma2 > before.sigma2);
+                if (t > 1 && level.alpha2 > 0)
+                    assert_true(fabs(sumi_level_time(&zero, sumi_level_log_ratio(&level)) -
+                                     level.time) < .01);
+            }
+            check_round_trip(&zero, t);
+        }
+        assert_true(sumi_level_time(&zero, INFINITY) == 1000);
+        sumi_process_free(&usual);
+        sumi_process_free(&zero);
+    }
+    sumi_process_config bad = SUMI_PROCESS_CONFIG_INIT;
+    bad.zero_snr = true;
+    refuses(&bad, "objective eps cannot go with zero_snr");
+    bad.objective = SUMI_OBJECTIVE_V;
+    bad.schedule = SUMI_SCHEDULE_EDM;
+    refuses(&bad, "edm has none");
+    bad.schedule = SUMI_SCHEDULE_LINEAR;
+    bad.timesteps = 1;
+    refuses(&bad, "1 timestep has none");
+}
+
 /* Every name is found again, none twice; a wrong one is answered with all of them. */
 static void test_names(void **state)
 {
@@ -373,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_uniform_draws_of_a_table),
         cmocka_unit_test(test_draws_are_pure),
         cmocka_unit_test(test_bad_settings),
+        cmocka_unit_test(test_zero_snr),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,7 +72,8 @@ static void test_losses(void **state)
     for (int p = 0; p < COUNT(processes); p++) {
         sumi_process process = process_of(processes[p].objective, processes[p].schedule);
         best network = {&process, 0, 0};
-        sumi_likelihood of = {&process, values, N, COUNT_OF_IMAGE, -1, 1, 7, 33, predict, &network};
+        sumi_likelihood of = {&process, values, N,       COUNT_OF_IMAGE, -1,  1,
+                              7,        33,     predict, &network,       NULL};
         double loss[BINS], other[BINS], data2 = DEVIATION * DEVIATION;
         assert_int_equal(sumi_eval_losses(&of, BINS, loss, NULL), SUMI_OK);
         assert_int_equal(network.asked, N * BINS);
@@ -142,7 +143,8 @@ static void test_bits(void **state)
         sumi_process process = process_of(processes[p].objective, processes[p].schedule);
         best network = {&process, 0, 0};
         sumi_score score, spoilt;
-        sumi_likelihood of = {&process, values, N, COUNT_OF_IMAGE, -1, 1, 7, 50, predict, &network};
+        sumi_likelihood of = {&process, values, N,       COUNT_OF_IMAGE, -1,  1,
+                              7,        50,     predict, &network,       NULL};
         assert_int_equal(sumi_eval_bits(&of, 100, &score, NULL), SUMI_OK);
         assert_int_equal(network.asked, N * 101);
         assert_true(score.low < score.value && score.value < score.high);
@@ -154,6 +156,35 @@ static void test_bits(void **state)
         sumi_process_free(&process);
     }
     free(values);
+}
+
+/* Pictures of another range that the network is told of as before: the same losses and bits. */
+static void test_standardised(void **state)
+{
+    (void)state;
+    float *values = pictures(), *wide = pictures();
+    const sumi_standard standard = {.channels = 1, .to = 1, .mean = {3}, .deviation = {2}};
+    for (int i = 0; i < N * COUNT_OF_IMAGE; i++)
+        wide[i] = 3 + 2 * values[i];
+    for (int p = 0; p < COUNT(processes); p++) {
+        sumi_process process = process_of(processes[p].objective, processes[p].schedule);
+        best network = {&process, 0, 0};
+        sumi_likelihood of[2] = {
+            {&process, values, N, COUNT_OF_IMAGE, -1, 1, 7, 50, predict, &network, NULL},
+            {&process, wide, N, COUNT_OF_IMAGE, 1, 5, 7, 50, predict, &network, &standard}};
+        double loss[2][BINS];
+        sumi_score bits[2];
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(sumi_eval_losses(&of[i], BINS, loss[i], NULL), SUMI_OK);
+            assert_int_equal(sumi_eval_bits(&of[i], 20, &bits[i], NULL), SUMI_OK);
+        }
+        for (int bin = 0; bin < BINS; bin++)
+            assert_near(loss[1][bin], loss[0][bin], 1e-3 * loss[0][bin]);
+        assert_near(bits[1].value, bits[0].value, 1e-3);
+        sumi_process_free(&process);
+    }
+    free(values);
+    free(wide);
 }
 
 /* A model's network through the same: an untrained one predicts noise about as badly as 0 does. */
@@ -204,7 +235,7 @@ static void test_refusals(void **state)
     sumi_score score;
     double loss[1];
     float value[1] = {0};
-    sumi_likelihood of = {&process, value, 1, 1, -1, 1, 0, 1, predict, NULL};
+    sumi_likelihood of = {&process, value, 1, 1, -1, 1, 0, 1, predict, NULL, NULL};
     assert_int_equal(sumi_eval_losses(&of, 0, loss, &err), SUMI_EINVAL);
     assert_says(&err, "a loss of 0 bins");
     assert_int_equal(sumi_eval_bits(&of, 0, &score, &err), SUMI_EINVAL);
@@ -215,9 +246,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_losses),       cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_standardised), cmocka_unit_test(test_model),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,7 +106,7 @@ static sumi_status use_likelihood(const char *path, sumi_error *err)
     sumi_status status = sumi_process_init(&process, &config, err);
     if (status != SUMI_OK)
         return status;
-    sumi_likelihood of = {&process, features, N, D, -1, 1, 0, 8, no_network, NULL};
+    sumi_likelihood of = {&process, features, N, D, -1, 1, 0, 8, no_network, NULL, NULL};
     status = sumi_eval_losses(&of, 4, loss, err);
     if (status == SUMI_OK)
         status = sumi_eval_bits(&of, 3, &bits, err);

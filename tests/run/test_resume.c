@@ -370,8 +370,7 @@ static void test_a_description_comes_back(void **state)
     process->gamma = 4;
     process->law_mean = -.5f;
     process->law_std = 1.25f;
-    f.model->data_mean = .25f;
-    f.model->data_std = .75f;
+    f.model->standardise = true;
     assert_null(f.model->sampling);
     f.model->sampling = json_pack("{s:s}", "solver", "ddim");
     assert_ok(run(&f, NULL));
@@ -379,7 +378,9 @@ static void test_a_description_comes_back(void **state)
         join(path, f.run, i ? "model.pth" : "model.safetensors");
         assert_ok(sumi_models_load(path, &loaded, NULL, NULL));
         assert_memory_equal(&loaded->process, process, sizeof *process);
-        assert_true(loaded->data_mean == .25f && loaded->data_std == .75f);
+        assert_true(loaded->standardise && loaded->standard.channels == 1 &&
+                    loaded->standard.to == .3f);
+        assert_memory_equal(&loaded->standard, &f.model->standard, sizeof loaded->standard);
         assert_true(json_equal(loaded->sampling, f.model->sampling));
         assert_int_equal(json_array_size(loaded->classes), f.set->classes);
         assert_string_equal(json_string_value(json_array_get(loaded->classes, 1)),
