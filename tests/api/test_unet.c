@@ -306,6 +306,43 @@ static void test_steps(void **state)
     }
 }
 
+/* Gradients and predictions do not depend on the number of threads, nor on how many images come
+ * together. */
+static void test_same_bits(void **state)
+{
+    (void)state;
+    golden_case c = open_case(&goldens[1], sumi_kernels_pick(NULL), 0, false);
+    sumi_pool *before = pool;
+    const sumi_inputs in = inputs_of(&c);
+    size_t count = c.of->graph.params.value_count, one = c.count / (size_t)c.of->of->n;
+    float *gradients = calloc(2 * count, sizeof *gradients),
+          *out = calloc(2 * c.count, sizeof *out);
+    for (int threads = 1; threads <= 3; threads++) {
+        size_t at = threads > 1;
+        float *to = out + at * c.count;
+        assert_int_equal(sumi_pool_create(threads, &pool, NULL), SUMI_OK);
+        sumi_network *network = network_of(&c, SUMI_MODE_TRAIN);
+        sumi_network_gradients(network, &in, c.of->of->n, gradients + at * count);
+        sumi_network_free(network);
+        network = network_of(&c, SUMI_MODE_PREDICT);
+        for (int i = 0; threads == 2 && i < c.of->of->n; i++) { /* one by one */
+            const sumi_inputs each = {.image = c.x + (size_t)i * one, .time = c.time + i};
+            float *alone = to + (size_t)i * one;
+            sumi_network_predict(network, &each, 1, &alone);
+        }
+        if (threads != 2)
+            sumi_network_predict(network, &in, c.of->of->n, &to);
+        sumi_network_free(network);
+        sumi_pool_free(pool);
+        assert_true(at == 0 || memcmp(gradients, gradients + count, count * sizeof(float)) == 0);
+        assert_true(at == 0 || memcmp(out, out + c.count, c.count * sizeof(float)) == 0);
+    }
+    pool = before;
+    close_case(&c);
+    free(gradients);
+    free(out);
+}
+
 /* What the network cannot be planned for. */
 static void test_sizes_below_the_depth(void **state)
 {
@@ -365,8 +402,11 @@ static void test_initial_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_predictions),    cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_steps),          cmocka_unit_test(test_sizes_below_the_depth),
+        cmocka_unit_test(test_predictions),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_sizes_below_the_depth),
         cmocka_unit_test(test_initial_values),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,6 +1,6 @@
 /*
- * Passes over images that are no convolution: one pixel of each 2x2 and its transpose, sums of
- * sources, means over all pixels, the moments that these, pooling and up-sampling hand to their
+ * Passes over images that are no convolution: one pixel of each 2x2 and its transpose, frames, sums
+ * of sources, means over all pixels, the moments that these, pooling and up-sampling hand to their
  * sinks; softmax cross entropy. All against plain double formulas.
  */
 #include "kernels/kernel_test.h"
@@ -213,6 +213,54 @@ static void grow_repeats_spreads_or_places(void **state)
 {
     (void)state;
     for_all(H / 2, W / 2, H, W, 3, check_grow);
+}
+
+/* ---- Frames ---------------------------------------------------------------------------------- */
+
+static int clamped(int at, int count)
+{
+    return at < 0 ? 0 : at < count ? at : count - 1;
+}
+
+/* From a source of h x w into the outcome's size, with edges repeated or zeros around it. */
+static void check_reframe(instance *in, int h, int w)
+{
+    int c = in->c;
+    const outcome *o = &in->out;
+    sumi_frame frame = c % 2 ? SUMI_FRAME_REPEAT : SUMI_FRAME_ZERO;
+    test_fenced scratch = test_rows_scratch(SUMI_ROWS_REFRAME, o->w, in->rows, c);
+    for (int n = 0; n < N; n++)
+        for (int y = 0; y < o->h; y += in->rows)
+            in->table->reframe(frame, &in->s, &o->sink, h, w, o->h, o->w, n, y, rows_at(o, y),
+                               o->bands, scratch.at);
+    double *want = test_doubles((size_t)(N * o->h * o->w * c));
+    for (int i = 0; i < N * o->h * o->w * c; i++) {
+        int x = i / c % o->w - (o->w - w) / 2, y = i / c / o->w % o->h - (o->h - h) / 2;
+        bool inside = x == clamped(x, w) && y == clamped(y, h);
+        if (inside || frame == SUMI_FRAME_REPEAT)
+            want[i] = test_value_at(&in->s, h, w, i / c / o->w / o->h, clamped(y, h), clamped(x, w),
+                                    i % c);
+    }
+    outcome_check(o, want, "reframe");
+    free(want);
+    test_fence_free(&scratch);
+}
+
+static void check_larger(instance *in)
+{
+    check_reframe(in, H, W);
+}
+
+static void check_smaller(instance *in)
+{
+    check_reframe(in, H + 3, W + 2);
+}
+
+static void frames_repeat_or_cut(void **state)
+{
+    (void)state;
+    for_all(H, W, H + 5, W + 2, 4, check_larger);
+    for_all(H + 3, W + 2, H, W, 4, check_smaller);
 }
 
 /* sum(grow(dy) x) = sum(dy shrink(x)), for each window. */
@@ -530,6 +578,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shrink_is_mean_sum_or_first),
         cmocka_unit_test(grow_repeats_spreads_or_places),
+        cmocka_unit_test(frames_repeat_or_cut),
         cmocka_unit_test(grow_is_the_transpose_of_shrink),
         cmocka_unit_test(sum_adds_forms),
         cmocka_unit_test(mean_over_the_pixels),
