@@ -416,8 +416,11 @@ typedef struct {
     const char *rate_schedule;
     int64_t warmup_steps, schedule_steps;
     float final_rate;
-    const char *optimiser; /* "adam", or "adamw": with decoupled weight decay */
-    float weight_decay;    /* of adamw, 0 to 1; PyTorch's default is 0.01 */
+    /* "adam"; "adamw": with decoupled weight decay; or "muon", which moves a network's hidden
+     * matrices, convolutions as [out][in * taps], along what Newton-Schulz steps make of their
+     * momentum (Jordan 2024, https://kellerjordan.github.io/posts/muon/), and all else as adamw. */
+    const char *optimiser;
+    float weight_decay; /* of adamw and muon, 0 to 1; PyTorch's default is 0.01 */
     /* Decays of averages of the weights, from 0 to 1; 0 is none, and those that are wanted come
      * first. The first is the one that a run draws its pictures with and writes as its model. */
     float averages[SUMI_AVERAGES_MAX];
@@ -427,11 +430,13 @@ typedef struct {
     /* Of a network that is told of labels: the share of images whose label is withheld in a step,
      * so that it learns to do without, 0 to 1. */
     float label_drop;
+    float muon_rate; /* muon's learning rate for hidden matrices, which goes on as learning_rate; it
+                        is multiplied by max(1, rows / columns)^(1/2) of a matrix */
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
-            SUMI_PRECISION_FP32, 0, 0, .1f                                                         \
+            SUMI_PRECISION_FP32, 0, 0, .1f, .02f                                                   \
     }
 
 /* What a run does at a step whose loss, gradients or statistics are not finite. Nothing was updated
@@ -913,18 +918,20 @@ typedef struct {
     int n, height, width;
     int runs; /* that are timed, after two that are not */
     SUMI_GROWN sumi_precision precision;
-    size_t entry_size; /* sizeof(sumi_profile_entry_t), as the _INIT macro sets it */
+    size_t entry_size;     /* sizeof(sumi_profile_entry_t), as the _INIT macro sets it */
+    const char *optimiser; /* of training, as in sumi_trainer_config */
 } sumi_profile_config;
 #define SUMI_PROFILE_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_profile_config), true, 128, 28, 28, 8, SUMI_PRECISION_FP32,                    \
-            sizeof(sumi_profile_entry_t)                                                           \
+            sizeof(sumi_profile_entry_t), "adam"                                                   \
     }
 
 /* One operation, forward or backward. As there may be many, their size is told once, in
  * sumi_profile_config.entry_size. */
 typedef struct {
-    char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and "adam" */
+    char op[16];    /* "conv", "norm", "max_pool", ...; in training also "loss" and
+                       the optimiser's name */
     char layer[96]; /* PyTorch's module name, such as "up_conv1.conv.0"; "" where it has none */
     bool backward;
     double time_ms; /* median of the runs */

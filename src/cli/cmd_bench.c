@@ -110,6 +110,8 @@ static int measure(sumi_cli *cli, bench *b, bool train)
         profile.width = b->width;
         profile.runs = b->steps;
         profile.precision = sumi_cli_precision(&cli->options);
+        if (train)
+            profile.optimiser = sumi_option_text(&cli->options, "optimiser");
         return sumi_cli_profile(cli, b->model, &profile, sumi_option_text(&cli->options, "svg"));
     }
     sumi_signals_watch(cli->signals, cli->ctx, NULL);
@@ -146,6 +148,7 @@ static int run_bench(sumi_cli *cli, const char *what, bool train)
     bench b = {.what = what};
     sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
     sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     int code = check_usage(cli);
     if (code == 0)
         code = sumi_cli_open(cli);
@@ -153,9 +156,12 @@ static int run_bench(sumi_cli *cli, const char *what, bool train)
         return code;
     b.timesteps = model.timesteps;
     b.steps = (int)sumi_option_int(&cli->options, "steps");
-    b.batch = config.batch = (int)sumi_option_int(&cli->options, "batch");
+    b.batch = trainer.batch = (int)sumi_option_int(&cli->options, "batch");
     sumi_cli_model_config(&cli->options, &model);
-    config.precision = sumi_cli_precision(&cli->options);
+    trainer.precision = sumi_cli_precision(&cli->options);
+    if (train)
+        trainer.optimiser = sumi_option_text(&cli->options, "optimiser");
+    config.trainer = &trainer;
     sumi_option_size(&cli->options, "size", &b.height, &b.width);
     if (!make_input(&b)) {
         code = sumi_cli_fail(cli, SUMI_ENOMEM,

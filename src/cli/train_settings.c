@@ -33,7 +33,7 @@ static int check_schedule(const sumi_cli *cli)
                               warm_up, last);
     if (sumi_option_real(options, "weight-decay") > 0 &&
         strcmp(sumi_option_text(options, "optimiser"), "adam") == 0)
-        return sumi_cli_usage(cli, "--weight-decay is for --optimiser adamw");
+        return sumi_cli_usage(cli, "--weight-decay is for --optimiser adamw and muon");
     return 0;
 }
 
@@ -83,6 +83,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.final_rate = (float)sumi_option_real(options, "lr-final");
     trainer.optimiser = sumi_option_text(options, "optimiser");
     trainer.weight_decay = (float)sumi_option_real(options, "weight-decay");
+    trainer.muon_rate = (float)sumi_option_real(options, "muon-lr");
     trainer.label_drop = (float)sumi_option_real(options, "label-drop");
     trainer.averages[0] = (float)sumi_option_real(options, "ema");
     trainer.precision = sumi_cli_precision(options);

@@ -113,6 +113,12 @@ static void device_update(sumi_device *device, const sumi_update *update)
     sumi_elementwise_update(device->pool, device->kernels, update);
 }
 
+static sumi_status orthogonaliser_create(sumi_device *device, const sumi_matrix *matrices,
+                                         int count, sumi_orthogonaliser **out, sumi_error *err)
+{
+    return sumi_orthogonaliser_create(device->pool, device->kernels, matrices, count, out, err);
+}
+
 static void device_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count,
                          float *x)
 {
@@ -176,6 +182,9 @@ const sumi_backend *sumi_cpu_backend(void)
         .copy = memory_copy,
         .mix = device_mix,
         .update = device_update,
+        .orthogonaliser_create = orthogonaliser_create,
+        .orthogonaliser_free = sumi_orthogonaliser_free,
+        .orthogonalise = sumi_orthogonalise,
         .limit = device_limit,
         .blend = device_blend,
         .measure_error = device_measure_error,

@@ -110,6 +110,39 @@ static void adam(const updating *run, range part)
                        by->state[0] + part.begin, by->state[1] + part.begin, part.count);
 }
 
+static void follow_rule(const updating *run, range part)
+{
+    const sumi_update *by = run->update;
+    float *weights = by->weights + part.begin;
+    if (by->keep != 1)
+        run->kernels->axpby((float)by->keep, weights, 0, weights, weights, part.count);
+    if (by->rule == SUMI_RULE_ADAM)
+        adam(run, part);
+}
+
+/* What the rule leaves out of a piece, and what is between. */
+static void move_piece(const updating *run, range part)
+{
+    const sumi_update *by = run->update;
+    size_t at = part.begin, end = part.begin + part.count;
+    for (int i = 0; i < by->matrix_count && at < end; i++) {
+        size_t first = by->matrices[i].first, last = first + by->matrices[i].count;
+        if (last <= at)
+            continue;
+        if (first >= end)
+            break;
+        if (first > at)
+            follow_rule(run, (range){at, first - at});
+        at = first > at ? first : at;
+        last = last < end ? last : end;
+        run->kernels->axpby((float)by->matrix_keep, by->weights + at, (float)-by->matrix_rate,
+                            by->gradients + at, by->weights + at, last - at);
+        at = last;
+    }
+    if (at < end)
+        follow_rule(run, (range){at, end - at});
+}
+
 /* All that is done to a piece is done while it is in cache. */
 static void update_piece(void *arg, int64_t chunk, int thread)
 {
@@ -118,10 +151,7 @@ static void update_piece(void *arg, int64_t chunk, int thread)
     const sumi_update *by = run->update;
     range part = piece_of(by->count, chunk);
     float *weights = by->weights + part.begin;
-    if (by->keep != 1)
-        run->kernels->axpby((float)by->keep, weights, 0, weights, weights, part.count);
-    if (by->rule == SUMI_RULE_ADAM)
-        adam(run, part);
+    move_piece(run, part);
     for (int i = 0; i < by->averages; i++)
         run->kernels->ema(by->average[i] + part.begin, weights, by->decay[i], part.count);
 }

@@ -11,6 +11,14 @@ void sumi_elementwise_update(sumi_pool *pool, const sumi_kernels *kernels,
 bool sumi_elementwise_finite(sumi_pool *pool, const sumi_kernels *kernels, const float *x,
                              size_t count);
 
+/* orthogonal.c: as the table's. */
+sumi_status sumi_orthogonaliser_create(sumi_pool *pool, const sumi_kernels *kernels,
+                                       const sumi_matrix *matrices, int count,
+                                       sumi_orthogonaliser **out, sumi_error *err);
+void sumi_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser);
+void sumi_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
+                        float *moments);
+
 /* What this machine does at most (measure.c): as the table's. */
 double sumi_cpu_measure_peak(sumi_pool *pool, const sumi_kernels *kernels);
 sumi_status sumi_cpu_measure_bandwidth(sumi_pool *pool, double *bytes_per_s, sumi_error *err);

@@ -93,12 +93,27 @@ typedef struct {
     const float *given_noise;
 } sumi_mixing;
 
+/* A matrix among weights: [rows][cols], `stride` numbers from row to row, the first at offset. A
+ * convolution's has a row for each tap and input channel and a column for each output: what PyTorch
+ * has as [out][in * taps], transposed. */
+typedef struct {
+    size_t offset, stride;
+    int rows, cols;
+} sumi_matrix;
+
+typedef struct sumi_orthogonaliser sumi_orthogonaliser;
+
 /* How a weight w moves, with g its gradient (Kingma & Ba 2015; PyTorch's Adam):
  *     m = m + (1 - beta1) (g - m),  v = v + (1 - beta2) (g^2 - v),
  *     w = keep w - rate / correction1 * m / (sqrt(v / correction2) + eps) */
 typedef enum { SUMI_RULE_ADAM } sumi_rule;
 
 enum { SUMI_STATES_MAX = 2 }; /* numbers that an optimiser remembers of each weight */
+
+/* A run of weights. */
+typedef struct {
+    size_t first, count;
+} sumi_range;
 
 /* One step of an optimiser; then each average a takes the new weights in: a = d a + (1 - d) w. */
 typedef struct {
@@ -109,6 +124,10 @@ typedef struct {
     float *weights; /* [count], as all others */
     const float *gradients;
     float *state[SUMI_STATES_MAX]; /* m, v */
+    /* Weights that the rule leaves out, in their order: w = matrix_keep w - matrix_rate g. */
+    const sumi_range *matrices;
+    int matrix_count;
+    double matrix_rate, matrix_keep;
     int averages;
     float *average[SUMI_AVERAGES_MAX];
     double decay[SUMI_AVERAGES_MAX];
@@ -156,6 +175,17 @@ typedef struct {
 
     void (*mix)(sumi_device *device, const sumi_mixing *work);
     void (*update)(sumi_device *device, const sumi_update *update);
+    /* Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/). Of each matrix, whose numbers
+     * are at its offset in moments (m) and gradients (g), as weights have them:
+     *     m = m + (1 - momentum) (g - m),  X = g + momentum (m - g),  X = X / (||X||_F + 1e-7),
+     *     five times: X = 3.4445 X - 4.7750 (X X^T) X + 2.0315 (X X^T)^2 X,
+     *     g = sqrt(max(1, cols / rows)) X.
+     * Their memory and plan; matrices (which do not overlap) need not last. No call allocates. */
+    sumi_status (*orthogonaliser_create)(sumi_device *device, const sumi_matrix *matrices,
+                                         int count, sumi_orthogonaliser **out, sumi_error *err);
+    void (*orthogonaliser_free)(sumi_orthogonaliser *orthogonaliser); /* NULL is fine */
+    void (*orthogonalise)(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
+                          float *moments);
     /* x [n][count] within limits, in place. */
     void (*limit)(sumi_device *device, const sumi_limits *limits, int n, size_t count, float *x);
     /* x = mask x + (1 - mask) other, each of count numbers; mask is in 0..1. */

@@ -279,6 +279,12 @@ void sumi_graph_loss_cross_entropy(sumi_graph *graph, sumi_edge logits, sumi_edg
 sumi_edge sumi_graph_pad(sumi_graph *graph, sumi_edge image);
 sumi_edge sumi_graph_crop(sumi_graph *graph, sumi_edge in);
 
+/* 0 for a layer that meets what comes into the network or gives its result, for those that only
+ * make an embedding of time and labels, and for what has no matrix. Else the layer is hidden, and
+ * its outputs are this many equal runs, each with a matrix of its own: 2 for scales and shifts,
+ * 3 for queries, keys and values (hidden.c). */
+int sumi_graph_hidden_parts(const sumi_graph *graph, int layer);
+
 int sumi_edge_channels(const sumi_graph *graph, const sumi_edge *edge);
 /* A value's height or width where the image's is `size`. */
 int sumi_graph_size(const sumi_graph *graph, int value, int size);

@@ -11,6 +11,7 @@
 #include "kernels/body_attention.h"
 #include "kernels/body_conv.h"
 #include "kernels/body_elementwise.h"
+#include "kernels/body_matrix.h"
 #include "kernels/body_reshape.h"
 
 #define TABLE(table_name, plan)                                                                    \
@@ -23,8 +24,8 @@
         .spatial_mean_backward = spatial_mean_backward, .reframe = reframe,                        \
         .attention = attention, .attention_backward = attention_backward,                          \
         .column_sum = column_sum, .adam = adam, .ema = ema, .axpby = axpby,                        \
-        .squared_error = squared_error, .cross_entropy = cross_entropy, .round_bf16 = round_bf16,  \
-        .all_finite = all_finite, .burn = burn,                                                    \
+        .squared_error = squared_error, .cross_entropy = cross_entropy, .product = product,        \
+        .round_bf16 = round_bf16, .all_finite = all_finite, .burn = burn,                          \
     }
 
 static const sumi_kernels table[] = {

@@ -199,6 +199,16 @@ typedef struct {
     double correction1, correction2; /* 1 - beta^step */
 } sumi_adam;
 
+/* c = a b, summed in the order of the depth. Rows of a and c, columns and depth may be part of
+ * wider matrices; cols is a multiple of two vectors. */
+typedef struct {
+    const float *a, *b; /* [rows][depth], or [depth][rows] where a_columns is set; [depth][cols] */
+    float *c;           /* [rows][cols]; neither a nor b */
+    bool a_columns;
+    size_t lda, ldb, ldc; /* floats from a row in memory to the next */
+    int rows, cols, depth;
+} sumi_product;
+
 /* What works on rows of images and needs scratch for it: functions of sumi_kernels. */
 typedef enum {
     SUMI_ROWS_POOL,
@@ -373,6 +383,7 @@ typedef struct {
      * factor * (p - q). Label -1: there is none, both are 0. */
     double (*cross_entropy)(const float *logits, int classes, int label, float smoothing,
                             float factor, float *dlogits);
+    void (*product)(const sumi_product *product);
     /* Each number rounded to the nearest bfloat16, kept as a float; out may be x. */
     void (*round_bf16)(const float *x, float *out, size_t count);
     /* True where every number is finite. */

@@ -130,10 +130,12 @@ static sumi_status write_optim(const sumi_trainer *trainer, const char *path, su
     }
     for (size_t i = 0; i < most && status == SUMI_OK; i++) {
         const sumi_param *param = &params->items[i / states];
-        if (!sumi_param_trainable(param))
+        const char *state =
+            sumi_optimiser_state_name(optimiser, (int)(i / states), (int)(i % states));
+        if (!sumi_param_trainable(param) || !state)
             continue;
         sumi_file_tensor *tensor = &file.tensors[file.count];
-        optim_name(optimiser->row->state_names[i % states], param, names[file.count++]);
+        optim_name(state, param, names[file.count++]);
         *tensor = (sumi_file_tensor){.name = names[file.count - 1],
                                      .dtype = SUMI_FILE_F32,
                                      .rank = param->rank,
@@ -203,10 +205,10 @@ static sumi_status read_optim(const sumi_runtime *runtime, const sumi_params *pa
     for (int i = 0; i < states * params->count && status == SUMI_OK; i++) {
         const sumi_param *param = &params->items[i / states];
         const sumi_file_tensor *tensor = NULL;
-        if (!sumi_param_trainable(param))
+        const char *state = sumi_optimiser_state_name(optimiser, i / states, i % states);
+        if (!sumi_param_trainable(param) || !state)
             continue;
-        status = find_optim_tensor(path, &file, param, optimiser->row->state_names[i % states],
-                                   &tensor, err);
+        status = find_optim_tensor(path, &file, param, state, &tensor, err);
         if (status == SUMI_OK)
             status = import_state(runtime, tensor, param, optimiser->state[i % states], err);
     }
@@ -513,8 +515,8 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     if (status == SUMI_OK)
         status = sumi_path_join(path, sizeof path, dir, file_names[OPTIM], err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_init(trainer->runtime, trainer->optimiser.row, params->value_count,
-                                     &in->optimiser, err);
+        status = sumi_optimiser_init(trainer->runtime, trainer->optimiser.row,
+                                     &trainer->model->graph, &in->optimiser, err);
     if (status == SUMI_OK)
         status = read_optim(trainer->runtime, params, path, &in->optimiser, err);
     return status;

@@ -76,7 +76,7 @@ static sumi_status allocate(training *run, const sumi_dataset *set, sumi_error *
     sumi_status status = sumi_classify_network(run->runtime, classifier, SUMI_MODE_TRAIN,
                                                run->batch, &run->weights, &run->network, err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_init(run->runtime, sumi_optimiser_find("adam"), count,
+        status = sumi_optimiser_init(run->runtime, sumi_optimiser_find("adam"), &classifier->graph,
                                      &run->optimiser, err);
     if (status == SUMI_OK)
         status = sumi_batches_create(set, run->batch, run->config->seed, 0, &run->batches, err);
@@ -118,10 +118,11 @@ static void take_batch(training *run, const sumi_data_batch *batch)
 
 static void update_weights(training *run)
 {
-    sumi_update update = sumi_optimiser_update(
-        &run->optimiser, sumi_learning_rate(&run->settings, run->step), 0, run->step);
+    static const sumi_halvings none;
+    double factor = sumi_rate_factor(&run->settings, &none, run->step);
+    sumi_update update = sumi_optimiser_update(&run->optimiser, run->runtime, &run->settings,
+                                               factor, run->step, run->gradients);
     update.weights = run->weights.at.values;
-    update.gradients = run->gradients;
     run->runtime->backend->update(run->runtime->device, &update);
 }
 

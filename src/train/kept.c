@@ -19,6 +19,7 @@ const sumi_kept sumi_kept_trainer[] = {
     {"schedule_steps", SUMI_KEPT_END, FIELD(schedule_steps), "0"},
     {"final_rate", SUMI_KEPT_FLOAT, FIELD(final_rate), "0"},
     {"optimiser", SUMI_KEPT_TEXT, FIELD(optimiser), "adam"},
+    {"muon_rate", SUMI_KEPT_FLOAT, FIELD(muon_rate), "0.02"},
     {"weight_decay", SUMI_KEPT_FLOAT, FIELD(weight_decay), "0"},
     {"label_drop", SUMI_KEPT_FLOAT, FIELD(label_drop), "0.1"},
     {"seed", SUMI_KEPT_SEED, FIELD(seed), NULL},

@@ -8,16 +8,28 @@
 #include <math.h>
 #include <string.h>
 
-/* What both have in common; the numbers are PyTorch's defaults. */
+/* What all have in common. */
 #define ADAM                                                                                       \
     .states = 2, .state_names = {"exp_avg", "exp_avg_sq"}, .rule = SUMI_RULE_ADAM, .beta1 = .9,    \
-    .beta2 = .999, .eps = 1e-8
+    .eps = 1e-8
 
-/* AdamW is Adam after a step towards zero that the gradient has no part in (Loshchilov & Hutter
+/* The numbers are PyTorch's defaults, but for beta2 beside Muon: its runs are short, and hundreds
+ * of steps should be enough to know a gradient's size.
+ * AdamW is Adam after a step towards zero that the gradient has no part in (Loshchilov & Hutter
  * 2019), of every weight, as torch.optim.AdamW does it. */
 static const sumi_optimiser_row rows[] = {
-    {.name = "adam", .about = "Adam (Kingma & Ba 2015)", ADAM},
-    {.name = "adamw", .about = "Adam with decoupled weight decay", .decays = true, ADAM},
+    {.name = "adam", .about = "Adam (Kingma & Ba 2015)", ADAM, .beta2 = .999},
+    {.name = "adamw",
+     .about = "Adam with decoupled weight decay",
+     .decays = true,
+     ADAM,
+     .beta2 = .999},
+    {.name = "muon",
+     .about = "Muon for hidden matrices (Jordan 2024), AdamW for the rest",
+     .decays = true,
+     .muon = true,
+     ADAM,
+     .beta2 = .99},
 };
 
 const sumi_optimiser_row *sumi_train_optimiser_at(int index)
@@ -35,8 +47,9 @@ const sumi_optimiser_row *sumi_optimiser_find(const char *name)
 }
 
 sumi_status sumi_optimiser_init(const sumi_runtime *runtime, const sumi_optimiser_row *row,
-                                size_t count, sumi_optimiser *optimiser, sumi_error *err)
+                                const sumi_graph *graph, sumi_optimiser *optimiser, sumi_error *err)
 {
+    size_t count = graph->params.value_count;
     *optimiser = (sumi_optimiser){.row = row, .count = count};
     for (int i = 0; i < row->states; i++) {
         optimiser->state[i] = runtime->backend->alloc(runtime->device, count * sizeof(float));
@@ -44,7 +57,7 @@ sumi_status sumi_optimiser_init(const sumi_runtime *runtime, const sumi_optimise
             return sumi_fail_memory(err, "the optimiser's state",
                                     (size_t)row->states * count * sizeof(float));
     }
-    return SUMI_OK;
+    return row->muon ? sumi_muon_init(runtime, graph, &optimiser->muon, err) : SUMI_OK;
 }
 
 void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser)
@@ -52,13 +65,25 @@ void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser)
     for (int i = 0; i < SUMI_STATES_MAX; i++)
         runtime->backend->free(runtime->device, optimiser->state[i],
                                optimiser->count * sizeof(float));
+    sumi_muon_free(runtime, &optimiser->muon);
     *optimiser = (sumi_optimiser){0};
 }
 
-sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, double rate, double weight_decay,
-                                  int64_t step)
+/* Muon remembers one number of a hidden weight, in the place of Adam's first. */
+const char *sumi_optimiser_state_name(const sumi_optimiser *optimiser, int param, int state)
+{
+    if (optimiser->muon.hidden && optimiser->muon.hidden[param])
+        return state == 0 ? "momentum_buffer" : NULL;
+    return optimiser->row->state_names[state];
+}
+
+sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_runtime *runtime,
+                                  const sumi_trainer_config *config, double factor, int64_t step,
+                                  float *gradients)
 {
     const sumi_optimiser_row *row = optimiser->row;
+    double rate = (double)config->learning_rate * factor, decay = (double)config->weight_decay;
+    double matrix_rate = (double)config->muon_rate * factor;
     sumi_update update = {.rule = row->rule,
                           .rate = rate,
                           .beta1 = row->beta1,
@@ -66,9 +91,15 @@ sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, double rate, 
                           .eps = row->eps,
                           .correction1 = 1 - pow(row->beta1, (double)step),
                           .correction2 = 1 - pow(row->beta2, (double)step),
-                          .keep = row->decays ? 1 - rate * weight_decay : 1,
-                          .count = optimiser->count};
+                          .keep = row->decays ? 1 - rate * decay : 1,
+                          .count = optimiser->count,
+                          .gradients = gradients,
+                          .matrices = optimiser->muon.ranges,
+                          .matrix_count = optimiser->muon.range_count,
+                          .matrix_rate = matrix_rate,
+                          .matrix_keep = 1 - matrix_rate * decay};
     for (int i = 0; i < row->states; i++)
         update.state[i] = optimiser->state[i];
+    sumi_muon_turn(&optimiser->muon, runtime, gradients, optimiser->state[0]);
     return update;
 }

@@ -1,6 +1,6 @@
 /*
- * Where the time of a network goes: each operation's forward and backward, the loss and Adam, timed
- * over several runs on random images.
+ * Where the time of a network goes: each operation's forward and backward, the loss and the
+ * optimiser, timed over several runs on random images.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,32 +14,33 @@ enum { WARM_UP = 2, RUNS_MAX = 1000, ENTRY_SIZE_MAX = 1 << 16 };
 typedef struct {
     sumi_mirror model; /* its weights, which stay as they are */
     sumi_network *network;
-    /* Timed passes: forward of each node; in training then backward of each, the loss, Adam. */
+    /* Timed passes: forward of each node; in training then backward of each, the loss, the
+     * optimiser. */
     int slots;
     int *order; /* [entries]: the slots in the order in which they run */
     int entries;
     /* Memory of the device. */
     float *images, *time, *target, *gradients, *out;
-    float *weights, *m, *v; /* training: copies for Adam */
+    float *weights; /* training: a copy to move */
+    sumi_optimiser optimiser;
     size_t in_count, out_count, time_count, weight_count;
     double *seconds; /* [slots], of one run */
     double *times;   /* [slots][runs] */
 } bench;
 
-enum { TENSORS = 8 };
+enum { TENSORS = 6 };
 
 typedef struct {
     float **memory;
     size_t bytes;
 } bench_tensor;
 
-/* The tensors that a profile asks the device for; the last three in training only. */
+/* The tensors that a profile asks the device for; the last in training only. */
 static void bench_tensors(bench *b, bench_tensor out[TENSORS])
 {
     const bench_tensor all[TENSORS] = {{&b->images, b->in_count},  {&b->time, b->time_count},
                                        {&b->target, b->out_count}, {&b->gradients, b->weight_count},
-                                       {&b->out, b->out_count},    {&b->weights, b->weight_count},
-                                       {&b->m, b->weight_count},   {&b->v, b->weight_count}};
+                                       {&b->out, b->out_count},    {&b->weights, b->weight_count}};
     for (int i = 0; i < TENSORS; i++)
         out[i] = (bench_tensor){all[i].memory, all[i].bytes * sizeof(float)};
 }
@@ -50,6 +51,7 @@ static void bench_free(const sumi_runtime *runtime, bench *b)
     bench_tensors(b, tensors);
     runtime->backend->network_free(b->network);
     sumi_mirror_free(runtime, &b->model);
+    sumi_optimiser_free(runtime, &b->optimiser);
     for (int i = 0; i < TENSORS; i++)
         runtime->backend->free(runtime->device, *tensors[i].memory, tensors[i].bytes);
     free(b->seconds);
@@ -62,7 +64,7 @@ static sumi_status bench_alloc(const sumi_runtime *runtime, bench *b, bool train
 {
     bench_tensor tensors[TENSORS];
     bench_tensors(b, tensors);
-    for (int i = 0; i < (training ? TENSORS : TENSORS - 3); i++) {
+    for (int i = 0; i < (training ? TENSORS : TENSORS - 1); i++) {
         *tensors[i].memory = runtime->backend->alloc(runtime->device, tensors[i].bytes);
         if (!*tensors[i].memory)
             return sumi_fail_memory(err, "a profile", tensors[i].bytes);
@@ -71,7 +73,7 @@ static sumi_status bench_alloc(const sumi_runtime *runtime, bench *b, bool train
 }
 
 /* The passes in the order in which they run: forward, losses, backward from the last node to the
- * first, Adam. Returns how many there are; slots: room for as many as are timed. */
+ * first, the optimiser. Returns how many there are; slots: room for as many as are timed. */
 static int order_passes(const sumi_graph *graph, bool training, int *slots)
 {
     int nodes = graph->node_count, count = 0;
@@ -148,19 +150,22 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
         return sumi_fail_memory(err, "a profile", slots * (size_t)config->runs * sizeof(double));
     b->entries = order_passes(&model->graph, config->training, b->order);
     status = bench_alloc(runtime, b, config->training, err);
+    if (status == SUMI_OK && config->training)
+        status = sumi_optimiser_init(runtime, sumi_optimiser_find(config->optimiser), &model->graph,
+                                     &b->optimiser, err);
     if (status != SUMI_OK)
         return status;
     return fill_tensors(runtime, model, config, b, err);
 }
 
 /* On copies, so that the model stays as it is; returns its time in seconds. */
-static double run_adam(const bench *b, sumi_runtime *runtime)
+static double run_optimiser(const bench *b, sumi_runtime *runtime)
 {
-    const sumi_optimiser adam = {sumi_optimiser_find("adam"), {b->m, b->v}, b->weight_count};
-    sumi_update update = sumi_optimiser_update(&adam, 1e-3, 0, 1);
-    update.weights = b->weights;
-    update.gradients = b->gradients;
+    const sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
     double begin = sumi_time_now();
+    sumi_update update =
+        sumi_optimiser_update(&b->optimiser, runtime, &settings, 1, 1, b->gradients);
+    update.weights = b->weights;
     runtime->backend->update(runtime->device, &update);
     return sumi_time_now() - begin;
 }
@@ -170,7 +175,7 @@ static void run_once(const bench *b, sumi_runtime *runtime, const sumi_profile_c
     const sumi_inputs in = {.image = b->images, .time = b->time, .target = b->target};
     if (config->training) {
         runtime->backend->gradients(b->network, &in, config->n, b->gradients);
-        b->seconds[b->slots - 1] = run_adam(b, runtime);
+        b->seconds[b->slots - 1] = run_optimiser(b, runtime);
     } else {
         runtime->backend->predict(b->network, &in, config->n, &b->out);
     }
@@ -188,10 +193,10 @@ static void layer_name(const sumi_graph *graph, const sumi_node *node, char *out
         *dot = '\0';
 }
 
-/* Adam reads and writes weights and both moments, and reads gradients. */
-static void fill_adam(const bench *b, sumi_profile_entry *entry)
+/* It reads and writes weights and what it remembers of them, and reads gradients. */
+static void fill_optimiser(const bench *b, sumi_profile_entry *entry)
 {
-    snprintf(entry->op, sizeof entry->op, "adam");
+    snprintf(entry->op, sizeof entry->op, "%s", b->optimiser.row->name);
     entry->backward = true;
     entry->bytes = 7.0 * sizeof(float) * (double)b->weight_count;
 }
@@ -205,7 +210,7 @@ static void fill_entry(const sumi_runtime *runtime, const bench *b, const sumi_m
     entry->time_ms =
         1e3 * sumi_median(b->times + (size_t)slot * (size_t)config->runs, (size_t)config->runs);
     if (slot == 2 * graph->node_count) {
-        fill_adam(b, entry);
+        fill_optimiser(b, entry);
         return;
     }
     int node = slot % graph->node_count;
@@ -235,6 +240,9 @@ static sumi_status check_config(const sumi_model *model, const sumi_profile_conf
                          "one image of %dx%d is a single pixel at the lowest level of the network: "
                          "training needs two",
                          config->height, config->width);
+    if (!config->optimiser || !sumi_optimiser_find(config->optimiser))
+        return sumi_fail(err, SUMI_EINVAL, "unknown optimiser '%.40s'",
+                         config->optimiser ? config->optimiser : "(null)");
     if (config->runs < 1 || config->runs > RUNS_MAX)
         return sumi_fail(err, SUMI_EINVAL, "runs must be 1 to %d, found %d", RUNS_MAX,
                          config->runs);

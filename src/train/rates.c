@@ -44,7 +44,8 @@ const sumi_rate_schedule *sumi_rate_schedule_find(const char *name)
     return row;
 }
 
-double sumi_learning_rate(const sumi_trainer_config *config, int64_t step)
+/* Without halvings. */
+static double factor_of(const sumi_trainer_config *config, int64_t step)
 {
     const sumi_rate_schedule *row = sumi_rate_schedule_find(config->rate_schedule);
     double warm_up = (double)config->warmup_steps, last = (double)config->schedule_steps;
@@ -54,14 +55,25 @@ double sumi_learning_rate(const sumi_trainer_config *config, int64_t step)
         double end = (double)config->final_rate;
         factor *= end + (1 - end) * row->shape(way);
     }
-    return (double)config->learning_rate * factor;
+    return factor;
 }
 
-double sumi_halved_rate(const sumi_trainer_config *config, const sumi_halvings *halvings,
+double sumi_rate_factor(const sumi_trainer_config *config, const sumi_halvings *halvings,
                         int64_t step)
 {
     int halved = 0;
     for (int i = 0; i < halvings->count; i++)
         halved += step > halvings->after[i];
-    return ldexp(sumi_learning_rate(config, step), -halved);
+    return ldexp(factor_of(config, step), -halved);
+}
+
+double sumi_halved_rate(const sumi_trainer_config *config, const sumi_halvings *halvings,
+                        int64_t step)
+{
+    return (double)config->learning_rate * sumi_rate_factor(config, halvings, step);
+}
+
+double sumi_learning_rate(const sumi_trainer_config *config, int64_t step)
+{
+    return (double)config->learning_rate * factor_of(config, step);
 }

@@ -287,11 +287,10 @@ static void update(sumi_trainer *trainer, const sumi_batch *batch)
 {
     const sumi_backend *backend = trainer->runtime->backend;
     int64_t step = trainer->steps + 1;
-    sumi_update work = sumi_optimiser_update(
-        &trainer->optimiser, sumi_halved_rate(&trainer->config, &trainer->halvings, step),
-        (double)trainer->config.weight_decay, step);
+    double factor = sumi_rate_factor(&trainer->config, &trainer->halvings, step);
+    sumi_update work = sumi_optimiser_update(&trainer->optimiser, trainer->runtime,
+                                             &trainer->config, factor, step, trainer->gradients);
     work.weights = trainer->weights.at.values;
-    work.gradients = trainer->gradients;
     sumi_averages_join(&trainer->averages, step, &work);
     backend->update(trainer->runtime->device, &work);
     backend->update_statistics(trainer->network, trainer->weights.at.statistics,

@@ -42,12 +42,34 @@ typedef struct {
 } sumi_halvings;
 double sumi_halved_rate(const sumi_trainer_config *config, const sumi_halvings *halvings,
                         int64_t step);
+/* What every rate is multiplied with then. */
+double sumi_rate_factor(const sumi_trainer_config *config, const sumi_halvings *halvings,
+                        int64_t step);
+
+/* ---- Muon (muon.c) --------------------------------------------------------------------------- */
+
+typedef struct {
+    sumi_orthogonaliser *orthogonaliser; /* NULL: there are no hidden matrices */
+    sumi_range *ranges;                  /* of the weights that are hidden, in their order */
+    int range_count;
+    bool *hidden; /* of each parameter */
+} sumi_muon;
+
+/* What a failed one holds is released by free, too; zeros are fine. */
+sumi_status sumi_muon_init(const sumi_runtime *runtime, const sumi_graph *graph, sumi_muon *muon,
+                           sumi_error *err);
+void sumi_muon_free(const sumi_runtime *runtime, sumi_muon *muon);
+/* Makes of the gradients of hidden matrices what they move along; moments is their momentum, as
+ * gradients. */
+void sumi_muon_turn(const sumi_muon *muon, const sumi_runtime *runtime, float *gradients,
+                    float *moments);
 
 /* ---- Optimisers (optimisers.c) --------------------------------------------------------------- */
 
 typedef struct {
     const char *name, *about;
     bool decays;                              /* takes weight_decay */
+    bool muon;                                /* hidden matrices do not follow the rule */
     int states;                               /* numbers that it remembers of each weight */
     const char *state_names[SUMI_STATES_MAX]; /* in files; PyTorch's */
     sumi_rule rule;
@@ -58,17 +80,23 @@ typedef struct {
     const sumi_optimiser_row *row;
     float *state[SUMI_STATES_MAX]; /* the device's, each [count], as model->graph.params.values */
     size_t count;
+    sumi_muon muon;
 } sumi_optimiser;
 
 const sumi_optimiser_row *sumi_train_optimiser_at(int index);
 const sumi_optimiser_row *sumi_optimiser_find(const char *name);
-/* All zero, for so many weights. What a failed one holds is released by free, too. */
+/* All zero, for the weights of a graph. What a failed one holds is released by free, too. */
 sumi_status sumi_optimiser_init(const sumi_runtime *runtime, const sumi_optimiser_row *row,
-                                size_t count, sumi_optimiser *optimiser, sumi_error *err);
+                                const sumi_graph *graph, sumi_optimiser *optimiser,
+                                sumi_error *err);
 void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser);
-/* Its part of a step, counted from 1: all but weights, gradients and averages. */
-sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, double rate, double weight_decay,
-                                  int64_t step);
+/* What state number `state` of a parameter is in files; NULL: it has none. */
+const char *sumi_optimiser_state_name(const sumi_optimiser *optimiser, int param, int state);
+/* Its part of a step, counted from 1: all but weights and averages. factor: of every rate. May
+ * change the gradients. */
+sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_runtime *runtime,
+                                  const sumi_trainer_config *config, double factor, int64_t step,
+                                  float *gradients);
 
 /* ---- Averages of the weights (averages.c) ---------------------------------------------------- */
 

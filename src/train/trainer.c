@@ -78,6 +78,9 @@ static sumi_status check_optimiser(const sumi_trainer_config *config, sumi_error
     if (config->weight_decay > 0 && !row->decays)
         return sumi_fail(err, SUMI_EINVAL, "weight_decay is %g, but %s has none: adamw does",
                          (double)config->weight_decay, row->name);
+    if (!(config->muon_rate > 0 && config->muon_rate <= 10))
+        return sumi_fail(err, SUMI_EINVAL, "muon_rate is %g, expected above 0 and up to 10",
+                         (double)config->muon_rate);
     return SUMI_OK;
 }
 
@@ -270,7 +273,7 @@ static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
         return sumi_fail_memory(err, "gradients", count * sizeof(float));
     sumi_status status = sumi_process_init(&trainer->process, &model->process, err);
     if (status == SUMI_OK)
-        status = sumi_optimiser_init(runtime, sumi_optimiser_find(config->optimiser), count,
+        status = sumi_optimiser_init(runtime, sumi_optimiser_find(config->optimiser), &model->graph,
                                      &trainer->optimiser, err);
     if (status == SUMI_OK)
         status = sumi_mirror_init(runtime, model, &trainer->weights, err);

@@ -29,7 +29,7 @@ typedef struct {
 
 typedef struct {
     int opened, created, predicted, trained, checked, renewed, mixed, scanned, moved, limited,
-        blended, measured;
+        blended, measured, turned;
     block blocks[BLOCKS];
     int block_count;
 } recording;
@@ -140,6 +140,27 @@ static void record_update(sumi_device *device, const sumi_update *update)
     for (int i = 0; i < update->averages; i++)
         real.average[i] = behind(update->average[i], bytes);
     sumi_cpu_backend()->update(device, &real);
+}
+
+static sumi_status record_orthogonaliser(sumi_device *device, const sumi_matrix *matrices,
+                                         int count, sumi_orthogonaliser **out, sumi_error *err)
+{
+    seen.created++;
+    return sumi_cpu_backend()->orthogonaliser_create(device, matrices, count, out, err);
+}
+
+static void record_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser)
+{
+    seen.created -= orthogonaliser != NULL;
+    sumi_cpu_backend()->orthogonaliser_free(orthogonaliser);
+}
+
+static void record_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum,
+                                 float *gradients, float *moments)
+{
+    seen.turned++;
+    sumi_cpu_backend()->orthogonalise(orthogonaliser, momentum, behind(gradients, sizeof(float)),
+                                      behind(moments, sizeof(float)));
 }
 
 static void record_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count,
@@ -265,6 +286,9 @@ static sumi_backend recorder(void)
     backend.copy = record_copy;
     backend.mix = record_mix;
     backend.update = record_update;
+    backend.orthogonaliser_create = record_orthogonaliser;
+    backend.orthogonaliser_free = record_orthogonaliser_free;
+    backend.orthogonalise = record_orthogonalise;
     backend.limit = record_limit;
     backend.blend = record_blend;
     backend.measure_error = record_measure;
@@ -425,7 +449,7 @@ static sumi_trainer *make_trainer(sumi_runtime *runtime, sumi_model *model)
     config.height = config.width = SIDE;
     config.averages[0] = .5f;
     config.averages[1] = .9f;
-    config.optimiser = "adamw";
+    config.optimiser = "muon"; /* and AdamW */
     config.weight_decay = .1f;
     assert_int_equal(sumi_train_create(runtime, model, &config, &trainer, NULL), SUMI_OK);
     return trainer;
@@ -502,6 +526,7 @@ static void test_training_touches_no_tensor(void **state)
         assert_int_equal(seen.trained, 2 * STEPS);
         assert_int_equal(seen.checked, 2 * STEPS);
         assert_int_equal(seen.moved, 2 * STEPS);
+        assert_int_equal(seen.turned, 2 * STEPS);
         assert_int_equal(seen.renewed, 2); /* the second time, of the model and of its average */
         assert_int_equal(seen.opened, 0);
         assert_int_equal(seen.created, 0);     /* every network was freed */

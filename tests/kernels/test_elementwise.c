@@ -152,11 +152,50 @@ static void finite_numbers(void **state)
     }
 }
 
+/* Blocks of wider matrices, with depths that no turn divides, either way that a may lie. */
+static void products_of_matrices(void **state)
+{
+    (void)state;
+    const sumi_kernels *table;
+    for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++) {
+        for (int i = 0; i < 12; i++) {
+            const int rows = 1 + 7 * i, cols = 2 * table->vector_floats * (1 + i % 3);
+            const int depth = 1 + 31 * i;
+            size_t lda = (size_t)(i % 2 ? rows : depth) + 3, ldb = (size_t)cols + 5;
+            size_t ldc = (size_t)cols + (size_t)i;
+            float *a = test_floats(lda * (size_t)(rows + depth), 1), *c = test_scratch(ldc * 100);
+            float *b = test_floats(ldb * (size_t)depth, 2);
+            double *want = test_doubles((size_t)cols);
+            const sumi_product product = {a, b, c, i % 2 == 1, lda, ldb, ldc, rows, cols, depth};
+            table->product(&product);
+            for (int r = 0; r < rows; r++) {
+                for (int k = 0; k < cols; k++) {
+                    want[k] = 0.0;
+                    for (int d = 0; d < depth; d++) {
+                        size_t at =
+                            i % 2 ? (size_t)d * lda + (size_t)r : (size_t)r * lda + (size_t)d;
+                        want[k] += (double)a[at] * (double)b[(size_t)d * ldb + (size_t)k];
+                    }
+                }
+                test_close(c + (size_t)r * ldc, want, (size_t)cols, 2e-6, "product");
+                assert_true(i == 0 || isnan(c[(size_t)r * ldc + (size_t)cols]));
+            }
+            free(want);
+            free(b);
+            free(c);
+            free(a);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(adam_follows_its_formula), cmocka_unit_test(flat_loops),
-        cmocka_unit_test(position_does_not_matter), cmocka_unit_test(column_sums),
+        cmocka_unit_test(adam_follows_its_formula),
+        cmocka_unit_test(flat_loops),
+        cmocka_unit_test(products_of_matrices),
+        cmocka_unit_test(position_does_not_matter),
+        cmocka_unit_test(column_sums),
         cmocka_unit_test(finite_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -528,7 +528,7 @@ static void test_refuses_bad_optimisers_and_schedules(void **state)
     bad[10].averages[1] = .5f; /* none before it */
     bad[11].height = 8;
     static const char *const says[] = {
-        "unknown optimiser '(null)'", "adam, adamw",       "adam has none",
+        "unknown optimiser '(null)'", "adam, adamw, muon", "adam has none",
         "weight_decay is nan",        "unknown rate_sche", "constant, linear, cosine",
         "a linear schedule must end", "must end after",    "warmup_steps is -1",
         "final_rate is 1.5",          "none before it",    "images of 8x0"};
