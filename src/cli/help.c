@@ -26,6 +26,10 @@ const sumi_variable sumi_variables[] = {
     {"SUMI_ISA",
      "generic, avx2, avx2vnni, avx512, avx512vnni or amx: computes with that instruction "
      "set."},
+    {"SUMI_COMMAND_OPTION",
+     "Stands for an option of a command: SUMI_TRAIN_LR for --lr of sumi train, "
+     "SUMI_DATA_INFO_SIZE. "
+     "Flags take 1 or 0. The command line goes before it, and it before --config."},
     {"NO_COLOR", "Set to anything: no colour on the terminal."},
     {NULL, NULL},
 };

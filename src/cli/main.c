@@ -117,9 +117,11 @@ int main(int argc, char **argv)
     setlocale(LC_CTYPE, "");
     turn_signals_into_errors();
     const char *const *words = (const char *const *)argv;
-    if (sumi_options_parse(argc > 0 ? argc - 1 : 0, words + 1, &cli.options, &err) != SUMI_OK) {
+    if (sumi_options_read(argc > 0 ? argc - 1 : 0, words + 1, &cli.options, &err) != SUMI_OK) {
         cli.json = asks_for_json(argc, words);
-        return sumi_cli_fail_usage(&cli, err.text);
+        int wrong = sumi_cli_fail_usage(&cli, err.text);
+        sumi_options_free(&cli.options);
+        return wrong;
     }
     if (cli.options.help) {
         sumi_help_command(stdout, cli.options.command);
@@ -136,6 +138,7 @@ int main(int argc, char **argv)
     sumi_signals_watch(cli.signals, NULL, NULL);
     sumi_context_free(cli.ctx);
     sumi_signals_stop(cli.signals);
+    sumi_options_free(&cli.options);
     free(cli.command_line);
     return code;
 }

@@ -89,8 +89,8 @@ int sumi_option_find(sumi_command_id command, const char *name, size_t length, s
 /* ---- Parsing (parse.c) ----------------------------------------------------------------------- */
 
 typedef struct {
-    bool given; /* on the command line; false for a default or a value from config.json */
-    bool set;   /* there is a value: given, from config.json, or a default */
+    bool given; /* on the command line, in the environment or in a file of options */
+    bool set;   /* there is a value: given, from a run's config.json, or a default */
     bool kept;  /* it is from config.json */
     int64_t integer;
     double real;
@@ -104,12 +104,23 @@ typedef struct {
     sumi_option_value values[SUMI_OPTIONS_MAX]; /* by the option's index */
     const char *operands[SUMI_OPERANDS_MAX];
     int operand_count;
+    json_t *owned;      /* texts that a file gave; NULL: none */
+    json_t *run_config; /* what --config named where that is a run's; NULL: none */
 } sumi_options;
 
 /* argv without the program's name. SUMI_EINVAL with one line that names the option, what was
  * expected and what was found, and what was perhaps meant. */
 sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *out,
                                sumi_error *err);
+/* The same, and what is not on the command line from the environment and the file of --config.
+ * Released by free in either case. */
+sumi_status sumi_options_read(int argc, const char *const *argv, sumi_options *out,
+                              sumi_error *err);
+void sumi_options_free(sumi_options *options);
+/* sources.c: what is not on the command line. */
+sumi_status sumi_options_sources(sumi_options *options, sumi_error *err);
+/* The variable that stands for an option of a command: SUMI_TRAIN_LR, SUMI_DATA_INFO_SIZE. */
+void sumi_option_variable(const sumi_option *option, sumi_command_id command, char out[64]);
 /* Takes what config.json says for every option of the command that has a key and was not given;
  * ranges are checked as on the command line. config must outlive options. */
 sumi_status sumi_options_config(sumi_options *options, const char *path, const json_t *config,

@@ -3,7 +3,17 @@
  */
 #include "option_rows.h"
 
+enum { EVERY = (1u << SUMI_CMD_COUNT) - 1 - BIT(HELP) - BIT(VERSION) };
+
 const sumi_option sumi_option_rows_run[] = {
+    {.name = "config",
+     .kind = SUMI_ARG_PATH,
+     .metavar = "FILE",
+     .resuming = true,
+     .commands = EVERY,
+     .help = "Read options from this file, a line `name = value` each (TOML), or from the "
+             "config.json of a run, whose training begins anew; what is given here or in the "
+             "environment goes before it."},
     {.name = "checkpoint-every",
      .kind = SUMI_ARG_INT,
      .low = 0,

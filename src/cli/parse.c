@@ -432,7 +432,7 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *out,
+static sumi_status parse_words(int argc, const char *const *argv, sumi_options *out,
                                sumi_error *err)
 {
     static const char *const help[] = {"help"}, *const version[] = {"version"};
@@ -468,7 +468,22 @@ sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *
         if (status != SUMI_OK)
             return status;
     }
-    return out->help ? SUMI_OK : check_complete(out, err);
+    return SUMI_OK;
+}
+
+sumi_status sumi_options_parse(int argc, const char *const *argv, sumi_options *out,
+                               sumi_error *err)
+{
+    sumi_status status = parse_words(argc, argv, out, err);
+    return status != SUMI_OK || out->help ? status : check_complete(out, err);
+}
+
+sumi_status sumi_options_read(int argc, const char *const *argv, sumi_options *out, sumi_error *err)
+{
+    sumi_status status = parse_words(argc, argv, out, err);
+    if (status == SUMI_OK && !out->help)
+        status = sumi_options_sources(out, err);
+    return status != SUMI_OK || out->help ? status : check_complete(out, err);
 }
 
 /* ---- config.json ----------------------------------------------------------------------------- */

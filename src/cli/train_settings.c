@@ -41,7 +41,7 @@ static int check_usage(const sumi_cli *cli)
 {
     const sumi_options *options = &cli->options;
     bool resume = sumi_option_given(options, "resume");
-    if (!resume && options->operand_count == 0)
+    if (!resume && options->operand_count == 0 && options->run_config == NULL)
         return sumi_cli_usage(cli, "expected a data set D or --resume RUN, found neither; see: "
                                    "sumi data list");
     sumi_option option;
@@ -155,19 +155,10 @@ static int check_run(const sumi_cli *cli, const char *run)
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
 }
 
-static int read_new(sumi_cli *cli, sumi_train_settings *out)
+/* The folder of a new run: given, or made up. */
+static int choose_run(sumi_cli *cli, sumi_train_settings *out)
 {
     const sumi_options *options = &cli->options;
-    sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
-    sumi_option_size(options, "size", &dataset.height, &dataset.width);
-    if (sumi_option_given(options, "channels"))
-        dataset.channels = atoi(sumi_option_text(options, "channels"));
-    dataset.split = sumi_option_text(options, "split");
-    dataset.skip_bad = sumi_option_flag(options, "skip-bad");
-    out->dataset = dataset;
-    out->init = sumi_option_text(options, "init");
-    name_data(options->operands[0], out->data, sizeof out->data);
-    fill_configs(options, out);
     const char *run = sumi_option_text(options, "out");
     if (run != NULL && strlen(run) >= sizeof out->run)
         return sumi_cli_usage(cli, "--out: expected a path of at most %zu bytes",
@@ -179,13 +170,37 @@ static int read_new(sumi_cli *cli, sumi_train_settings *out)
     return check_run(cli, out->run);
 }
 
-/* Where a run's data are that were at place (as config.json writes it): there still, or where a set
- * of that name is found. */
-static sumi_status find_data(const char *place, const char *name, const char *run,
-                             sumi_train_settings *out, sumi_error *err)
+static void give_dataset(const sumi_options *options, sumi_dataset_config *dataset)
+{
+    if (sumi_option_given(options, "size"))
+        sumi_option_size(options, "size", &dataset->height, &dataset->width);
+    if (sumi_option_given(options, "channels"))
+        dataset->channels = atoi(sumi_option_text(options, "channels"));
+    if (sumi_option_given(options, "split") || dataset->split == NULL)
+        dataset->split = sumi_option_text(options, "split");
+    dataset->skip_bad = dataset->skip_bad || sumi_option_flag(options, "skip-bad");
+}
+
+static int read_new(sumi_cli *cli, sumi_train_settings *out)
+{
+    const sumi_options *options = &cli->options;
+    sumi_dataset_config dataset = SUMI_DATASET_CONFIG_INIT;
+    dataset.split = NULL;
+    give_dataset(options, &dataset);
+    out->dataset = dataset;
+    out->init = sumi_option_text(options, "init");
+    name_data(options->operands[0], out->data, sizeof out->data);
+    fill_configs(options, out);
+    return choose_run(cli, out);
+}
+
+/* Where the data are of the run that --OPTION FROM names, which were at place (as config.json
+ * writes it): there still, or where a set of that name is found. */
+static sumi_status find_data(const char *place, const char *name, const char *option,
+                             const char *from, sumi_train_settings *out, sumi_error *err)
 {
     char found[4096];
-    const char *const words[] = {run};
+    const char *const words[] = {from};
     snprintf(out->data, sizeof out->data, "%s", place);
     sumi_unescape_text(out->data);
     if (out->data[0] != '\0' && (sumi_is_dir(out->data) || sumi_is_file(out->data)))
@@ -193,8 +208,8 @@ static sumi_status find_data(const char *place, const char *name, const char *ru
     char *quoted = sumi_shell_line(1, words);
     sumi_status status = sumi_fail(err, SUMI_EIO,
                                    "%s: its data were in %s, which is not there; where they are in "
-                                   "D now: sumi train D --resume %s",
-                                   run, out->data, quoted != NULL ? quoted : run);
+                                   "D now: sumi train D --%s %s",
+                                   from, out->data, option, quoted != NULL ? quoted : from);
     free(quoted);
     snprintf(out->data, sizeof out->data, "%s", name);
     sumi_unescape_text(out->data);
@@ -203,9 +218,10 @@ static sumi_status find_data(const char *place, const char *name, const char *ru
     return known ? SUMI_OK : status;
 }
 
-/* The data of config.json; moved: where they are now, NULL where nobody says. */
-static sumi_status read_data(const char *path, const char *moved, sumi_train_settings *out,
-                             sumi_error *err)
+/* The data of config.json; moved: where they are now, NULL where nobody says. like: of a new run
+ * that is begun as that one was. */
+static sumi_status read_data(const char *path, const char *moved, bool like,
+                             sumi_train_settings *out, sumi_error *err)
 {
     const json_t *data = json_object_get(out->config, "data");
     const char *name = "", *place = "", *split = "train";
@@ -231,7 +247,7 @@ static sumi_status read_data(const char *path, const char *moved, sumi_train_set
     dataset.width = (int)width;
     out->dataset = dataset;
     if (moved == NULL)
-        return find_data(place, name, out->run, out, err);
+        return find_data(place, name, like ? "config" : "resume", like ? path : out->run, out, err);
     name_data(moved, out->data, sizeof out->data);
     return SUMI_OK;
 }
@@ -301,8 +317,8 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
     if (status == SUMI_OK)
         status = sumi_options_config(options, path, out->config, &err);
     if (status == SUMI_OK)
-        status =
-            read_data(path, options->operand_count > 0 ? options->operands[0] : NULL, out, &err);
+        status = read_data(path, options->operand_count > 0 ? options->operands[0] : NULL, false,
+                           out, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     fill_configs(options, out);
@@ -320,12 +336,57 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
     return 0;
 }
 
+/* The limits of config.json stand where none is given, and no other then. */
+static void take_limits(const sumi_options *options, sumi_train_config *train)
+{
+    if (!any_limit_given(options))
+        return;
+    const bool epochs = sumi_option_given(options, "epochs");
+    const bool steps = sumi_option_given(options, "steps");
+    const bool minutes = sumi_option_given(options, "minutes");
+    train->epochs = epochs ? (int)sumi_option_int(options, "epochs") : 0;
+    train->steps = steps ? sumi_option_int(options, "steps") : 0;
+    train->minutes = minutes ? sumi_option_real(options, "minutes") : 0;
+}
+
+/* A new run that begins as the one whose config.json --config names. */
+static int read_like(sumi_cli *cli, sumi_train_settings *out)
+{
+    const sumi_options *options = &cli->options;
+    const char *path = sumi_option_text(options, "config");
+    sumi_error err = {""};
+    out->config = json_incref(options->run_config);
+    const json_t *model = json_object_get(out->config, "model");
+    out->init = sumi_option_text(options, "init");
+    sumi_status status =
+        read_data(path, options->operand_count > 0 ? options->operands[0] : NULL, true, out, &err);
+    if (status != SUMI_OK)
+        return sumi_cli_fail(cli, status, err.text);
+    give_dataset(options, &out->dataset);
+    fill_configs(options, out);
+    take_limits(options, &out->train);
+    status = read_grid(path, out->config, &out->train, &err);
+    if (status == SUMI_OK)
+        status = read_averages(path, out->config, &out->trainer, &err);
+    if (status == SUMI_OK && json_object_get(model, "seed") == NULL && out->init == NULL)
+        status =
+            sumi_fail(&err, SUMI_EINVAL,
+                      "%s: that run began with the weights of a file: give them with --init", path);
+    int64_t seed = json_integer_value(json_object_get(model, "seed"));
+    if (!sumi_option_given(options, "seed") && json_is_integer(json_object_get(model, "seed")))
+        out->model.seed = (uint64_t)seed;
+    return status == SUMI_OK ? choose_run(cli, out) : sumi_cli_fail(cli, status, err.text);
+}
+
 int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out)
 {
     int code = check_usage(cli);
     if (code != 0)
         return code;
-    code = sumi_option_given(&cli->options, "resume") ? read_resumed(cli, out) : read_new(cli, out);
+    bool resume = sumi_option_given(&cli->options, "resume");
+    code = resume                            ? read_resumed(cli, out)
+           : cli->options.run_config != NULL ? read_like(cli, out)
+                                             : read_new(cli, out);
     out->train.out_dir = out->run;
     out->train.trainer = &out->trainer;
     return code;

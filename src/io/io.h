@@ -247,4 +247,32 @@ sumi_status sumi_json_real(const char *path, const json_t *object, const char *k
 sumi_status sumi_json_string(const char *path, const json_t *object, const char *key,
                              const char **out, sumi_error *err);
 
+/* ---- TOML (toml.c) --------------------------------------------------------------------------- */
+
+enum { SUMI_TOML_BYTES_MAX = 1 << 20 };
+
+/* Lines `key = value` of strings, numbers, true, false and arrays of these, as a JSON object that
+ * is released by json_decref. SUMI_EFORMAT names path, line and reason; tables, dates and strings
+ * over several lines are refused by name. */
+sumi_status sumi_toml_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
+                            sumi_error *err);
+
+/* ---- TensorBoard's event files (events.c) ---------------------------------------------------- */
+
+typedef struct {
+    const char *tag;
+    double value;
+} sumi_event_scalar;
+
+/* Add whole records to out; time is in seconds since 1970. A file's first tells its version; a step
+ * has at most 8 scalars with tags of at most 60 bytes; png is a whole PNG file. */
+void sumi_event_version(sumi_text *out, double time);
+void sumi_event_scalars(sumi_text *out, double time, int64_t step, const sumi_event_scalar *scalars,
+                        int count);
+void sumi_event_png(sumi_text *out, double time, int64_t step, const char *tag, const uint8_t *png,
+                    size_t size);
+/* How many leading bytes of a file hold whole events of steps up to `last`; *image: one of that
+ * step has a picture. */
+int64_t sumi_events_scan(FILE *file, int64_t last, bool *image);
+
 #endif

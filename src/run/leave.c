@@ -139,6 +139,12 @@ static int grid_progress(void *user, const sumi_progress *sampling)
     return run->stop;
 }
 
+static sumi_status tell_picture(const sumi_train_run *run, const char *title, const char *path)
+{
+    const char *tag = title[0] == 'f' ? "final" : "samples";
+    return sumi_run_event_picture(run->dir, run->trainer->steps, tag, path, run->err);
+}
+
 /* samples/NAME.png, unless it is there already. */
 static sumi_status draw(sumi_train_run *run, const char *name, const char *title, int count)
 {
@@ -151,7 +157,10 @@ static sumi_status draw(sumi_train_run *run, const char *name, const char *title
     snprintf(file, sizeof file, "samples/%.64s.png", name);
     if (status == SUMI_OK)
         status = sumi_run_file(run->dir, file, path, run->err);
-    if (status != SUMI_OK || sumi_is_file(path))
+    /* One that a resumed run finds may be missing among the events. */
+    if (status == SUMI_OK && sumi_is_file(path))
+        return run->dir->pictured ? SUMI_OK : tell_picture(run, title, path);
+    if (status != SUMI_OK)
         return status;
     sumi_grid grid = {.title = title,
                       .count = count,
@@ -163,6 +172,8 @@ static sumi_status draw(sumi_train_run *run, const char *name, const char *title
                       .user = run};
     status = sumi_grid_draw(run->runtime, sumi_train_best(run->trainer), run->config, &grid, path,
                             run->err);
+    if (status == SUMI_OK)
+        status = tell_picture(run, title, path);
     if (status == SUMI_OK)
         sumi_run_tell(run, SUMI_PHASE_GRID, sumi_run_epoch(run), 0, path);
     return status;

@@ -44,6 +44,10 @@ static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, doubl
              sumi_run_number(rate, sumi_run_rate(run), 6),
              sumi_run_number(speed, n / step_seconds, 5),
              sumi_run_number(time, sumi_run_seconds(run), 9), back);
+    const sumi_event_scalar events[] = {{"train/loss", loss},
+                                        {"train/learning_rate", sumi_run_rate(run)},
+                                        {"train/images_per_s", n / step_seconds}};
+    sumi_run_event(run->dir, run->trainer->steps, events, 3);
     return sumi_run_metric(run->dir, line, run->err);
 }
 
@@ -82,6 +86,7 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
         sumi_run_log(run->dir, run->err, "Epoch %" PRId64 " | Loss: %s", epoch, number);
     if (status == SUMI_OK)
         status = sumi_run_add_epoch(run->dir, &record, run->err);
+    sumi_run_event(run->dir, record.step, &(sumi_event_scalar){"epoch/loss", loss}, 1);
     bool last = run->trainer->steps >= run->last_step;
     bool due = run->decided.save_at_epoch || run->decided.save_within || due_by_step(run);
     bool best = run->dir->best[0] == '\0' || loss < run->dir->best_loss;

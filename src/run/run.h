@@ -5,7 +5,7 @@
  * Does not: know what a training step is (train), or print.
  *
  *     config.json env.json skipped.txt train.log metrics.jsonl metrics.csv loss.svg index.html
- *     samples/epoch_000.png ...
+ *     samples/epoch_000.png ... events.out.tfevents.sumi
  *     checkpoints/step_469/ ...     the newest, the best, and others that shall stay
  *     nan_report.json rollbacks.json where something was not finite
  *     latest best                   each holds the name of a folder in checkpoints
@@ -93,6 +93,8 @@ typedef struct {
     /* Which checkpoints stay: the newest so many, and those of multiples of so many steps. */
     int keep_last;
     int64_t keep_every; /* 0: none */
+    sumi_text events;   /* that are not written yet */
+    bool pictured;      /* a picture of this step is among those that are */
 } sumi_run_dir;
 
 /* Makes the folder where it is missing and takes its lock. Without resume a folder that is not
@@ -114,7 +116,7 @@ sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err);
 /* The same, and to disk (fsync): what is told of the steps up to a checkpoint is there first. */
 sumi_status sumi_run_settle(sumi_run_dir *dir, sumi_error *err);
 /* Begins metrics.csv with the names of its columns. */
-sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err);
+sumi_status sumi_run_begin_metrics(sumi_run_dir *dir, sumi_error *err);
 /* Adds an epoch to metrics.csv and the list. */
 sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err);
 /* Reads the losses of the steps so far from metrics.jsonl into step_x, in fractions of an epoch,
@@ -123,6 +125,17 @@ sumi_status sumi_run_step_losses(sumi_run_dir *dir, sumi_error *err);
 /* Cuts off what metrics.jsonl and metrics.csv say about later steps and epochs than these, and
  * reads the epochs that are left. */
 sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, sumi_error *err);
+
+/* ---- Its events for TensorBoard (events.c) --------------------------------------------------- */
+
+/* Of a step that was done; they are written with the metrics. */
+void sumi_run_event(sumi_run_dir *dir, int64_t step, const sumi_event_scalar *scalars, int count);
+/* Writes a picture that is in a PNG file. */
+sumi_status sumi_run_event_picture(sumi_run_dir *dir, int64_t step, const char *tag,
+                                   const char *path, sumi_error *err);
+sumi_status sumi_run_events_flush(sumi_run_dir *dir, sumi_error *err);
+/* Cuts off the events of later steps, or begins the file. */
+sumi_status sumi_run_events_rewind(sumi_run_dir *dir, int64_t steps, sumi_error *err);
 
 /* ---- Its checkpoints (checkpoints.c) --------------------------------------------------------- */
 

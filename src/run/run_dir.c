@@ -124,6 +124,7 @@ void sumi_run_dir_close(sumi_run_dir *dir)
     free(dir->epochs);
     free(dir->step_x);
     free(dir->step_loss);
+    sumi_text_free(&dir->events);
     dir->epochs = NULL;
     dir->step_x = dir->step_loss = NULL;
     dir->epoch_count = dir->epoch_capacity = dir->step_count = dir->step_capacity = 0;
@@ -175,9 +176,10 @@ sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *f
 sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err)
 {
     dir->metrics_written_at = sumi_time_now();
-    if (dir->metrics_used == 0)
-        return SUMI_OK;
-    sumi_status status = append(dir, "metrics.jsonl", dir->metrics, dir->metrics_used, err);
+    sumi_status status = sumi_run_events_flush(dir, err);
+    if (status != SUMI_OK || dir->metrics_used == 0)
+        return status;
+    status = append(dir, "metrics.jsonl", dir->metrics, dir->metrics_used, err);
     if (status == SUMI_OK)
         dir->metrics_used = 0;
     return status;
@@ -185,7 +187,8 @@ sumi_status sumi_run_flush(sumi_run_dir *dir, sumi_error *err)
 
 sumi_status sumi_run_settle(sumi_run_dir *dir, sumi_error *err)
 {
-    static const char *const names[] = {"metrics.jsonl", "metrics.csv", "train.log"};
+    static const char *const names[] = {"metrics.jsonl", "metrics.csv", "train.log",
+                                        "events.out.tfevents.sumi"};
     char path[PATH_MAX];
     sumi_status status = sumi_run_flush(dir, err);
     for (size_t i = 0; i < sizeof names / sizeof *names && status == SUMI_OK; i++) {
@@ -242,10 +245,11 @@ sumi_status sumi_run_add_epoch(sumi_run_dir *dir, const sumi_epoch_record *recor
     return append(dir, "metrics.csv", line, (size_t)n, err);
 }
 
-sumi_status sumi_run_begin_metrics(const sumi_run_dir *dir, sumi_error *err)
+sumi_status sumi_run_begin_metrics(sumi_run_dir *dir, sumi_error *err)
 {
     static const char head[] = "epoch,loss,step,seconds\n";
-    return append(dir, "metrics.csv", head, sizeof head - 1, err);
+    sumi_status status = append(dir, "metrics.csv", head, sizeof head - 1, err);
+    return status == SUMI_OK ? sumi_run_events_rewind(dir, 0, err) : status;
 }
 
 /* Reads a line of metrics.csv; a line that is none is not an epoch. */
@@ -352,5 +356,7 @@ sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, su
     dir->epoch_count = dir->step_count = 0;
     dir->step_offset = 0;
     sumi_status status = cut(dir, "metrics.jsonl", steps, false, err);
-    return status == SUMI_OK ? cut(dir, "metrics.csv", epochs - 1, true, err) : status;
+    if (status == SUMI_OK)
+        status = cut(dir, "metrics.csv", epochs - 1, true, err);
+    return status == SUMI_OK ? sumi_run_events_rewind(dir, steps, err) : status;
 }

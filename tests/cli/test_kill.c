@@ -94,6 +94,13 @@ static void assert_same_run(temp_folder *temp, const char *run)
     assert_same_tensors(temp, run, "checkpoints/step_200/ema.safetensors");
     assert_same_text(temp, run, "loss.svg");
     assert_same_metrics(temp, run);
+    /* A step's events have as many bytes whatever the clock says. */
+    char path[64];
+    struct stat a, b;
+    snprintf(path, sizeof path, "%s/events.out.tfevents.sumi", run);
+    assert_int_equal(stat(temp_path(temp, path), &a), 0);
+    assert_int_equal(stat(temp_path(temp, "straight/events.out.tfevents.sumi"), &b), 0);
+    assert_int_equal(a.st_size, b.st_size);
 }
 
 static uint32_t draw(uint64_t number, uint32_t bound)
