@@ -131,10 +131,11 @@ SUMI_API const char *sumi_last_error(const sumi_context *ctx);
 /* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running or, where none
  * is, the next one. Safe from any thread and from a signal handler. Long calls are
  * sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample, sumi_profile,
- * sumi_classifier_train, sumi_classifier_run and sumi_eval; any other neither stops nor uses the
- * request up. A request is used up by the long call that it is for, however that ends: a call that
- * is refused for its arguments, or that was done before it looked, returns what it would have
- * returned. Only a call that is refused within a callback leaves the request to the call that runs.
+ * sumi_classifier_train, sumi_classifier_run, sumi_eval and sumi_tune; any other neither stops nor
+ * uses the request up. A request is used up by the long call that it is for, however that ends: a
+ * call that is refused for its arguments, or that was done before it looked, returns what it would
+ * have returned. Only a call that is refused within a callback leaves the request to the call that
+ * runs.
  */
 SUMI_API void sumi_cancel(sumi_context *ctx);
 /* How many threads it computes with. */
@@ -779,6 +780,61 @@ typedef struct {
 SUMI_API sumi_status sumi_eval(sumi_context *ctx, const sumi_eval_config *config,
                                sumi_eval_result_t *result);
 SUMI_API void sumi_eval_result_free(sumi_eval_result_t *result);
+
+/* ---- Tuning ----------------------------------------------------------------------------------
+ * Which way to sample draws a model's best pictures in few evaluations of the network: a search
+ * over solvers, spacings and what shapes them (rho, the ends of the levels, eta, churn, clipping)
+ * by successive halving. All ways draw a few images from the same noise and are ranked by the
+ * Frechet distance to the data; what stands next to the best comes in; the best draw more.
+ */
+
+typedef struct {
+    size_t size;
+    const sumi_dataset *training, *test; /* as of sumi_eval_config */
+    const sumi_classifier *evaluator;    /* made of these training images */
+    int evaluations;                     /* of the network for an image, at most; 0: 10 */
+    int64_t n;                           /* images behind each of the last figures; 0: 1,000 */
+    uint64_t seed;     /* of the noise: figures are of images 0 to n - 1 of it, as of sumi_eval;
+                                 the search looks at others */
+    int height, width; /* of the images; 0: as in training */
+    bool quick;        /* a few well-known ways only, as at the end of a training */
+    bool former;       /* also judge how the model is sampled now where that takes more than
+                                 100 evaluations; else dpmpp-2m stands in for it */
+    sumi_precision precision;
+    sumi_progress_fn
+        progress; /* SUMI_PHASE_SAMPLE; step counts images x evaluations; may be NULL */
+    void *user;
+} sumi_tune_config;
+#define SUMI_TUNE_CONFIG_INIT                                                                      \
+    {                                                                                              \
+        sizeof(sumi_tune_config), NULL, NULL, NULL, 0, 0, 0, 0, 0, false, false,                   \
+            SUMI_PRECISION_FP32, NULL, NULL                                                        \
+    }
+
+typedef struct {
+    size_t size;
+    sumi_figure_t frechet, former_frechet; /* of what was found, and of the way before */
+    int evaluations, former_evaluations;
+    bool former_own;    /* false: dpmpp-2m stood in for the way before */
+    int64_t n;          /* images behind each */
+    int candidates;     /* that were looked at */
+    char evaluator[65]; /* its hash */
+    char *json,
+        *table; /* every candidate: one line, or the best as a table of at most 80 columns */
+} sumi_tune_result_t;
+#define SUMI_TUNE_RESULT_INIT                                                                      \
+    {                                                                                              \
+        sizeof(sumi_tune_result_t), {0, 0, 0}, {0, 0, 0}, 0, 0, false, 0, 0, "", NULL, NULL        \
+    }
+
+/* A long call, which leaves the model as it is: best, which was filled by its _INIT macro, receives
+ * the way that was found, for sumi_model_set_sampling or sumi_model_save_sampling. The same seed
+ * finds the same on any number of threads. SUMI_EINVAL, SUMI_ESHAPE: as sumi_eval. result's size
+ * must be that of this header; what it holds is released by sumi_tune_result_free. */
+SUMI_API sumi_status sumi_tune(sumi_context *ctx, const sumi_model *model,
+                               const sumi_tune_config *config, sumi_sample_config *best,
+                               sumi_tune_result_t *result);
+SUMI_API void sumi_tune_result_free(sumi_tune_result_t *result);
 
 /* ---- Advanced: training step by step, and single evaluations --------------------------------- */
 

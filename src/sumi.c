@@ -10,6 +10,7 @@
 
 #include "data/augment.h"
 #include "eval/evaluate.h"
+#include "eval/tune.h"
 #include "models/sampling.h"
 #include "run/run.h"
 #include "train/classify.h"
@@ -713,6 +714,37 @@ sumi_status sumi_eval(sumi_context *ctx, const sumi_eval_config *config, sumi_ev
 {
     sumi_status status = enter_long_call(ctx, "sumi_eval");
     return status == SUMI_OK ? leave_long_call(ctx, evaluate(ctx, config, result)) : status;
+}
+
+static sumi_status tune(sumi_context *ctx, const sumi_model *model, const sumi_tune_config *config,
+                        sumi_sample_config *best, sumi_tune_result_t *result)
+{
+    if (!model || !config || !best || !result)
+        return missing(ctx, "sumi_tune",
+                       !model    ? "model"
+                       : !config ? "config"
+                       : !best   ? "best"
+                                 : "result");
+    sumi_tune_config full = SUMI_TUNE_CONFIG_INIT;
+    sumi_sample_config found = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_tune_config", config, &full, sizeof full);
+    if (status == SUMI_OK)
+        status = take_config(ctx, "sumi_sample_config", best, &found, sizeof found);
+    sumi_model *held = sumi_models_hold(model); /* as in sumi_train */
+    if (status == SUMI_OK)
+        status = sumi_tune_run(&ctx->runtime, model, &full, &found, result, &ctx->error);
+    if (status == SUMI_OK)
+        sumi_give_info(&found, sizeof found, best);
+    sumi_models_free(held);
+    return status;
+}
+
+sumi_status sumi_tune(sumi_context *ctx, const sumi_model *model, const sumi_tune_config *config,
+                      sumi_sample_config *best, sumi_tune_result_t *result)
+{
+    sumi_status status = enter_long_call(ctx, "sumi_tune");
+    return status == SUMI_OK ? leave_long_call(ctx, tune(ctx, model, config, best, result))
+                             : status;
 }
 
 /* ---- Measuring ------------------------------------------------------------------------------- */

@@ -53,6 +53,16 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
          "data, once, and kept in the user's cache. Figures of two evaluators or two numbers of "
          "pictures cannot be compared.",
          "sumi eval runs/first --data fashion-mnist --json"},
+    [SUMI_CMD_TUNE] =
+        {"tune", "MODEL|RUN", 1, 1, "Find and keep the way to sample a model in few evaluations",
+         "Tries solvers, spacings and what shapes them at so many evaluations of the network an "
+         "image: all of them with a few images of the same noise, what stands next to the best, "
+         "and the best with more, by the Frechet distance that eval tells. The winner's figure is "
+         "of other noise, beside that of how the model was sampled before. It is kept in the "
+         "model's file, or the run, and sample, eval and grids use it from then on. The same seed "
+         "finds the same way, whatever the number of threads. Ctrl-C stops, and nothing is "
+         "changed.",
+         "sumi tune runs/first --data fashion-mnist --nfe 10"},
     [SUMI_CMD_CONVERT] = {"convert", "IN OUT", 2, 2, "Turn a model file into another format",
                           "IN is a .safetensors or .pth file, or a run directory; the ending of "
                           "OUT, .safetensors or .pth, says what is written.",

@@ -142,3 +142,21 @@ void sumi_cli_tell_evaluator(const sumi_cli *cli, const sumi_classifier *classif
         sumi_cli_note(cli, "warning",
                       "the evaluator's accuracy is below %g: its distances mean less", GATE);
 }
+
+int sumi_cli_take_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
+                            const char *path, sumi_classifier **out)
+{
+    sumi_dataset_info_t data = SUMI_DATASET_INFO_INIT;
+    sumi_status status = sumi_dataset_info(train, &data);
+    int code = 0;
+    if (path != NULL)
+        status = sumi_classifier_load(cli->ctx, path, out);
+    if (status != SUMI_OK)
+        return sumi_cli_fail_context(cli, status);
+    if (path == NULL)
+        code =
+            sumi_cli_find_evaluator(cli, train, test, data.classes > 1 ? "v1" : "random-conv", out);
+    if (code == 0)
+        sumi_cli_tell_evaluator(cli, *out);
+    return code;
+}

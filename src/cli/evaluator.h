@@ -20,6 +20,10 @@ bool sumi_cli_cache(char out[PATH_MAX], const char *name);
  * hash, else trained and kept there. */
 int sumi_cli_find_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
                             const char *shape, sumi_classifier **out);
+/* The one in the file at path or, where that is NULL, the one that sumi eval would find; it is told
+ * of. */
+int sumi_cli_take_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
+                            const char *path, sumi_classifier **out);
 /* "evaluator v1: 0.9266 of 10000 test images right, SHA-256 0123456789ab", and a warning where that
  * is too little. */
 void sumi_cli_tell_evaluator(const sumi_cli *cli, const sumi_classifier *classifier);

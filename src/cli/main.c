@@ -55,6 +55,7 @@ static const struct {
     [SUMI_CMD_PREDICT] = {sumi_cmd_predict},
     [SUMI_CMD_CLASSIFY_TRAIN] = {sumi_cmd_classify_train},
     [SUMI_CMD_EVAL] = {sumi_cmd_eval},
+    [SUMI_CMD_TUNE] = {sumi_cmd_tune},
     [SUMI_CMD_CONVERT] = {sumi_cmd_convert},
     [SUMI_CMD_INFO] = {sumi_cmd_info},
     [SUMI_CMD_DIFF] = {sumi_cmd_diff},

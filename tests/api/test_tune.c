@@ -1,0 +1,212 @@
+/*
+ * The search for a way to sample: the same on any number of threads, within its evaluations, judged
+ * by what sumi_eval says, stopped with nothing lost, and refused in one line.
+ */
+#include "base/temp_folder.h"
+
+#include "api/api.h"
+#include "io/io.h"
+#include "models/models.h"
+
+enum { SIDE = 8, IMAGES = 200, EVALUATIONS = 3, COUNT = 150 };
+
+typedef struct {
+    sumi_context *ctx;
+    sumi_dataset *set;
+    sumi_classifier *evaluator;
+    sumi_model *model;
+    sumi_tune_config config;
+    int64_t calls, stop_at;
+} fixture;
+
+static void write_images(const char *path)
+{
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {IMAGES, SIDE, SIDE, 1}};
+    array.count = IMAGES * SIDE * SIDE;
+    uint8_t *pixels = malloc(array.count);
+    assert_non_null(pixels);
+    for (int i = 0; i < IMAGES; i++)
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++) {
+                const sumi_random at = {3, SUMI_STREAM_USER, 0, (uint64_t)i};
+                int inside = abs(y - 1 - i % 6) + abs(x - 1 - i / 6 % 6) < 3;
+                pixels[(i * SIDE + y) * SIDE + x] =
+                    (uint8_t)(inside * 180 + sumi_random_below(&at, (uint64_t)(y * SIDE + x), 60));
+            }
+    array.data = pixels;
+    assert_int_equal(sumi_npy_write(path, &array, NULL), SUMI_OK);
+    free(pixels);
+}
+
+static int see(void *user, const sumi_progress_t *progress)
+{
+    fixture *f = user;
+    assert_int_equal(progress->phase, SUMI_PHASE_SAMPLE);
+    assert_true(progress->step <= progress->step_count);
+    return f->stop_at > 0 && ++f->calls >= f->stop_at;
+}
+
+static void open_fixture(fixture *f, temp_folder *temp, int threads)
+{
+    sumi_classifier_config shape = SUMI_CLASSIFIER_CONFIG_INIT;
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    memset(f, 0, sizeof *f);
+    f->ctx = api_context(NULL, threads);
+    write_images(temp_path(temp, "set.npy"));
+    api_ok(f->ctx, sumi_dataset_open(f->ctx, temp_path(temp, "set.npy"), NULL, &f->set));
+    shape.shape = "random-conv";
+    api_ok(f->ctx, sumi_classifier_train(f->ctx, f->set, NULL, &shape, &f->evaluator));
+    config.base_channels = 4;
+    config.time_dim = 8;
+    config.timesteps = 20;
+    config.seed = 1;
+    api_ok(f->ctx, sumi_model_create(f->ctx, &config, &f->model));
+    f->config = (sumi_tune_config)SUMI_TUNE_CONFIG_INIT;
+    f->config.training = f->set;
+    f->config.evaluator = f->evaluator;
+    f->config.evaluations = EVALUATIONS;
+    f->config.n = COUNT;
+    f->config.height = f->config.width = SIDE;
+    f->config.quick = true;
+    f->config.progress = see;
+    f->config.user = f;
+}
+
+static void close_fixture(fixture *f)
+{
+    sumi_model_free(f->model);
+    sumi_classifier_free(f->evaluator);
+    sumi_dataset_free(f->set);
+    sumi_context_free(f->ctx);
+}
+
+/* The candidates of a report: none takes more evaluations, those with most images come first and
+ * fall in order, and the first of them is the best. */
+static void check_report(const char *text, int candidates)
+{
+    json_t *json = json_loads(text, 0, NULL), *each;
+    size_t i;
+    double before = 0, images = 1e9;
+    const json_t *list = json_object_get(json, "candidates");
+    assert_int_equal(json_array_size(list), candidates);
+    assert_true(candidates > 20);
+    json_array_foreach(list, i, each)
+    {
+        const json_t *distance = json_object_get(each, "frechet");
+        double n = json_number_value(json_object_get(each, "n"));
+        assert_true(json_integer_value(json_object_get(each, "evaluations")) <= EVALUATIONS);
+        assert_true(n <= images && n >= 160);
+        assert_true(n < images || json_number_value(distance) >= before || json_is_null(distance));
+        before = json_number_value(distance);
+        images = n;
+    }
+    const char *best = json_string_value(json_object_get(json_object_get(json, "best"), "name"));
+    assert_string_equal(best, json_string_value(json_object_get(json_array_get(list, 0), "name")));
+    json_decref(json);
+}
+
+static void test_same_on_any_threads(void **state)
+{
+    fixture f;
+    sumi_tune_result_t first = SUMI_TUNE_RESULT_INIT;
+    for (int threads = 1; threads <= 3; threads += 2) {
+        sumi_sample_config best = SUMI_SAMPLE_CONFIG_INIT;
+        sumi_tune_result_t result = SUMI_TUNE_RESULT_INIT;
+        open_fixture(&f, *state, threads);
+        api_ok(f.ctx, sumi_tune(f.ctx, f.model, &f.config, &best, &result));
+        if (threads == 1) {
+            first = result;
+            check_report(result.json, result.candidates);
+            assert_true(result.evaluations <= EVALUATIONS && result.n == COUNT);
+            /* ddpm at all 20 steps is how it was sampled. */
+            assert_true(result.former_own && result.former_evaluations == 20);
+            assert_non_null(strstr(result.table, "before"));
+            /* Kept as the model's own, it is what sumi_eval draws by, images 0 to n - 1. */
+            sumi_eval_config config = SUMI_EVAL_CONFIG_INIT;
+            sumi_eval_result_t eval = SUMI_EVAL_RESULT_INIT;
+            config.model = f.model;
+            config.training = f.set;
+            config.evaluator = f.evaluator;
+            config.n = COUNT;
+            f.model->info.height = f.model->info.width = SIDE;
+            api_ok(f.ctx, sumi_model_set_sampling(f.ctx, f.model, &best));
+            api_ok(f.ctx, sumi_eval(f.ctx, &config, &eval));
+            assert_true(eval.frechet.value == result.frechet.value);
+            assert_true(eval.frechet.low == result.frechet.low);
+            sumi_eval_result_free(&eval);
+        } else {
+            assert_string_equal(first.json, result.json);
+            assert_string_equal(first.table, result.table);
+            sumi_tune_result_free(&result);
+        }
+        close_fixture(&f);
+    }
+    sumi_tune_result_free(&first);
+}
+
+/* Wherever it is stopped the model is as it was, and what was found so far is told. */
+static void test_cancelled(void **state)
+{
+    static const int64_t places[] = {1, 40};
+    static const char *const texts[] = {"before it had a figure", "so far is "};
+    fixture f;
+    open_fixture(&f, *state, 2);
+    for (int i = 0; i < 2; i++) {
+        sumi_sample_config best = SUMI_SAMPLE_CONFIG_INIT, own = SUMI_SAMPLE_CONFIG_INIT;
+        sumi_tune_result_t result = SUMI_TUNE_RESULT_INIT;
+        f.calls = 0;
+        f.stop_at = places[i];
+        api_fails(f.ctx, sumi_tune(f.ctx, f.model, &f.config, &best, &result), SUMI_CANCELLED,
+                  texts[i]);
+        assert_null(best.solver);
+        assert_null(result.json);
+        assert_int_equal(sumi_model_get_sampling(f.model, &own), SUMI_OK);
+        assert_null(own.solver);
+    }
+    close_fixture(&f);
+}
+
+static void test_refused(void **state)
+{
+    fixture f;
+    sumi_sample_config best = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_tune_result_t result = SUMI_TUNE_RESULT_INIT;
+    temp_folder *temp = *state;
+    open_fixture(&f, temp, 1);
+    sumi_tune_config good = f.config, bad = good;
+    bad.evaluations = 21;
+    api_fails(f.ctx, sumi_tune(f.ctx, f.model, &bad, &best, &result), SUMI_EINVAL,
+              "evaluations is 21, expected 0 to 20");
+    bad = good;
+    bad.n = 128;
+    api_fails(f.ctx, sumi_tune(f.ctx, f.model, &bad, &best, &result), SUMI_EINVAL,
+              "n is 128, expected more than the 128");
+    bad = good;
+    bad.evaluator = NULL;
+    api_fails(f.ctx, sumi_tune(f.ctx, f.model, &bad, &best, &result), SUMI_EINVAL,
+              "evaluator is NULL");
+    bad = good;
+    bad.height = 4;
+    api_fails(f.ctx, sumi_tune(f.ctx, f.model, &bad, &best, &result), SUMI_ESHAPE, "pictures of");
+    api_fails(f.ctx, sumi_tune(f.ctx, NULL, &good, &best, &result), SUMI_EINVAL, "model is NULL");
+    api_fails(f.ctx, sumi_tune(f.ctx, f.model, NULL, &best, &result), SUMI_EINVAL, "config");
+    sumi_dataset_config size = SUMI_DATASET_CONFIG_INIT;
+    sumi_dataset *other;
+    size.height = size.width = 9;
+    api_ok(f.ctx, sumi_dataset_open(f.ctx, temp_path(temp, "set.npy"), &size, &other));
+    bad = good;
+    bad.training = other;
+    api_fails(f.ctx, sumi_tune(f.ctx, f.model, &bad, &best, &result), SUMI_ESHAPE, "9x9");
+    sumi_dataset_free(other);
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_same_on_any_threads, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_cancelled, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_refused, temp_setup, temp_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
