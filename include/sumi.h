@@ -410,7 +410,8 @@ typedef struct {
     float learning_rate;
     /* How the learning rate goes on. It first rises in a straight line over warmup_steps. Then
      * "constant" leaves it as it is; "linear" and "cosine" lower it until step number
-     * schedule_steps to final_rate times learning_rate, where it stays. In a run (sumi_train) 0
+     * schedule_steps to final_rate times learning_rate, where it stays; so does "wsd", over the
+     * last fifth of that way. In a run (sumi_train) 0
      * stands for the run's last step. Where minutes are its limit, steps are timed in the warm-up
      * (of 4 or more), and then their number is fixed and written down: the rate comes to its end as
      * the time does, and so many steps in place of the minutes give the same bits. */
@@ -423,7 +424,8 @@ typedef struct {
     const char *optimiser;
     float weight_decay; /* of adamw and muon, 0 to 1; PyTorch's default is 0.01 */
     /* Decays of averages of the weights, from 0 to 1; 0 is none, and those that are wanted come
-     * first. The first is the one that a run draws its pictures with and writes as its model. */
+     * first. Those of power_averages stand before them; the first of all is the one that a run
+     * draws its pictures with and writes as its model. */
     float averages[SUMI_AVERAGES_MAX];
     sumi_precision precision;
     int height, width; /* of the images, so that all is planned when the trainer is made; 0: the
@@ -433,11 +435,19 @@ typedef struct {
     float label_drop;
     float muon_rate; /* muon's learning rate for hidden matrices, which goes on as learning_rate; it
                         is multiplied by max(1, rows / columns)^(1/2) of a matrix */
+    float beta1, beta2, epsilon; /* of adam, and beside muon; 0: the optimiser's own, .9, .999 (.99
+                                    beside muon) and 1e-8 */
+    float clip_norm; /* gradients whose norm, of all together, is larger are shrunk to it; 0: none */
+    /* Averages with a power of the step for weights (Karras et al. 2024, arXiv:2312.02696), which
+     * are as wide as this share of the steps, above 0 up to .28; 0 is none, and those that are
+     * wanted come first. With those of `averages` they are at most SUMI_AVERAGES_MAX. They forget
+     * the initial weights in a run of any length; .1 has the exponent 6.94. */
+    float power_averages[SUMI_AVERAGES_MAX];
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
-            SUMI_PRECISION_FP32, 0, 0, .1f, .02f                                                   \
+            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}                         \
     }
 
 /* What a run does at a step whose loss, gradients or statistics are not finite. Nothing was updated

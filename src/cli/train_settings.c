@@ -63,6 +63,42 @@ static int check_usage(const sumi_cli *cli)
     return resume ? 0 : check_schedule(cli);
 }
 
+/* "0.999,0.9999" */
+static int read_list(const sumi_cli *cli, const char *name, double below,
+                     float out[SUMI_AVERAGES_MAX])
+{
+    const char *text = sumi_option_text(&cli->options, name), *at = text;
+    if (text != NULL)
+        memset(out, 0, SUMI_AVERAGES_MAX * sizeof *out); /* in place of those of a config.json */
+    for (int i = 0; at != NULL; i++) {
+        char *end = NULL;
+        double value = sumi_parse_real(at, &end);
+        bool good = end != at && (*end == ',' || *end == '\0') && value >= 0 && value < below;
+        if (!good || i == SUMI_AVERAGES_MAX || (i > 0 && !(value > 0 && out[i - 1] > 0)))
+            return sumi_cli_usage(cli,
+                                  "--%s: expected up to %d numbers above 0 and below %g, with "
+                                  "commas between them, or 0, found '%s'",
+                                  name, SUMI_AVERAGES_MAX, below, text);
+        out[i] = (float)value;
+        at = *end == ',' ? end + 1 : NULL;
+    }
+    return 0;
+}
+
+static int read_averages(const sumi_cli *cli, sumi_trainer_config *trainer)
+{
+    int code = read_list(cli, "ema", 1, trainer->averages), count = 0;
+    if (code == 0)
+        code = read_list(cli, "ema-power", .2886, trainer->power_averages);
+    for (int i = 0; i < SUMI_AVERAGES_MAX; i++)
+        count += (trainer->averages[i] > 0) + (trainer->power_averages[i] > 0);
+    return code == 0 && count > SUMI_AVERAGES_MAX
+               ? sumi_cli_usage(cli,
+                                "--ema and --ema-power: expected %d averages at most, found %d",
+                                SUMI_AVERAGES_MAX, count)
+               : code;
+}
+
 static void fill_configs(const sumi_options *options, sumi_train_settings *out)
 {
     sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
@@ -85,7 +121,10 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.weight_decay = (float)sumi_option_real(options, "weight-decay");
     trainer.muon_rate = (float)sumi_option_real(options, "muon-lr");
     trainer.label_drop = (float)sumi_option_real(options, "label-drop");
-    trainer.averages[0] = (float)sumi_option_real(options, "ema");
+    trainer.beta1 = (float)sumi_option_real(options, "beta1");
+    trainer.beta2 = (float)sumi_option_real(options, "beta2");
+    trainer.epsilon = (float)sumi_option_real(options, "epsilon");
+    trainer.clip_norm = (float)sumi_option_real(options, "clip-norm");
     trainer.precision = sumi_cli_precision(options);
     train.flip = sumi_option_flag(options, "flip");
     train.crop = (int)sumi_option_int(options, "crop");
@@ -191,7 +230,8 @@ static int read_new(sumi_cli *cli, sumi_train_settings *out)
     out->init = sumi_option_text(options, "init");
     name_data(options->operands[0], out->data, sizeof out->data);
     fill_configs(options, out);
-    return choose_run(cli, out);
+    int code = read_averages(cli, &out->trainer);
+    return code == 0 ? choose_run(cli, out) : code;
 }
 
 /* Where the data are of the run that --OPTION FROM names, which were at place (as config.json
@@ -252,21 +292,24 @@ static sumi_status read_data(const char *path, const char *moved, bool like,
     return SUMI_OK;
 }
 
-/* What has no option: more averages, of a run that another program began. */
-static sumi_status read_averages(const char *path, const json_t *config, sumi_trainer_config *out,
-                                 sumi_error *err)
+/* Averages, which are a key each in config.json. */
+static sumi_status read_kept_averages(const char *path, const json_t *config,
+                                      sumi_trainer_config *out, sumi_error *err)
 {
     const json_t *train = json_object_get(config, "train");
-    for (int i = 1; i < SUMI_AVERAGES_MAX; i++) {
-        char key[16];
-        double decay = 0;
-        snprintf(key, sizeof key, "ema_%d", i + 1);
+    float *const lists[] = {out->averages, out->power_averages};
+    for (int i = 0; i < 2 * SUMI_AVERAGES_MAX; i++) {
+        char key[20];
+        double value = 0;
+        const char *list = i < SUMI_AVERAGES_MAX ? "ema" : "ema_power";
+        int number = i % SUMI_AVERAGES_MAX + 1;
+        snprintf(key, sizeof key, number > 1 ? "%s_%d" : "%s", list, number);
         if (json_object_get(train, key) == NULL)
             continue; /* of a version that had none */
-        sumi_status status = sumi_json_real(path, train, key, 0, 1, &decay, err);
+        sumi_status status = sumi_json_real(path, train, key, 0, 1, &value, err);
         if (status != SUMI_OK)
             return status;
-        out->averages[i] = (float)decay;
+        lists[i / SUMI_AVERAGES_MAX][number - 1] = (float)value;
     }
     return SUMI_OK;
 }
@@ -324,7 +367,7 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
     fill_configs(options, out);
     status = read_grid(path, out->config, &out->train, &err);
     if (status == SUMI_OK)
-        status = read_averages(path, out->config, &out->trainer, &err);
+        status = read_kept_averages(path, out->config, &out->trainer, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     if (any_limit_given(options)) {
@@ -367,7 +410,10 @@ static int read_like(sumi_cli *cli, sumi_train_settings *out)
     take_limits(options, &out->train);
     status = read_grid(path, out->config, &out->train, &err);
     if (status == SUMI_OK)
-        status = read_averages(path, out->config, &out->trainer, &err);
+        status = read_kept_averages(path, out->config, &out->trainer, &err);
+    int code = status == SUMI_OK ? read_averages(cli, &out->trainer) : 0;
+    if (code != 0)
+        return code;
     if (status == SUMI_OK && json_object_get(model, "seed") == NULL && out->init == NULL)
         status =
             sumi_fail(&err, SUMI_EINVAL,

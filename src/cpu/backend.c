@@ -138,6 +138,11 @@ static void device_measure_error(sumi_device *device, const sumi_tolerance *tole
     sumi_elementwise_measure(device->pool, tolerance, n, count, error, a, b, out);
 }
 
+static double device_sum_squares(sumi_device *device, const float *x, size_t count)
+{
+    return sumi_elementwise_sum_squares(device->pool, x, count);
+}
+
 static bool device_finite(sumi_device *device, const float *x, size_t count)
 {
     return sumi_elementwise_finite(device->pool, device->kernels, x, count);
@@ -188,6 +193,7 @@ const sumi_backend *sumi_cpu_backend(void)
         .limit = device_limit,
         .blend = device_blend,
         .measure_error = device_measure_error,
+        .sum_squares = device_sum_squares,
         .finite = device_finite,
         .network_create = network_create,
         .network_free = sumi_network_free,

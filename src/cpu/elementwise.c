@@ -187,3 +187,43 @@ bool sumi_elementwise_finite(sumi_pool *pool, const sumi_kernels *kernels, const
     sumi_parallel_for(pool, piece_count(count), check_piece, &run);
     return atomic_load(&run.finite);
 }
+
+enum { SUMS = 512, LANES = 8 };
+
+typedef struct {
+    const float *x;
+    size_t count, each;
+    double sums[SUMS];
+} squaring;
+
+static void square_piece(void *arg, int64_t chunk, int thread)
+{
+    (void)thread;
+    squaring *run = arg;
+    size_t begin = (size_t)chunk * run->each, left = run->count - begin;
+    size_t count = left < run->each ? left : run->each, whole = count / LANES * LANES;
+    const float *x = run->x + begin;
+    double lanes[LANES] = {0}, sum = 0;
+    for (size_t i = 0; i < whole; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lanes[k] += (double)x[i + k] * (double)x[i + k];
+    for (size_t i = whole; i < count; i++)
+        sum += (double)x[i] * (double)x[i];
+    for (size_t k = 0; k < LANES; k++)
+        sum += lanes[k];
+    run->sums[chunk] = sum;
+}
+
+/* In at most SUMS pieces, which are added in their order. */
+double sumi_elementwise_sum_squares(sumi_pool *pool, const float *x, size_t count)
+{
+    squaring run = {.x = x, .count = count, .each = PIECE};
+    if (count > SUMS * PIECE)
+        run.each = (count + SUMS - 1) / SUMS;
+    int64_t pieces = (int64_t)((count + run.each - 1) / run.each);
+    sumi_parallel_for(pool, pieces, square_piece, &run);
+    double sum = 0;
+    for (int64_t i = 0; i < pieces; i++)
+        sum += run.sums[i];
+    return sum;
+}

@@ -11,6 +11,8 @@ void sumi_elementwise_update(sumi_pool *pool, const sumi_kernels *kernels,
 bool sumi_elementwise_finite(sumi_pool *pool, const sumi_kernels *kernels, const float *x,
                              size_t count);
 
+double sumi_elementwise_sum_squares(sumi_pool *pool, const float *x, size_t count);
+
 /* orthogonal.c: as the table's. */
 sumi_status sumi_orthogonaliser_create(sumi_pool *pool, const sumi_kernels *kernels,
                                        const sumi_matrix *matrices, int count,

@@ -195,6 +195,8 @@ typedef struct {
      *     (error / (absolute + relative max(|a|, |b|)))^2. */
     void (*measure_error)(sumi_device *device, const sumi_tolerance *tolerance, int n, size_t count,
                           const float *error, const float *a, const float *b, double *out);
+    /* The sum of the squares, whose order depends on count alone. */
+    double (*sum_squares)(sumi_device *device, const float *x, size_t count);
     /* True where every number is. */
     bool (*finite)(sumi_device *device, const float *x, size_t count);
 

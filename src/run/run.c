@@ -24,8 +24,8 @@ sumi_status sumi_run_in_turn(sumi_train_run *run, const sumi_run_stage *stages, 
 
 static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, double loss)
 {
-    char line[352], back[32] = "", loss_number[SUMI_NUMBER_MAX], rate[SUMI_NUMBER_MAX],
-                    speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX];
+    char line[416], back[32] = "", norm[SUMI_NUMBER_MAX + 24] = "", loss_number[SUMI_NUMBER_MAX],
+                    rate[SUMI_NUMBER_MAX], speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX];
     double now = sumi_time_now(), step_seconds = fmax(1e-9, now - run->step_at);
     run->step_at = now;
     /* The first step of a call takes longer than others. */
@@ -37,17 +37,21 @@ static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, doubl
         return SUMI_OK;
     if (run->trainer->halvings.count > 0)
         snprintf(back, sizeof back, ", \"rollbacks\": %d", run->trainer->halvings.count);
+    if (run->settings.clip_norm > 0)
+        snprintf(norm, sizeof norm, ", \"gradient_norm\": %s",
+                 sumi_run_number(speed, run->trainer->gradient_norm, 6));
     snprintf(line, sizeof line,
              "{\"step\": %" PRId64 ", \"epoch\": %" PRId64
-             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s%s}",
+             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s%s%s}",
              run->trainer->steps, epoch, sumi_run_number(loss_number, loss, 9),
              sumi_run_number(rate, sumi_run_rate(run), 6),
              sumi_run_number(speed, n / step_seconds, 5),
-             sumi_run_number(time, sumi_run_seconds(run), 9), back);
+             sumi_run_number(time, sumi_run_seconds(run), 9), norm, back);
     const sumi_event_scalar events[] = {{"train/loss", loss},
                                         {"train/learning_rate", sumi_run_rate(run)},
-                                        {"train/images_per_s", n / step_seconds}};
-    sumi_run_event(run->dir, run->trainer->steps, events, 3);
+                                        {"train/images_per_s", n / step_seconds},
+                                        {"train/gradient_norm", run->trainer->gradient_norm}};
+    sumi_run_event(run->dir, run->trainer->steps, events, run->settings.clip_norm > 0 ? 4 : 3);
     return sumi_run_metric(run->dir, line, run->err);
 }
 

@@ -77,6 +77,12 @@ const char *sumi_optimiser_state_name(const sumi_optimiser *optimiser, int param
     return optimiser->row->state_names[state];
 }
 
+/* The decimal that was meant: .9f is not .9. */
+static double chosen(float given, double own)
+{
+    return given > 0 ? sumi_shortest(given) : own;
+}
+
 sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_runtime *runtime,
                                   const sumi_trainer_config *config, double factor, int64_t step,
                                   float *gradients)
@@ -84,13 +90,14 @@ sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_ru
     const sumi_optimiser_row *row = optimiser->row;
     double rate = (double)config->learning_rate * factor, decay = (double)config->weight_decay;
     double matrix_rate = (double)config->muon_rate * factor;
+    double beta1 = chosen(config->beta1, row->beta1), beta2 = chosen(config->beta2, row->beta2);
     sumi_update update = {.rule = row->rule,
                           .rate = rate,
-                          .beta1 = row->beta1,
-                          .beta2 = row->beta2,
-                          .eps = row->eps,
-                          .correction1 = 1 - pow(row->beta1, (double)step),
-                          .correction2 = 1 - pow(row->beta2, (double)step),
+                          .beta1 = beta1,
+                          .beta2 = beta2,
+                          .eps = chosen(config->epsilon, row->eps),
+                          .correction1 = 1 - pow(beta1, (double)step),
+                          .correction2 = 1 - pow(beta2, (double)step),
                           .keep = row->decays ? 1 - rate * decay : 1,
                           .count = optimiser->count,
                           .gradients = gradients,

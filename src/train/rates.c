@@ -24,10 +24,17 @@ static double cosine(double way)
     return (1 + cos(pi * way)) / 2;
 }
 
+/* Warm-up, stable, decay (Hu et al. 2024, arXiv:2404.06395). */
+static double stable(double way)
+{
+    return fmin(1, (1 - way) / .2);
+}
+
 static const sumi_rate_schedule schedules[] = {
     {"constant", "the learning rate as it is", false, constant},
     {"linear", "down in a straight line", true, linear},
     {"cosine", "down along half a cosine (Loshchilov & Hutter 2017)", true, cosine},
+    {"wsd", "as it is, then down in a straight line over the last fifth", true, stable},
 };
 
 const sumi_rate_schedule *sumi_train_rate_schedule_at(int index)

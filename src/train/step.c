@@ -272,6 +272,30 @@ static sumi_status check(sumi_trainer *trainer, const sumi_batch *batch, double 
     return fail_not_finite(trainer, batch, loss, err);
 }
 
+/* ---- Clip ------------------------------------------------------------------------------------ */
+
+/* As torch.nn.utils.clip_grad_norm_, of all gradients together. */
+static void clip(sumi_trainer *trainer)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    size_t count = trainer->model->graph.params.value_count;
+    double most = (double)trainer->config.clip_norm;
+    if (!(most > 0))
+        return;
+    trainer->gradient_norm =
+        sqrt(backend->sum_squares(trainer->runtime->device, trainer->gradients, count));
+    double factor = most / (trainer->gradient_norm + 1e-6);
+    const sumi_factors shrink = {.source = {(float)factor}, .divisor = 1};
+    const sumi_mixing work = {.n = 1,
+                              .count = count,
+                              .out = trainer->gradients,
+                              .sources = 1,
+                              .source = {trainer->gradients},
+                              .factors = &shrink};
+    if (factor < 1)
+        backend->mix(trainer->runtime->device, &work);
+}
+
 /* ---- Update ---------------------------------------------------------------------------------- */
 
 static void count_step(sumi_model *model, const sumi_batch *batch)
@@ -316,6 +340,7 @@ sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, doub
     status = check(trainer, batch, error, err);
     if (status != SUMI_OK)
         return status;
+    clip(trainer);
     update(trainer, batch);
     if (loss)
         *loss = error;

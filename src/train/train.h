@@ -102,16 +102,18 @@ sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_ru
 
 typedef struct {
     int count;
-    float decay[SUMI_AVERAGES_MAX];
+    float decay[SUMI_AVERAGES_MAX];       /* 0 where it is ... */
+    double exponent[SUMI_AVERAGES_MAX];   /* ... one by a power of the step */
     sumi_model *model[SUMI_AVERAGES_MAX]; /* each a model of its own */
     sumi_mirror mirror[SUMI_AVERAGES_MAX];
 } sumi_averages;
 
-/* They begin as the model; there are as many as decays above 0. What failed ones hold is released
+/* They begin as the model: those by powers, then those by decays. What failed ones hold is released
  * by free, too. */
 sumi_status sumi_averages_init(const sumi_runtime *runtime, const sumi_model *model,
-                               const float decay[SUMI_AVERAGES_MAX], sumi_averages *averages,
+                               const sumi_trainer_config *config, sumi_averages *averages,
                                sumi_error *err);
+sumi_status sumi_averages_check(const sumi_trainer_config *config, sumi_error *err);
 void sumi_averages_free(sumi_averages *averages, sumi_runtime *runtime);
 /* Their part of a step, counted from 1. */
 void sumi_averages_join(const sumi_averages *averages, int64_t step, sumi_update *update);
@@ -122,6 +124,19 @@ void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_run
 
 /* Measures the set for a model that is to standardise its data and has not measured any. */
 sumi_status sumi_train_measure(sumi_model *model, const sumi_dataset *set, sumi_error *err);
+
+/* ---- Averages by a power of the step (power.c) ----------------------------------------------- */
+
+/* The width of an average with that exponent, 0 or more, as a share of its steps; and back. */
+double sumi_power_width(double exponent);
+double sumi_power_exponent(double width);
+typedef struct {
+    double step, exponent;
+} sumi_power_profile;
+/* factors [count]: of the snapshots, whose sum is then nearest to the average that is wanted.
+ * SUMI_EINVAL where two snapshots are the same. */
+sumi_status sumi_power_factors(const sumi_power_profile *snapshots, int count,
+                               const sumi_power_profile *wanted, double *factors, sumi_error *err);
 
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
@@ -147,7 +162,8 @@ struct sumi_trainer {
     /* In the memory of the device. */
     sumi_mirror weights; /* the model's */
     sumi_optimiser optimiser;
-    float *gradients; /* as model->graph.params.values */
+    float *gradients;     /* as model->graph.params.values */
+    double gradient_norm; /* of the last step, before it was clipped; where it is */
     /* Made by sumi_train_begin for images of one size. */
     sumi_network *network;
     int h, w;
@@ -190,7 +206,8 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
 sumi_status sumi_train_join(sumi_trainer *trainer, const sumi_ranks *ranks, sumi_error *err);
 /* Gives the device what model and averages hold in the host's memory. */
 void sumi_train_push(sumi_trainer *trainer);
-/* The weights for use: the first average where there is one, else the model. */
+/* The weights for use: the first average where there is one, by a power where there is such, else
+ * the model. */
 sumi_model *sumi_train_best(const sumi_trainer *trainer);
 
 /* ---- The step (step.c) ----------------------------------------------------------------------- */

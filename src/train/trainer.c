@@ -4,6 +4,7 @@
  */
 #include "train/train.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,18 +23,6 @@ sumi_trainer_config sumi_trainer_settings(const sumi_train_config *config)
     trainer.precision = config->precision;
     trainer.averages[0] = config->ema;
     return trainer;
-}
-
-static sumi_status check_averages(const float averages[SUMI_AVERAGES_MAX], sumi_error *err)
-{
-    for (int i = 0; i < SUMI_AVERAGES_MAX; i++) {
-        if (!(averages[i] >= 0 && averages[i] < 1))
-            return sumi_fail(err, SUMI_EINVAL, "ema is %g, expected from 0 to below 1",
-                             (double)averages[i]);
-        if (i > 0 && averages[i] > 0 && !(averages[i - 1] > 0))
-            return sumi_fail(err, SUMI_EINVAL, "average %d is wanted, but none before it", i + 1);
-    }
-    return SUMI_OK;
 }
 
 static sumi_status check_schedule(const sumi_trainer_config *config, sumi_error *err)
@@ -78,6 +67,15 @@ static sumi_status check_optimiser(const sumi_trainer_config *config, sumi_error
     if (config->weight_decay > 0 && !row->decays)
         return sumi_fail(err, SUMI_EINVAL, "weight_decay is %g, but %s has none: adamw does",
                          (double)config->weight_decay, row->name);
+    if (!(config->beta1 >= 0 && config->beta1 < 1 && config->beta2 >= 0 && config->beta2 < 1))
+        return sumi_fail(err, SUMI_EINVAL, "beta1 is %g, beta2 %g: expected from 0 to below 1",
+                         (double)config->beta1, (double)config->beta2);
+    if (!(config->epsilon >= 0 && config->epsilon <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "epsilon is %g, expected 0 to 1",
+                         (double)config->epsilon);
+    if (!(config->clip_norm >= 0 && config->clip_norm <= FLT_MAX))
+        return sumi_fail(err, SUMI_EINVAL, "clip_norm is %g, expected 0 or more",
+                         (double)config->clip_norm);
     if (!(config->muon_rate > 0 && config->muon_rate <= 10))
         return sumi_fail(err, SUMI_EINVAL, "muon_rate is %g, expected above 0 and up to 10",
                          (double)config->muon_rate);
@@ -106,7 +104,7 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
         return sumi_fail(err, SUMI_EINVAL,
                          "the model is to standardise data that were not measured: "
                          "sumi_model_measure does that");
-    sumi_status status = check_averages(config->averages, err);
+    sumi_status status = sumi_averages_check(config, err);
     if (status == SUMI_OK)
         status = check_schedule(config, err);
     if (status == SUMI_OK)
@@ -278,7 +276,7 @@ static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
     if (status == SUMI_OK)
         status = sumi_mirror_init(runtime, model, &trainer->weights, err);
     if (status == SUMI_OK)
-        status = sumi_averages_init(runtime, model, config->averages, &trainer->averages, err);
+        status = sumi_averages_init(runtime, model, config, &trainer->averages, err);
     if (status == SUMI_OK && config->height > 0)
         status = sumi_train_begin(trainer, config->height, config->width, err);
     if (status != SUMI_OK)

@@ -29,7 +29,7 @@ typedef struct {
 
 typedef struct {
     int opened, created, predicted, trained, checked, renewed, mixed, scanned, moved, limited,
-        blended, measured, turned;
+        blended, measured, turned, squared;
     block blocks[BLOCKS];
     int block_count;
 } recording;
@@ -189,6 +189,12 @@ static void record_measure(sumi_device *device, const sumi_tolerance *tolerance,
                                       behind(a, bytes), behind(b, bytes), out);
 }
 
+static double record_squares(sumi_device *device, const float *x, size_t count)
+{
+    seen.squared++;
+    return sumi_cpu_backend()->sum_squares(device, behind(x, count * sizeof *x), count);
+}
+
 static bool record_scan(sumi_device *device, const float *x, size_t count)
 {
     seen.scanned++;
@@ -292,6 +298,7 @@ static sumi_backend recorder(void)
     backend.limit = record_limit;
     backend.blend = record_blend;
     backend.measure_error = record_measure;
+    backend.sum_squares = record_squares;
     backend.finite = record_scan;
     backend.network_create = record_create;
     backend.network_free = record_network_free;
@@ -451,6 +458,7 @@ static sumi_trainer *make_trainer(sumi_runtime *runtime, sumi_model *model)
     config.averages[1] = .9f;
     config.optimiser = "muon"; /* and AdamW */
     config.weight_decay = .1f;
+    config.clip_norm = .01f;
     assert_int_equal(sumi_train_create(runtime, model, &config, &trainer, NULL), SUMI_OK);
     return trainer;
 }
@@ -527,6 +535,7 @@ static void test_training_touches_no_tensor(void **state)
         assert_int_equal(seen.checked, 2 * STEPS);
         assert_int_equal(seen.moved, 2 * STEPS);
         assert_int_equal(seen.turned, 2 * STEPS);
+        assert_int_equal(seen.squared, 2 * STEPS);
         assert_int_equal(seen.renewed, 2); /* the second time, of the model and of its average */
         assert_int_equal(seen.opened, 0);
         assert_int_equal(seen.created, 0);     /* every network was freed */
