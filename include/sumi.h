@@ -443,11 +443,15 @@ typedef struct {
      * wanted come first. With those of `averages` they are at most SUMI_AVERAGES_MAX. They forget
      * the initial weights in a run of any length; .1 has the exponent 6.94. */
     float power_averages[SUMI_AVERAGES_MAX];
+    /* In how many parts a batch goes through the network, one after the other: a step takes less
+     * memory, and does the same but for rounding. Batch norms see a part alone, though, and their
+     * running statistics take the last one's. 1 up to batch. */
+    int accumulate;
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
-            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}                         \
+            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}, 1                      \
     }
 
 /* What a run does at a step whose loss, gradients or statistics are not finite. Nothing was updated

@@ -121,6 +121,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.weight_decay = (float)sumi_option_real(options, "weight-decay");
     trainer.muon_rate = (float)sumi_option_real(options, "muon-lr");
     trainer.label_drop = (float)sumi_option_real(options, "label-drop");
+    trainer.accumulate = (int)sumi_option_int(options, "accumulate");
     trainer.beta1 = (float)sumi_option_real(options, "beta1");
     trainer.beta2 = (float)sumi_option_real(options, "beta2");
     trainer.epsilon = (float)sumi_option_real(options, "epsilon");

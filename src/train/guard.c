@@ -89,7 +89,7 @@ int sumi_train_suspect(const sumi_trainer *trainer, int n)
                                 .whole = 1};
         double loss = backend->gradients(trainer->network, &in, 1, trainer->gradients);
         if (!isfinite(loss) || !backend->statistics_finite(trainer->network))
-            return i;
+            return trainer->part + i;
     }
     return -1;
 }

@@ -11,6 +11,12 @@
 
 /* ---- Draw ------------------------------------------------------------------------------------ */
 
+/* In how many parts a batch of n images goes through the network. */
+static int parts_of(const sumi_trainer *trainer, int n)
+{
+    return trainer->config.accumulate < n ? trainer->config.accumulate : n;
+}
+
 static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *batch,
                                sumi_error *err)
 {
@@ -39,7 +45,8 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
     }
     /* Batch normalisation divides by the number of values less one. */
     int levels = trainer->model->graph.levels;
-    if ((int64_t)batch->n * (batch->h >> levels) * (batch->w >> levels) == 1)
+    int64_t fewest = batch->n / parts_of(trainer, batch->n);
+    if (fewest * (batch->h >> levels) * (batch->w >> levels) == 1)
         return sumi_fail(err, SUMI_EINVAL,
                          "one image of %dx%d is a single pixel at the lowest level of the network: "
                          "batch normalisation needs two",
@@ -154,16 +161,11 @@ static void noise_images(const sumi_trainer *trainer, const sumi_batch *batch, b
         backend->mix(device, &work);
 }
 
-static sumi_status draw(sumi_trainer *trainer, const sumi_batch *batch, sumi_error *err)
+static void draw(sumi_trainer *trainer, const sumi_batch *batch)
 {
-    sumi_status status = check_batch(trainer, batch, err);
-    if (status != SUMI_OK)
-        return status;
-    find_share(trainer, batch->n);
     bool target_is_noise = draw_levels(trainer, batch);
     upload(trainer, batch);
     noise_images(trainer, batch, target_is_noise);
-    return SUMI_OK;
 }
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
@@ -220,7 +222,7 @@ static int bad_image(const sumi_trainer *trainer, int n, const char **what)
                 : !is_finite(trainer, trainer->target + at, count) ? "noise"
                                                                    : NULL;
         if (*what)
-            return i;
+            return trainer->part + i;
     }
     return -1;
 }
@@ -329,15 +331,74 @@ static void update(sumi_trainer *trainer, const sumi_batch *batch)
 
 /* ---- The step -------------------------------------------------------------------------------- */
 
+/* Part number p of a batch: its images as a batch, and their place in the whole. */
+static sumi_batch take_part(sumi_trainer *trainer, const sumi_batch *batch, int64_t first, int p)
+{
+    sumi_batch part = *batch;
+    int parts = parts_of(trainer, batch->n);
+    int begin = (int)((int64_t)batch->n * p / parts);
+    size_t floats = (size_t)begin * trainer->image_floats;
+    part.n = (int)((int64_t)batch->n * (p + 1) / parts) - begin;
+    part.x += floats;
+    part.noise = batch->noise ? batch->noise + floats : NULL;
+    part.t = batch->t ? batch->t + begin : NULL;
+    part.labels = batch->labels ? batch->labels + begin : NULL;
+    trainer->part = begin;
+    trainer->first = first + begin;
+    return part;
+}
+
+/* Adds a part's gradients to those of the parts before it, each as heavy as its images are many. */
+static void add_part(sumi_trainer *trainer, double share)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    const sumi_factors factors = {.source = {(float)share, 1}, .divisor = 1};
+    const sumi_mixing work = {.n = 1,
+                              .count = trainer->model->graph.params.value_count,
+                              .out = trainer->accumulated,
+                              .sources = trainer->part > 0 ? 2 : 1,
+                              .source = {trainer->gradients, trainer->accumulated},
+                              .factors = &factors};
+    backend->mix(trainer->runtime->device, &work);
+}
+
+/* The gradients of all parts; *loss receives the batch's. */
+static sumi_status run_parts(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+                             sumi_error *err)
+{
+    int parts = parts_of(trainer, batch->n);
+    int64_t first = trainer->first;
+    *loss = 0;
+    for (int p = 0; p < parts; p++) {
+        const sumi_batch part = take_part(trainer, batch, first, p);
+        double share = (double)part.n / batch->n;
+        draw(trainer, &part);
+        double error = gradients(trainer, part.n);
+        sumi_status status = check(trainer, &part, error, err);
+        if (status != SUMI_OK)
+            return status;
+        *loss += parts > 1 ? share * error : error;
+        if (parts > 1)
+            add_part(trainer, share);
+    }
+    if (parts > 1) {
+        float *sum = trainer->accumulated;
+        trainer->accumulated = trainer->gradients;
+        trainer->gradients = sum;
+    }
+    return SUMI_OK;
+}
+
 sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                             sumi_error *err)
 {
+    double error = 0;
     trainer->not_finite.what = NULL;
-    sumi_status status = draw(trainer, batch, err);
+    sumi_status status = check_batch(trainer, batch, err);
     if (status != SUMI_OK)
         return status;
-    double error = gradients(trainer, batch->n);
-    status = check(trainer, batch, error, err);
+    find_share(trainer, batch->n);
+    status = run_parts(trainer, batch, &error, err);
     if (status != SUMI_OK)
         return status;
     clip(trainer);

@@ -162,13 +162,15 @@ struct sumi_trainer {
     /* In the memory of the device. */
     sumi_mirror weights; /* the model's */
     sumi_optimiser optimiser;
+    float *accumulated;   /* those of several parts of a batch; NULL: it has one */
+    int part;             /* of the batch: its first image */
     float *gradients;     /* as model->graph.params.values */
     double gradient_norm; /* of the last step, before it was clipped; where it is */
     /* Made by sumi_train_begin for images of one size. */
     sumi_network *network;
     int h, w;
     size_t image_floats; /* of one image: h * w * c */
-    /* In the memory of the device, [batch][h][w][c] or [batch]. */
+    /* In the memory of the device, [n][h][w][c] or [n], n the images of a part of a batch. */
     float *images; /* x_0, as the network is told of it */
     float *input;  /* what the network sees, c_in x_t */
     float *target; /* what it shall return */

@@ -87,6 +87,9 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
 {
     if (config->batch < 1 || config->batch > BATCH_MAX)
         return sumi_fail(err, SUMI_EINVAL, "batch is %d, expected 1..%d", config->batch, BATCH_MAX);
+    if (config->accumulate < 1 || config->accumulate > config->batch)
+        return sumi_fail(err, SUMI_EINVAL, "accumulate is %d, expected 1 to the batch, %d",
+                         config->accumulate, config->batch);
     if (!(config->learning_rate > 0 && config->learning_rate <= 10))
         return sumi_fail(err, SUMI_EINVAL, "learning_rate is %g, expected above 0 and up to 10",
                          (double)config->learning_rate);
@@ -114,6 +117,13 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
 
 /* ---- Images ---------------------------------------------------------------------------------- */
 
+/* The most that go through the network together. */
+static int part_images(const sumi_trainer *trainer)
+{
+    int parts = trainer->config.accumulate;
+    return (trainer->config.batch + parts - 1) / parts;
+}
+
 enum { TENSORS = 6 };
 
 typedef struct {
@@ -125,7 +135,7 @@ typedef struct {
 /* What sumi_train_begin asks the device for. */
 static void list_tensors(sumi_trainer *trainer, tensor out[TENSORS])
 {
-    size_t each = (size_t)trainer->config.batch * sizeof(float);
+    size_t each = (size_t)part_images(trainer) * sizeof(float);
     size_t images = each * trainer->image_floats;
     bool weighted = sumi_weighting_row(trainer->process.config.weighting)->of_snr != NULL;
     const tensor all[TENSORS] = {
@@ -180,14 +190,14 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
     if (trainer->network && trainer->h == h && trainer->w == w)
         return SUMI_OK;
     release_images(trainer);
-    int64_t sizes[] = {trainer->config.batch, h, w, trainer->model->info.in_channels};
+    int images = part_images(trainer);
+    int64_t sizes[] = {images, h, w, trainer->model->info.in_channels};
     size_t floats, bytes;
     if (h < 1 || w < 1 || !sumi_size_product(sizes, 4, &floats) ||
         !sumi_size_mul(floats, 3 * sizeof(float), &bytes))
-        return sumi_fail(err, SUMI_ESHAPE, "images of %dx%d in batches of %d", h, w,
-                         trainer->config.batch);
+        return sumi_fail(err, SUMI_ESHAPE, "images of %dx%d in batches of %d", h, w, images);
     sumi_plan_config plan = {.mode = SUMI_MODE_TRAIN,
-                             .n_max = trainer->config.batch,
+                             .n_max = images,
                              .h = h,
                              .w = w,
                              .force = -1,
@@ -198,7 +208,7 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
                                          &trainer->weights.at, &plan, &trainer->network, err);
     if (status != SUMI_OK)
         return status;
-    trainer->image_floats = floats / (size_t)trainer->config.batch;
+    trainer->image_floats = floats / (size_t)images;
     status = make_tensors(trainer, err);
     if (status != SUMI_OK) {
         release_images(trainer);
@@ -267,7 +277,10 @@ static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
     const sumi_trainer_config *config = &trainer->config;
     size_t count = model->graph.params.value_count;
     trainer->gradients = runtime->backend->alloc(runtime->device, count * sizeof(float));
-    if (!trainer->gradients || !make_drawn(trainer))
+    if (config->accumulate > 1)
+        trainer->accumulated = runtime->backend->alloc(runtime->device, count * sizeof(float));
+    if (!trainer->gradients || (config->accumulate > 1 && !trainer->accumulated) ||
+        !make_drawn(trainer))
         return sumi_fail_memory(err, "gradients", count * sizeof(float));
     sumi_status status = sumi_process_init(&trainer->process, &model->process, err);
     if (status == SUMI_OK)
@@ -315,6 +328,10 @@ sumi_status sumi_train_join(sumi_trainer *trainer, const sumi_ranks *ranks, sumi
     if (ranks->count < 1 || ranks->count > SUMI_RANKS_MAX || ranks->rank < 0 ||
         ranks->rank >= ranks->count)
         return sumi_fail(err, SUMI_EINVAL, "rank %d of %d ranks", ranks->rank, ranks->count);
+    if (trainer->config.accumulate > 1)
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
+                         "accumulate is %d: a rank takes its share of a batch at once",
+                         trainer->config.accumulate);
     if (!trainer->exchanged)
         trainer->exchanged = sumi_calloc(SUMI_EXCHANGE_FLOATS, sizeof *trainer->exchanged);
     if (!trainer->exchanged)
@@ -339,6 +356,8 @@ void sumi_train_free(sumi_trainer *trainer)
     sumi_mirror_free(trainer->runtime, &trainer->weights);
     sumi_optimiser_free(trainer->runtime, &trainer->optimiser);
     trainer->runtime->backend->free(trainer->runtime->device, trainer->gradients,
+                                    trainer->model->graph.params.value_count * sizeof(float));
+    trainer->runtime->backend->free(trainer->runtime->device, trainer->accumulated,
                                     trainer->model->graph.params.value_count * sizeof(float));
     sumi_process_free(&trainer->process);
     free(trainer->exchanged);

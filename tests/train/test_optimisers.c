@@ -147,12 +147,96 @@ static void test_stable_then_down(void **state)
         assert_true(fabs(sumi_learning_rate(&config, rates[i].step) - rates[i].rate) < 1e-12);
 }
 
+/* ---- Parts of a batch ------------------------------------------------------------------------ */
+
+/* A network whose norms see one image each: how a batch is cut changes nothing but rounding. */
+static sumi_model *make_unet(void)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    sumi_model *model;
+    config.net = "unet";
+    config.base_channels = 8;
+    config.time_dim = 16;
+    config.multipliers[2] = config.blocks[2] = 0;
+    config.objective = "v";
+    config.schedule = "cosine";
+    config.stratified = true;
+    config.weighting = "min-snr";
+    config.classes = 3;
+    config.seed = 1;
+    assert_ok(sumi_models_create(&config, &model, NULL));
+    return model;
+}
+
+enum { BATCH = 7 };
+
+static sumi_status step_in_parts(int accumulate, int n, float *images, fixture *f, double *loss,
+                                 sumi_error *err)
+{
+    static const int32_t labels[BATCH] = {0, 1, 2, -1, 2, 1, 0};
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    config.batch = BATCH;
+    config.seed = 5;
+    config.accumulate = accumulate;
+    make_runtime(&f->runtime, 2);
+    f->model = make_unet();
+    assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
+    sumi_batch batch = {.size = sizeof batch, .n = n, .h = SIDE, .w = SIDE, .x = images};
+    batch.labels = labels;
+    assert_ok(sumi_train_begin(f->trainer, SIDE, SIDE, NULL));
+    return sumi_train_step(f->trainer, &batch, loss, err);
+}
+
+static void test_parts_of_a_batch(void **state)
+{
+    (void)state;
+    float images[BATCH * PIXELS];
+    const sumi_random at = {3, SUMI_STREAM_USER, 0, 0};
+    sumi_random_normals(&at, 0, images, BATCH * PIXELS);
+    for (int n = 2; n <= BATCH; n += 5) {
+        fixture one, some[2];
+        double loss, losses[2];
+        assert_ok(step_in_parts(1, n, images, &one, &loss, NULL));
+        size_t bytes = one.runtime.backend->network_bytes(one.trainer->network);
+        double norm = norm_of(one.trainer);
+        for (int k = 0; k < 2; k++) {
+            assert_ok(step_in_parts(k ? BATCH : 3, n, images, &some[k], &losses[k], NULL));
+            const sumi_trainer *trainer = some[k].trainer;
+            assert_true(one.runtime.backend->network_bytes(trainer->network) < bytes);
+            assert_true(fabs(losses[k] / loss - 1) < 1e-6);
+            for (size_t i = 0; i < one.model->graph.params.value_count; i++)
+                assert_true(fabs((double)trainer->gradients[i] -
+                                 (double)one.trainer->gradients[i]) < 1e-6 * norm);
+            assert_int_equal(some[k].model->info.steps, 1);
+            close_fixture(&some[k]);
+        }
+        close_fixture(&one);
+    }
+}
+
+static void test_parts_name_the_image(void **state)
+{
+    (void)state;
+    float images[BATCH * PIXELS] = {0};
+    fixture f;
+    sumi_error err;
+    images[5 * PIXELS + 3] = NAN;
+    assert_int_equal(step_in_parts(3, BATCH, images, &f, NULL, &err), SUMI_EINVAL);
+    assert_says(err, "image 5 of the batch");
+    assert_int_equal(f.trainer->not_finite.image, 5);
+    sumi_model *fresh = make_unet();
+    assert_same_model(fresh, f.model);
+    sumi_models_free(fresh);
+    close_fixture(&f);
+}
+
 static void test_refuses_bad_numbers(void **state)
 {
     (void)state;
-    sumi_trainer_config good = SUMI_TRAINER_CONFIG_INIT, bad[5] = {good, good, good, good, good};
-    static const char *const says[] = {"beta1 is 1", "beta2 nan", "epsilon is -1",
-                                       "clip_norm is -1", "clip_norm is inf"};
+    sumi_trainer_config good = SUMI_TRAINER_CONFIG_INIT,
+                        bad[6] = {good, good, good, good, good, good};
+    static const char *const says[] = {"beta1 is 1",      "beta2 nan",        "epsilon is -1",
+                                       "clip_norm is -1", "clip_norm is inf", "accumulate is 0"};
     sumi_runtime runtime;
     sumi_model *model = make_model(1);
     make_runtime(&runtime, 1);
@@ -161,7 +245,8 @@ static void test_refuses_bad_numbers(void **state)
     bad[2].epsilon = -1;
     bad[3].clip_norm = -1;
     bad[4].clip_norm = INFINITY;
-    for (int i = 0; i < 5; i++) {
+    bad[5].accumulate = 0;
+    for (int i = 0; i < 6; i++) {
         sumi_trainer *trainer = NULL;
         sumi_error err = {""};
         assert_int_equal(sumi_train_create(&runtime, model, &bad[i], &trainer, &err), SUMI_EINVAL);
@@ -176,6 +261,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clips_the_norm_of_all), cmocka_unit_test(test_sum_of_squares),
         cmocka_unit_test(test_numbers_of_adam),       cmocka_unit_test(test_stable_then_down),
+        cmocka_unit_test(test_parts_of_a_batch),      cmocka_unit_test(test_parts_name_the_image),
         cmocka_unit_test(test_refuses_bad_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
