@@ -374,6 +374,16 @@ SUMI_API sumi_status sumi_model_load(sumi_context *ctx, const char *path, sumi_m
 /* Writes weights and metadata to a file, whose ending, .safetensors or .pth, says what is written.
  * A file that is there stays whole until it is replaced. */
 SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model, const char *path);
+/* A new model, the sum of `count` of one network, each times its factor; NULL: their mean. What is
+ * not a weight is the first's. SUMI_ESHAPE where networks differ. */
+SUMI_API sumi_status sumi_model_average(sumi_context *ctx, const sumi_model *const *models,
+                                        const double *factors, int count, sumi_model **out);
+/* A new model: the average by a power of the step that is as wide as this share of a run's steps,
+ * above 0 and below 0.2886, made of the snapshots that the run kept (sumi_train_config.snapshots)
+ * as near as least squares bring it (Karras et al. 2024, arXiv:2312.02696, appendix C). SUMI_EIO
+ * where it kept none. */
+SUMI_API sumi_status sumi_model_average_run(sumi_context *ctx, const char *run, double width,
+                                            sumi_model **out);
 /* Fills in what is known of the model. */
 SUMI_API sumi_status sumi_model_info(const sumi_model *model, sumi_model_info_t *info);
 /* Texts by name that travel in the model's files. get returns NULL where there is none of that
@@ -437,7 +447,8 @@ typedef struct {
                         is multiplied by max(1, rows / columns)^(1/2) of a matrix */
     float beta1, beta2, epsilon; /* of adam, and beside muon; 0: the optimiser's own, .9, .999 (.99
                                     beside muon) and 1e-8 */
-    float clip_norm; /* gradients whose norm, of all together, is larger are shrunk to it; 0: none */
+    float
+        clip_norm; /* gradients whose norm, of all together, is larger are shrunk to it; 0: none */
     /* Averages with a power of the step for weights (Karras et al. 2024, arXiv:2312.02696), which
      * are as wide as this share of the steps, above 0 up to .28; 0 is none, and those that are
      * wanted come first. With those of `averages` they are at most SUMI_AVERAGES_MAX. They forget
@@ -511,11 +522,14 @@ typedef struct {
      * pixels each way, and what they leave repeats their edge. */
     bool flip;
     int crop;
+    /* So many times in a run, whose steps are known, averages/ gets the averages by powers as they
+     * are; sumi_model_average_run makes others of them. 0: never. */
+    int snapshots;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0             \
+            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0          \
     }
 
 /* The choices of a sumi_trainer_config. */

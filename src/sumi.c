@@ -15,12 +15,6 @@
 #include "run/run.h"
 #include "train/classify.h"
 
-struct sumi_context {
-    sumi_runtime runtime;
-    sumi_error error;
-    atomic_bool busy; /* a long call runs: what its callbacks may not do is refused */
-};
-
 /* ---- Context --------------------------------------------------------------------------------- */
 
 /* Why this thread's last sumi_context_create failed: there is no context yet to keep it. */
@@ -84,19 +78,6 @@ const char *sumi_context_isa(const sumi_context *ctx)
 }
 
 /* ---- What every body does -------------------------------------------------------------------- */
-
-/* Clears the last message; false where there is no context to work with. */
-static bool enter(sumi_context *ctx)
-{
-    if (ctx)
-        ctx->error.text[0] = '\0';
-    return ctx != NULL;
-}
-
-static sumi_status missing(sumi_context *ctx, const char *function, const char *argument)
-{
-    return sumi_fail(&ctx->error, SUMI_EINVAL, "%s: %s is NULL", function, argument);
-}
 
 /* Takes over the caller's config, which may be an older, shorter one: what it does not have keeps
  * the value it has in out. */

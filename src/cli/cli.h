@@ -40,6 +40,7 @@ int sumi_cmd_classify_train(sumi_cli *cli);
 int sumi_cmd_eval(sumi_cli *cli);
 int sumi_cmd_tune(sumi_cli *cli);
 int sumi_cmd_convert(sumi_cli *cli);
+int sumi_cmd_average(sumi_cli *cli);
 int sumi_cmd_info(sumi_cli *cli);
 int sumi_cmd_diff(sumi_cli *cli);
 int sumi_cmd_bench_train(sumi_cli *cli);

@@ -57,6 +57,7 @@ static const struct {
     [SUMI_CMD_EVAL] = {sumi_cmd_eval},
     [SUMI_CMD_TUNE] = {sumi_cmd_tune},
     [SUMI_CMD_CONVERT] = {sumi_cmd_convert},
+    [SUMI_CMD_AVERAGE] = {sumi_cmd_average},
     [SUMI_CMD_INFO] = {sumi_cmd_info},
     [SUMI_CMD_DIFF] = {sumi_cmd_diff},
     [SUMI_CMD_BENCH_TRAIN] = {sumi_cmd_bench_train},

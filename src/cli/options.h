@@ -24,6 +24,7 @@ typedef enum {
     SUMI_CMD_EVAL,
     SUMI_CMD_TUNE,
     SUMI_CMD_CONVERT,
+    SUMI_CMD_AVERAGE,
     SUMI_CMD_INFO,
     SUMI_CMD_DIFF,
     SUMI_CMD_BENCH_TRAIN,
@@ -71,7 +72,7 @@ typedef struct {
     const char *field; /* the field of a sumi_model_config that it sets; NULL: none */
 } sumi_option;
 
-enum { SUMI_OPTIONS_MAX = 160, SUMI_OPERANDS_MAX = 2 };
+enum { SUMI_OPTIONS_MAX = 160, SUMI_OPERANDS_MAX = 64 };
 
 /* Ends with an entry whose name is NULL. */
 extern const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1];

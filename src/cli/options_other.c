@@ -238,6 +238,20 @@ const sumi_option sumi_option_rows_other[] = {
          "where that is faster. On CPUs with AMX bf16 multiplies in bfloat16, on others as "
          "fixed16. "
          "Weights stay float32."},
+    {.name = "sigma-rel",
+     .kind = SUMI_ARG_REAL,
+     .least = .001,
+     .most = .288,
+     .metavar = "X",
+     .commands = BIT(AVERAGE),
+     .help = "The width of the average to make of a run's snapshots, as a share of the run."},
+    {.name = "out",
+     .letter = 'o',
+     .kind = SUMI_ARG_PATH,
+     .metavar = "FILE",
+     .commands = BIT(AVERAGE),
+     .help = "The .safetensors or .pth file to write; of a run RUN/average-X.safetensors if not "
+             "given."},
     {.name = "device",
      .kind = SUMI_ARG_CHOICE,
      .choices = "auto|cpu|cuda|mps",
@@ -249,15 +263,15 @@ const sumi_option sumi_option_rows_other[] = {
     {.name = "json",
      .kind = SUMI_ARG_FLAG,
      .resuming = true,
-     .commands =
-         BIT(DATA_LIST) | DATA_SET | COMPUTE | EVALUATE | BIT(CONVERT) | BIT(INFO) | BIT(DIFF),
+     .commands = BIT(DATA_LIST) | DATA_SET | COMPUTE | EVALUATE | BIT(CONVERT) | BIT(AVERAGE) |
+                 BIT(INFO) | BIT(DIFF),
      .help = "Print the result as JSON on standard output, and progress as lines of JSON on "
              "standard error."},
     {.name = "quiet",
      .letter = 'q',
      .kind = SUMI_ARG_FLAG,
      .resuming = true,
-     .commands = BIT(DATA_PREVIEW) | BIT(CONVERT) | COMPUTE | EVALUATE,
+     .commands = BIT(DATA_PREVIEW) | BIT(CONVERT) | BIT(AVERAGE) | COMPUTE | EVALUATE,
      .help = "Say nothing unless something goes wrong."},
     {.name = "man", .kind = SUMI_ARG_FLAG, .commands = BIT(HELP), .help = "Print the manual page."},
     {.name = "bash-completion",

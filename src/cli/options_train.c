@@ -285,6 +285,16 @@ const sumi_option sumi_option_rows_train[] = {
      .commands = BIT(TRAIN),
      .help = "Averages with a power of the step for weights, as wide as these shares of the run: "
              "0.1 forgets its beginning, however short it is. They stand before those of --ema."},
+    {.name = "ema-snapshots",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = 1024,
+     .initial = "0",
+     .metavar = "N",
+     .key = "train.snapshots",
+     .commands = BIT(TRAIN),
+     .help = "So many times in a run, keep the averages of --ema-power as they are, of which sumi "
+             "average makes others afterwards."},
     {.name = "seed",
      .kind = SUMI_ARG_INT,
      .low = 0,

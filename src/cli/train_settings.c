@@ -92,6 +92,9 @@ static int read_averages(const sumi_cli *cli, sumi_trainer_config *trainer)
         code = read_list(cli, "ema-power", .2886, trainer->power_averages);
     for (int i = 0; i < SUMI_AVERAGES_MAX; i++)
         count += (trainer->averages[i] > 0) + (trainer->power_averages[i] > 0);
+    if (code == 0 && sumi_option_int(&cli->options, "ema-snapshots") > 0 &&
+        !(trainer->power_averages[0] > 0))
+        return sumi_cli_usage(cli, "--ema-snapshots are of the averages of --ema-power: give both");
     return code == 0 && count > SUMI_AVERAGES_MAX
                ? sumi_cli_usage(cli,
                                 "--ema and --ema-power: expected %d averages at most, found %d",
@@ -126,6 +129,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.beta2 = (float)sumi_option_real(options, "beta2");
     trainer.epsilon = (float)sumi_option_real(options, "epsilon");
     trainer.clip_norm = (float)sumi_option_real(options, "clip-norm");
+    train.snapshots = (int)sumi_option_int(options, "ema-snapshots");
     trainer.precision = sumi_cli_precision(options);
     train.flip = sumi_option_flag(options, "flip");
     train.crop = (int)sumi_option_int(options, "crop");

@@ -123,6 +123,21 @@ void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 sumi_model *sumi_models_hold(const sumi_model *model);
 void sumi_models_free(sumi_model *model);
 
+/* Sums of models of one network, each times a factor, and then a model of its own (mean.c). Begin
+ * from zeros. counters, and what else a model has, are those of the last and of the first. */
+typedef struct {
+    sumi_model *model;
+    double *sums;
+} sumi_mean;
+/* name is for messages: SUMI_ESHAPE where it is another network's. */
+sumi_status sumi_mean_add(sumi_mean *mean, const char *name, const sumi_model *model, double factor,
+                          sumi_error *err);
+sumi_status sumi_mean_end(sumi_mean *mean, sumi_model **out, sumi_error *err);
+void sumi_mean_free(sumi_mean *mean);
+/* The body of sumi_model_average. */
+sumi_status sumi_mean_of(const sumi_model *const *models, const double *factors, int count,
+                         sumi_model **out, sumi_error *err);
+
 /* A tensor file's view of the model: names, shapes and PyTorch's order. values may be another flat
  * buffer laid out as params.values (EMA weights), NULL: the model's own. */
 sumi_status sumi_model_to_file(const sumi_model *model, const float *values, sumi_tensor_file *out,

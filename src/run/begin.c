@@ -120,7 +120,8 @@ sumi_status sumi_run_make_trainer(sumi_train_run *run)
     run->model->info.range_lo = 0;
     run->model->info.range_hi = 1;
     run->started = run->saved_at = run->step_at = sumi_time_now();
-    return check_batches(run);
+    status = sumi_run_check_snapshots(run);
+    return status == SUMI_OK ? check_batches(run) : status;
 }
 
 static sumi_status open_dir(sumi_train_run *run)

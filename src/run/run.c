@@ -127,6 +127,8 @@ static sumi_status one_step(sumi_train_run *run)
         return status;
     sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
     status = sumi_run_watch_loss(run, loss);
+    if (status == SUMI_OK)
+        status = sumi_run_snapshot(run);
     if (status != SUMI_OK)
         return status;
     if (run->trainer->steps % run->per_epoch == 0)

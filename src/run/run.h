@@ -71,6 +71,11 @@ sumi_status sumi_run_take_sampling(const char *path, sumi_model *model, sumi_err
 /* Keeps them (NULL: none) in a run or a model's file; see sumi_model_save_sampling. */
 sumi_status sumi_run_save_sampling(const char *path, json_t *sampling, sumi_error *err);
 
+/* ---- Snapshots of averages (snapshots.c) ----------------------------------------------------- */
+
+/* The body of sumi_model_average_run. */
+sumi_status sumi_run_average(const char *path, double width, sumi_model **out, sumi_error *err);
+
 /* ---- The open directory (run_dir.c) ---------------------------------------------------------- */
 
 typedef struct {

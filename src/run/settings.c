@@ -78,6 +78,7 @@ static json_t *train_settings(const sumi_trainer_config *trainer, const sumi_tra
     put(train, "checkpoint_minutes", json_real(config->checkpoint_minutes), failed);
     put(train, "keep_last", json_integer(config->keep_last), failed);
     put(train, "keep_every", json_integer(config->keep_every), failed);
+    put(train, "snapshots", json_integer(config->snapshots), failed);
     put(train, "on_nan", json_string(config->on_nan == SUMI_ON_NAN_ROLLBACK ? "rollback" : "stop"),
         failed);
     if (!sumi_kept_write(train, kept_batch, trainer) ||

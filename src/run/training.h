@@ -78,6 +78,12 @@ sumi_status sumi_run_not_finite(sumi_train_run *run, const sumi_data_batch *data
 /* How often the run has gone back, for the rate of the steps to come. */
 sumi_status sumi_run_read_rollbacks(sumi_train_run *run);
 
+/* ---- snapshots.c ---- */
+
+sumi_status sumi_run_check_snapshots(const sumi_train_run *run);
+/* Keeps the averages by powers as they are after this step, where it is one of those. */
+sumi_status sumi_run_snapshot(sumi_train_run *run);
+
 /* ---- leave.c ---- */
 
 /* Sampling defaults that were set for the run from outside, for the model and its averages. */

@@ -2,8 +2,8 @@
  * Averages of the weights, each a model of its own: a = d a + (1 - d) weights after every step.
  *
  * By a decay: at step k, d = min(decay, (1 + k) / (10 + k)), so that the initial weights are
- * forgotten soon. By a power (Karras et al. 2024, arXiv:2312.02696): d = (1 - 1 / k)^(exponent + 1),
- * so that step j of k weighs as j^exponent, whatever k is.
+ * forgotten soon. By a power (Karras et al. 2024, arXiv:2312.02696):
+ * d = (1 - 1 / k)^(exponent + 1), so that step j of k weighs as j^exponent, whatever k is.
  */
 #include "train/train.h"
 

@@ -5,7 +5,8 @@
  *
  * At step t, step s <= t weighs (g + 1) s^g / t^(g + 1), g the exponent. The standard deviation of
  * s / t is the width. An average of snapshots is a mixture of their profiles; the factors are those
- * that come nearest to the profile that is wanted, in the sense of least squares.
+ * that come nearest to the profile that is wanted, in the sense of least squares, and then add up
+ * to 1 (as in the authors' code): weights that are all alike stay as they are.
  */
 #include "train/train.h"
 
@@ -85,8 +86,13 @@ sumi_status sumi_power_factors(const sumi_power_profile *snapshots, int count,
         factors[i] = profile_product(&snapshots[i], wanted);
     }
     bool solved = solve(products, factors, count);
+    double sum = 0;
     for (int i = 0; i < count; i++)
+        sum += factors[i];
+    for (int i = 0; i < count; i++) {
+        factors[i] /= sum;
         solved &= isfinite(factors[i]) != 0;
+    }
     free(products);
     return solved ? SUMI_OK
                   : sumi_fail(err, SUMI_EINVAL,

@@ -133,7 +133,8 @@ double sumi_power_exponent(double width);
 typedef struct {
     double step, exponent;
 } sumi_power_profile;
-/* factors [count]: of the snapshots, whose sum is then nearest to the average that is wanted.
+/* factors [count]: of the snapshots, whose sum is then nearest to the average that is wanted; they
+ * add up to 1.
  * SUMI_EINVAL where two snapshots are the same. */
 sumi_status sumi_power_factors(const sumi_power_profile *snapshots, int count,
                                const sumi_power_profile *wanted, double *factors, sumi_error *err);

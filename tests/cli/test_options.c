@@ -145,7 +145,7 @@ static void test_defaults_are_the_recipe(void **state)
     assert_parses("train shapes", &o);
     assert_int_equal(sumi_option_int(&o, "batch"), train.batch);
     assert_true((float)sumi_option_real(&o, "lr") == train.learning_rate);
-    assert_true((float)sumi_option_real(&o, "ema") == train.ema);
+    assert_true(sumi_option_text(&o, "ema") == NULL && train.ema == 0);
     assert_int_equal(sumi_option_int(&o, "grid"), train.grid);
     assert_string_equal(sumi_option_text(&o, "precision"), "fp32");
     assert_int_equal(train.precision, SUMI_PRECISION_FP32);
@@ -402,7 +402,7 @@ static void test_config_is_taken(void **state)
                                  "\"beta_end\": 0.0099999997764825821, \"stratified\": true, "
                                  "\"schedule\": \"cosine\"},"
                                  "\"train\": {\"epochs\": 0, \"steps\": 50, \"minutes\": 0.0, "
-                                 "\"batch\": 7, \"learning_rate\": 0.5, \"ema\": null}}",
+                                 "\"batch\": 7, \"learning_rate\": 0.5, \"beta1\": null}}",
                                  "train --resume run --batch 9", &o, &config, &err),
                      SUMI_OK);
     assert_int_equal(sumi_option_int(&o, "time-dim"), 64);
@@ -415,7 +415,7 @@ static void test_config_is_taken(void **state)
     assert_int_equal(sumi_option_int(&o, "epochs"), 0); /* 0 in the file: no limit */
     assert_int_equal(sumi_option_int(&o, "batch"), 9);  /* the command line wins */
     assert_true(sumi_option_real(&o, "lr") == .5);
-    assert_true(sumi_option_real(&o, "ema") == 0);
+    assert_true(sumi_option_real(&o, "beta1") == 0);
     assert_int_equal(sumi_option_int(&o, "timesteps"), 1000); /* not in the file: the default */
     assert_string_equal(sumi_option_text(&o, "recipe"), "seed");
     json_decref(config);
@@ -554,9 +554,8 @@ static void test_completion_tells_every_option(void **state)
         if (strstr(text, name) == NULL)
             fail_msg("the completion lacks %s", name);
     }
-    assert_non_null(strstr(
-        text,
-        "'data train sample predict classify eval tune convert info diff bench help version"));
+    assert_non_null(strstr(text, "'data train sample predict classify eval tune convert average "
+                                 "info diff bench help version"));
     assert_non_null(strstr(text, "'list info preview'"));
     assert_non_null(strstr(text, "words='ddpm ddpm-large ddim ddim-inverse euler "));
     free(text);

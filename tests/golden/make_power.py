@@ -27,7 +27,8 @@ def product(t_a, g_a, t_b, g_b):
 
 def factors(t, g, at, wanted):
     a = product(t[:, None], g[:, None], t[None, :], g[None, :])
-    return np.linalg.solve(a, product(t, g, at, wanted))
+    x = np.linalg.solve(a, product(t, g, at, wanted))
+    return x / x.sum()
 
 
 def text(name, values):

@@ -51,7 +51,7 @@ static void test_a_schedule_ends_with_the_run(void **state)
     f.config.epochs = 0;
     f.config.minutes = 1;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
-    assert_says(err, "a linear schedule must end");
+    assert_says(err, "a step is timed in its warm-up");
     close_fixture(&f);
 }
 

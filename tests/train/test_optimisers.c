@@ -77,7 +77,7 @@ static void test_clips_the_norm_of_all(void **state)
     close_fixture(&threads);
 }
 
-/* More numbers than fit the pieces that a piece's size is made for, and what float32 cannot hold. */
+/* More numbers than fit the pieces of the usual size, and squares that float32 cannot hold. */
 static void test_sum_of_squares(void **state)
 {
     (void)state;
