@@ -38,6 +38,7 @@
 
 typedef float vf __attribute__((vector_size(SUMI_VB)));
 typedef int32_t vi __attribute__((vector_size(SUMI_VB)));
+typedef uint32_t vu __attribute__((vector_size(SUMI_VB)));
 typedef float vf_any __attribute__((vector_size(SUMI_VB), aligned(4), may_alias));
 
 INLINE vf v_load(const float *p)
@@ -99,6 +100,29 @@ INLINE vf v_relu(vf a)
 #endif
 }
 
+/* a, or low where a is less; NaN stays NaN. And the other way round. */
+INLINE vf v_at_least(vf a, vf low)
+{
+#if SUMI_VB == 64
+    return _mm512_max_ps(low, a);
+#elif SUMI_VB == 32
+    return _mm256_max_ps(low, a);
+#else
+    return v_select(a < low, low, a);
+#endif
+}
+
+INLINE vf v_at_most(vf a, vf high)
+{
+#if SUMI_VB == 64
+    return _mm512_min_ps(high, a);
+#elif SUMI_VB == 32
+    return _mm256_min_ps(high, a);
+#else
+    return v_select(a > high, high, a);
+#endif
+}
+
 /* Lane by lane; the compiler makes it one instruction. */
 INLINE vf v_sqrt(vf a)
 {
@@ -150,45 +174,62 @@ INLINE void v_put(float *p, vf v, bool lane)
 }
 
 /* ---- The exponential -------------------------------------------------------------------------
- * Within 1 ulp of it, over all of float32: with k the nearest whole number to x / ln 2,
- * exp(x) = 2^k exp(r), r = x - k ln 2 in two parts, of which the first has so few bits that its
- * product with k is exact; exp(r) - 1 - r by a polynomial (Moshier's, of the Cephes library). 2^k
- * is multiplied in two halves, since neither numbers below 2^-126 nor infinity are powers of two.
+ * exp(x) = 2^k exp(r): k is the nearest whole number to x / ln 2, and r = x - k ln 2 in two parts,
+ * of which the first has so few bits that its product with k is exact; exp(r) - 1 - r by a
+ * polynomial (Moshier's, of the Cephes library).
  */
-INLINE vf v_exp(vf x)
+
+/* exp(r). */
+INLINE vf exp_rest(vf x, vf k)
 {
-    const vf one_half_up = v_splat(0x1.8p23f); /* a sum with it ends in a whole number */
-    x = v_select(x > v_splat(100.0f), v_splat(100.0f), x);
-    x = v_select(x < v_splat(-110.0f), v_splat(-110.0f), x); /* NaN stays */
-    vf rounded = v_fma(x, v_splat(0x1.715476p0f), one_half_up);
-    vi k = (vi)rounded - (vi)one_half_up;
-    vf whole = rounded - one_half_up;
-    vf r = v_fma(whole, v_splat(-0x1.62e4p-1f), x);
-    r = v_fma(whole, v_splat(-0x1.7f7d1cp-20f), r);
+    vf r = v_fma(k, v_splat(-0x1.62e4p-1f), x);
+    r = v_fma(k, v_splat(-0x1.7f7d1cp-20f), r);
     vf p = v_splat(1.9875691500e-4f);
     p = v_fma(p, r, v_splat(1.3981999507e-3f));
     p = v_fma(p, r, v_splat(8.3334519073e-3f));
     p = v_fma(p, r, v_splat(4.1665795894e-2f));
     p = v_fma(p, r, v_splat(1.6666665459e-1f));
     p = v_fma(p, r, v_splat(5.0000001201e-1f));
-    vf value = v_fma(p, r * r, r) + v_splat(1.0f);
+    return v_fma(p, r * r, r) + v_splat(1.0f);
+}
+
+/* Within 1 ulp, over all of float32; 2^k is multiplied in two halves, since neither numbers below
+ * 2^-126 nor infinity are powers of two. */
+INLINE vf v_exp(vf x)
+{
+    const vf one_half_up = v_splat(0x1.8p23f); /* a sum with it ends in a whole number */
+    x = v_at_most(v_at_least(x, v_splat(-110.0f)), v_splat(100.0f));
+    vf rounded = v_fma(x, v_splat(0x1.715476p0f), one_half_up);
+    vi k = (vi)rounded - (vi)one_half_up;
+    vf value = exp_rest(x, rounded - one_half_up);
     vi half = k >> 1;
     vf lower = (vf)((half + 127) << 23), upper = (vf)((k - half + 127) << 23);
     return value * lower * upper;
 }
 
-/* x / (1 + exp(-x)). */
-INLINE vf v_silu(vf x)
+/* exp(-x) for x from -87 to 87, where 2^k is one number and is added to an exponent. */
+INLINE vf exp_of_minus(vf x)
 {
-    return x / (v_splat(1.0f) + v_exp(-x));
+    const vf one_half_up = v_splat(0x1.8p23f);
+    vf rounded = v_fma(x, v_splat(-0x1.715476p0f), one_half_up);
+    vf value = exp_rest(-x, rounded - one_half_up);
+    return (vf)((vu)value + ((vu)rounded << 23)); /* k's bits are the last ones */
 }
 
-/* Its derivative s + x s (1 - s), s = 1 / (1 + e), e = exp(-x). 1 - s is e s too, which keeps its
- * digits where s is close to 1, and is no number where e is infinite. */
+/* x / (1 + exp(-x)); below -87 it stays what it is there, -1e-36. */
+INLINE vf v_silu(vf x)
+{
+    x = v_at_least(x, v_splat(-87.0f));
+    return x / (v_splat(1.0f) + exp_of_minus(v_at_most(x, v_splat(87.0f))));
+}
+
+/* Its derivative s + x s (1 - s), s = 1 / (1 + e), e = exp(-x); 1 - s is e s too, which keeps its
+ * digits where s is close to 1. */
 INLINE vf v_silu_slope(vf x)
 {
-    vf e = v_exp(-x), s = v_splat(1.0f) / (v_splat(1.0f) + e);
-    return v_fma(x * s, v_select(x > v_zero(), e * s, v_splat(1.0f) - s), s);
+    vf z = v_at_most(v_at_least(x, v_splat(-87.0f)), v_splat(87.0f));
+    vf e = exp_of_minus(z), s = v_splat(1.0f) / (v_splat(1.0f) + e);
+    return v_fma(z * s, e * s, s);
 }
 
 /* ---- Tensors of float32 or bfloat16 ----------------------------------------------------------
@@ -196,7 +237,6 @@ INLINE vf v_silu_slope(vf x)
  * the same on every CPU. `bf16` must be a constant wherever speed matters.
  */
 
-typedef uint32_t vu __attribute__((vector_size(SUMI_VB)));
 typedef uint16_t vh __attribute__((vector_size(SUMI_VB / 2)));
 typedef uint16_t vh_any __attribute__((vector_size(SUMI_VB / 2), aligned(2), may_alias));
 typedef uint16_t half_any __attribute__((may_alias));
