@@ -298,7 +298,8 @@ typedef struct {
     float beta_start, beta_end; /* of the schedule linear: 0 < beta_start <= beta_end < 1 */
     int base_channels; /* width of the network's first level, 1 to 1024; the tutorial has 64 */
     /* "tutorial": the tutorial's U-Net ("seed", its former name, is read as it); "unet": a residual
-     * one with group norms, which is told of labels. sumi_net_at lists them, and
+     * one with group norms, which is told of labels, takes any height and width from 2^(levels - 1)
+     * on, and has the tensors that docs/NETWORKS.md names. sumi_net_at lists them, and
      * sumi_model_config_net sets the name, base_channels and time_dim of one. */
     const char *net;
     /* What the network returns, how noise grows with t, how the loss of a t counts, and how often
