@@ -287,6 +287,9 @@ typedef struct sumi_model sumi_model;
 
 enum { SUMI_LEVELS_MAX = 6 }; /* of a network: sizes that its tensors have */
 
+/* Numbers that tell what an augmentation made of an image (sumi_train_config.augment). */
+enum { SUMI_AUGMENT_NUMBERS = 9 };
+
 /* A network, and the diffusion process that it is for. */
 typedef struct {
     size_t size;
@@ -326,12 +329,15 @@ typedef struct {
     bool standardise;
     bool zero_snr; /* the betas of a schedule are rescaled so that step T has nothing of the image
                       (Lin et al. 2024); not with the objective eps */
+    /* Of unet: SUMI_AUGMENT_NUMBERS where its training is to tell it what was made of its images,
+     * by sumi_train_config.augment; else 0. In sampling nothing was. */
+    int augmentation;
 } sumi_model_config;
 #define SUMI_MODEL_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_model_config), "tutorial", 1, 1, 100, 0, 1000, .001f, .01f, 64, "tutorial",    \
             "eps", "linear", "uniform", "uniform", .002f, 80, .5f, 5, 0, 1, false, {1, 2, 4},      \
-            {1, 2, 2}, 0, {0}, 64, false, false                                                    \
+            {1, 2, 2}, 0, {0}, 64, false, false, 0                                                 \
     }
 
 typedef struct {
@@ -526,11 +532,16 @@ typedef struct {
     /* So many times in a run, whose steps are known, averages/ gets the averages by powers as they
      * are; sumi_model_average_run makes others of them. 0: never. */
     int snapshots;
+    /* 0, or the probability of each change of a set that the network is told of, for small data
+     * (0.1 to 0.2; Karras et al. 2022): images are mirrored (left to right half of them), scaled,
+     * turned, stretched and moved. As it is told, it learns much of the changed ones without
+     * drawing any. The model's field augmentation is SUMI_AUGMENT_NUMBERS. */
+    float augment;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0          \
+            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0, 0       \
     }
 
 /* The choices of a sumi_trainer_config. */
@@ -876,10 +887,13 @@ typedef struct {
     const float *noise;       /* as x, or NULL */
     const int32_t *labels;    /* [n], -1 is none; or NULL: all are. Networks without ignore them */
     sumi_precision precision; /* of sumi_model_predict; a trainer has its own */
+    /* Of a trainer: [n][augmentation], what was made of x, for a network that is told (the field
+     * augmentation of its model is above 0); or NULL: nothing. */
+    const float *augmentation;
 } sumi_batch;
 #define SUMI_BATCH_INIT                                                                            \
     {                                                                                              \
-        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL, SUMI_PRECISION_FP32                   \
+        sizeof(sumi_batch), 0, 0, 0, NULL, NULL, NULL, NULL, SUMI_PRECISION_FP32, NULL             \
     }
 
 /* Evaluates the network in eval mode. batch->x is what the network is given, which is x_t (with the

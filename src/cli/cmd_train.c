@@ -49,6 +49,7 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
         warn_of_flip(cli, *set);
     config.in_channels = config.out_channels = info.channels;
     config.classes = info.classes;
+    config.augmentation = s->train.augment > 0 ? SUMI_AUGMENT_NUMBERS : 0;
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);

@@ -272,6 +272,17 @@ const sumi_option sumi_option_rows_train[] = {
      .key = "train.crop",
      .commands = BIT(TRAIN),
      .help = "Move the images of each step by up to N pixels each way; edges are repeated."},
+    {.name = "augment",
+     .kind = SUMI_ARG_REAL,
+     .least = 0,
+     .most = 1,
+     .initial = "0",
+     .metavar = "P",
+     .key = "train.augment",
+     .commands = BIT(TRAIN),
+     .help = "For few pictures and --net unet: mirror, scale, turn, stretch and move images, each "
+             "with probability P (0.12 is common), and tell the network so, which then draws none "
+             "that are."},
     {.name = "ema",
      .kind = SUMI_ARG_STRING,
      .metavar = "X,X",

@@ -133,6 +133,7 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     trainer.precision = sumi_cli_precision(options);
     train.flip = sumi_option_flag(options, "flip");
     train.crop = (int)sumi_option_int(options, "crop");
+    train.augment = (float)sumi_option_real(options, "augment");
     train.grid = (int)sumi_option_int(options, "grid");
     train.checkpoint_every = sumi_option_int(options, "checkpoint-every");
     train.checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");

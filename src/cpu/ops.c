@@ -9,6 +9,7 @@ const sumi_op *sumi_op_of(sumi_kind kind)
         [SUMI_KIND_SINUSOID] = &sumi_op_sinusoid,
         [SUMI_KIND_FOURIER] = &sumi_op_fourier,
         [SUMI_KIND_EMBEDDING] = &sumi_op_embedding,
+        [SUMI_KIND_CONDITION] = &sumi_op_condition,
         [SUMI_KIND_CONV] = &sumi_op_conv,
         [SUMI_KIND_LINEAR] = &sumi_op_linear,
         [SUMI_KIND_NORM] = &sumi_op_norm,

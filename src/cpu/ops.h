@@ -23,8 +23,8 @@ const sumi_op *sumi_op_of(sumi_kind kind);
 const sumi_op *sumi_node_op(const sumi_network *net, int node);
 
 /* The rows of sumi_op_of. */
-extern const sumi_op sumi_op_sinusoid, sumi_op_fourier, sumi_op_embedding, sumi_op_conv,
-    sumi_op_linear, sumi_op_norm, sumi_op_add, sumi_op_max_pool, sumi_op_avg_pool,
+extern const sumi_op sumi_op_sinusoid, sumi_op_fourier, sumi_op_embedding, sumi_op_condition,
+    sumi_op_conv, sumi_op_linear, sumi_op_norm, sumi_op_add, sumi_op_max_pool, sumi_op_avg_pool,
     sumi_op_subsample, sumi_op_upsample, sumi_op_nearest, sumi_op_mean, sumi_op_attention,
     sumi_op_pad, sumi_op_crop, sumi_op_mse, sumi_op_cross_entropy;
 

@@ -17,7 +17,8 @@ void *sumi_value_data(const sumi_run *run, int value)
     return (void *)(uintptr_t)(const void *)(value == graph->image    ? run->in.image
                                              : value == graph->labels ? (const void *)run->in.labels
                                              : value == graph->time   ? run->in.time
-                                                                      : NULL);
+                                             : value == graph->condition ? run->in.condition
+                                                                         : NULL);
 }
 
 const float *sumi_param_data(const sumi_network *net, int param)

@@ -20,9 +20,11 @@ enum {
 
 /* ---- The plan -------------------------------------------------------------------------------- */
 
+/* A condition is zero in every prediction. */
 static bool is_time_or_label(const sumi_network *net, int index)
 {
-    return index == net->graph->time || index == net->graph->labels;
+    return index == net->graph->time || index == net->graph->labels ||
+           index == net->graph->condition;
 }
 
 static bool depends_on_them_alone(const sumi_network *net, int index)

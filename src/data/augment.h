@@ -7,9 +7,6 @@
 
 #include "data/data.h"
 
-/* How many numbers tell what was made of a picture; all are 0 where nothing was. */
-enum { SUMI_AUGMENT_NUMBERS = 9 };
-
 /* Of zeros: nothing is done. */
 struct sumi_augment {
     bool flip;  /* half of the pictures are mirrored, left to right */

@@ -58,9 +58,10 @@ typedef struct {
 
 /* What a run of n images reads, by the names of the graph's inputs. */
 typedef struct {
-    const float *image;    /* [n][h][w][c] */
-    const float *time;     /* [n] */
-    const int32_t *labels; /* [n]: -1 is none; NULL: no image has one */
+    const float *image;     /* [n][h][w][c] */
+    const float *time;      /* [n] */
+    const int32_t *labels;  /* [n]: -1 is none; NULL: no image has one */
+    const float *condition; /* training: [n][numbers], or NULL: zeros; predictions have zeros */
     /* Training, for a loss that is a squared error: as its output, and [n] or NULL: all are 1. */
     const float *target, *weight;
     /* Training, where the n images are a share of a batch (ranks NULL: they are all of it): how

@@ -86,7 +86,7 @@ static sumi_edge add_output(sumi_graph *graph, sumi_node node, int channels, int
 
 void sumi_graph_init(sumi_graph *graph)
 {
-    *graph = (sumi_graph){.image = -1, .time = -1, .labels = -1};
+    *graph = (sumi_graph){.image = -1, .time = -1, .labels = -1, .condition = -1};
 }
 
 void sumi_graph_free(sumi_graph *graph)
@@ -386,6 +386,19 @@ sumi_edge sumi_graph_embedding(sumi_graph *graph, sumi_edge labels, int index)
         return fail(graph, SUMI_ESHAPE, "an embedding has a row for each label, and one for none");
     return add_output(graph, reader_of(SUMI_KIND_EMBEDDING, labels, index), layer->out_channels, 0,
                       true);
+}
+
+int sumi_graph_told(const sumi_graph *graph)
+{
+    return graph->condition >= 0 ? graph->values[graph->condition].channels : 0;
+}
+
+sumi_edge sumi_graph_condition(sumi_graph *graph, int numbers)
+{
+    sumi_edge in = add_input(graph, &graph->condition, numbers, true);
+    if (!usable(graph, &in))
+        return (sumi_edge){.count = 0};
+    return add_output(graph, reader_of(SUMI_KIND_CONDITION, in, -1), numbers, 0, true);
 }
 
 static sumi_edge add_matrix(sumi_graph *graph, sumi_kind kind, sumi_edge in, int index)

@@ -77,6 +77,7 @@ typedef enum {
     SUMI_KIND_SINUSOID, /* the tutorial's time embedding */
     SUMI_KIND_FOURIER,  /* cosines and sines of a time */
     SUMI_KIND_EMBEDDING,
+    SUMI_KIND_CONDITION, /* numbers that are given with an image */
     SUMI_KIND_CONV,
     SUMI_KIND_LINEAR,
     SUMI_KIND_NORM,
@@ -192,10 +193,10 @@ struct sumi_graph {
     sumi_value *values;
     int layer_count, node_count, value_count;
     int layer_capacity, node_capacity, value_capacity;
-    int image, time, labels; /* the inputs' values, or -1 */
-    int classes;             /* labels are below this */
-    int levels;              /* what is halved must be a multiple of 2^levels high and wide: the */
-    bool pads;               /* image, or what it is padded to; at least as much in any case */
+    int image, time, labels, condition; /* the inputs' values, or -1 */
+    int classes;                        /* labels are below this */
+    int levels; /* what is halved must be a multiple of 2^levels high and wide: the */
+    bool pads;  /* image, or what it is padded to; at least as much in any case */
     sumi_output outputs[SUMI_OUTPUTS_MAX];
     int output_count;
     sumi_status status; /* of the first builder call that failed; later ones do nothing */
@@ -233,6 +234,12 @@ sumi_edge sumi_graph_fourier(sumi_graph *graph, sumi_edge time, int dim, double 
                              double highest);
 /* Row `label` of the layer, and row `classes` where there is none: it has classes + 1 rows. */
 sumi_edge sumi_graph_embedding(sumi_graph *graph, sumi_edge labels, int layer);
+
+/* A vector of so many numbers that a training gives with each image; zeros where it gives none, and
+ * in predictions. One of a graph, which has an input of that name, "condition" [n][numbers]. */
+sumi_edge sumi_graph_condition(sumi_graph *graph, int numbers);
+/* How many; 0: there is none. */
+int sumi_graph_told(const sumi_graph *graph);
 
 sumi_edge sumi_graph_conv(sumi_graph *graph, sumi_edge in, int layer);
 sumi_edge sumi_graph_linear(sumi_graph *graph, sumi_edge in, int layer);

@@ -29,6 +29,7 @@ struct sumi_model {
     sumi_list attention;           /* of unet: the levels that have it, from 1 */
     int head_channels;             /* of attention */
     int label_count;               /* that the network is told of; 0: none */
+    int told;                      /* numbers of an augmentation, likewise */
     sumi_process_config process;   /* what the network predicts, and at which levels */
     sumi_graph graph;              /* graph.params holds the weights */
     json_t *metadata;              /* string values; "sumi.*" keys are sumi's own */
@@ -74,6 +75,7 @@ typedef struct {
     int head_channels;               /* of attention; a level has at least as many in a head */
     int embedding;                   /* numbers that tell of level and label */
     int classes;                     /* 0: no labels */
+    int told;                        /* numbers that tell what was made of an image; 0: none */
     float time_lowest, time_highest; /* radians for each unit of the level's time */
 } sumi_unet_config;
 

@@ -38,6 +38,7 @@ static sumi_status build_unet(sumi_graph *graph, const sumi_model_config *config
                              .embedding = config->time_dim,
                              .head_channels = config->head_channels,
                              .classes = config->classes,
+                             .told = config->augmentation,
                              .time_lowest = (float)LOWEST / (float)config->timesteps,
                              .time_highest = (float)HIGHEST / (float)config->timesteps};
     if (length(config->blocks) != levels)

@@ -134,7 +134,7 @@ static sumi_edge stage(const builder *b, const char *way, int level, sumi_edge x
     return x;
 }
 
-/* An MLP of the level's cosines and sines, plus the label's row. */
+/* An MLP of the level's cosines and sines, plus the label's row and what was made of the image. */
 static sumi_edge embedding(const builder *b)
 {
     sumi_graph *graph = b->graph;
@@ -149,6 +149,10 @@ static sumi_edge embedding(const builder *b)
         int rows = sumi_graph_embedding_layer(graph, "label", b->config->classes + 1, dim);
         sumi_graph_scale_init(graph, rows, .5f);
         x = sumi_graph_add(graph, x, sumi_graph_embedding(graph, labels, rows));
+    }
+    if (b->config->told > 0) {
+        sumi_edge told = sumi_graph_condition(graph, b->config->told);
+        x = sumi_graph_add(graph, x, linear(b, "augmentation", "", told, dim));
     }
     return sumi_graph_act(graph, x, SUMI_ACT_SILU);
 }

@@ -9,10 +9,33 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a network that is told of labels expects of them. */
+static sumi_status check_labels(const sumi_train_run *run)
+{
+    const sumi_dataset *set = run->set;
+    int classes = run->model->graph.labels >= 0 ? run->model->graph.classes : 0;
+    if (classes == 0 || !set->labels)
+        return SUMI_OK;
+    if (set->classes > classes)
+        return sumi_fail(
+            run->err, SUMI_EINVAL,
+            "the images have %d labels, the model is told of %d: a new model is told of "
+            "as many as its data have",
+            set->classes, classes);
+    if (set->classes > set->count)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "%d labels are more than there are images, %" PRId64
+                         ": labels are whole numbers from 0 on, each in use",
+                         set->classes, set->count);
+    return SUMI_OK;
+}
+
 static sumi_augment augmentation(const sumi_train_run *run)
 {
-    return (sumi_augment){
-        .flip = run->config->flip, .crop = run->config->crop, .seed = run->settings.seed};
+    return (sumi_augment){.flip = run->config->flip,
+                          .crop = run->config->crop,
+                          .told = run->config->augment,
+                          .seed = run->settings.seed};
 }
 
 sumi_status sumi_run_check(sumi_train_run *run)
@@ -44,8 +67,17 @@ sumi_status sumi_run_check(sumi_train_run *run)
                          "channels %d",
                          set->channels, set->channels == 1 ? "" : "s", channels, channels);
     const sumi_graph *graph = &run->model->graph;
+    if (check_labels(run) != SUMI_OK)
+        return SUMI_EINVAL;
     sumi_augment augment = augmentation(run);
     sumi_status status = sumi_augment_check(&augment, set->height, set->width, run->err);
+    if (status == SUMI_OK && augment.told > 0 &&
+        sumi_graph_told(&run->model->graph) != SUMI_AUGMENT_NUMBERS)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "augment needs a network that is told of it, by %d numbers: a new unet is "
+                         "where its field augmentation says so; this %s has %d",
+                         SUMI_AUGMENT_NUMBERS, run->model->info.net,
+                         sumi_graph_told(&run->model->graph));
     return status == SUMI_OK
                ? sumi_grid_check(config, graph->pads ? 1 : 1 << graph->levels, run->err)
                : status;
@@ -153,11 +185,18 @@ static sumi_status mark_model(const sumi_train_run *run, sumi_model *model)
     return status;
 }
 
-/* The labels' names go with the weights, too. */
+static void take_names(sumi_model *model, json_t *names)
+{
+    json_decref(model->classes);
+    model->classes = json_incref(names);
+}
+
+/* The labels' names go with the weights, too: those of the data that they are trained on now. */
 static sumi_status name_classes(const sumi_train_run *run)
 {
     const sumi_dataset *set = run->set;
-    if (run->model->classes || !set->class_names)
+    int told = run->model->graph.labels >= 0 ? run->model->graph.classes : set->classes;
+    if (!set->class_names || set->classes != told)
         return SUMI_OK;
     json_t *names = json_array();
     for (int i = 0; i < set->classes; i++)
@@ -166,9 +205,10 @@ static sumi_status name_classes(const sumi_train_run *run)
         json_decref(names);
         return sumi_fail_memory(run->err, "the names of the classes", 0);
     }
-    run->model->classes = names;
     for (int i = 0; i < run->trainer->averages.count; i++)
-        run->trainer->averages.model[i]->classes = json_incref(names);
+        take_names(run->trainer->averages.model[i], names);
+    take_names(run->model, names);
+    json_decref(names);
     return SUMI_OK;
 }
 

@@ -115,7 +115,8 @@ static sumi_status one_step(sumi_train_run *run)
                         .h = run->set->height,
                         .w = run->set->width,
                         .x = data.images,
-                        .labels = data.labels};
+                        .labels = data.labels,
+                        .augmentation = data.augmentation};
     sumi_status status = sumi_train_step(run->trainer, &batch, &loss, run->err);
     if (status != SUMI_OK)
         return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;

@@ -60,6 +60,7 @@ static const sumi_kept kept_grids[] = {
     {"grid_steps", SUMI_KEPT_INT, FIELD(grid_steps), NULL},
     {"flip", SUMI_KEPT_BOOL, FIELD(flip), "false"},
     {"crop", SUMI_KEPT_INT, FIELD(crop), "0"},
+    {"augment", SUMI_KEPT_FLOAT, FIELD(augment), "0"},
     {NULL, SUMI_KEPT_INT, 0, NULL},
 };
 static const sumi_kept kept_batch[] = {

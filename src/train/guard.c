@@ -84,6 +84,10 @@ int sumi_train_suspect(const sumi_trainer *trainer, int n)
         const sumi_inputs in = {.image = trainer->input + at,
                                 .time = trainer->time + i,
                                 .labels = trainer->labels ? trainer->labels + i : NULL,
+                                .condition = trainer->condition
+                                                 ? trainer->condition +
+                                                       i * sumi_graph_told(&trainer->model->graph)
+                                                 : NULL,
                                 .target = trainer->target + at,
                                 .weight = trainer->weight ? trainer->weight + i : NULL,
                                 .whole = 1};

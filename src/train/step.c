@@ -127,6 +127,9 @@ static void upload(const sumi_trainer *trainer, const sumi_batch *batch)
         backend->upload(device, trainer->weight, trainer->drawn_weight, each);
     if (batch->noise)
         backend->upload(device, trainer->target, batch->noise, images);
+    if (trainer->told && batch->augmentation)
+        backend->upload(device, trainer->told, batch->augmentation,
+                        each * (size_t)sumi_graph_told(&trainer->model->graph));
     if (trainer->labels)
         backend->upload(device, trainer->labels, trainer->drawn_labels,
                         (size_t)batch->n * sizeof *trainer->labels);
@@ -164,6 +167,7 @@ static void noise_images(const sumi_trainer *trainer, const sumi_batch *batch, b
 static void draw(sumi_trainer *trainer, const sumi_batch *batch)
 {
     bool target_is_noise = draw_levels(trainer, batch);
+    trainer->condition = batch->augmentation ? trainer->told : NULL;
     upload(trainer, batch);
     noise_images(trainer, batch, target_is_noise);
 }
@@ -194,6 +198,7 @@ static double gradients(const sumi_trainer *trainer, int n)
     const sumi_inputs in = {.image = trainer->input,
                             .time = trainer->time,
                             .labels = trainer->labels,
+                            .condition = trainer->condition,
                             .target = trainer->target,
                             .weight = trainer->weight,
                             .ranks = trainer->ranks,
@@ -343,6 +348,8 @@ static sumi_batch take_part(sumi_trainer *trainer, const sumi_batch *batch, int6
     part.noise = batch->noise ? batch->noise + floats : NULL;
     part.t = batch->t ? batch->t + begin : NULL;
     part.labels = batch->labels ? batch->labels + begin : NULL;
+    if (batch->augmentation)
+        part.augmentation += begin * sumi_graph_told(&trainer->model->graph);
     trainer->part = begin;
     trainer->first = first + begin;
     return part;

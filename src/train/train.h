@@ -176,8 +176,10 @@ struct sumi_trainer {
     float *input;  /* what the network sees, c_in x_t */
     float *target; /* what it shall return */
     float *time;
-    float *weight;   /* NULL: all are 1 */
-    int32_t *labels; /* NULL: the network has none */
+    float *weight;          /* NULL: all are 1 */
+    int32_t *labels;        /* NULL: the network has none */
+    float *told;            /* [batch][augmentation]: likewise */
+    const float *condition; /* of the present step: told, or NULL where nothing is */
     sumi_halvings halvings;
     sumi_not_finite not_finite; /* of the last step */
     /* One of several trainers: NULL where it is alone (sumi_train_join). */

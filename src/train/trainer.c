@@ -124,7 +124,7 @@ static int part_images(const sumi_trainer *trainer)
     return (trainer->config.batch + parts - 1) / parts;
 }
 
-enum { TENSORS = 6 };
+enum { TENSORS = 7 };
 
 typedef struct {
     void **memory;
@@ -137,6 +137,7 @@ static void list_tensors(sumi_trainer *trainer, tensor out[TENSORS])
 {
     size_t each = (size_t)part_images(trainer) * sizeof(float);
     size_t images = each * trainer->image_floats;
+    int numbers = sumi_graph_told(&trainer->model->graph);
     bool weighted = sumi_weighting_row(trainer->process.config.weighting)->of_snr != NULL;
     const tensor all[TENSORS] = {
         {(void **)&trainer->images, images, true},
@@ -145,6 +146,7 @@ static void list_tensors(sumi_trainer *trainer, tensor out[TENSORS])
         {(void **)&trainer->time, each, true},
         {(void **)&trainer->weight, each, weighted},
         {(void **)&trainer->labels, each, trainer->model->graph.labels >= 0},
+        {(void **)&trainer->told, each * (size_t)numbers, numbers > 0},
     };
     memcpy(out, all, sizeof all);
 }

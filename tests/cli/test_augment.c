@@ -26,6 +26,17 @@ static int make_sets(void **state)
                       .count = sizeof one_way,
                       .data = one_way};
     assert_int_equal(sumi_npy_write(temp_path(*state, "one.npy"), &array, NULL), SUMI_OK);
+    uint8_t labels[3] = {0, 5, 1};
+    sumi_npy row = {.dtype = SUMI_NPY_U8, .rank = 1, .shape = {3}, .count = 3, .data = labels};
+    array.shape[0] = 3;
+    array.count = 3 * PIXELS;
+    assert_int_equal(sumi_npy_write(temp_path(*state, "few.npy"), &array, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_write(temp_path(*state, "few-labels.npy"), &row, NULL), SUMI_OK);
+    labels[1] = 2;
+    assert_int_equal(sumi_npy_write(temp_path(*state, "three.npy"), &array, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_write(temp_path(*state, "three_labels.npy"), &row, NULL), SUMI_OK);
+    array.shape[0] = COUNT;
+    array.count = COUNT * PIXELS;
     array.data = either;
     assert_int_equal(sumi_npy_write(temp_path(*state, "either.npy"), &array, NULL), SUMI_OK);
     return 0;
@@ -73,11 +84,53 @@ static void test_resume_keeps_what_is_made_of_images(void **state)
     assert_failed_run(temp, "train --resume @part --flip", 2, "--flip cannot be changed");
 }
 
+#define UNET                                                                                       \
+    "--net unet --multipliers 1,2 --blocks 1,1 --lr 0.01 --batch 4 --base-channels 4 "             \
+    "--time-dim 8 --timesteps 20 --grid 0 --threads 2 -q"
+
+/* A network that is told keeps that in its file, and draws from it as from any other. */
+static void test_a_network_is_told(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train @one.npy --augment 0.3 --steps 3 --out @told " UNET);
+    assert_quiet_run(temp, "train --resume @told --steps 6 -q");
+    assert_quiet_run(temp, "train @one.npy --augment 0.3 --steps 6 --out @straight " UNET);
+    assert_quiet_run(temp, "diff @told @straight");
+    assert_quiet_run(temp, "convert @told @told.pth -q");
+    assert_quiet_run(temp, "sample @told.pth -n 2 --steps 3 --solver ddim -qo @a.npy");
+    assert_quiet_run(temp, "sample @straight -n 2 --steps 3 --solver ddim -qo @b.npy");
+    sumi_npy a, b;
+    assert_int_equal(sumi_npy_read(temp_path(temp, "a.npy"), &a, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_read(temp_path(temp, "b.npy"), &b, NULL), SUMI_OK);
+    assert_memory_equal(a.data, b.data, 2 * PIXELS);
+    sumi_npy_free(&a);
+    sumi_npy_free(&b);
+    assert_failed_run(temp, "train @one.npy --augment 0.1 --steps 1 -q --out @x " TINY, 13,
+                      "augment needs a network that is told of it");
+    assert_failed_run(temp, "train @one.npy --augment 1.5 --out @x", 2, "--augment: expected");
+}
+
+/* Labels that the data have too many of, for their pictures or for a model. */
+static void test_labels_that_do_not_fit(void **state)
+{
+    temp_folder *temp = *state;
+    assert_failed_run(temp, "train @few.npy --steps 1 --out @few " UNET, 13,
+                      "6 labels are more than there are images, 3");
+    assert_quiet_run(temp, "train @few.npy -q --steps 1 --out @deaf " TINY);
+    assert_quiet_run(temp, "train @three.npy --steps 1 --out @three " UNET);
+    assert_failed_run(temp,
+                      "train shapes --init @three --size 8x8 --steps 1 --batch 4 --grid 0 -q "
+                      "--out @more",
+                      13, "the images have 10 labels, the model is told of 3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flip_warns_by_the_pictures),
         cmocka_unit_test(test_resume_keeps_what_is_made_of_images),
+        cmocka_unit_test(test_a_network_is_told),
+        cmocka_unit_test(test_labels_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, make_sets, temp_teardown);
 }

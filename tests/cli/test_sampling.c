@@ -84,6 +84,11 @@ static void test_labels(void **state)
     assert_quiet_run(temp, "sample @unet --label 2 --index 2 -n 1 -qo @again.npy");
     assert_same_arrays(temp, "two.npy", "none.npy", false);
     assert_same_arrays(temp, "third.npy", "again.npy", true);
+    /* Names travel with the weights. */
+    assert_quiet_run(temp, "convert @unet @unet.pth -q");
+    assert_quiet_run(temp, "convert @unet.pth @unet.safetensors -q");
+    assert_quiet_run(temp, "sample @unet.safetensors --label disc -n 2 -qo @disc.npy");
+    assert_same_arrays(temp, "none.npy", "disc.npy", true);
     sumi_image grid;
     assert_quiet_run(temp, "sample @unet --label all --steps 1 -qo @rows.png"); /* 8 of each */
     assert_int_equal(sumi_image_read(temp_path(temp, "rows.png"), &grid, NULL), SUMI_OK);

@@ -620,6 +620,8 @@ static void embed(reference *r, int node, bool backward)
         } else if (op->kind == SUMI_KIND_FOURIER) {
             double angle = t * op->lowest * pow(op->ratio, k % (dim / 2));
             r->values[op->out][i] = k < dim / 2 ? cos(angle) : sin(angle);
+        } else if (op->kind == SUMI_KIND_CONDITION) {
+            r->values[op->out][i] = r->in.condition ? (double)r->in.condition[i] : 0;
         } else {
             size_t row = (size_t)(label < 0 ? r->graph->classes : label);
             size_t at = row * (size_t)dim + (size_t)k;
@@ -666,6 +668,7 @@ static void forward(reference *r, int node)
     case SUMI_KIND_SINUSOID:
     case SUMI_KIND_FOURIER:
     case SUMI_KIND_EMBEDDING:
+    case SUMI_KIND_CONDITION:
         embed(r, node, false);
         break;
     case SUMI_KIND_CONV:
@@ -717,6 +720,7 @@ static void backward(reference *r, int node)
         break;
     case SUMI_KIND_SINUSOID:
     case SUMI_KIND_FOURIER:
+    case SUMI_KIND_CONDITION:
     case SUMI_KIND_MSE:
     case SUMI_KIND_CROSS_ENTROPY:
         break;

@@ -75,7 +75,7 @@ class UNet(nn.Module):
 
     def __init__(self, channels=1, width=32, multipliers=(1, 2, 4), blocks=(1, 2, 2),
                  embedding=128, classes=10, time_lowest=0.003, time_highest=3.0, attention=(),
-                 head_channels=64):
+                 head_channels=64, augmentation=0):
         super().__init__()
         widths = [width * m for m in multipliers]
         self.levels, self.classes = len(widths), classes
@@ -87,6 +87,8 @@ class UNet(nn.Module):
             self.label = nn.Embedding(classes + 1, embedding)
             with torch.no_grad():
                 self.label.weight *= 0.5
+        if augmentation:
+            self.augmentation = nn.Linear(augmentation, embedding)
 
         def stage(first, level):
             return nn.ModuleList(
@@ -108,16 +110,19 @@ class UNet(nn.Module):
         self.norm = group_norm(widths[0])
         self.last = from_zero(nn.Conv2d(widths[0], channels, 3, padding=1))
 
-    def embed(self, time, labels):
+    def embed(self, time, labels, told=None):
         angle = time.double()[:, None] * self.frequencies[None]
         waves = torch.cat([angle.cos(), angle.sin()], 1).to(self.first.weight.dtype)
         e = self.time(waves)
         if self.classes:
             e = e + self.label(torch.where(labels < 0, self.classes, labels))
+        if hasattr(self, "augmentation"):
+            nothing = e.new_zeros(len(e), self.augmentation.in_features)
+            e = e + self.augmentation(nothing if told is None else told)
         return F.silu(e)
 
-    def forward(self, x, time, labels=None):
-        e = self.embed(time, labels)
+    def forward(self, x, time, labels=None, told=None):
+        e = self.embed(time, labels, told)
         h, w = x.shape[2:]
         multiple = 2 ** (self.levels - 1)
         high, wide = -h % multiple, -w % multiple
