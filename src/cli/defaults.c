@@ -15,25 +15,29 @@ typedef struct {
     size_t offset;  /* in sumi_sample_config */
     bool of_solver; /* goes with a solver */
     bool of_path;   /* is replaced by --levels */
+    bool of_labels; /* holds where there is a --label or a --guide */
 } defaults_row;
 
 #define AT(field) offsetof(sumi_sample_config, field)
 
 static const defaults_row rows[] = {
-    {"solver", TEXT, AT(solver), true, false},
-    {"steps", WHOLE, AT(steps), true, true},
-    {"spacing", TEXT, AT(spacing), true, true},
-    {"rho", REAL, AT(rho), true, true},
-    {"sigma-min", REAL, AT(sigma_min), true, true},
-    {"sigma-max", REAL, AT(sigma_max), true, true},
-    {"eta", REAL, AT(eta), true, false},
-    {"churn", REAL, AT(churn), true, false},
-    {"churn-min", REAL, AT(churn_min), true, false},
-    {"churn-max", REAL, AT(churn_max), true, false},
-    {"churn-noise", REAL, AT(churn_noise), true, false},
-    {"threshold", REAL, AT(threshold), false, false},
-    {"rtol", REAL, AT(rtol), true, false},
-    {"atol", REAL, AT(atol), true, false},
+    {"solver", TEXT, AT(solver), true, false, false},
+    {"steps", WHOLE, AT(steps), true, true, false},
+    {"spacing", TEXT, AT(spacing), true, true, false},
+    {"rho", REAL, AT(rho), true, true, false},
+    {"sigma-min", REAL, AT(sigma_min), true, true, false},
+    {"sigma-max", REAL, AT(sigma_max), true, true, false},
+    {"eta", REAL, AT(eta), true, false, false},
+    {"churn", REAL, AT(churn), true, false, false},
+    {"churn-min", REAL, AT(churn_min), true, false, false},
+    {"churn-max", REAL, AT(churn_max), true, false, false},
+    {"churn-noise", REAL, AT(churn_noise), true, false, false},
+    {"threshold", REAL, AT(threshold), false, false, false},
+    {"rtol", REAL, AT(rtol), true, false, false},
+    {"atol", REAL, AT(atol), true, false, false},
+    {"guidance", REAL, AT(guidance), false, false, true},
+    {"guidance-from", REAL, AT(guidance_from), false, false, true},
+    {"guidance-to", REAL, AT(guidance_to), false, false, true},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -71,8 +75,12 @@ sumi_sample_config sumi_cli_defaults(const sumi_options *options, const sumi_mod
     bool other =
         is_given(options, "solver") && strcmp(sumi_option_text(options, "solver"), solver) != 0;
     bool levels = is_given(options, "levels");
+    /* Evaluations give labels by themselves. */
+    bool told = is_given(options, "label") || is_given(options, "guide") ||
+                sumi_option_find(options->command, "label", strlen("label"), NULL) < 0;
     for (int i = 0; i < ROWS; i++)
-        if (!(other && rows[i].of_solver) && !(levels && rows[i].of_path))
+        if (!(other && rows[i].of_solver) && !(levels && rows[i].of_path) &&
+            !(rows[i].of_labels && !told))
             memcpy((char *)&out + rows[i].offset, at(&rows[i], &own), size_of(&rows[i]));
     out.clip_low = own.clip_low;
     out.clip_high = own.clip_high;

@@ -93,9 +93,13 @@ int sumi_cli_guidance(sumi_cli *cli, sumi_sample_config *config, sumi_model **gu
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (sumi_option_given(options, parts[i]) && !sumi_option_given(options, "guidance"))
             return sumi_cli_usage(cli, "--%s: it needs --guidance", parts[i]);
-    config->guidance = (float)sumi_option_real(options, "guidance");
-    config->guidance_from = (float)sumi_option_real(options, "guidance-from");
-    config->guidance_to = (float)sumi_option_real(options, "guidance-to");
+    /* Else it is as it was: an evaluation has the model's own. */
+    if (sumi_option_given(options, "guidance"))
+        config->guidance = (float)sumi_option_real(options, "guidance");
+    if (sumi_option_given(options, "guidance-from"))
+        config->guidance_from = (float)sumi_option_real(options, "guidance-from");
+    if (sumi_option_given(options, "guidance-to"))
+        config->guidance_to = (float)sumi_option_real(options, "guidance-to");
     if (!(config->guidance_from < config->guidance_to))
         return sumi_cli_usage(cli,
                               "--guidance-to: expected more than --guidance-from, %g, found %g",

@@ -15,28 +15,32 @@ typedef struct {
     size_t offset; /* in sumi_sample_config: an int, a float, or a name */
     double low, high;
     sumi_choice choice;
-    bool of_path; /* stands for what levels of the caller's choice replace */
+    bool of_path;   /* stands for what levels of the caller's choice replace */
+    bool of_labels; /* holds for images that have one, or where there is a guide */
 } sampling_row;
 
 #define AT(field) offsetof(sumi_sample_config, field)
 
 static const sampling_row rows[] = {
-    {"solver", CHOICE, AT(solver), 0, 0, SUMI_CHOICE_SOLVER, false},
-    {"steps", WHOLE, AT(steps), 0, SUMI_TIMESTEPS_MAX, 0, true},
-    {"spacing", CHOICE, AT(spacing), 0, 0, SUMI_CHOICE_SPACING, true},
-    {"rho", REAL, AT(rho), 0, 100, 0, true},
-    {"sigma_min", REAL, AT(sigma_min), 0, 1e30, 0, true},
-    {"sigma_max", REAL, AT(sigma_max), 0, 1e30, 0, true},
-    {"eta", REAL, AT(eta), -1, 1, 0, false},
-    {"churn", REAL, AT(churn), 0, 1e6, 0, false},
-    {"churn_min", REAL, AT(churn_min), 0, 2e30, 0, false},
-    {"churn_max", REAL, AT(churn_max), 0, 2e30, 0, false},
-    {"churn_noise", REAL, AT(churn_noise), 0, 10, 0, false},
-    {"clip_low", REAL, AT(clip_low), -1e6, 1e6, 0, false},
-    {"clip_high", REAL, AT(clip_high), -1e6, 1e6, 0, false},
-    {"threshold", REAL, AT(threshold), 0, 1, 0, false},
-    {"rtol", REAL, AT(rtol), 0, 1, 0, false},
-    {"atol", REAL, AT(atol), 0, 1, 0, false},
+    {"solver", CHOICE, AT(solver), 0, 0, SUMI_CHOICE_SOLVER, false, false},
+    {"steps", WHOLE, AT(steps), 0, SUMI_TIMESTEPS_MAX, 0, true, false},
+    {"spacing", CHOICE, AT(spacing), 0, 0, SUMI_CHOICE_SPACING, true, false},
+    {"rho", REAL, AT(rho), 0, 100, 0, true, false},
+    {"sigma_min", REAL, AT(sigma_min), 0, 1e30, 0, true, false},
+    {"sigma_max", REAL, AT(sigma_max), 0, 1e30, 0, true, false},
+    {"eta", REAL, AT(eta), -1, 1, 0, false, false},
+    {"churn", REAL, AT(churn), 0, 1e6, 0, false, false},
+    {"churn_min", REAL, AT(churn_min), 0, 2e30, 0, false, false},
+    {"churn_max", REAL, AT(churn_max), 0, 2e30, 0, false, false},
+    {"churn_noise", REAL, AT(churn_noise), 0, 10, 0, false, false},
+    {"clip_low", REAL, AT(clip_low), -1e6, 1e6, 0, false, false},
+    {"clip_high", REAL, AT(clip_high), -1e6, 1e6, 0, false, false},
+    {"threshold", REAL, AT(threshold), 0, 1, 0, false, false},
+    {"rtol", REAL, AT(rtol), 0, 1, 0, false, false},
+    {"atol", REAL, AT(atol), 0, 1, 0, false, false},
+    {"guidance", REAL, AT(guidance), 0, 1000, 0, false, true},
+    {"guidance_from", REAL, AT(guidance_from), 0, 2e30, 0, false, true},
+    {"guidance_to", REAL, AT(guidance_to), 0, 2e30, 0, false, true},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
@@ -134,7 +138,9 @@ void sumi_sampling_fill(const sumi_model *model, sumi_sample_config *config)
         size_t size = rows[i].kind == WHOLE  ? sizeof(int)
                       : rows[i].kind == REAL ? sizeof(float)
                                              : sizeof(const char *);
-        if (is_initial(&rows[i], config) && !(rows[i].of_path && config->level_count > 0))
+        bool holds = !(rows[i].of_path && config->level_count > 0) &&
+                     !(rows[i].of_labels && !config->labels && !config->guide);
+        if (holds && is_initial(&rows[i], config))
             memcpy((char *)config + rows[i].offset, at(&rows[i], &own), size);
     }
 }

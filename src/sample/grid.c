@@ -30,12 +30,13 @@ sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_
 /* As the model says; where it says nothing, every timestep by ddpm as in the tutorial; where fewer
  * are asked for, ddim. */
 static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_config *config,
-                                      const sumi_grid *grid)
+                                      const sumi_grid *grid, int count, const int32_t *labels)
 {
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     int steps = config->grid_steps, timesteps = model->info.timesteps;
     int h = grid->set_height, w = grid->set_width;
-    sample.count = grid->count;
+    sample.count = count;
+    sample.labels = labels;
     /* The size that is trained on; the tutorial trains on 28x28 and draws 32x32. */
     bool tutorial = sumi_net_find(model->info.net) == SUMI_NET_TUTORIAL && h == SIDE_TUTORIAL &&
                     w == SIDE_TUTORIAL;
@@ -55,18 +56,17 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
 
 /* Labels of the pictures, in turn, and how many of those make whole rows; malloc'ed, NULL where the
  * model is told of none or there is no memory. */
-static int32_t *label_pictures(const sumi_model *model, sumi_sample_config *sample,
-                               sumi_kind_rows *rows)
+static int32_t *label_pictures(const sumi_model *model, int *count, sumi_kind_rows *rows)
 {
     int classes = model->graph.labels >= 0 ? model->graph.classes : 0;
     if (classes < 1)
         return NULL;
-    if (classes <= sample->count) {
+    if (classes <= *count) {
         rows->kinds = classes;
-        sample->count -= sample->count % classes;
+        *count -= *count % classes;
     }
-    int32_t *labels = sumi_calloc((size_t)sample->count, sizeof *labels);
-    for (int i = 0; labels && i < sample->count; i++)
+    int32_t *labels = sumi_calloc((size_t)*count, sizeof *labels);
+    for (int i = 0; labels && i < *count; i++)
         labels[i] = i % classes;
     return labels;
 }
@@ -97,10 +97,10 @@ sumi_status sumi_grid_draw(sumi_runtime *runtime, const sumi_model *model,
                            const sumi_train_config *config, const sumi_grid *grid, const char *path,
                            sumi_error *err)
 {
-    sumi_sample_config sample = sampling_of(model, config, grid);
     sumi_kind_rows rows = {0, 0};
-    int32_t *labels = label_pictures(model, &sample, &rows);
-    sample.labels = labels;
+    int count = grid->count;
+    int32_t *labels = label_pictures(model, &count, &rows);
+    sumi_sample_config sample = sampling_of(model, config, grid, count, labels);
     int64_t sizes[] = {sample.count, sample.height, sample.width, model->info.out_channels};
     size_t floats;
     if (!sumi_size_product(sizes, 4, &floats)) {

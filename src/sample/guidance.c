@@ -63,6 +63,15 @@ static sumi_status check_process(const sumi_model *guide, const sumi_model *mode
     return SUMI_OK;
 }
 
+/* Images of both are shifted and scaled alike. */
+static bool same_standard(const sumi_standard *a, const sumi_standard *b)
+{
+    bool same = a->channels == b->channels && (a->channels == 0 || a->to == b->to);
+    for (int c = 0; same && c < a->channels; c++)
+        same = a->mean[c] == b->mean[c] && a->deviation[c] == b->deviation[c];
+    return same;
+}
+
 static sumi_status check_guide(const sumi_model *guide, const sumi_model *model, sumi_error *err)
 {
     const sumi_model_info_t *a = &guide->info, *b = &model->info;
@@ -78,6 +87,10 @@ static sumi_status check_guide(const sumi_model *guide, const sumi_model *model,
         guide->graph.classes != model->graph.classes)
         return sumi_fail(err, SUMI_EINVAL, "the guide has %d labels, the model %d",
                          guide->graph.classes, model->graph.classes);
+    if (!same_standard(&guide->standard, &model->standard))
+        return sumi_fail(err, SUMI_EINVAL,
+                         "the guide was trained on other data: their means and deviations, which "
+                         "both models go by, are not the same");
     return check_process(guide, model, err);
 }
 

@@ -261,6 +261,11 @@ static void test_refusals(void **state)
     f.config.guidance_to = 2;
     f.config.guide = few;
     refused(&f, f.model, SUMI_EINVAL, "the guide has 2 labels, the model 4");
+    f.config.guide = f.guide;
+    f.guide->standard.channels = f.model->standard.channels = 1;
+    f.guide->standard.mean[0] = .5f;
+    refused(&f, f.model, SUMI_EINVAL, "the guide was trained on other data");
+    f.guide->standard.channels = f.model->standard.channels = 0;
     f.guide->process.timesteps = f.guide->info.timesteps = 50;
     f.config.guide = f.guide;
     refused(&f, f.model, SUMI_EINVAL, "the guide has a timesteps of 50, the model of 100");
@@ -301,11 +306,39 @@ static void test_a_guide_needs_no_labels(void **state)
     close_fixture(&f);
 }
 
+/* A model's own guidance is that of images that have a label. */
+static void test_a_model_has_its_own(void **state)
+{
+    (void)state;
+    float given[ALL], own[ALL];
+    static fixture f;
+    open_fixture(&f, 2);
+    f.config.guidance = 2;
+    f.config.guidance_to = 3;
+    sample(&f, given);
+    f.model->sampling = json_pack("{s:s, s:i, s:f, s:f}", "solver", "ddim", "steps", 6, "guidance",
+                                  2., "guidance_to", 3.);
+    f.config.solver = NULL;
+    f.config.steps = 0;
+    f.config.guidance = 1;
+    f.config.guidance_to = 1e30f;
+    sumi_sample_config config = f.config;
+    sumi_sample_complete(f.model, &f.config);
+    sample(&f, own);
+    assert_memory_equal(given, own, sizeof own);
+    f.config = config;
+    f.config.labels = NULL;
+    sumi_sample_complete(f.model, &f.config);
+    assert_true(f.config.guidance == 1 && f.config.guidance_to > 1e29f);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_is_the_plain_loop),
         cmocka_unit_test(test_none),
+        cmocka_unit_test(test_a_model_has_its_own),
         cmocka_unit_test(test_batch_threads_and_index_change_no_bit),
         cmocka_unit_test(test_a_guide_needs_no_labels),
         cmocka_unit_test(test_refusals),
