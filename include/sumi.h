@@ -130,7 +130,7 @@ SUMI_API void sumi_context_free(sumi_context *ctx);
 SUMI_API const char *sumi_last_error(const sumi_context *ctx);
 /* Asks a long call on ctx to stop and return SUMI_CANCELLED: the one that is running or, where none
  * is, the next one. Safe from any thread and from a signal handler. Long calls are
- * sumi_model_predict, sumi_trainer_step, sumi_train, sumi_sample, sumi_profile,
+ * sumi_model_predict, sumi_trainer_step, sumi_train, sumi_verify, sumi_sample, sumi_profile,
  * sumi_classifier_train, sumi_classifier_run, sumi_eval and sumi_tune; any other neither stops nor
  * uses the request up. A request is used up by the long call that it is for, however that ends: a
  * call that is refused for its arguments, or that was done before it looked, returns what it would
@@ -554,6 +554,23 @@ SUMI_API sumi_status sumi_rate_schedule_at(int index, sumi_choice_t *schedule);
  * goes on on another instruction set, which rounds differently. */
 SUMI_API sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                                 const sumi_train_config *config);
+
+/* What came of replaying a run's steps, and what of machine or build is another (note). */
+typedef struct {
+    size_t size;
+    int64_t first,
+        last;          /* the steps of two neighbouring checkpoints: first + 1 .. last were done */
+    int64_t loss_step; /* the first whose loss is not that of metrics.jsonl; 0: all are */
+    bool same;         /* losses, and every bit of the second checkpoint */
+    char differs[64];  /* the first part of that which differs: "weights", "exp_avg", ...; or "" */
+    char note[512];    /* why the bits may or must differ; "" where machine and build are alike */
+} sumi_verify_t;
+
+/* Replays steps of the run in config->out_dir in memory, nothing of which is written. model is any
+ * of its description; config says what the run was begun with. A long call. SUMI_EIO where the run
+ * has fewer than two checkpoints. result's size must be that of this header. */
+SUMI_API sumi_status sumi_verify(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
+                                 const sumi_train_config *config, sumi_verify_t *result);
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
 

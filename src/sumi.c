@@ -503,26 +503,46 @@ void sumi_trainer_free(sumi_trainer *trainer)
     sumi_train_free(trainer);
 }
 
+/* result NULL: trains. */
+static sumi_status train_or_verify(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
+                                   const sumi_train_config *config, sumi_verify_t *result)
+{
+    sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
+    sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
+    sumi_status status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
+    if (status == SUMI_OK)
+        status = take_train_config(ctx, &full, &settings);
+    if (status != SUMI_OK)
+        return status;
+    /* Held, so that what a callback frees lives until this call ends. */
+    sumi_dataset *held_set = sumi_data_hold(set);
+    sumi_model *held_model = sumi_models_hold(model);
+    status = result ? sumi_run_verify(&ctx->runtime, model, set, &full, result, &ctx->error)
+                    : sumi_run_train(&ctx->runtime, model, set, &full, &ctx->error);
+    sumi_models_free(held_model);
+    sumi_data_free(held_set);
+    return status;
+}
+
 sumi_status sumi_train(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
                        const sumi_train_config *config)
 {
     sumi_status status = enter_long_call(ctx, "sumi_train");
     if (status != SUMI_OK)
         return status;
-    if (!model || !set)
-        return leave_long_call(ctx, missing(ctx, "sumi_train", model ? "set" : "model"));
-    sumi_train_config full = SUMI_TRAIN_CONFIG_INIT;
-    status = take_config(ctx, "sumi_train_config", config, &full, sizeof full);
-    sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
-    if (status == SUMI_OK)
-        status = take_train_config(ctx, &full, &settings);
-    /* Held, so that what a callback frees lives until this call ends. */
-    sumi_dataset *held_set = sumi_data_hold(set);
-    sumi_model *held_model = sumi_models_hold(model);
-    if (status == SUMI_OK)
-        status = sumi_run_train(&ctx->runtime, model, set, &full, &ctx->error);
-    sumi_models_free(held_model);
-    sumi_data_free(held_set);
+    status = !model || !set ? missing(ctx, "sumi_train", model ? "set" : "model")
+                            : train_or_verify(ctx, model, set, config, NULL);
+    return leave_long_call(ctx, status);
+}
+
+sumi_status sumi_verify(sumi_context *ctx, sumi_model *model, const sumi_dataset *set,
+                        const sumi_train_config *config, sumi_verify_t *result)
+{
+    sumi_status status = enter_long_call(ctx, "sumi_verify");
+    if (status != SUMI_OK)
+        return status;
+    status = !model || !set || !result ? missing(ctx, "sumi_verify", "an argument")
+                                       : train_or_verify(ctx, model, set, config, result);
     return leave_long_call(ctx, status);
 }
 

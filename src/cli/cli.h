@@ -43,6 +43,7 @@ int sumi_cmd_convert(sumi_cli *cli);
 int sumi_cmd_average(sumi_cli *cli);
 int sumi_cmd_info(sumi_cli *cli);
 int sumi_cmd_diff(sumi_cli *cli);
+int sumi_cmd_verify(sumi_cli *cli);
 int sumi_cmd_bench_train(sumi_cli *cli);
 int sumi_cmd_bench_sample(sumi_cli *cli);
 

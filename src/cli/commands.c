@@ -85,6 +85,13 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
                        "Exits with 0 where names, types, shapes and all bits are equal (with "
                        "--tolerance: where no value is further off), else with 1.",
                        "sumi diff a.pth b.safetensors"},
+    [SUMI_CMD_VERIFY] = {"verify", "RUN [D]", 1, 2, "Replay steps of a run and compare every bit",
+                         "Goes from one of the run's checkpoints to the next, in memory, and "
+                         "compares losses, weights, averages and the optimiser's state. Exits with "
+                         "0 where all are the same, with 1 where not; says so where another "
+                         "instruction set or build makes that impossible or unlikely. D is where "
+                         "the data are now, if they were moved.",
+                         "sumi verify runs/first"},
     [SUMI_CMD_BENCH_TRAIN] =
         {"bench train", "", 0, 0, "Time training steps on random images",
          "Trains the tutorial's network on random images and prints the median "

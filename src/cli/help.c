@@ -9,7 +9,7 @@ enum { HELP_WIDTH = 80, HELP_COLUMN = 26 };
 
 const sumi_exit_code sumi_exit_codes[] = {
     {"0", "Done."},
-    {"1", "sumi diff found a difference."},
+    {"1", "sumi diff or sumi verify found a difference."},
     {"2", "The command line is wrong."},
     {"12", "Out of memory."},
     {"13", "A setting is out of its range."},

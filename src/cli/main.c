@@ -60,6 +60,7 @@ static const struct {
     [SUMI_CMD_AVERAGE] = {sumi_cmd_average},
     [SUMI_CMD_INFO] = {sumi_cmd_info},
     [SUMI_CMD_DIFF] = {sumi_cmd_diff},
+    [SUMI_CMD_VERIFY] = {sumi_cmd_verify},
     [SUMI_CMD_BENCH_TRAIN] = {sumi_cmd_bench_train},
     [SUMI_CMD_BENCH_SAMPLE] = {sumi_cmd_bench_sample},
     [SUMI_CMD_HELP] = {cmd_help},

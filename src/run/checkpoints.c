@@ -75,6 +75,15 @@ static sumi_status list_steps(const char *folder, int64_t **out, size_t *count, 
     return SUMI_OK;
 }
 
+sumi_status sumi_run_list_steps(const char *path, int64_t **steps, size_t *count, sumi_error *err)
+{
+    char folder[PATH_MAX];
+    sumi_status status = sumi_path_join(folder, sizeof folder, path, "checkpoints", err);
+    *steps = NULL;
+    *count = 0;
+    return status == SUMI_OK ? list_steps(folder, steps, count, err) : status;
+}
+
 /* What `latest` holds: a step, or -1 where it is missing or holds something else. */
 static int64_t read_latest(const char *run)
 {

@@ -33,6 +33,9 @@ typedef struct {
 /* The whole of `sumi train`; see sumi_train. */
 sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err);
+/* The whole of `sumi verify` (verify.c); see sumi_verify. */
+sumi_status sumi_run_verify(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
+                            const sumi_train_config *config, sumi_verify_t *out, sumi_error *err);
 /* What a clock or a caller decides (decide.c). */
 typedef struct {
     double now, started, saved_at; /* seconds */
@@ -161,6 +164,8 @@ sumi_status sumi_run_newest(const char *path, sumi_checkpoint_fn use, void *user
 /* The same of those of steps before this one. */
 sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoint_fn use,
                                    void *user, sumi_error *notice, sumi_error *err);
+/* The steps of the checkpoints below path, newest first; *steps is malloc'ed. */
+sumi_status sumi_run_list_steps(const char *path, int64_t **steps, size_t *count, sumi_error *err);
 /* Removes the checkpoints of steps after this one, of which there is one; `latest` names it then,
  * and `best` what dir->best does. */
 sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err);
@@ -190,6 +195,8 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *s
  * the bits will not be those of a run that was never stopped. */
 sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_precision precision, sumi_error *notice, sumi_error *err);
+/* What this was compiled with, as in env.json. */
+const char *sumi_run_compiler(void);
 /* Writes env.json: what machine, system and build the run is on. */
 sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_error *err);

@@ -216,6 +216,11 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *s
 #define COMPILER "unknown"
 #endif
 
+const char *sumi_run_compiler(void)
+{
+    return COMPILER;
+}
+
 sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const sumi_runtime *runtime,
                                sumi_precision precision, sumi_error *notice, sumi_error *err)
 {

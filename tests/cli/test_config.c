@@ -131,6 +131,12 @@ static void test_a_run_again(void **state)
     assert_same_model(temp, "a/model.pth", "b/model.pth");
     assert_same_model(temp, "a/checkpoints/step_6/ema.safetensors",
                       "b/checkpoints/step_6/ema.safetensors");
+    program p;
+    program_run(&p, temp, "verify @b");
+    assert_int_equal(p.code, 0);
+    assert_string_equal(p.out, "steps 1 to 6: the same losses, and the same bits as checkpoint "
+                               "step_6\n");
+    program_free(&p);
     /* A limit that is given stands for all; other things may be given, too. */
     assert_quiet_run(temp, "train --config @a/config.json -q --epochs 1000 --steps 2 --batch 2 "
                            "--out @c");
@@ -142,7 +148,6 @@ static void test_a_run_again(void **state)
     /* Of weights that came from a file the config knows nothing. */
     assert_quiet_run(temp, "train shapes --init @a/model.pth --size 8 --channels 3 --batch 4 "
                            "--steps 1 --grid 0 -q --out @d");
-    program p;
     program_run(&p, temp, "train --config @d/config.json -q --out @e");
     if (strstr(p.err, "give them with --init") == NULL && p.code != 0)
         fail_msg("exit %d: %s", p.code, p.err);

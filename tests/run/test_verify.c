@@ -1,0 +1,120 @@
+/* Replaying steps of a run: what is the same, what is not, and what cannot be. */
+#include "run_fixture.h"
+
+static sumi_status verify(fixture *f, sumi_verify_t *result, sumi_error *err)
+{
+    sumi_models_free(f->model);
+    f->model = make_model(77); /* the checkpoint brings the weights */
+    *result = (sumi_verify_t){.size = sizeof *result};
+    return sumi_run_verify(&f->runtime, f->model, f->set, &f->config, result, err);
+}
+
+static void test_the_same(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_verify_t result;
+    sumi_error err = {""};
+    char path[PATH_MAX];
+    open_fixture(&f, 1, .9f);
+    f.config.checkpoint_every = 2;
+    f.config.keep_last = 3;
+    f.config.epochs = 4;
+    assert_ok(run(&f, NULL));
+    sumi_runtime_free(&f.runtime);
+    make_runtime(&f.runtime, 3);
+    char *log = read_text(&f, "train.log");
+    assert_ok(verify(&f, &result, &err));
+    assert_true(result.same && result.first == 10 && result.last == 12);
+    assert_true(result.loss_step == 0 && !result.differs[0] && !result.note[0]);
+    char *after = read_text(&f, "train.log");
+    assert_string_equal(log, after); /* nothing is written */
+    free(log);
+    free(after);
+    /* Other settings are not the run's. */
+    f.config.seed++;
+    assert_int_equal(verify(&f, &result, &err), SUMI_EINVAL);
+    f.config.seed--;
+    assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints/step_8"), NULL));
+    assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints/step_10"), NULL));
+    char *best = read_text(&f, "best");
+    if (strcmp(best, "step_12\n") == 0) {
+        assert_int_equal(verify(&f, &result, &err), SUMI_EIO);
+        assert_says(err, "two checkpoints are needed");
+    }
+    free(best);
+    close_fixture(&f);
+}
+
+static void test_not_the_same(void **state)
+{
+    (void)state;
+    fixture f, other;
+    sumi_verify_t result;
+    char path[PATH_MAX], command[3 * PATH_MAX];
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    assert_ok(run(&f, NULL));
+    /* Of a run with other weights at the start, one checkpoint among these. */
+    open_fixture(&other, 1, 0);
+    sumi_models_free(other.model);
+    other.model = make_model(5);
+    other.config.epochs = 1;
+    assert_ok(run(&other, NULL));
+    snprintf(command, sizeof command, "cp -r '%s/checkpoints/step_3/.' '%s/checkpoints/step_3'",
+             other.run, f.run);
+    assert_int_equal(system(command), 0);
+    assert_ok(verify(&f, &result, NULL));
+    assert_true(!result.same && result.loss_step == 0);
+    assert_string_equal(result.differs, "weights");
+    /* And its losses. */
+    snprintf(command, sizeof command, "cp '%s/metrics.jsonl' '%s'", other.run, f.run);
+    assert_int_equal(system(command), 0);
+    assert_ok(verify(&f, &result, NULL));
+    assert_true(!result.same && result.loss_step == 1);
+    /* A damaged one is no measure. */
+    assert_int_equal(truncate(join(path, f.run, "checkpoints/step_3/optim.safetensors"), 100), 0);
+    assert_int_equal(verify(&f, &result, NULL), SUMI_EFORMAT);
+    close_fixture(&f);
+    close_fixture(&other);
+}
+
+/* env.json says that another version did it. */
+static void set_version(const fixture *f)
+{
+    char path[PATH_MAX];
+    json_t *env = read_json(f, "env.json");
+    assert_int_equal(json_object_set_new(env, "version", json_string("9.9")), 0);
+    assert_ok(sumi_json_write(join(path, f->run, "env.json"), env, NULL));
+    json_decref(env);
+}
+
+static void test_what_cannot_be(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_verify_t result;
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    assert_ok(run(&f, NULL));
+    set_version(&f);
+    assert_ok(verify(&f, &result, NULL));
+    assert_true(result.same && strstr(result.note, "another build may have other bits") != NULL);
+    if (strcmp(f.runtime.backend->isa(f.runtime.device), "generic") != 0) {
+        sumi_runtime_free(&f.runtime);
+        assert_ok(sumi_runtime_init(&f.runtime, 1, "generic", NULL));
+        assert_ok(verify(&f, &result, NULL));
+        assert_non_null(strstr(result.note, "and this is generic, which round differently"));
+    }
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_same),
+        cmocka_unit_test(test_not_the_same),
+        cmocka_unit_test(test_what_cannot_be),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
