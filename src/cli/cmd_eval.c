@@ -145,6 +145,19 @@ static int open_evaluators(sumi_cli *cli, eval_job *job)
     return code;
 }
 
+/* In the full tier too, where the model is told of the data's labels. */
+static bool wants_classification(const sumi_cli *cli, const eval_job *job)
+{
+    sumi_dataset_info_t data = SUMI_DATASET_INFO_INIT;
+    double classes = 0;
+    if (sumi_option_flag(&cli->options, "classification"))
+        return true;
+    return job->model != NULL && strcmp(job->tier->name, "full") == 0 &&
+           sumi_dataset_info(job->train, &data) == SUMI_OK && data.classes > 1 &&
+           sumi_model_get_field(job->model, "classes", &classes, NULL) == SUMI_OK &&
+           (int)classes == data.classes;
+}
+
 static int prepare(sumi_cli *cli, eval_job *job)
 {
     const sumi_options *options = &cli->options;
@@ -169,6 +182,7 @@ static int prepare(sumi_cli *cli, eval_job *job)
         job->config.cache = job->cache;
     job->config.seed = (uint64_t)sumi_option_int(options, "seed");
     job->config.bits = sumi_option_flag(options, "bits");
+    job->config.classification = wants_classification(cli, job);
     job->config.report_dir = sumi_option_text(options, "html");
     job->config.npz = sumi_option_text(options, "export-npz");
     return code;

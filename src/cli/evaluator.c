@@ -11,6 +11,31 @@
 /* An evaluator that tells fewer labels than this looks at the wrong things. */
 static const double GATE = .92;
 
+/* Both parts of a set that has no test split, in the place of the whole. */
+static int hold_back(sumi_cli *cli, const char *name, sumi_dataset_config *config, int64_t count,
+                     sumi_dataset **train, sumi_dataset **test)
+{
+    sumi_dataset_info_t info = SUMI_DATASET_INFO_INIT;
+    if (count < 2)
+        return 0;
+    sumi_dataset_free(*train);
+    *train = NULL;
+    config->split = "rest";
+    sumi_status status = sumi_dataset_open(cli->ctx, name, config, train);
+    config->split = "held-back";
+    if (status == SUMI_OK)
+        status = sumi_dataset_open(cli->ctx, name, config, test);
+    if (status == SUMI_OK)
+        status = sumi_dataset_info(*test, &info);
+    if (status != SUMI_OK)
+        return sumi_cli_fail_context(cli, status);
+    sumi_cli_note(cli, "note",
+                  "%lld of %lld images are held back, by chance; train --split rest leaves them "
+                  "out, too",
+                  (long long)info.count, (long long)count);
+    return 0;
+}
+
 int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
                          sumi_dataset **train, sumi_dataset **test)
 {
@@ -40,7 +65,7 @@ int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
         return 0;
     *test = NULL;
     sumi_cli_note(cli, "note", "no test split: %s", sumi_last_error(cli->ctx));
-    return 0;
+    return hold_back(cli, name, &config, info.count, train, test);
 }
 
 int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,

@@ -53,6 +53,12 @@ const sumi_option sumi_option_rows_other[] = {
      .kind = SUMI_ARG_FLAG,
      .commands = BIT(EVAL),
      .help = "Tell the distance by a second evaluator, v2, too."},
+    {.name = "classification",
+     .kind = SUMI_ARG_FLAG,
+     .commands = BIT(EVAL),
+     .help = "Train the evaluator's network on the pictures alone and tell its accuracy on test "
+             "images; needs pictures with labels. In the full tier of a model with labels it is "
+             "done anyway."},
     {.name = "tier",
      .kind = SUMI_ARG_CHOICE,
      .choices = "smoke|standard|full",

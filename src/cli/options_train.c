@@ -7,13 +7,15 @@ const sumi_option sumi_option_rows_train[] = {
     /* The data. */
     {.name = "split",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "train|test|all",
+     .choices = "train|test|all|rest|held-back",
      .initial = "train",
      .metavar = "SPLIT",
      .key = "data.split",
      .commands = DATA_SET | BIT(TRAIN),
      .help = "Which part of the set, for sets that have two; all is for folders of pictures whose "
-             "sub-folders called train or test are classes like the others."},
+             "sub-folders called train or test are classes like the others. held-back is what eval "
+             "and classify do not learn from where there is no test split, a tenth of the images; "
+             "rest is what that leaves."},
     {.name = "size",
      .kind = SUMI_ARG_SIZE,
      .low = 1,

@@ -22,7 +22,9 @@ enum {
     SUMI_IMAGES_MAX = 0x7fffffff, /* images in a set: an index fits in 31 bits */
     SUMI_SPLIT_TRAIN = 0,         /* values of sumi_dataset.split */
     SUMI_SPLIT_TEST = 1,
-    SUMI_SPLIT_ALL = 2, /* of a folder: names of splits are names like others */
+    SUMI_SPLIT_ALL = 2,  /* of a folder: names of splits are names like others */
+    SUMI_SPLIT_REST = 3, /* of the images for training, those that are not held back */
+    SUMI_SPLIT_HELD_BACK = 4,
 };
 enum { SUMI_CHANNELS_MAX = 16 };
 /* Pixels of a set in bytes: anything larger is a broken header, or more than sumi is made for. */
@@ -40,7 +42,7 @@ struct sumi_dataset {
     int64_t count;
     int height, width, channels;
     int classes;     /* 0: no labels */
-    int split;       /* SUMI_SPLIT_TRAIN, _TEST or _ALL */
+    int split;       /* SUMI_SPLIT_TRAIN or another */
     int64_t sizes;   /* how many the pictures of a folder had before they were given one; else 0 */
     uint8_t *pixels; /* [count][h][w][c]; NULL where images are drawn when they are read */
     /* Draws rows row .. row + rows - 1 of image number index as bytes [rows][w][c]: a pure function
@@ -59,7 +61,7 @@ struct sumi_dataset {
     atomic_int holders;   /* besides the one that opened it */
 };
 
-/* "train", "test" or "all". */
+/* "train", "test", "all", "rest" or "held-back". */
 const char *sumi_split_name(int split);
 /* Looks name_or_path up and loads it; see sumi_dataset_open. The names "fashion-mnist" and
  * "shapes" win over files of that name ("./shapes" is the file). Any other name that is no path
@@ -106,6 +108,9 @@ sumi_status sumi_data_note(sumi_dataset *set, bool warning, sumi_error *err, con
 /* Resizes and converts the whole set to config's size and channels, where they ask for others. */
 sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_dataset_config *config,
                           sumi_error *err);
+/* Leaves the images that are held back, or the rest (parts.c). SUMI_EINVAL where there is one image
+ * only, or images are drawn when they are read. */
+sumi_status sumi_data_take_part(sumi_dataset *set, int split, sumi_error *err);
 /* Prepares the set to remember its hash. */
 sumi_status sumi_data_memo(sumi_dataset *set, sumi_error *err);
 /* Releases what the set holds and zeroes it; not the struct itself. */

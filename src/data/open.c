@@ -13,7 +13,7 @@ static const char *const fashion_classes[] = {"T-shirt/top", "Trouser",   "Pullo
                                               "Coat",        "Sandal",    "Shirt",    "Sneaker",
                                               "Bag",         "Ankle boot"};
 
-static const char *const split_names[] = {"train", "test", "all"};
+static const char *const split_names[] = {"train", "test", "all", "rest", "held-back"};
 
 const char *sumi_split_name(int split)
 {
@@ -29,12 +29,14 @@ static sumi_status normalise(const sumi_dataset_config *config, sumi_dataset_con
     if (!out->split)
         out->split = defaults.split;
     *split = SUMI_SPLIT_TRAIN;
-    while (*split <= SUMI_SPLIT_ALL && strcmp(out->split, split_names[*split]) != 0)
+    while (*split <= SUMI_SPLIT_HELD_BACK && strcmp(out->split, split_names[*split]) != 0)
         ++*split;
-    if (*split > SUMI_SPLIT_ALL)
-        return sumi_fail(err, SUMI_EINVAL,
-                         "split: expected \"train\", \"test\" or \"all\", found \"%s\"",
-                         out->split);
+    if (*split > SUMI_SPLIT_HELD_BACK)
+        return sumi_fail(
+            err, SUMI_EINVAL,
+            "split: expected \"train\", \"test\", \"all\", \"rest\" or \"held-back\", found "
+            "\"%s\"",
+            out->split);
     if (out->channels < 0 || out->channels > SUMI_CHANNELS_MAX)
         return sumi_fail(err, SUMI_EINVAL, "channels: expected 1 to %d (0: as stored), found %d",
                          SUMI_CHANNELS_MAX, out->channels);
@@ -295,12 +297,15 @@ sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *
     sumi_dataset *set = sumi_calloc(1, sizeof *set);
     if (!set)
         return sumi_fail_memory(err, "a data set", sizeof *set);
-    set->split = split;
+    bool part = split > SUMI_SPLIT_ALL; /* of what is read as the training split */
+    set->split = part ? SUMI_SPLIT_TRAIN : split;
     status = open_any(name_or_path, &full, set, err);
     if (status == SUMI_OK && is_fashion(set))
         status = sumi_data_set_classes(set, fashion_classes, 10, err);
     if (status == SUMI_OK)
         status = note_dark(set, err);
+    if (status == SUMI_OK && part)
+        status = sumi_data_take_part(set, split, err);
     if (status == SUMI_OK)
         status = sumi_data_memo(set, err);
     if (status != SUMI_OK) {

@@ -262,6 +262,7 @@ typedef struct {
     /* What was compared; filled by the caller, "" or 0 where unknown. */
     char subject[SUMI_EVAL_NAME_MAX];  /* file or folder */
     char data[SUMI_EVAL_NAME_MAX];     /* the data set */
+    char reference[32];                /* its split that samples are compared with: "test" */
     char sampling[SUMI_EVAL_NAME_MAX]; /* "dpmpp-2m, 20 evaluations" */
     char tier[32];
     char evaluator[SUMI_EVAL_NAME_MAX]; /* its name: "fashion-mnist-v1, trained classifier" */

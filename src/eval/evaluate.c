@@ -61,6 +61,42 @@ static sumi_status check_evaluator(const sumi_eval_config *config, sumi_error *e
                      info->data_name, info->data_hash, config->training->name, hash);
 }
 
+/* Labels of a model are those of the data where both have as many, of the same names. */
+static bool has_labels_of(const sumi_model *model, const sumi_dataset *data)
+{
+    bool same = model->graph.labels >= 0 && model->graph.classes == data->classes;
+    for (int i = 0; same && data->class_names && model->classes && i < data->classes; i++) {
+        const char *name = json_string_value(json_array_get(model->classes, (size_t)i));
+        same = !name || strcmp(name, data->class_names[i]) == 0;
+    }
+    return same;
+}
+
+/* Labels of pictures are those of the data where both have as many, of the same names. */
+static bool same_classes(const sumi_dataset *a, const sumi_dataset *b)
+{
+    if (a->classes != b->classes)
+        return false;
+    for (int i = 0; a->class_names && b->class_names && i < a->classes; i++)
+        if (strcmp(a->class_names[i], b->class_names[i]) != 0)
+            return false;
+    return true;
+}
+
+static sumi_status check_labels(const sumi_eval_config *config, sumi_error *err)
+{
+    const sumi_dataset *data = config->training, *test = config->test ? config->test : data;
+    bool has = config->evaluator->info.classes > 1 && data->labels && test->labels;
+    if (has)
+        has = config->model ? has_labels_of(config->model, data)
+                            : config->pictures->labels && same_classes(config->pictures, data);
+    if (has || !config->classification)
+        return SUMI_OK;
+    return sumi_fail(err, SUMI_EINVAL,
+                     "classification accuracy needs labels, the same of the data and of %s",
+                     config->model ? "the model" : "the pictures");
+}
+
 /* ---- Pictures -------------------------------------------------------------------------------- */
 
 static sumi_sample_config sampling_of(const sumi_eval_config *config)
@@ -82,6 +118,22 @@ static sumi_sample_config sampling_of(const sumi_eval_config *config)
     return sample;
 }
 
+/* Of each label in turn, unless sample says otherwise; NULL: the model is told of none. */
+static sumi_status choose_labels(const evaluation *run, const sumi_sample_config *sample,
+                                 int32_t **out)
+{
+    const sumi_model *model = run->config->model;
+    *out = NULL;
+    if (model->graph.labels < 0 || model->graph.classes < 1)
+        return SUMI_OK;
+    *out = sumi_calloc((size_t)sample->count, sizeof **out);
+    if (!*out)
+        return sumi_fail_memory(run->err, "labels", (size_t)sample->count * sizeof **out);
+    for (int i = 0; i < sample->count; i++)
+        (*out)[i] = sample->labels ? sample->labels[i] : i % model->graph.classes;
+    return SUMI_OK;
+}
+
 static sumi_status draw_samples(evaluation *run)
 {
     const sumi_eval_config *config = run->config;
@@ -90,21 +142,22 @@ static sumi_status draw_samples(evaluation *run)
     sample.seed = config->seed;
     sample.progress = config->progress;
     sample.user = config->user;
-    snprintf(run->report.sampling, sizeof run->report.sampling, "%.40s, at most %d evaluations",
-             sample.solver, sample.steps > 0 ? sample.steps : config->model->info.timesteps);
-    return sumi_pictures_draw(run->runtime, config->model, &sample, run->sizes, &run->samples,
-                              run->err);
-}
-
-/* Labels of pictures are those of the data where both have as many, of the same names. */
-static bool same_classes(const sumi_dataset *a, const sumi_dataset *b)
-{
-    if (a->classes != b->classes)
-        return false;
-    for (int i = 0; a->class_names && b->class_names && i < a->classes; i++)
-        if (strcmp(a->class_names[i], b->class_names[i]) != 0)
-            return false;
-    return true;
+    int32_t *labels;
+    sumi_status status = choose_labels(run, &sample, &labels);
+    if (status != SUMI_OK)
+        return status;
+    snprintf(run->report.sampling, sizeof run->report.sampling, "%.40s, at most %d evaluations%s",
+             sample.solver, sample.steps > 0 ? sample.steps : config->model->info.timesteps,
+             labels && !sample.labels ? ", each label in turn" : "");
+    sample.labels = labels;
+    status = sumi_pictures_draw(run->runtime, config->model, &sample, run->sizes, &run->samples,
+                                run->err);
+    if (status == SUMI_OK && labels && has_labels_of(config->model, config->training)) {
+        run->samples.labels = labels;
+        return SUMI_OK;
+    }
+    free(labels);
+    return status;
 }
 
 static sumi_status read_samples(evaluation *run)
@@ -240,6 +293,8 @@ static sumi_status begin_report(evaluation *run)
     snprintf(report->evaluator, sizeof report->evaluator, "%s%s", info->shape,
              info->classes == 0 ? " (random weights: a weaker evaluator)" : "");
     sumi_copy_text(report->evaluator_hash, sizeof report->evaluator_hash, info->hash);
+    sumi_copy_text(report->reference, sizeof report->reference,
+                   sumi_split_name(config->test ? config->test->split : config->training->split));
     report->evaluator_accuracy = info->accuracy >= 0 ? info->accuracy : (double)NAN;
     report->seed = config->seed;
     return name_classes(run);
@@ -271,6 +326,7 @@ static sumi_status fill_result(evaluation *run, sumi_eval_result_t *out)
     out->accuracy = figure_of(&report->classes.accuracy);
     out->memorised = figure_of(&report->pixels.share);
     out->second_frechet = figure_of(&report->second_frechet);
+    out->classification = figure_of(&report->classification);
     out->outside = run->samples.outside;
     memcpy(out->evaluator, report->evaluator_hash, sizeof out->evaluator);
     return SUMI_OK;
@@ -313,6 +369,9 @@ static sumi_status score(evaluation *run)
                                    &run->training, &run->reference, &run->report, run->err);
     if (status == SUMI_OK && config->held_back)
         status = second_opinion(run);
+    if (status == SUMI_OK && config->classification)
+        status = sumi_eval_classification(run->runtime, config, &run->samples, &run->reference,
+                                          &run->report.classification, run->err);
     if (status == SUMI_OK && config->model)
         status = held_out(run);
     return status;
@@ -335,6 +394,8 @@ sumi_status sumi_eval_run(sumi_runtime *runtime, const sumi_eval_config *config,
     sumi_status status = check(config, err);
     if (status == SUMI_OK)
         status = check_evaluator(config, err);
+    if (status == SUMI_OK)
+        status = check_labels(config, err);
     if (status != SUMI_OK)
         return status;
     const sumi_dataset *data = config->training;

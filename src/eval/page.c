@@ -234,9 +234,12 @@ typedef struct {
 static void put_page(FILE *page, const sumi_eval_report *report, const files *has)
 {
     char state[STATE_MAX], clean[SUMI_EVAL_NAME_MAX * 4];
+    bool other = report->reference[0] && strcmp(report->reference, "test") != 0;
     sumi_clean_text(clean, sizeof clean, report->data);
-    snprintf(state, sizeof state, "%" PRId64 " samples against %" PRId64 " held-out pictures%s%s",
-             report->n, report->reference_n, clean[0] ? " of " : "", clean);
+    snprintf(state, sizeof state,
+             "%" PRId64 " samples against %" PRId64 " held-out pictures%s%s%s%s", report->n,
+             report->reference_n, clean[0] ? " of " : "", clean, other ? ", split " : "",
+             other ? report->reference : "");
     sumi_clean_text(clean, sizeof clean, report->subject[0] ? report->subject : "evaluation");
     sumi_page_begin(page, clean, state, 0);
     put_rows(page, report);

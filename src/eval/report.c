@@ -145,6 +145,7 @@ static bool set_head(json_t *object, const sumi_eval_report *report)
     } members[] = {
         {"subject", sumi_json_any(report->subject)},
         {"data", sumi_json_any(report->data)},
+        {"reference", sumi_json_any(report->reference)},
         {"sampling", sumi_json_any(report->sampling)},
         {"tier", sumi_json_any(report->tier)},
         {"n", json_integer(report->n)},
@@ -254,6 +255,8 @@ static void put_report(FILE *out, const sumi_eval_report *report)
     put_clean(out, "", report->subject, "");
     put_clean(out, " against ", report->data, "");
     fprintf(out, ": %" PRId64 " pictures, %" PRId64 " held out", report->n, report->reference_n);
+    if (report->reference[0] && strcmp(report->reference, "test") != 0)
+        put_clean(out, " (split ", report->reference, ")");
     put_clean(out, ", ", report->tier, " tier");
     put_clean(out, "\nSampled by ", report->sampling, "");
     put_clean(out, "\nEvaluator ", report->evaluator, "");

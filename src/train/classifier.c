@@ -246,7 +246,7 @@ static sumi_status check(const sumi_dataset *set, const sumi_dataset *test,
         return sumi_fail(
             err, SUMI_ESHAPE, "the test images are %dx%dx%d, those that are trained on %dx%dx%d",
             test->height, test->width, test->channels, set->height, set->width, set->channels);
-    if (test && (*shape)->labels && (!test->labels || test->classes > set->classes))
+    if (test && (*shape)->labels && set->labels && (!test->labels || test->classes > set->classes))
         return sumi_fail(err, SUMI_EINVAL, "the test images have %d classes, the others %d",
                          test->classes, set->classes);
     return SUMI_OK;

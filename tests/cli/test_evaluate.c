@@ -289,6 +289,54 @@ static void test_eval_of_a_run(void **state)
     program_free(&p);
 }
 
+/* A model with labels is asked for each of them in turn: are they what was asked for, and what does
+ * a classifier learn from them? */
+static void test_labels(void **state)
+{
+    static const char *const keys[] = {"label_accuracy", "classification_accuracy"};
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train @data --net unet --base-channels 8 --steps 2 --grid 0 -q --out "
+                           "@told");
+    json_t *json =
+        run_json(temp, "eval @told --data @data -n 150 --steps 2 --classification --json "
+                       "-q");
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_interval", keys[i]);
+        const json_t *interval = json_object_get(json, name);
+        double low = json_real_value(json_array_get(interval, 0));
+        assert_true(number(json, keys[i]) > 0 && number(json, keys[i]) < 1);
+        assert_true(low < number(json, keys[i]));
+    }
+    assert_non_null(strstr(json_string_value(json_object_get(json, "sampling")), "each label"));
+    json_decref(json);
+    /* Pictures of a folder have their classes. */
+    json = run_json(temp, "eval @data/test --data @data --classification --json -q");
+    assert_true(number(json, "label_accuracy") > .9);
+    assert_true(number(json, "classification_accuracy") > .9);
+    json_decref(json);
+}
+
+/* A set without a test split is compared with images that its evaluator did not learn from. */
+static void test_held_back(void **state)
+{
+    temp_folder *temp = *state;
+    program p;
+    put_array(temp, "whole.npy", 600, SIDE, SIDE, 1, 5);
+    program_run(&p, temp, "eval @new.npy --data @whole.npy --json");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "256 of 600 images are held back"));
+    json_t *json = json_loads(p.out, 0, NULL);
+    program_free(&p);
+    assert_string_equal(json_string_value(json_object_get(json, "reference")), "held-back");
+    assert_int_equal((int)number(json, "reference_n"), 256);
+    assert_int_equal((int)number(json, "training_n"), 344);
+    json_decref(json);
+    program_run(&p, temp, "eval @new.npy --data @whole.npy -q");
+    assert_non_null(strstr(p.out, "256 held out (split held-back)"));
+    program_free(&p);
+}
+
 /* Accuracy is of the test split, where there is one. */
 static void test_classify_says(void **state)
 {
@@ -352,6 +400,8 @@ static void test_eval_refuses(void **state)
         {"eval @gone --data @data --quiet", 10 + SUMI_EIO, "gone"},
         {"eval @new.npy --data @gone --quiet", 10 + SUMI_EIO, "gone"},
         {"eval @new.npy", 2, "--data"},
+        {"eval @new.npy --data @data --classification --quiet", 10 + SUMI_EINVAL,
+         "classification accuracy needs labels, the same of the data and of the pictures"},
         {"eval @new.npy --data @data --export-npz @no/x.npz", 10 + SUMI_EIO, "there is no folder"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -367,6 +417,7 @@ int main(void)
     const struct CMUnitTest eval[] = {
         cmocka_unit_test(test_classify_says), cmocka_unit_test(test_eval),
         cmocka_unit_test(test_kept),          cmocka_unit_test(test_eval_of_a_run),
+        cmocka_unit_test(test_labels),        cmocka_unit_test(test_held_back),
         cmocka_unit_test(test_eval_refuses),
     };
     int failed = cmocka_run_group_tests(classify, temp_setup, temp_teardown);

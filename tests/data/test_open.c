@@ -104,6 +104,48 @@ static void idx_files_are_found_below(void **state)
     sumi_data_free(set);
 }
 
+/* Parts of a set: disjoint, whole together, the same again, and a function of the count. */
+static void parts_of_a_set(void **state)
+{
+    enum { N = 700, HELD = 256 };
+    static const char *const splits[] = {"rest", "held-back", "rest"};
+    char path[1024];
+    uint8_t seen[N] = {0};
+    int64_t first[2] = {-1, -1};
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 3, .shape = {N, 1, 2}, .count = 2 * N};
+    uint8_t *pixels = array.data = calloc(2, N);
+    for (int i = 0; i < N; i++) {
+        pixels[2 * i] = (uint8_t)(i / 256);
+        pixels[2 * i + 1] = (uint8_t)i;
+    }
+    assert_int_equal(sumi_npy_write(in_dir(state, "x.npy", path), &array, NULL), SUMI_OK);
+    free(pixels);
+    for (int p = 0; p < 3; p++) {
+        sumi_dataset *set = NULL;
+        sumi_error err = {{0}};
+        sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+        config.split = splits[p];
+        check_ok(sumi_data_open(path, &config, &set, &err), &err);
+        assert_int_equal(set->count, p == 1 ? HELD : N - HELD);
+        for (int64_t i = 0; i < set->count && p < 2; i++)
+            seen[set->pixels[2 * i] * 256 + set->pixels[2 * i + 1]]++;
+        int64_t number = set->pixels[2 * 100] * 256 + set->pixels[2 * 100 + 1];
+        if (p == 2)
+            assert_int_equal(number, first[0]);
+        else
+            first[p] = number;
+        sumi_data_free(set);
+    }
+    for (int i = 0; i < N; i++)
+        assert_int_equal(seen[i], 1);
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.split = "rest";
+    check_failed(sumi_data_open("shapes", &config, &set, &err), SUMI_EINVAL, &err,
+                 "has a test split", NULL);
+}
+
 static void put_idx_pair(void **state, const char *folder, const char *prefix, bool gz)
 {
     static const char *const splits[] = {"train", "test"};
@@ -374,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(fashion_is_found_in_each_place, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(fashion_is_known_by_its_folder, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(parts_of_a_set, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(idx_files_are_found_below, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(idx_files_may_have_a_prefix, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(missing_fashion_says_what_to_do, place_setup, dir_teardown),
