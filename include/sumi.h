@@ -221,9 +221,10 @@ typedef struct sumi_dataset sumi_dataset;
 typedef struct {
     size_t size;
     /* "train" or "test", for sets that have both. "all", for folders of pictures, takes sub-folders
-     * that are called train or test as classes like any others. "held-back" is a tenth of the images
-     * of "train", but at least 256, at most half and at most 10,000 of them: the first of an order
-     * by chance that depends on nothing but how many there are. "rest" is what that leaves. */
+     * that are called train or test as classes like any others. "held-back" is a tenth of the
+     * images of "train", but at least 256, at most half and at most 10,000 of them: the first of an
+     * order by chance that depends on nothing but how many there are. "rest" is what that leaves.
+     */
     const char *split;
     int channels; /* 1: grey; 3: colour; 0: as stored, colour where any picture of a folder is */
     int height, width; /* 0: as stored; else resized to cover this size, and centre-cropped. Where

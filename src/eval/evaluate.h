@@ -82,7 +82,7 @@ sumi_status sumi_known_scales(const sumi_known *known, const sumi_classifier *ev
                               const sumi_pictures *reference, sumi_eval_report *report,
                               sumi_error *err);
 
-/* ---- A classifier that learns from samples (classification.c) --------------------------------- */
+/* ---- A classifier that learns from samples (classification.c) -------------------------------- */
 
 /* Its accuracy on the reference; both have labels. SUMI_EINVAL where a sample has none. */
 sumi_status sumi_eval_classification(sumi_runtime *runtime, const sumi_eval_config *config,

@@ -40,7 +40,7 @@ completes()
 completes 'train' tr
 completes 'list info preview' data ''
 completes '--split --size --skip-bad' data info --s
-completes 'train test all' data info shapes --split ''
+completes 'train test all rest held-back' data info shapes --split ''
 completes '--device' train --dev
 completes 'cpu cuda' train --device c
 completes 'model.pth' info mod
