@@ -99,6 +99,36 @@ static void put_architecture(sumi_cli *cli, const char *path, json_t *about)
     sumi_model_free(model);
 }
 
+static json_t *evaluator_json(const sumi_classifier_info_t *info)
+{
+    json_t *about = json_pack(
+        "{s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:o, s:s, s:I, s:I, s:o, s:s}", "shape", info->shape,
+        "parameters", (json_int_t)info->parameters, "height", info->height, "width", info->width,
+        "channels", info->channels, "classes", info->classes, "features", info->features, "data",
+        sumi_json_any(info->data_name), "data_hash", info->data_hash, "epochs",
+        (json_int_t)info->epochs, "steps", (json_int_t)info->steps, "seed",
+        info->seed <= INT64_MAX ? json_integer((json_int_t)info->seed) : json_null(), "sha256",
+        info->hash);
+    if (info->accuracy >= 0) {
+        put(about, "accuracy", json_real(info->accuracy));
+        put(about, "tested", json_integer((json_int_t)info->tested));
+    }
+    return about;
+}
+
+/* What measures pictures; its weights are checked against their hash. */
+static void put_evaluator(sumi_cli *cli, const char *path, json_t *about)
+{
+    sumi_classifier_info_t info = SUMI_CLASSIFIER_INFO_INIT;
+    sumi_classifier *evaluator = NULL;
+    if (sumi_classifier_load(cli->ctx, path, &evaluator) != SUMI_OK ||
+        sumi_classifier_info(evaluator, &info) != SUMI_OK)
+        put_text(about, "evaluator", sumi_last_error(cli->ctx));
+    else
+        put(about, "evaluator", evaluator_json(&info));
+    sumi_classifier_free(evaluator);
+}
+
 /* Whether the recipe or the network is called by its former name: in a run's config.json, or in the
  * metadata of a file (of version 0.1, or of one that was not released). */
 static bool has_former_name(const json_t *about)
@@ -122,7 +152,10 @@ static sumi_status about_tensors(sumi_cli *cli, const char *path, json_t *about,
     sumi_tensor_file tensors;
     sumi_status status = sumi_tensors_open(cli, path, &tensors, err);
     if (status == SUMI_OK) {
-        put_architecture(cli, path, about);
+        if (sumi_tensor_file_meta(&tensors, "sumi.classifier") != NULL)
+            put_evaluator(cli, path, about);
+        else
+            put_architecture(cli, path, about);
         json_t *metadata = json_object();
         for (size_t i = 0; i < tensors.metadata_count; i++)
             put_text(metadata, tensors.metadata[i].key, tensors.metadata[i].value);

@@ -11,7 +11,7 @@
 
 #include "models/weights.h"
 
-static const char KEY[] = "sumi.classifier";
+static const char KEY[] = SUMI_CLASSIFIER_KEY;
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
@@ -273,7 +273,10 @@ sumi_status sumi_classifiers_load(const char *path, sumi_classifier **out, sumi_
     if (status != SUMI_OK)
         return status;
     const char *text = sumi_tensor_file_meta(&file, KEY);
-    if (!text)
+    if (!text && sumi_tensor_file_meta(&file, "sumi.model"))
+        status = sumi_fail(err, SUMI_EFORMAT,
+                           "%s: a model, not an evaluator: `sumi classify train` makes one", path);
+    else if (!text)
         status = sumi_fail(err, SUMI_EFORMAT,
                            "%s: no evaluator: it has no metadata '%s'; `sumi classify train` makes "
                            "one",

@@ -421,6 +421,9 @@ sumi_status sumi_metadata_config(const char *path, const sumi_tensor_file *file,
     char where[PATH_MAX];
     json_t *root;
     *config = (sumi_model_config)SUMI_MODEL_CONFIG_INIT;
+    if (sumi_tensor_file_meta(file, SUMI_CLASSIFIER_KEY))
+        return sumi_fail(err, SUMI_EFORMAT,
+                         "%s: an evaluator, not a model: `sumi eval --evaluator` takes it", path);
     sumi_status status = read_description(path, file, where, &root, err);
     if (status != SUMI_OK)
         return status;

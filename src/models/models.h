@@ -125,6 +125,8 @@ void sumi_model_take_weights(sumi_model *to, const sumi_model *from);
 sumi_model *sumi_models_hold(const sumi_model *model);
 void sumi_models_free(sumi_model *model);
 
+/* The metadata that makes a file an evaluator's (classifier.c) and no model's. */
+#define SUMI_CLASSIFIER_KEY "sumi.classifier"
 /* Sums of models of one network, each times a factor, and then a model of its own (mean.c). Begin
  * from zeros. counters, and what else a model has, are those of the last and of the first. */
 typedef struct {

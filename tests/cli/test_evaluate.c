@@ -77,6 +77,36 @@ static void test_classify(void **state)
     json_decref(two);
 }
 
+/* What it is is told by info; it is no model, and a model is none. */
+static void test_kinds(void **state)
+{
+    temp_folder *temp = *state;
+    json_t *json = run_json(temp, "info @b.safetensors --json");
+    json_t *about = json_object_get(json, "evaluator");
+    assert_string_equal(json_string_value(json_object_get(about, "shape")), "v1");
+    assert_string_equal(json_string_value(json_object_get(about, "data")), "set");
+    assert_int_equal((int)number(about, "features"), 128);
+    assert_int_equal((int)number(about, "tested"), 12);
+    assert_null(json_object_get(json, "model"));
+    json_decref(json);
+    program p;
+    program_run(&p, temp, "info @b.safetensors");
+    assert_non_null(strstr(p.out, "evaluator"));
+    program_free(&p);
+    assert_quiet_run(temp, "train @set --steps 1 --base-channels 4 --batch 2 --grid 0 -q --out "
+                           "@model");
+    static const char *const uses[] = {"sample @b.safetensors --out @x.png",
+                                       "predict @b.safetensors --x @x.npy --t @t.npy --out @y.npy",
+                                       "train @set --init @b.safetensors --out @other",
+                                       "eval @b.safetensors --data @set"};
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        assert_failed_run(temp, uses[i], 10 + SUMI_EFORMAT, "an evaluator, not a model");
+    assert_quiet_run(temp, "convert @model @m.safetensors -q");
+    assert_failed_run(temp, "train --resume @b.safetensors", 10 + SUMI_EIO, "b.safetensors");
+    assert_failed_run(temp, "eval @set --data @set -q --evaluator @m.safetensors",
+                      10 + SUMI_EFORMAT, "a model, not an evaluator");
+}
+
 static void test_classify_refuses(void **state)
 {
     temp_folder *temp = *state;
@@ -412,6 +442,7 @@ int main(void)
 {
     const struct CMUnitTest classify[] = {
         cmocka_unit_test(test_classify),
+        cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_classify_refuses),
     };
     const struct CMUnitTest eval[] = {
