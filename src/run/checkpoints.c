@@ -296,10 +296,10 @@ static sumi_status tidy_entry(const char *folder, const char *name, sumi_error *
 
 sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err)
 {
-    static const char *const folders[] = {".", "samples", "checkpoints"};
+    static const char *const folders[] = {".", "samples", "checkpoints", "averages"};
     char folder[PATH_MAX];
     sumi_status status = SUMI_OK;
-    for (int i = 0; i < 3 && status == SUMI_OK; i++) {
+    for (size_t i = 0; i < sizeof folders / sizeof *folders && status == SUMI_OK; i++) {
         status = sumi_run_file(dir, folders[i], folder, err);
         DIR *open_folder = status == SUMI_OK ? opendir(folder) : NULL;
         if (!open_folder)

@@ -105,9 +105,11 @@ static sumi_status write_plot(sumi_run_dir *dir, sumi_error *err)
 /* Settings whose zero says that they are not used. */
 static bool is_off(const char *key, const json_t *value)
 {
-    static const char *const keys[] = {"epochs",      "steps",      "minutes",   "ema",
-                                       "grid_height", "grid_width", "grid_steps"};
-    bool off = json_is_number(value) && json_number_value(value) == 0, listed = false;
+    static const char *const keys[] = {"epochs",    "steps",       "minutes",    "ema",
+                                       "snapshots", "grid_height", "grid_width", "grid_steps",
+                                       "clip_norm", "beta1",       "beta2",      "epsilon"};
+    bool off = json_is_number(value) && json_number_value(value) == 0;
+    bool listed = strncmp(key, "ema_", 4) == 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         listed = listed || strcmp(key, keys[i]) == 0;
     return off && listed;

@@ -98,9 +98,12 @@ static void test_going_on_keeps_the_same_snapshots(void **state)
         f[i].stop_step = i ? 13 : 0;
         assert_int_equal(run(&f[i], NULL), i ? SUMI_CANCELLED : SUMI_OK);
         if (i == 1) {
+            join(path, f[i].run, "averages/.sumi-1-1.tmp"); /* of a process that was killed */
+            assert_ok(sumi_file_save(path, "x", 1, NULL));
             go_on(&f[i]);
             f[i].stop_step = 0;
             assert_ok(run(&f[i], NULL));
+            assert_false(has(&f[i], "averages/.sumi-1-1.tmp"));
         }
         assert_ok(sumi_file_read(join(path, f[i].run, last), 1 << 24, &bytes[i], &size[i], NULL));
     }
