@@ -233,10 +233,11 @@ typedef struct {
                           multiples of 4 */
     SUMI_GROWN bool skip_bad; /* folders: leave out pictures that cannot be read, which else are an
                                  error */
+    float background; /* folders: what is transparent lies over this grey, from 0, black, to 1 */
 } sumi_dataset_config;
 #define SUMI_DATASET_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(sumi_dataset_config), "train", 0, 0, 0, false                                       \
+        sizeof(sumi_dataset_config), "train", 0, 0, 0, false, 1                                    \
     }
 
 typedef struct {

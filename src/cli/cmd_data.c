@@ -3,7 +3,7 @@
  */
 #include "cli.h"
 
-#include "data/data.h"
+#include "data/augment.h"
 #include "io/io.h"
 
 #include <math.h>
@@ -56,6 +56,7 @@ static int open_set(sumi_cli *cli, sumi_dataset **out)
         config.channels = atoi(sumi_option_text(options, "channels"));
     sumi_option_size(options, "size", &config.height, &config.width);
     config.skip_bad = sumi_option_flag(options, "skip-bad");
+    config.background = (float)sumi_option_real(options, "background");
     sumi_status status = sumi_data_open(options->operands[0], &config, out, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
@@ -67,6 +68,8 @@ typedef struct {
     double mean, deviation;
     char hash[65];
     int64_t *classes; /* images of each */
+    double asymmetry; /* how far the pictures of a class look one way, and of which, or -1 */
+    int one_way;
 } measures;
 
 /* Over all pixels, as values in [0, 1]: sums of bytes are exact in 64 bits. */
@@ -96,6 +99,8 @@ static bool measure(const sumi_dataset *set, measures *out)
     double mean = (double)sum / (double)pixels;
     out->mean = mean / 255;
     out->deviation = sqrt(fmax(0, (double)squares / (double)pixels - mean * mean)) / 255;
+    if (sumi_data_asymmetry(set, &out->asymmetry, &out->one_way, NULL) != SUMI_OK)
+        return false;
     sumi_data_hash(set, out->hash);
     return true;
 }
@@ -123,6 +128,7 @@ static int print_json(const sumi_cli *cli, const sumi_dataset *set, const measur
                                                  "count", (json_int_t)m->classes[i]));
     }
     json_object_set_new(object, "classes", classes);
+    json_object_set_new(object, "asymmetry", json_real(m->asymmetry));
     json_t *notices = json_array(), *skipped = json_array();
     for (int i = 0; i < set->notice_count; i++)
         json_array_append_new(notices, sumi_json_any(set->notices[i].text));
@@ -142,6 +148,15 @@ static void print_text(const sumi_dataset *set, const measures *m)
            set->height, set->width, set->channels);
     printf("  pixels    mean %.4f, standard deviation %.4f, in [0, 1]\n", m->mean, m->deviation);
     printf("  sha-256   %s\n", m->hash);
+    printf("  one way   %.2f (0: as many look left as right, 1: all are alike)", m->asymmetry);
+    if (m->one_way >= 0) {
+        char name[256];
+        class_name(set, m->one_way, name, sizeof name);
+        fputs(", most of all ", stdout);
+        put_line(name);
+    } else {
+        putchar('\n');
+    }
     printf("  classes   %d\n", set->classes);
     for (int i = 0; i < set->classes; i++) {
         char name[256];

@@ -49,6 +49,7 @@ int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
     if (sumi_option_given(options, "size"))
         sumi_option_size(options, "size", &config.height, &config.width);
     config.skip_bad = sumi_option_flag(options, "skip-bad");
+    config.background = (float)sumi_option_real(options, "background");
     *train = *test = NULL;
     sumi_status status = sumi_dataset_open(cli->ctx, name, &config, train);
     if (status == SUMI_OK)

@@ -224,6 +224,8 @@ static void give_dataset(const sumi_options *options, sumi_dataset_config *datas
     if (sumi_option_given(options, "split") || dataset->split == NULL)
         dataset->split = sumi_option_text(options, "split");
     dataset->skip_bad = dataset->skip_bad || sumi_option_flag(options, "skip-bad");
+    if (sumi_option_given(options, "background"))
+        dataset->background = (float)sumi_option_real(options, "background");
 }
 
 static int read_new(sumi_cli *cli, sumi_train_settings *out)
@@ -284,8 +286,12 @@ static sumi_status read_data(const char *path, const char *moved, bool like,
         status = sumi_json_int(path, data, "height", 1, SUMI_SIDE_MAX, &height, err);
     if (status == SUMI_OK)
         status = sumi_json_int(path, data, "width", 1, SUMI_SIDE_MAX, &width, err);
+    double background = 1;
+    if (status == SUMI_OK && json_object_get(data, "background") != NULL)
+        status = sumi_json_real(path, data, "background", 0, 1, &background, err);
     if (status != SUMI_OK)
         return status;
+    dataset.background = (float)background;
     dataset.split = split;
     dataset.skip_bad = json_is_true(json_object_get(data, "skip_bad"));
     dataset.channels = (int)channels;

@@ -54,8 +54,9 @@ struct sumi_dataset {
     char path[4096];
     sumi_data_notice *notices; /* [notice_count] */
     int notice_count;
-    bool skip_bad;  /* pictures that cannot be read were to be left out ... */
-    char **skipped; /* ... [skipped_count]: "a/b.png: why" */
+    float background; /* of a folder: the grey that what is transparent lies over */
+    bool skip_bad;    /* pictures that cannot be read were to be left out ... */
+    char **skipped;   /* ... [skipped_count]: "a/b.png: why" */
     int64_t skipped_count;
     sumi_hash_memo *memo; /* NULL: the hash is computed whenever it is asked for */
     atomic_int holders;   /* besides the one that opened it */

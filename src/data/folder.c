@@ -62,6 +62,11 @@ static sumi_status make_colour(sumi_dataset *set, const char *path, size_t fille
     return SUMI_OK;
 }
 
+static uint8_t background_of(const reading *r)
+{
+    return (uint8_t)(r->config->background * 255 + .5f);
+}
+
 /* Fits picture number `at` of the set into its place; the image is overwritten. */
 static sumi_status store(reading *r, size_t at, sumi_image *image)
 {
@@ -161,7 +166,7 @@ static sumi_status first_pass(reading *r)
     for (size_t i = 0; status == SUMI_OK && i < r->list->count; i++) {
         sumi_image image = {0};
         sumi_error why = {""};
-        status = sumi_image_read(r->list->pictures[i].path, &image, &why);
+        status = sumi_image_read_over(r->list->pictures[i].path, background_of(r), &image, &why);
         if (status == SUMI_OK)
             status = take_picture(r, i, &image);
         else if (status == SUMI_ENOMEM)
@@ -323,7 +328,7 @@ static sumi_status second_pass(reading *r)
                                  config->width ? config->width : chosen.width, channels, r->err);
     for (size_t k = 0; status == SUMI_OK && k < r->good; k++) {
         sumi_image image = {0};
-        status = sumi_image_read(path_of(r, k), &image, r->err);
+        status = sumi_image_read_over(path_of(r, k), background_of(r), &image, r->err);
         if (status == SUMI_OK)
             status = store(r, k, &image);
         sumi_image_free(&image);

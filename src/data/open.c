@@ -45,6 +45,9 @@ static sumi_status normalise(const sumi_dataset_config *config, sumi_dataset_con
         return sumi_fail(err, SUMI_EINVAL,
                          "image size: expected sides of 1 to %d (0: as stored), found %dx%d",
                          SUMI_SIDE_MAX, out->height, out->width);
+    if (!(out->background >= 0 && out->background <= 1))
+        return sumi_fail(err, SUMI_EINVAL, "background is %g, expected 0 to 1",
+                         (double)out->background);
     return SUMI_OK;
 }
 
@@ -299,6 +302,7 @@ sumi_status sumi_data_open(const char *name_or_path, const sumi_dataset_config *
         return sumi_fail_memory(err, "a data set", sizeof *set);
     bool part = split > SUMI_SPLIT_ALL; /* of what is read as the training split */
     set->split = part ? SUMI_SPLIT_TRAIN : split;
+    set->background = full.background;
     status = open_any(name_or_path, &full, set, err);
     if (status == SUMI_OK && is_fashion(set))
         status = sumi_data_set_classes(set, fashion_classes, 10, err);

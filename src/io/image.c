@@ -16,7 +16,13 @@
 
 #define PARAMETERS "sumi parameters"
 
-enum { PIXELS_MAX = 64 << 20, SIDE_MAX = 1 << 20, FILE_MAX = 256 << 20, DEFLATE_RATIO_MAX = 1040 };
+enum {
+    PIXELS_MAX = 64 << 20,
+    SIDE_MAX = 1 << 20,
+    FILE_MAX = 256 << 20,
+    DEFLATE_RATIO_MAX = 1040,
+    WHITE = 255
+};
 
 sumi_status sumi_image_check_size(const char *path, uint32_t height, uint32_t width,
                                   sumi_error *err)
@@ -109,8 +115,8 @@ static bool decode_png(png_structp png, png_infop info, png_source *source, sumi
     return true;
 }
 
-/* Lays 2 or 4 channels over white, in place. */
-static void drop_alpha(sumi_image *image)
+/* Lays 2 or 4 channels over a grey, in place. */
+static void drop_alpha(sumi_image *image, uint8_t background)
 {
     int channels = image->channels - 1;
     size_t count = (size_t)image->height * (size_t)image->width;
@@ -119,7 +125,7 @@ static void drop_alpha(sumi_image *image)
     for (size_t i = 0; i < count; i++, from += channels + 1) {
         unsigned alpha = from[channels];
         for (int c = 0; c < channels; c++)
-            *to++ = (uint8_t)((from[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+            *to++ = (uint8_t)((from[c] * alpha + background * (255 - alpha) + 127) / 255);
     }
     image->channels = channels;
 }
@@ -141,8 +147,8 @@ static sumi_status check_png_size(const char *path, const uint8_t *data, size_t 
     return sumi_image_check_size(path, sides[1], sides[0], err);
 }
 
-static sumi_status parse_png(const char *path, const uint8_t *data, size_t size, sumi_image *out,
-                             sumi_error *err)
+static sumi_status parse_png(const char *path, const uint8_t *data, size_t size, uint8_t background,
+                             sumi_image *out, sumi_error *err)
 {
     png_source source = {.at = data, .left = size};
     sumi_image image = {0};
@@ -164,7 +170,7 @@ static sumi_status parse_png(const char *path, const uint8_t *data, size_t size,
     }
     image.pixels = source.pixels;
     if (image.channels == 2 || image.channels == 4)
-        drop_alpha(&image);
+        drop_alpha(&image, background);
     *out = image;
     return SUMI_OK;
 }
@@ -188,8 +194,8 @@ static int png_orientation(const uint8_t *data, size_t size)
 
 /* ---- Both ------------------------------------------------------------------------------------ */
 
-sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
-                             sumi_error *err)
+static sumi_status parse_over(const char *path, const uint8_t *data, size_t size,
+                              uint8_t background, sumi_image *out, sumi_error *err)
 {
     const char *kind = sumi_sniff(data, size);
     bool png = strcmp(kind, "png") == 0;
@@ -197,7 +203,7 @@ sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size,
     int orientation = 0;
     sumi_status status;
     if (png || strcmp(kind, "jpeg") == 0) {
-        status = png ? parse_png(path, data, size, &image, err)
+        status = png ? parse_png(path, data, size, background, &image, err)
                      : sumi_jpeg_parse(path, data, size, &image, &orientation, err);
     } else {
         status = sumi_expect_content(path, data, size, "a PNG or JPEG picture", err);
@@ -214,14 +220,26 @@ sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size,
     return status;
 }
 
+sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
+                             sumi_error *err)
+{
+    return parse_over(path, data, size, WHITE, out, err);
+}
+
 sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err)
+{
+    return sumi_image_read_over(path, WHITE, out, err);
+}
+
+sumi_status sumi_image_read_over(const char *path, uint8_t background, sumi_image *out,
+                                 sumi_error *err)
 {
     uint8_t *data;
     size_t size;
     sumi_status status = sumi_file_read(path, FILE_MAX, &data, &size, err);
     if (status != SUMI_OK)
         return status;
-    status = sumi_image_parse(path, data, size, out, err);
+    status = parse_over(path, data, size, background, out, err);
     free(data);
     return status;
 }

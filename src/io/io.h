@@ -136,6 +136,9 @@ typedef struct {
 sumi_status sumi_image_parse(const char *path, const uint8_t *data, size_t size, sumi_image *out,
                              sumi_error *err);
 sumi_status sumi_image_read(const char *path, sumi_image *out, sumi_error *err);
+/* The same with what is transparent over a grey, 0 to 255, in place of white. */
+sumi_status sumi_image_read_over(const char *path, uint8_t background, sumi_image *out,
+                                 sumi_error *err);
 /* PNG; text (may be NULL, may have any bytes) becomes a chunk "Comment", tEXt or iTXt, so that a
  * picture says how it was made. */
 sumi_status sumi_png_write(const char *path, const sumi_image *image, const char *text,

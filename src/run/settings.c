@@ -33,6 +33,8 @@ static json_t *data_settings(const sumi_dataset *set, const char *hash, bool *fa
     put(data, "hash", json_string(hash), failed);
     put(data, "count", json_integer(set->count), failed);
     put(data, "skip_bad", json_boolean(set->skip_bad), failed);
+    if (set->background != 1)
+        put(data, "background", sumi_short_real(set->background), failed);
     put(data, "skipped", json_integer(set->skipped_count), failed);
     free(absolute);
     return data;

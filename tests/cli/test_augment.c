@@ -61,6 +61,10 @@ static void test_flip_warns_by_the_pictures(void **state)
                  "--flip: the data's pictures mostly look one way (asymmetry 1.00");
     assert_warns(temp, "train @one.npy --steps 1 --out @b " TINY, NULL);
     assert_warns(temp, "train @either.npy --flip --crop 2 --steps 1 --out @c " TINY, NULL);
+    program p;
+    program_run(&p, temp, "data info @one.npy");
+    assert_non_null(strstr(p.out, "  one way   1.00 "));
+    program_free(&p);
     char *log = program_read(temp, "a/train.log");
     assert_non_null(strstr(log, "data: flip mirrors pictures that mostly look one way"));
     free(log);
@@ -110,6 +114,27 @@ static void test_a_network_is_told(void **state)
     assert_failed_run(temp, "train @one.npy --augment 1.5 --out @x", 2, "--augment: expected");
 }
 
+/* A run keeps what its transparent pictures lie over. */
+static void test_background_is_kept(void **state)
+{
+    temp_folder *temp = *state;
+    uint8_t *data;
+    size_t size;
+    assert_int_equal(
+        sumi_file_read(SUMI_TEST_DIR "/io/fixtures/gray_alpha.png", 1 << 20, &data, &size, NULL),
+        SUMI_OK);
+    assert_int_equal(sumi_make_dirs(temp_path(temp, "icons"), NULL), SUMI_OK);
+    assert_int_equal(sumi_file_save(temp_path(temp, "icons/a.png"), data, size, NULL), SUMI_OK);
+    free(data);
+    assert_quiet_run(temp,
+                     "train @icons --background 0.5 --size 8x8 -q --steps 1 --out @grey " TINY);
+    assert_quiet_run(temp, "train --resume @grey --steps 2 -q");
+    char *config = program_read(temp, "grey/config.json");
+    assert_non_null(strstr(config, "\"background\": 0.5"));
+    free(config);
+    assert_failed_run(temp, "train @icons --background 2 --out @x", 2, "--background: expected");
+}
+
 /* Labels that the data have too many of, for their pictures or for a model. */
 static void test_labels_that_do_not_fit(void **state)
 {
@@ -131,6 +156,7 @@ int main(void)
         cmocka_unit_test(test_resume_keeps_what_is_made_of_images),
         cmocka_unit_test(test_a_network_is_told),
         cmocka_unit_test(test_labels_that_do_not_fit),
+        cmocka_unit_test(test_background_is_kept),
     };
     return cmocka_run_group_tests(tests, make_sets, temp_teardown);
 }

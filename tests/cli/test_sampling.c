@@ -76,7 +76,7 @@ static void test_labels(void **state)
     temp_folder *temp = *state;
     assert_quiet_run(temp, "train shapes --net unet --steps 2 --quiet --out @unet --size 8x8 "
                            "--batch 4 --base-channels 8 --multipliers 1,2 --blocks 1,1 --lr 0.05 "
-                           "--time-dim 8 --timesteps 40 --grid 0 --threads 2");
+                           "--time-dim 8 --timesteps 40 --grid 25 --threads 2");
     assert_quiet_run(temp, "train --resume @unet --steps 4 --quiet --threads 2");
     assert_quiet_run(temp, "sample @unet --label 2 -n 2 -qo @two.npy");
     assert_quiet_run(temp, "sample @unet --label 0 -n 2 -qo @none.npy");
@@ -84,12 +84,16 @@ static void test_labels(void **state)
     assert_quiet_run(temp, "sample @unet --label 2 --index 2 -n 1 -qo @again.npy");
     assert_same_arrays(temp, "two.npy", "none.npy", false);
     assert_same_arrays(temp, "third.npy", "again.npy", true);
+    sumi_image grid; /* a row for each label, as far as 25 come out even */
+    assert_int_equal(
+        sumi_image_read(temp_path(temp, "unet/samples/step_00000002.png"), &grid, NULL), SUMI_OK);
+    assert_true(grid.height == 10 * 98 + 2 && grid.width == 2 * 98 + 2);
+    sumi_image_free(&grid);
     /* Names travel with the weights. */
     assert_quiet_run(temp, "convert @unet @unet.pth -q");
     assert_quiet_run(temp, "convert @unet.pth @unet.safetensors -q");
     assert_quiet_run(temp, "sample @unet.safetensors --label disc -n 2 -qo @disc.npy");
     assert_same_arrays(temp, "none.npy", "disc.npy", true);
-    sumi_image grid;
     assert_quiet_run(temp, "sample @unet --label all --steps 1 -qo @rows.png"); /* 8 of each */
     assert_int_equal(sumi_image_read(temp_path(temp, "rows.png"), &grid, NULL), SUMI_OK);
     assert_true(grid.height == 10 * 98 + 2 && grid.width == 8 * 98 + 2);

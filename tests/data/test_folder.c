@@ -38,6 +38,36 @@ static void reads_in_order_of_name(void **state)
     sumi_data_free(set);
 }
 
+/* What is transparent is white, or the grey that is asked for; what is not stays. */
+static void transparent_pictures_lie_over_a_grey(void **state)
+{
+    static const float greys[] = {1, 0, .5f};
+    static const int first[] = {255, 0, 128};
+    char path[1024];
+    uint8_t *data = NULL;
+    size_t size = 0;
+    sumi_error err = {{0}};
+    int last[3];
+    snprintf(path, sizeof path, "%s/io/fixtures/gray_alpha.png", SUMI_TEST_DIR);
+    check_ok(sumi_file_read(path, 1 << 20, &data, &size, &err), &err);
+    put_file(state, "a.png", data, size);
+    free(data);
+    for (int i = 0; i < 3; i++) {
+        sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+        config.background = greys[i];
+        sumi_dataset *set = open_ok(*state, &config);
+        assert_int_equal(set->pixels[0], first[i]); /* its alpha is 0 */
+        last[i] = set->pixels[set->width - 1];      /* and here 255 */
+        sumi_data_free(set);
+    }
+    assert_true(last[0] == last[1] && last[1] == last[2]);
+    sumi_dataset *set = NULL;
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    config.background = 1.5f;
+    check_failed(sumi_data_open(*state, &config, &set, &err), SUMI_EINVAL, &err,
+                 "background is 1.5, expected 0 to 1", NULL);
+}
+
 static void reads_jpeg(void **state)
 {
     char path[1024];
@@ -206,6 +236,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_in_order_of_name, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(reads_jpeg, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(transparent_pictures_lie_over_a_grey, dir_setup,
+                                        dir_teardown),
         cmocka_unit_test_setup_teardown(sub_folders_are_classes, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(splits_are_sub_folders, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(sizes_are_brought_together, dir_setup, dir_teardown),

@@ -32,7 +32,7 @@ static sumi_model *make_unet(int augmentation)
     return model;
 }
 
-static void open_fixture(fixture *f, int threads)
+static void open_parts(fixture *f, int threads, int parts)
 {
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     memset(f, 0, sizeof *f);
@@ -40,6 +40,7 @@ static void open_fixture(fixture *f, int threads)
     f->set = make_shapes();
     f->model = make_unet(SUMI_AUGMENT_NUMBERS);
     config.batch = N;
+    config.accumulate = parts;
     config.learning_rate = 1e-2f;
     config.height = config.width = SIDE;
     assert_ok(sumi_train_create(&f->runtime, f->model, &config, &f->trainer, NULL));
@@ -54,6 +55,11 @@ static void open_fixture(fixture *f, int threads)
                             .w = SIDE,
                             .x = f->images,
                             .augmentation = f->numbers};
+}
+
+static void open_fixture(fixture *f, int threads)
+{
+    open_parts(f, threads, 1);
 }
 
 static void close_fixture(fixture *f)
@@ -112,6 +118,21 @@ static void test_weights_follow_the_numbers(void **state)
     close_fixture(&f);
 }
 
+/* Each part of a batch is told of its own images: here the second half's. */
+static void test_parts_have_their_numbers(void **state)
+{
+    (void)state;
+    static fixture f;
+    open_parts(&f, 1, 2);
+    memset(f.numbers, 0, sizeof f.numbers);
+    for (int i = N / 2; i < N; i++)
+        f.numbers[(i + 1) * SUMI_AUGMENT_NUMBERS - 1] = 1;
+    train(&f);
+    assert_false(moved(&f, 0));
+    assert_true(moved(&f, SUMI_AUGMENT_NUMBERS - 1));
+    close_fixture(&f);
+}
+
 static void test_threads_change_no_bit(void **state)
 {
     (void)state;
@@ -159,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights_follow_the_numbers),
+        cmocka_unit_test(test_parts_have_their_numbers),
         cmocka_unit_test(test_threads_change_no_bit),
         cmocka_unit_test(test_predictions_are_told_nothing),
     };
