@@ -59,7 +59,7 @@ static void check_case(int c, sumi_device *device)
         .count = DIFFUSERS_SIZE,
         .noise = diffusers_noise[0],
         .noise_stride = DIFFUSERS_SIZE,
-        .limits = {diffusers_cases[c].threshold > 0, -1, 1, diffusers_cases[c].threshold},
+        .limits = {diffusers_cases[c].threshold > 0, -1, 1, diffusers_cases[c].threshold, NULL},
         .image = diffusers_cases[c].inverse ? diffusers_noise[0] : NULL,
         .backend = sumi_cpu_backend(),
         .device = device,
