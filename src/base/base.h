@@ -254,6 +254,15 @@ bool sumi_dir_has_only(const char *path, const char *name);
 sumi_status sumi_path_join(char *out, size_t size, const char *dir, const char *name,
                            sumi_error *err);
 
+/* ---- Larger than memory (map.c) -------------------------------------------------------------- */
+
+/* A whole file as it lies on disk, which is read when it is looked at; released by sumi_unmap. */
+sumi_status sumi_file_map(const char *path, const uint8_t **data, size_t *size, sumi_error *err);
+/* Zeros in a file without a name, in $TMPDIR or /var/tmp, which the system may write out; NULL
+ * where there is no room for them. Released by sumi_unmap. */
+void *sumi_spool_alloc(size_t bytes);
+void sumi_unmap(const void *data, size_t size);
+
 /* ---- SHA-256 (sha256.c), FIPS 180-4 ---------------------------------------------------------- */
 
 typedef struct {

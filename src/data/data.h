@@ -41,10 +41,14 @@ typedef struct {
 struct sumi_dataset {
     int64_t count;
     int height, width, channels;
-    int classes;     /* 0: no labels */
-    int split;       /* SUMI_SPLIT_TRAIN or another */
-    int64_t sizes;   /* how many the pictures of a folder had before they were given one; else 0 */
-    uint8_t *pixels; /* [count][h][w][c]; NULL where images are drawn when they are read */
+    int classes;   /* 0: no labels */
+    int split;     /* SUMI_SPLIT_TRAIN or another */
+    int64_t sizes; /* how many the pictures of a folder had before they were given one; else 0 */
+    /* [count][h][w][c]; NULL where images are drawn when they are read. Not to be written where
+     * they are those of a file. */
+    uint8_t *pixels;
+    const uint8_t *mapped; /* what pixels are in where that is no memory: a file, or room on disk */
+    size_t mapped_bytes;
     /* Draws rows row .. row + rows - 1 of image number index as bytes [rows][w][c]: a pure function
      * of the set and the numbers. */
     void (*draw)(const sumi_dataset *set, int64_t index, int row, int rows, uint8_t *pixels);
@@ -95,11 +99,24 @@ typedef struct {
 } sumi_data_entry;
 int sumi_data_list(sumi_data_entry *entries, int capacity); /* returns how many there are */
 
+/* Files and pixels of more bytes than this are not held in memory, but mapped. */
+#define SUMI_HELD_MAX ((size_t)256 << 20)
+
 /* What the loaders share. path is for messages. */
 
 /* Checks the sizes against the limits above and allocates pixels (not zeroed). */
 sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, int h, int w, int c,
                             sumi_error *err);
+/* Takes pixels that lie in a mapped file, which the set releases from here on; the sizes are
+ * checked as above. */
+sumi_status sumi_data_take_map(sumi_dataset *set, const char *path, const uint8_t *mapped,
+                               size_t mapped_bytes, size_t offset, const int64_t shape[4],
+                               sumi_error *err);
+/* Whether a file has more bytes than are held in memory. */
+bool sumi_data_is_large(const char *path);
+/* Moves the pixels of one set to another, whose own are released. */
+void sumi_data_move_pixels(sumi_dataset *to, sumi_dataset *from);
+void sumi_data_free_pixels(sumi_dataset *set);
 /* Copies the names; the set's classes becomes count. */
 sumi_status sumi_data_set_classes(sumi_dataset *set, const char *const *names, int count,
                                   sumi_error *err);

@@ -16,35 +16,97 @@
 /* ---- What the loaders share -------------------------------------------------------------------
  */
 
+bool sumi_data_is_large(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (uintmax_t)st.st_size > SUMI_HELD_MAX;
+}
+
+void sumi_data_free_pixels(sumi_dataset *set)
+{
+    if (set->mapped)
+        sumi_unmap(set->mapped, set->mapped_bytes);
+    else
+        free(set->pixels);
+    set->pixels = NULL;
+    set->mapped = NULL;
+    set->mapped_bytes = 0;
+}
+
+void sumi_data_move_pixels(sumi_dataset *to, sumi_dataset *from)
+{
+    sumi_data_free_pixels(to);
+    to->pixels = from->pixels;
+    to->mapped = from->mapped;
+    to->mapped_bytes = from->mapped_bytes;
+    from->pixels = NULL;
+    from->mapped = NULL;
+}
+
+static sumi_status check_sizes(const char *path, const int64_t shape[4], size_t *bytes,
+                               sumi_error *err)
+{
+    int64_t count = shape[0], h = shape[1], w = shape[2], c = shape[3];
+    bool fits = count >= 1 && count <= SUMI_IMAGES_MAX && h >= 1 && h <= SUMI_SIDE_MAX && w >= 1 &&
+                w <= SUMI_SIDE_MAX && c >= 1 && c <= SUMI_CHANNELS_MAX &&
+                sumi_size_product(shape, 4, bytes) && *bytes <= SUMI_PIXELS_MAX;
+    return fits ? SUMI_OK
+                : sumi_fail(err, count < 1 || h < 1 || w < 1 ? SUMI_EFORMAT : SUMI_EUNSUPPORTED,
+                            "%s: %" PRId64 " images of %" PRId64 "x%" PRId64 "x%" PRId64
+                            " are more than sumi takes (%zu GiB of pixels, sides 1 to %d)",
+                            path, count, h, w, c, SUMI_PIXELS_MAX >> 30, SUMI_SIDE_MAX);
+}
+
+static void take_sizes(sumi_dataset *set, const int64_t shape[4])
+{
+    set->count = shape[0];
+    set->height = (int)shape[1];
+    set->width = (int)shape[2];
+    set->channels = (int)shape[3];
+}
+
+sumi_status sumi_data_take_map(sumi_dataset *set, const char *path, const uint8_t *mapped,
+                               size_t mapped_bytes, size_t offset, const int64_t shape[4],
+                               sumi_error *err)
+{
+    size_t bytes = 0;
+    sumi_status status = check_sizes(path, shape, &bytes, err);
+    if (status != SUMI_OK)
+        return status;
+    assert(offset <= mapped_bytes && bytes <= mapped_bytes - offset);
+    sumi_data_free_pixels(set);
+    set->mapped = mapped;
+    set->mapped_bytes = mapped_bytes;
+    set->pixels = (uint8_t *)mapped + offset;
+    take_sizes(set, shape);
+    return SUMI_OK;
+}
+
 sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, int h, int w, int c,
                             sumi_error *err)
 {
-    int64_t factors[] = {count, h, w, c};
+    const int64_t shape[] = {count, h, w, c};
     size_t bytes = 0;
-    bool fits = count >= 1 && count <= SUMI_IMAGES_MAX && h >= 1 && h <= SUMI_SIDE_MAX && w >= 1 &&
-                w <= SUMI_SIDE_MAX && c >= 1 && c <= SUMI_CHANNELS_MAX &&
-                sumi_size_product(factors, 4, &bytes) && bytes <= SUMI_PIXELS_MAX;
-    if (!fits)
-        return sumi_fail(err, count < 1 || h < 1 || w < 1 ? SUMI_EFORMAT : SUMI_EUNSUPPORTED,
-                         "%s: %" PRId64 " images of %dx%dx%d are more than sumi takes (%zu GiB of "
-                         "pixels, sides 1 to %d)",
-                         path, count, h, w, c, SUMI_PIXELS_MAX >> 30, SUMI_SIDE_MAX);
+    sumi_status status = check_sizes(path, shape, &bytes, err);
+    if (status != SUMI_OK)
+        return status;
+    uint8_t *spool = bytes > SUMI_HELD_MAX ? sumi_spool_alloc(bytes) : NULL;
     /* The system may promise more memory than there is, and end the process when it is used. */
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (pages > 0 && page > 0 && bytes / (size_t)page > (size_t)pages)
+    if (!spool && pages > 0 && page > 0 && bytes / (size_t)page > (size_t)pages)
         return sumi_fail(err, SUMI_ENOMEM,
                          "%s: %" PRId64 " images of %dx%dx%d take %zu MiB, more memory than this "
-                         "machine has; take a smaller size (--size)",
+                         "machine has, and than there is room for in $TMPDIR or /var/tmp; take a "
+                         "smaller size (--size)",
                          path, count, h, w, c, bytes >> 20);
-    uint8_t *pixels = malloc(bytes);
+    uint8_t *pixels = spool ? spool : malloc(bytes);
     if (!pixels)
         return sumi_fail_memory(err, path, bytes);
-    free(set->pixels);
+    sumi_data_free_pixels(set);
     set->pixels = pixels;
-    set->count = count;
-    set->height = h;
-    set->width = w;
-    set->channels = c;
+    set->mapped = spool;
+    set->mapped_bytes = spool ? bytes : 0;
+    take_sizes(set, shape);
     return SUMI_OK;
 }
 
@@ -89,16 +151,22 @@ sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_datase
         sumi_data_alloc(&fitted, path, set->count, fitter.h, fitter.w, fitter.c, err);
     /* The file is fine: it is the size that config asks for that is too large. */
     status = status == SUMI_EFORMAT || status == SUMI_EUNSUPPORTED ? SUMI_EINVAL : status;
-    for (int64_t i = 0; status == SUMI_OK && i < set->count; i++)
-        status = sumi_fitter_run(&fitter, set->pixels + (size_t)i * from, set->height, set->width,
-                                 set->channels, fitted.pixels + (size_t)i * to, err);
+    /* The fitter overwrites what it reads. */
+    uint8_t *one = malloc(from);
+    if (status == SUMI_OK && !one)
+        status = sumi_fail_memory(err, path, from);
+    for (int64_t i = 0; status == SUMI_OK && i < set->count; i++) {
+        memcpy(one, set->pixels + (size_t)i * from, from);
+        status = sumi_fitter_run(&fitter, one, set->height, set->width, set->channels,
+                                 fitted.pixels + (size_t)i * to, err);
+    }
+    free(one);
     sumi_fitter_free(&fitter);
     if (status != SUMI_OK) {
         sumi_data_clear(&fitted);
         return status;
     }
-    free(set->pixels);
-    set->pixels = fitted.pixels;
+    sumi_data_move_pixels(set, &fitted);
     set->height = fitter.h;
     set->width = fitter.w;
     set->channels = fitter.c;
@@ -107,7 +175,7 @@ sumi_status sumi_data_fit(sumi_dataset *set, const char *path, const sumi_datase
 
 void sumi_data_clear(sumi_dataset *set)
 {
-    free(set->pixels);
+    sumi_data_free_pixels(set);
     free(set->labels);
     free_names(set->class_names, set->classes);
     for (int i = 0; i < set->notice_count; i++)

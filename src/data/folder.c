@@ -56,8 +56,7 @@ static sumi_status make_colour(sumi_dataset *set, const char *path, size_t fille
         return status;
     sumi_convert_channels(set->pixels, 1, wider.pixels, 3,
                           filled * (size_t)set->height * (size_t)set->width);
-    free(set->pixels);
-    set->pixels = wider.pixels;
+    sumi_data_move_pixels(set, &wider);
     set->channels = 3;
     return SUMI_OK;
 }
@@ -120,8 +119,7 @@ static sumi_status add_bad(reading *r, size_t i, sumi_status status, const sumi_
 
 static void stop_storing(reading *r)
 {
-    free(r->out->pixels);
-    r->out->pixels = NULL;
+    sumi_data_free_pixels(r->out);
     r->storing = false;
 }
 

@@ -474,6 +474,21 @@ static sumi_status read_labels(const char *images, sumi_dataset *out, sumi_error
     return status;
 }
 
+static sumi_status read_images(const char *path, sumi_dataset *out, sumi_error *err)
+{
+    uint8_t *held = NULL;
+    const uint8_t *mapped = NULL;
+    size_t size = 0;
+    bool large = sumi_data_is_large(path);
+    sumi_status status = large ? sumi_file_map(path, &mapped, &size, err)
+                               : sumi_file_read(path, SUMI_PIXELS_MAX, &held, &size, err);
+    if (status == SUMI_OK)
+        status = sumi_idx_images_parse(path, large ? mapped : held, size, out, err);
+    sumi_unmap(mapped, size);
+    free(held);
+    return status;
+}
+
 sumi_status sumi_idx_open(const char *path, const sumi_dataset_config *config, sumi_dataset *out,
                           sumi_error *err)
 {
@@ -483,12 +498,7 @@ sumi_status sumi_idx_open(const char *path, const sumi_dataset_config *config, s
             return fail_not_here(path, out->split, err);
         path = found;
     }
-    uint8_t *data = NULL;
-    size_t size = 0;
-    sumi_status status = sumi_file_read(path, SUMI_PIXELS_MAX, &data, &size, err);
-    if (status == SUMI_OK)
-        status = sumi_idx_images_parse(path, data, size, out, err);
-    free(data);
+    sumi_status status = read_images(path, out, err);
     if (status == SUMI_OK)
         status = read_labels(path, out, err);
     if (status == SUMI_OK)

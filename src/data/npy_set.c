@@ -29,8 +29,8 @@ static sumi_status from_floats(const char *path, const sumi_npy *array, sumi_dat
     return SUMI_OK;
 }
 
-static sumi_status from_array(const char *path, const sumi_npy *array, sumi_dataset *out,
-                              sumi_error *err)
+/* Whether the array can be one of images. */
+static sumi_status check_array(const char *path, const sumi_npy *array, sumi_error *err)
 {
     const int64_t *shape = array->shape;
     int64_t channels = array->rank == 4 ? shape[3] : 1;
@@ -53,14 +53,48 @@ static sumi_status from_array(const char *path, const sumi_npy *array, sumi_data
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "%s: images of %" PRId64 "x%" PRId64 " are out of range (sides 1 to %d)",
                          path, shape[1], shape[2], SUMI_SIDE_MAX);
-    sumi_status status =
-        sumi_data_alloc(out, path, shape[0], (int)shape[1], (int)shape[2], (int)channels, err);
+    return SUMI_OK;
+}
+
+static sumi_status from_array(const char *path, const sumi_npy *array, sumi_dataset *out,
+                              sumi_error *err)
+{
+    const int64_t *shape = array->shape;
+    sumi_status status = check_array(path, array, err);
+    if (status == SUMI_OK)
+        status = sumi_data_alloc(out, path, shape[0], (int)shape[1], (int)shape[2],
+                                 array->rank == 4 ? (int)shape[3] : 1, err);
     if (status != SUMI_OK)
         return status;
     if (array->dtype != SUMI_NPY_U8)
         return from_floats(path, array, out, err);
     memcpy(out->pixels, array->data, array->count);
     return SUMI_OK;
+}
+
+/* An array that is better left on disk: bytes are taken as they lie there. */
+static sumi_status from_map(const char *path, sumi_dataset *out, sumi_error *err)
+{
+    const uint8_t *data = NULL;
+    size_t size = 0, offset = 0;
+    sumi_npy array = {0};
+    sumi_status status = sumi_file_map(path, &data, &size, err);
+    if (status == SUMI_OK)
+        status = sumi_npy_parse_header(path, data, size, &array, &offset, err);
+    if (status == SUMI_OK)
+        status = check_array(path, &array, err);
+    if (status == SUMI_OK && array.dtype == SUMI_NPY_U8) {
+        const int64_t shape[] = {array.shape[0], array.shape[1], array.shape[2],
+                                 array.rank == 4 ? array.shape[3] : 1};
+        status = sumi_data_take_map(out, path, data, size, offset, shape, err);
+        if (status == SUMI_OK)
+            return status;
+    } else if (status == SUMI_OK) {
+        array.data = (void *)(uintptr_t)(data + offset); /* read only, and not released */
+        status = from_array(path, &array, out, err);
+    }
+    sumi_unmap(data, size);
+    return status;
 }
 
 /* Whether array is a row of `count` integers in 0 .. SUMI_CLASSES_MAX - 1; fills labels. */
@@ -117,8 +151,9 @@ sumi_status sumi_npy_open(const char *path, const sumi_dataset_config *config, s
                           sumi_error *err)
 {
     sumi_npy array = {0};
-    sumi_status status = sumi_npy_read(path, &array, err);
-    if (status == SUMI_OK) {
+    bool large = sumi_data_is_large(path);
+    sumi_status status = large ? from_map(path, out, err) : sumi_npy_read(path, &array, err);
+    if (status == SUMI_OK && !large) {
         status = from_array(path, &array, out, err);
         sumi_npy_free(&array);
     }

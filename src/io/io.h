@@ -107,6 +107,9 @@ typedef struct {
 
 sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, sumi_npy *out,
                            sumi_error *err);
+/* The same without the numbers, which begin at offset: out->data stays NULL. */
+sumi_status sumi_npy_parse_header(const char *path, const uint8_t *data, size_t size, sumi_npy *out,
+                                  size_t *offset, sumi_error *err);
 sumi_status sumi_npy_read(const char *path, sumi_npy *out, sumi_error *err);
 sumi_status sumi_npy_write(const char *path, const sumi_npy *array, sumi_error *err);
 void sumi_npy_free(sumi_npy *array);

@@ -154,8 +154,8 @@ static sumi_status scan_header(scanner *s, sumi_npy *out)
     return SUMI_OK;
 }
 
-sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, sumi_npy *out,
-                           sumi_error *err)
+sumi_status sumi_npy_parse_header(const char *path, const uint8_t *data, size_t size, sumi_npy *out,
+                                  size_t *offset, sumi_error *err)
 {
     sumi_npy array = {0};
     size_t bytes;
@@ -186,10 +186,24 @@ sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, s
         return sumi_fail(err, SUMI_EFORMAT,
                          "%s: the .npy shape needs %zu bytes, but %zu follow the header", path,
                          bytes, size - begin - header);
+    *out = array;
+    *offset = begin + header;
+    return SUMI_OK;
+}
+
+sumi_status sumi_npy_parse(const char *path, const uint8_t *data, size_t size, sumi_npy *out,
+                           sumi_error *err)
+{
+    sumi_npy array = {0};
+    size_t offset = 0;
+    sumi_status status = sumi_npy_parse_header(path, data, size, &array, &offset, err);
+    if (status != SUMI_OK)
+        return status;
+    size_t bytes = size - offset;
     array.data = sumi_calloc(bytes ? bytes : 1, 1);
     if (!array.data)
         return sumi_fail_memory(err, path, bytes);
-    memcpy(array.data, text + header, bytes);
+    memcpy(array.data, data + offset, bytes);
     *out = array;
     return SUMI_OK;
 }

@@ -144,6 +144,8 @@ static void test_killed_at_random_times(void **state)
             char latest[64];
             snprintf(latest, sizeof latest, "%s/latest", run);
             begun = sumi_is_file(temp_path(temp, latest));
+            /* Most processes shall be killed, however fast the machine is by now. */
+            longest = finished ? longest / 2 + 1000 : begun ? longest : longest + longest / 4;
             if (!begun && !finished) /* killed before its first checkpoint: begun anew */
                 assert_int_equal(sumi_remove_tree(temp_path(temp, run), NULL), SUMI_OK);
         }

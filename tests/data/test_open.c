@@ -378,7 +378,7 @@ static void sizes_are_capped_before_memory_is_taken(void **state)
     assert_null(set.pixels);
 }
 
-/* What fits under the cap but not into the machine is refused, not begun. */
+/* What fits under the cap but neither into memory nor on a disk is refused, not begun. */
 static void sets_larger_than_memory_are_refused(void **state)
 {
     (void)state;
@@ -386,9 +386,11 @@ static void sets_larger_than_memory_are_refused(void **state)
     sumi_error err = {{0}};
     size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
     int64_t count = (int64_t)(memory >> 20) + 1; /* of 1 MiB each */
+    setenv("TMPDIR", "/nowhere/at/all", 1);      /* no room on a disk either */
     if (memory < SUMI_PIXELS_MAX - (1 << 20))
         check_failed(sumi_data_alloc(&set, "dir/x", count, 1024, 1024, 1, &err), SUMI_ENOMEM, &err,
                      "dir/x", "1024x1024x1", "more memory than this machine has", "--size", NULL);
+    unsetenv("TMPDIR");
     assert_null(set.pixels);
 }
 
