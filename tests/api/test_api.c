@@ -122,21 +122,27 @@ static void test_dataset_arguments(void **state)
     api_fails(ctx, sumi_dataset_open(ctx, NULL, NULL, &set), SUMI_EINVAL, "name_or_path");
     api_fails(ctx, sumi_dataset_open(ctx, "shapes", NULL, NULL), SUMI_EINVAL, "out");
     api_fails(ctx, sumi_dataset_open(ctx, "/nowhere/at/all", NULL, &set), SUMI_EIO, "/nowhere");
+    const size_t size = sizeof(sumi_dataset_config);
     const struct {
-        sumi_dataset_config config;
+        size_t size;
+        const char *split;
+        int channels, height, width;
         const char *text;
     } wrong[] = {
-        {{sizeof(sumi_dataset_config), "train", 2, 0, 0, false}, "2"},
-        {{sizeof(sumi_dataset_config), "train", -1, 0, 0, false}, "-1"},
-        {{sizeof(sumi_dataset_config), "train", 0, -3, 8, false}, "-3"},
-        {{sizeof(sumi_dataset_config), "train", 0, 8, INT_MAX, false}, "2147483647"},
-        {{sizeof(sumi_dataset_config), "sideways", 0, 0, 0, false}, "sideways"},
-        {{0, "train", 0, 0, 0, false}, "INIT"},
-        {{SIZE_MAX, "train", 0, 0, 0, false}, "INIT"},
+        {size, "train", 2, 0, 0, "2"},           {size, "train", -1, 0, 0, "-1"},
+        {size, "train", 0, -3, 8, "-3"},         {size, "train", 0, 8, INT_MAX, "2147483647"},
+        {size, "sideways", 0, 0, 0, "sideways"}, {0, "train", 0, 0, 0, "INIT"},
+        {SIZE_MAX, "train", 0, 0, 0, "INIT"},
     };
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        api_fails(ctx, sumi_dataset_open(ctx, "shapes", &wrong[i].config, &set), SUMI_EINVAL,
-                  wrong[i].text);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+        config.size = wrong[i].size;
+        config.split = wrong[i].split;
+        config.channels = wrong[i].channels;
+        config.height = wrong[i].height;
+        config.width = wrong[i].width;
+        api_fails(ctx, sumi_dataset_open(ctx, "shapes", &config, &set), SUMI_EINVAL, wrong[i].text);
+    }
     assert_null(set);
     sumi_context_free(ctx);
 }
