@@ -98,11 +98,24 @@ static sumi_status check_isa(sumi_train_run *run)
     return status;
 }
 
+/* A run that goes on for longer keeps the schedule that it began with. */
+static sumi_status check_rate(sumi_train_run *run)
+{
+    int64_t end = run->trainer->config.schedule_steps;
+    if (end > 0 && run->last_step > end && !run->notice.text[0] &&
+        !(sumi_learning_rate(&run->trainer->config, end + 1) > 0))
+        sumi_fail(&run->notice, SUMI_OK,
+                  "the learning rate comes to its end, 0, at step %" PRId64
+                  ": later steps leave the weights as they are",
+                  end);
+    return SUMI_OK;
+}
+
 sumi_status sumi_run_resume(sumi_train_run *run)
 {
     static const sumi_run_stage stages[] = {
-        check_settings, tidy,        load_newest, sumi_run_read_rollbacks,
-        rewind_files,   log_resumed, check_isa,   sumi_run_take_defaults};
+        check_settings, tidy,      load_newest, sumi_run_read_rollbacks, rewind_files,
+        log_resumed,    check_isa, check_rate,  sumi_run_take_defaults};
     return run->config->resume ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                                : SUMI_OK;
 }

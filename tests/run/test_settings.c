@@ -41,7 +41,8 @@ static void test_a_schedule_ends_with_the_run(void **state)
     go_on(&f);
     f.config.epochs = 3;
     trainer.schedule_steps = 2 * PER_EPOCH;
-    assert_ok(run(&f, NULL));
+    assert_ok(run(&f, &err));
+    assert_says(err, "comes to its end, 0, at step 6: later steps");
     assert_true(number_of(&f, "config.json", "train", "schedule_steps") == 2 * PER_EPOCH);
     close_fixture(&f);
 

@@ -182,7 +182,7 @@ static void test_files(void **state)
     sumi_model *model = make_model(0);
     assert_ok(sumi_models_save(path, model, NULL, &err));
     assert_int_equal(sumi_classifiers_load(path, &read, &err), SUMI_EFORMAT);
-    assert_says(err, "no evaluator");
+    assert_says(err, "not an evaluator");
     sumi_models_free(model);
     sumi_classifier_free(made);
     sumi_data_free(set);
