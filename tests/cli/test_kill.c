@@ -144,14 +144,15 @@ static void test_killed_at_random_times(void **state)
             char latest[64];
             snprintf(latest, sizeof latest, "%s/latest", run);
             begun = sumi_is_file(temp_path(temp, latest));
-            /* Most processes shall be killed, however fast the machine is by now. */
-            longest = finished ? longest / 2 + 1000 : begun ? longest : longest + longest / 4;
+            /* Most are killed, and some get on, however fast the machine is by now. */
+            longest = finished ? longest / 2 + 1000 : longest + longest / 32 + 10;
             if (!begun && !finished) /* killed before its first checkpoint: begun anew */
                 assert_int_equal(sumi_remove_tree(temp_path(temp, run), NULL), SUMI_OK);
         }
         assert_same_run(temp, run);
         assert_int_equal(sumi_remove_tree(temp_path(temp, run), NULL), SUMI_OK);
     }
+    print_message("%d kills in %d runs\n", kills, runs);
 }
 
 /* The second process is refused with the number of the first; a lock ends with its process. */
@@ -205,6 +206,7 @@ static void test_signals_at_random_times(void **state)
         if (!ended)
             fail_msg("turn %d: exit %d: %s", turn, p.code, p.err);
         bool finished = p.code == 0;
+        longest += longest / 32 + 10;
         program_free(&p);
         if (finished)
             break;
