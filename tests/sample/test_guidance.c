@@ -153,6 +153,37 @@ static void test_it_is_the_plain_loop(void **state)
     }
 }
 
+/* One step from given noise: the bits of two predictions that are asked for apart. */
+static void test_halves_are_two_predictions(void **state)
+{
+    (void)state;
+    static const double half_way[] = {50};
+    float x[ALL], with[ALL], without[ALL], drawn[ALL];
+    static fixture f;
+    sumi_process process;
+    sumi_random at = {.seed = 2, .stream = SUMI_STREAM_USER};
+    sumi_random_normals(&at, 0, x, ALL);
+    open_fixture(&f, 2);
+    f.config.levels = half_way;
+    f.config.level_count = 1;
+    f.config.start = x;
+    f.config.guidance = 1.75f;
+    sample(&f, drawn);
+    predict(&f, f.model, f.labels, x, 50, with);
+    predict(&f, f.model, NULL, x, 50, without);
+    assert_ok(sumi_process_init(&process, &f.model->process, NULL));
+    sumi_level level = sumi_level_at(&process, 50);
+    sumi_map map = sumi_process_terms(&process, &level).image;
+    for (int i = 0; i < ALL; i++) {
+        float away = 1.75f * with[i], back = -.75f * without[i];
+        float y = away + back;
+        float by_x = (float)map.x * x[i], by_y = (float)map.f * y;
+        assert_true((by_x + by_y) / (float)map.divisor == drawn[i]);
+    }
+    sumi_process_free(&process);
+    close_fixture(&f);
+}
+
 /* Weight 1, an interval that holds no level, and images without a label have the bits of none. */
 static void test_none(void **state)
 {
@@ -337,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_is_the_plain_loop),
+        cmocka_unit_test(test_halves_are_two_predictions),
         cmocka_unit_test(test_none),
         cmocka_unit_test(test_a_model_has_its_own),
         cmocka_unit_test(test_batch_threads_and_index_change_no_bit),
