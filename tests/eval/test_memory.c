@@ -4,6 +4,7 @@
  */
 #include "base/temp_folder.h"
 #include "eval/eval_test.h"
+#include "eval/evaluate.h"
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -114,6 +115,48 @@ static sumi_status use_likelihood(const char *path, sumi_error *err)
     return status;
 }
 
+/* The first of some images, in memory of their own; 8x8, as a classifier takes them. */
+static sumi_pictures pictures_of(int n)
+{
+    sumi_pictures pictures = {.n = n, .h = 8, .w = 8, .c = 1};
+    pictures.images = __real_malloc((size_t)n * 64);
+    memcpy(pictures.images, images, (size_t)n * 64);
+    snprintf(pictures.hash, sizeof pictures.hash, "%d", n);
+    return pictures;
+}
+
+/* What is known of data, with random weights: found, or kept in a folder before. */
+static sumi_status use_known(const char *folder, sumi_error *err)
+{
+    sumi_runtime runtime;
+    sumi_classifier *evaluator;
+    sumi_pictures reference = pictures_of(6), training = pictures_of(9);
+    sumi_status status = sumi_runtime_init(&runtime, 1, NULL, err);
+    if (status == SUMI_OK) {
+        status = sumi_classifier_create(sumi_classifier_shape_find("random-conv"),
+                                        (const int[]){8, 8, 1}, 0, 0, &evaluator, err);
+        if (status == SUMI_OK) {
+            const sumi_known known = {&runtime, &machine, folder, "isa"};
+            status = sumi_known_features(&known, evaluator, &reference, err);
+            if (status == SUMI_OK)
+                status = sumi_known_features(&known, evaluator, &training, err);
+            if (status == SUMI_OK)
+                status = sumi_known_distances(&known, evaluator, &reference, &training, err);
+            sumi_classifier_free(evaluator);
+        }
+        sumi_runtime_free(&runtime);
+    }
+    sumi_pictures_free(&reference);
+    sumi_pictures_free(&training);
+    return status;
+}
+
+static sumi_status use_known_anew(const char *path, sumi_error *err)
+{
+    (void)path;
+    return use_known(NULL, err);
+}
+
 static void run_with_failures(const char *path, use_fn use)
 {
     for (long n = 1;; n++) {
@@ -134,7 +177,8 @@ static void run_with_failures(const char *path, use_fn use)
 
 static void test_every_allocation(void **state)
 {
-    static const use_fn uses[] = {use_compare, use_spoilt, use_likelihood};
+    static const use_fn uses[] = {use_compare, use_spoilt, use_likelihood, use_known,
+                                  use_known_anew};
     features = random_features(1, 3 * N, D);
     probabilities = sumi_calloc(N * CLASSES, sizeof *probabilities);
     images = sumi_calloc(3 * N, SIDE * SIDE);
