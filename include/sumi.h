@@ -168,6 +168,7 @@ typedef enum {
     SUMI_PHASE_SAVE,   /* a checkpoint was written; path names it */
     SUMI_PHASE_GRID,   /* a sample grid was written; path names it */
     SUMI_PHASE_NOTE,   /* something worth knowing: note says what */
+    SUMI_PHASE_SCORE,  /* the run was scored: loss is the Frechet distance, path the file */
 } sumi_phase;
 
 /* What a long call tells of itself. */
@@ -420,6 +421,8 @@ SUMI_API void sumi_model_free(sumi_model *model);
 
 /* ---- Training -------------------------------------------------------------------------------- */
 
+typedef struct sumi_classifier sumi_classifier; /* see below */
+
 enum { SUMI_AVERAGES_MAX = 4 };
 
 /* What a training step does. */
@@ -541,11 +544,22 @@ typedef struct {
      * turned, stretched and moved. As it is told, it learns much of the changed ones without
      * drawing any. The model's field augmentation is SUMI_AUGMENT_NUMBERS. */
     float augment;
+    /* Score the first average of the weights (or the weights) after every so many epochs and at
+     * the end of the run, by images drawn as sumi_eval does with seed 0: a line of out_dir's
+     * eval.jsonl each, and `best` is the step with the lowest Frechet distance, where it is else
+     * that of the epoch with the lowest loss. 0: never. It changes no bit of the training, but
+     * takes time, which counts towards minutes. */
+    int eval_every;
+    int eval_images;                  /* 0: 1,000 */
+    const sumi_classifier *evaluator; /* made of the images that are trained on */
+    const sumi_dataset *eval_test;    /* what to compare with; NULL: those images themselves */
+    const char *eval_cache;           /* as sumi_eval_config.cache */
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
-            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0, 0       \
+            0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0, 0, 0,   \
+            0, NULL, NULL, NULL                                                                    \
     }
 
 /* The choices of a sumi_trainer_config. */
@@ -597,8 +611,8 @@ typedef struct {
     int steps;
     /* A name of sumi_solver_at. NULL: the model's own sampling defaults hold for it, and for all of
      * steps, spacing, rho, sigma_min, sigma_max, eta, churn and what belongs to it, clip,
-     * threshold, rtol and atol that are as the _INIT macro leaves them; ddpm where the model has
-     * none. With a solver the model's defaults are not looked at. */
+     * threshold, guidance (of images with labels), rtol and atol that are as the _INIT macro leaves
+     * them; ddpm where the model has none. With a solver the model's defaults are not looked at. */
     const char *solver;
     float eta; /* how much noise a solver with has_eta adds: 0 none, 1 as much as ddpm; -1: as much
                   as it adds by itself */
@@ -710,8 +724,6 @@ SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
  * sumi_eval compares pictures by: it is pinned by the SHA-256 of the weights, and figures of two
  * different ones must never be compared.
  */
-
-typedef struct sumi_classifier sumi_classifier;
 
 typedef struct {
     size_t size;
@@ -873,11 +885,12 @@ typedef struct {
     sumi_progress_fn
         progress; /* SUMI_PHASE_SAMPLE; step counts images x evaluations; may be NULL */
     void *user;
+    const char *cache; /* as sumi_eval_config.cache */
 } sumi_tune_config;
 #define SUMI_TUNE_CONFIG_INIT                                                                      \
     {                                                                                              \
         sizeof(sumi_tune_config), NULL, NULL, NULL, 0, 0, 0, 0, 0, false, false,                   \
-            SUMI_PRECISION_FP32, NULL, NULL                                                        \
+            SUMI_PRECISION_FP32, NULL, NULL, NULL                                                  \
     }
 
 typedef struct {

@@ -4,6 +4,7 @@
  * train_settings.c decides what is trained on what; here it is announced, done and reported.
  */
 #include "train_settings.h"
+#include "evaluator.h"
 #include "progress.h"
 
 #include "data/data.h"
@@ -53,6 +54,24 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
+}
+
+/* What the run is scored by: as sumi eval, of the data that are trained on and their test split. */
+static int prepare_scores(sumi_cli *cli, sumi_train_settings *s, const sumi_dataset *set,
+                          sumi_dataset **test, sumi_classifier **evaluator)
+{
+    if (s->train.eval_every == 0)
+        return 0;
+    if (strcmp(s->dataset.split, "train") == 0)
+        sumi_cli_open_test(cli, s->data, set, &s->dataset, "test", test);
+    else if (strcmp(s->dataset.split, "rest") == 0)
+        sumi_cli_open_test(cli, s->data, set, &s->dataset, "held-back", test);
+    int code = sumi_cli_take_evaluator(cli, set, *test, NULL, evaluator);
+    s->train.evaluator = *evaluator;
+    s->train.eval_test = *test;
+    if (sumi_cli_cache(s->cache, "references"))
+        s->train.eval_cache = s->cache;
+    return code;
 }
 
 /* "10 epochs or 30 minutes": whichever comes first. */
@@ -184,7 +203,9 @@ int sumi_cmd_train(sumi_cli *cli)
 {
     sumi_train_settings settings;
     sumi_dataset *set = NULL;
+    sumi_dataset *test = NULL;
     sumi_model *model = NULL;
+    sumi_classifier *evaluator = NULL;
     sumi_bar bar;
     memset(&settings, 0, sizeof settings);
     int code = sumi_train_settings_read(cli, &settings);
@@ -192,6 +213,8 @@ int sumi_cmd_train(sumi_cli *cli)
         code = sumi_cli_open(cli);
     if (code == 0)
         code = prepare(cli, &settings, &set, &model);
+    if (code == 0)
+        code = prepare_scores(cli, &settings, set, &test, &evaluator);
     if (code != 0)
         goto done;
     if (strcmp(sumi_option_text(&cli->options, "recipe"), SUMI_FORMER_RECIPE) == 0)
@@ -218,7 +241,9 @@ int sumi_cmd_train(sumi_cli *cli)
     else
         code = sumi_cli_fail_context(cli, status);
 done:
+    sumi_classifier_free(evaluator);
     sumi_model_free(model);
+    sumi_dataset_free(test);
     sumi_dataset_free(set);
     sumi_train_settings_free(&settings);
     return code;

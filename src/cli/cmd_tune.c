@@ -17,6 +17,7 @@ typedef struct {
     sumi_dataset *train, *test;
     sumi_classifier *evaluator;
     sumi_tune_config config;
+    char cache[PATH_MAX];
     sumi_bar bar;
 } tune_job;
 
@@ -91,6 +92,8 @@ static int prepare(sumi_cli *cli, tune_job *job)
     config->quick = sumi_option_flag(options, "quick");
     config->former = sumi_option_flag(options, "former");
     config->precision = sumi_cli_precision(options);
+    if (sumi_cli_cache(job->cache, "references"))
+        config->cache = job->cache;
     sumi_cli_sample_size(&info, &config->height, &config->width);
     return code;
 }

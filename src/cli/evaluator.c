@@ -36,6 +36,25 @@ static int hold_back(sumi_cli *cli, const char *name, sumi_dataset_config *confi
     return 0;
 }
 
+void sumi_cli_open_test(sumi_cli *cli, const char *name, const sumi_dataset *train,
+                        const sumi_dataset_config *opened, const char *split, sumi_dataset **test)
+{
+    sumi_dataset_info_t info = SUMI_DATASET_INFO_INIT;
+    sumi_dataset_config config = *opened;
+    *test = NULL;
+    if (sumi_dataset_info(train, &info) != SUMI_OK)
+        return;
+    /* The same size and channels, whatever its own pictures would suggest. */
+    config.split = split;
+    config.height = info.height;
+    config.width = info.width;
+    config.channels = info.channels;
+    if (sumi_dataset_open(cli->ctx, name, &config, test) == SUMI_OK)
+        return;
+    *test = NULL;
+    sumi_cli_note(cli, "note", "no test split: %s", sumi_last_error(cli->ctx));
+}
+
 int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
                          sumi_dataset **train, sumi_dataset **test)
 {
@@ -57,15 +76,12 @@ int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
     sumi_cli_notices(cli, *train);
-    /* The same size and channels, whatever its own pictures would suggest. */
-    config.split = "test";
+    sumi_cli_open_test(cli, name, *train, &config, "test", test);
+    if (*test != NULL)
+        return 0;
     config.height = info.height;
     config.width = info.width;
     config.channels = info.channels;
-    if (sumi_dataset_open(cli->ctx, name, &config, test) == SUMI_OK)
-        return 0;
-    *test = NULL;
-    sumi_cli_note(cli, "note", "no test split: %s", sumi_last_error(cli->ctx));
     return hold_back(cli, name, &config, info.count, train, test);
 }
 

@@ -11,6 +11,10 @@
  * the exit code, with the error printed. */
 int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
                          sumi_dataset **train, sumi_dataset **test);
+/* Another split of a set, in the same form as its training images; *test is NULL, and a note says
+ * so, where it has none. */
+void sumi_cli_open_test(sumi_cli *cli, const char *name, const sumi_dataset *train,
+                        const sumi_dataset_config *opened, const char *split, sumi_dataset **test);
 /* Trains an evaluator with the bar on the way. */
 int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
                              sumi_classifier_config *config, sumi_classifier **out);

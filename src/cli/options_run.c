@@ -65,6 +65,27 @@ const sumi_option sumi_option_rows_run[] = {
      .commands = BIT(TRAIN),
      .help = "Where a loss or a gradient is no number: stop, or go back to the checkpoint before "
              "and on at half the learning rate. nan_report.json says what happened."},
+    {.name = "eval-every",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = 1000000000,
+     .initial = "0",
+     .metavar = "N",
+     .key = "train.eval_every",
+     .commands = BIT(TRAIN),
+     .help =
+         "Score the (averaged) weights as eval does after every N epochs, and at the end of the "
+         "run: eval.jsonl, a curve in the page, and the best checkpoint is the one with the "
+         "best score; 0 never does. Changes no bit of the training; counts towards --minutes."},
+    {.name = "eval-images",
+     .kind = SUMI_ARG_INT,
+     .low = 1,
+     .high = 1000000,
+     .initial = "1000",
+     .metavar = "N",
+     .key = "train.eval_images",
+     .commands = BIT(TRAIN),
+     .help = "Images behind each of those scores; scores of other numbers cannot be compared."},
 };
 
 const int sumi_option_rows_run_count = sizeof sumi_option_rows_run / sizeof sumi_option_rows_run[0];

@@ -126,7 +126,8 @@ void sumi_bar_text(const sumi_bar *bar, const sumi_progress *p, int width, char 
 
 static void json_update(const sumi_progress *p)
 {
-    static const char *const phases[] = {"train", "epoch", "sample", "save", "grid", "note"};
+    static const char *const phases[] = {"train", "epoch", "sample", "save",
+                                         "grid",  "note",  "score"};
     json_t *line =
         json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f}", "phase", phases[p->phase], "step",
                   (json_int_t)p->step, "step_count", (json_int_t)p->step_count, "epoch",

@@ -135,6 +135,8 @@ static void fill_configs(const sumi_options *options, sumi_train_settings *out)
     train.crop = (int)sumi_option_int(options, "crop");
     train.augment = (float)sumi_option_real(options, "augment");
     train.grid = (int)sumi_option_int(options, "grid");
+    train.eval_every = (int)sumi_option_int(options, "eval-every");
+    train.eval_images = (int)sumi_option_int(options, "eval-images");
     train.checkpoint_every = sumi_option_int(options, "checkpoint-every");
     train.checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
     train.keep_last = (int)sumi_option_int(options, "keep-last");

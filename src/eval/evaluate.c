@@ -3,7 +3,7 @@
  * none the training images, which flatters a model that copies them; the training images are also
  * what memorisation is measured against.
  */
-#include "eval/evaluate.h"
+#include "eval/scorer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,11 +108,7 @@ static sumi_sample_config sampling_of(const sumi_eval_config *config)
         sumi_sample_complete(config->model, &sample);
         return sample;
     }
-    if (!config->model->sampling) {
-        sample.solver = "dpmpp-2m";
-        sample.steps = info->timesteps < 20 ? info->timesteps : 20;
-    }
-    sumi_sample_complete(config->model, &sample);
+    sample = sumi_scorer_way(config->model);
     sample.height = info->height > 0 ? info->height : config->training->height;
     sample.width = info->width > 0 ? info->width : config->training->width;
     return sample;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { EVALUATIONS = 20 }; /* where a model has no way of its own */
+
 /* Images of the data are held in memory: at most so many bytes. */
 static const int64_t BYTES_MOST = INT64_C(1) << 30;
 
@@ -30,14 +32,18 @@ static sumi_status check(const sumi_dataset *training, const sumi_dataset *test,
                      evaluator->info.data_name, evaluator->info.data_hash, training->name, hash);
 }
 
-static sumi_status see_reference(sumi_scorer *scorer, const sumi_dataset *set, sumi_error *err)
+static sumi_status see_reference(sumi_scorer *scorer, const sumi_dataset *set, const char *cache,
+                                 sumi_error *err)
 {
+    const sumi_backend *backend = scorer->runtime->backend;
+    const sumi_known known = {scorer->runtime, &scorer->machine, cache,
+                              backend->isa(scorer->runtime->device)};
     int64_t each = (int64_t)scorer->sizes[0] * scorer->sizes[1] * scorer->sizes[2];
     size_t d = (size_t)scorer->evaluator->info.features;
     sumi_status status =
         sumi_pictures_read(set, BYTES_MOST / each, scorer->sizes, &scorer->reference, err);
     if (status == SUMI_OK)
-        status = sumi_pictures_see(scorer->runtime, scorer->evaluator, &scorer->reference, err);
+        status = sumi_known_features(&known, scorer->evaluator, &scorer->reference, err);
     if (status != SUMI_OK)
         return status;
     sumi_eval_set view = sumi_pictures_set(&scorer->reference, "test images", scorer->evaluator);
@@ -57,7 +63,7 @@ static sumi_status see_reference(sumi_scorer *scorer, const sumi_dataset *set, s
 
 sumi_status sumi_scorer_init(sumi_scorer *scorer, sumi_runtime *runtime,
                              const sumi_dataset *training, const sumi_dataset *test,
-                             const sumi_classifier *evaluator, sumi_error *err)
+                             const sumi_classifier *evaluator, const char *cache, sumi_error *err)
 {
     *scorer = (sumi_scorer){.runtime = runtime,
                             .evaluator = evaluator,
@@ -65,7 +71,7 @@ sumi_status sumi_scorer_init(sumi_scorer *scorer, sumi_runtime *runtime,
     sumi_status status = check(training, test, evaluator, err);
     if (status == SUMI_OK)
         status = sumi_eval_machine_open(runtime, &scorer->machine, err);
-    return status == SUMI_OK ? see_reference(scorer, test ? test : training, err) : status;
+    return status == SUMI_OK ? see_reference(scorer, test ? test : training, cache, err) : status;
 }
 
 void sumi_scorer_free(sumi_scorer *scorer)
@@ -81,8 +87,16 @@ void sumi_scorer_free(sumi_scorer *scorer)
 sumi_status sumi_scorer_draw(sumi_scorer *scorer, const sumi_model *model,
                              const sumi_sample_config *sample, sumi_pictures *out, sumi_error *err)
 {
-    sumi_status status =
-        sumi_pictures_draw(scorer->runtime, model, sample, scorer->sizes, out, err);
+    sumi_sample_config full = *sample;
+    int classes = model->graph.labels >= 0 ? model->graph.classes : 0;
+    int32_t *labels = classes > 0 ? sumi_calloc((size_t)sample->count, sizeof *labels) : NULL;
+    if (classes > 0 && !labels)
+        return sumi_fail_memory(err, "labels", (size_t)sample->count * sizeof *labels);
+    for (int i = 0; i < sample->count && labels; i++)
+        labels[i] = (int32_t)((sample->first_index + i) % classes);
+    full.labels = labels;
+    sumi_status status = sumi_pictures_draw(scorer->runtime, model, &full, scorer->sizes, out, err);
+    free(labels);
     if (status != SUMI_OK)
         return status;
     status = sumi_pictures_see(scorer->runtime, scorer->evaluator, out, err);
@@ -129,4 +143,16 @@ void sumi_scorer_size(const sumi_scorer *scorer, const sumi_model *model, int *h
         *height = info->height > 0 ? info->height : scorer->sizes[0];
     if (*width == 0)
         *width = info->width > 0 ? info->width : scorer->sizes[1];
+}
+
+sumi_sample_config sumi_scorer_way(const sumi_model *model)
+{
+    sumi_sample_config way = SUMI_SAMPLE_CONFIG_INIT;
+    int timesteps = model->info.timesteps;
+    if (!model->sampling) {
+        way.solver = "dpmpp-2m";
+        way.steps = timesteps < EVALUATIONS ? timesteps : EVALUATIONS;
+    }
+    sumi_sample_complete(model, &way);
+    return way;
 }

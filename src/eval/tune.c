@@ -240,7 +240,7 @@ static sumi_status begin(search *run, sumi_runtime *runtime)
     sumi_status status = sumi_process_init(&run->space.process, &model->process, run->err);
     if (status == SUMI_OK)
         status = sumi_scorer_init(&run->scorer, runtime, config->training, config->test,
-                                  config->evaluator, run->err);
+                                  config->evaluator, config->cache, run->err);
     if (status == SUMI_OK)
         sumi_scorer_size(&run->scorer, model, &run->base.height, &run->base.width);
     return status;

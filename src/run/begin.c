@@ -57,6 +57,13 @@ sumi_status sumi_run_check(sumi_train_run *run)
     if (config->on_nan != SUMI_ON_NAN_STOP && !config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL,
                          "on_nan: going back needs out_dir, the checkpoints");
+    if (config->eval_every < 0 || config->eval_images < 0)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "eval_every is %d and eval_images %d: expected 0 or more",
+                         config->eval_every, config->eval_images);
+    if (config->eval_every > 0 && !(config->evaluator && config->out_dir))
+        return sumi_fail(run->err, SUMI_EINVAL, "eval_every needs %s",
+                         config->out_dir ? "an evaluator" : "out_dir, the run directory");
     if (config->resume && !config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL, "resume needs out_dir, the run directory");
     if (set->count < 1)

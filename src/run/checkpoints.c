@@ -186,6 +186,11 @@ static sumi_status write_name(const sumi_run_dir *dir, const char *file, const c
     return status == SUMI_OK ? sumi_file_save(path, text, (size_t)n, err) : status;
 }
 
+sumi_status sumi_run_name_best(const sumi_run_dir *dir, sumi_error *err)
+{
+    return write_name(dir, "best", dir->best, err);
+}
+
 /* Removes what is no longer kept of the checkpoints, the newest being that of `last`. One of a
  * later step is damaged: the run was resumed before it. */
 static sumi_status prune(const sumi_run_dir *dir, const char *folder, int64_t last, sumi_error *err)

@@ -113,9 +113,11 @@ static sumi_status check_rate(sumi_train_run *run)
 
 sumi_status sumi_run_resume(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {
-        check_settings, tidy,      load_newest, sumi_run_read_rollbacks, rewind_files,
-        log_resumed,    check_isa, check_rate,  sumi_run_take_defaults};
+    static const sumi_run_stage stages[] = {check_settings, tidy,
+                                            load_newest,    sumi_run_read_rollbacks,
+                                            rewind_files,   sumi_run_read_scores,
+                                            log_resumed,    check_isa,
+                                            check_rate,     sumi_run_take_defaults};
     return run->config->resume ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                                : SUMI_OK;
 }

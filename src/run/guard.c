@@ -166,6 +166,8 @@ static sumi_status begin_again(sumi_train_run *run, int64_t failed_epoch)
     run->window.count = 0;
     remove_grids(run, epoch, failed_epoch);
     sumi_status status = sumi_run_rewind(run->dir, steps, epoch, run->err);
+    if (status == SUMI_OK)
+        status = sumi_run_read_scores(run);
     return status == SUMI_OK ? sumi_run_begin_batches(run) : status;
 }
 

@@ -100,14 +100,44 @@ static sumi_status write_plot(sumi_run_dir *dir, sumi_error *err)
     return status;
 }
 
+/* The distance of each score, where there are scores; no connection to the loss plot's axis. */
+static sumi_status write_scores(const sumi_run_dir *dir, sumi_error *err)
+{
+    char path[PATH_MAX], *svg = NULL;
+    size_t count = dir->score_count, size;
+    sumi_status status = sumi_run_file(dir, "score.svg", path, err);
+    if (status != SUMI_OK || count == 0)
+        return status;
+    double *points = sumi_calloc(2 * count, sizeof *points);
+    if (!points)
+        return sumi_fail_memory(err, "the plot of scores", 2 * count * sizeof *points);
+    for (size_t i = 0; i < count; i++) {
+        points[i] = (double)dir->scores[i].step / (double)dir->steps_per_epoch;
+        points[count + i] = dir->scores[i].frechet;
+    }
+    const sumi_plot_series series = {.x = points, .y = points + count, .count = count};
+    const sumi_plot plot = {.title = "Frechet distance to the data",
+                            .x_label = "Epoch",
+                            .y_label = "Distance",
+                            .series = &series,
+                            .series_count = 1,
+                            .log_y = falls_far(points + count, count)};
+    status = sumi_plot_svg(&plot, &svg, &size, err);
+    if (status == SUMI_OK)
+        status = sumi_file_save(path, svg, size, err);
+    free(svg);
+    free(points);
+    return status;
+}
+
 /* ---- The page -------------------------------------------------------------------------------- */
 
 /* Settings whose zero says that they are not used. */
 static bool is_off(const char *key, const json_t *value)
 {
-    static const char *const keys[] = {"epochs",    "steps",       "minutes",    "ema",
-                                       "snapshots", "grid_height", "grid_width", "grid_steps",
-                                       "clip_norm", "beta1",       "beta2",      "epsilon"};
+    static const char *const keys[] = {
+        "epochs",     "steps",     "minutes", "ema",   "snapshots", "grid_height", "grid_width",
+        "grid_steps", "clip_norm", "beta1",   "beta2", "epsilon",   "eval_every",  "eval_images"};
     bool off = json_is_number(value) && json_number_value(value) == 0;
     bool listed = strncmp(key, "ema_", 4) == 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -227,6 +257,10 @@ static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, boo
     put_head(page, dir, state, running);
     if (sumi_run_file(dir, "loss.svg", plot, NULL) == SUMI_OK && sumi_is_file(plot))
         fputs("<h2>Loss</h2>\n<img class=\"plot\" src=\"loss.svg\" alt=\"training loss\">\n", page);
+    if (dir->score_count > 0)
+        fputs("<h2>Score</h2>\n<img class=\"plot\" src=\"score.svg\" alt=\"Frechet distance\">\n"
+              "<p>Every score: <a href=\"eval.jsonl\">eval.jsonl</a></p>\n",
+              page);
     if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
         put_grids(page, folder);
     fputs("<div class=\"columns\">\n", page);
@@ -259,6 +293,8 @@ sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, 
     char path[PATH_MAX], *text = NULL;
     size_t size = 0;
     sumi_status status = write_plot(dir, err);
+    if (status == SUMI_OK)
+        status = write_scores(dir, err);
     if (status == SUMI_OK)
         status = sumi_run_file(dir, "index.html", path, err);
     if (status != SUMI_OK)

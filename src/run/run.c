@@ -93,12 +93,15 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     sumi_run_event(run->dir, record.step, &(sumi_event_scalar){"epoch/loss", loss}, 1);
     bool last = run->trainer->steps >= run->last_step;
     bool due = run->decided.save_at_epoch || run->decided.save_within || due_by_step(run);
-    bool best = run->dir->best[0] == '\0' || loss < run->dir->best_loss;
-    if (status != SUMI_OK || !(last || due || sumi_grid_due(epoch)))
+    bool score = sumi_run_score_due(run, epoch);
+    bool best = !run->scorer && (run->dir->best[0] == '\0' || loss < run->dir->best_loss);
+    if (status != SUMI_OK || !(last || due || score || sumi_grid_due(epoch)))
         return status;
     if (best)
         run->dir->best_loss = loss;
     status = sumi_run_save_step(run, best);
+    if (status == SUMI_OK && score)
+        status = sumi_run_score(run);
     if (status == SUMI_OK && (last || sumi_grid_due(epoch)))
         status = sumi_run_draw_grid(run, epoch);
     return status == SUMI_OK ? sumi_run_report_state(run, state, true) : status;
@@ -249,9 +252,9 @@ static sumi_status say_finished(sumi_train_run *run)
 /* All that was asked for is done: a last checkpoint, a last grid, and the model for use. */
 static sumi_status complete(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {last_checkpoint, last_grid,           unless_stopped,
-                                            write_models,    sumi_run_draw_final, unless_stopped,
-                                            say_finished};
+    static const sumi_run_stage stages[] = {last_checkpoint, sumi_run_score, last_grid,
+                                            unless_stopped,  write_models,   sumi_run_draw_final,
+                                            unless_stopped,  say_finished};
     return run->dir ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                     : unless_stopped(run);
 }
@@ -280,6 +283,14 @@ static sumi_status interrupt(sumi_train_run *run, sumi_status status)
     return status;
 }
 
+/* As a score. */
+static sumi_status missed_score(sumi_train_run *run)
+{
+    int64_t epoch = sumi_run_epoch(run) - 1;
+    bool between = run->trainer->steps % run->per_epoch == 0;
+    return between && epoch >= 0 && sumi_run_score_due(run, epoch) ? sumi_run_score(run) : SUMI_OK;
+}
+
 /* A grid that a stop cut short is drawn when the run goes on. */
 static sumi_status missed_grid(sumi_train_run *run)
 {
@@ -302,7 +313,7 @@ static sumi_status all_steps(sumi_train_run *run)
 
 static sumi_status train(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {missed_grid, all_steps, complete};
+    static const sumi_run_stage stages[] = {missed_score, missed_grid, all_steps, complete};
     run->first_step = run->trainer->steps;
     run->step_at = sumi_time_now();
     sumi_status status = sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages);
@@ -312,8 +323,9 @@ static sumi_status train(sumi_train_run *run)
 sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err)
 {
-    static const sumi_run_stage stages[] = {sumi_run_check, sumi_run_make_trainer,
-                                            sumi_run_begin_dir, sumi_run_begin_batches, train};
+    static const sumi_run_stage stages[] = {sumi_run_check,         sumi_run_make_trainer,
+                                            sumi_run_begin_scores,  sumi_run_begin_dir,
+                                            sumi_run_begin_batches, train};
     sumi_error own = {""};
     sumi_run_dir dir = {.lock = -1};
     sumi_train_run run = {.config = config,
@@ -329,6 +341,7 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
     if (status == SUMI_OK && err)
         *err = run.notice;
     sumi_batches_free(run.batches);
+    sumi_run_end_scores(&run);
     sumi_run_dir_close(&dir);
     sumi_train_free(run.trainer);
     return status;

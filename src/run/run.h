@@ -6,6 +6,7 @@
  *
  *     config.json env.json skipped.txt train.log metrics.jsonl metrics.csv loss.svg index.html
  *     samples/epoch_000.png ... events.out.tfevents.sumi
+ *     eval.jsonl score.svg          where the run is scored
  *     checkpoints/step_469/ ...     the newest, the best, and others that shall stay
  *     nan_report.json rollbacks.json where something was not finite
  *     latest best                   each holds the name of a folder in checkpoints
@@ -18,7 +19,7 @@
 
 #include <limits.h>
 
-#include "sample/sample.h"
+#include "eval/scorer.h"
 
 enum { SUMI_STEP_NAME_MAX = 32 }; /* "step_4294967295" */
 
@@ -27,6 +28,11 @@ typedef struct {
     double loss;         /* the mean of its batches' losses */
     double seconds;      /* that the run had trained for */
 } sumi_epoch_record;
+
+typedef struct {
+    int64_t epoch, step; /* as above, of the weights that it is a score of */
+    double frechet;
+} sumi_score_record;
 
 /* ---- Runs (run.c; docs: run directory) ------------------------------------------------------- */
 
@@ -91,6 +97,8 @@ typedef struct {
     double metrics_written_at;
     sumi_epoch_record *epochs; /* [epoch_count] */
     size_t epoch_count, epoch_capacity;
+    sumi_score_record *scores; /* [score_count], of eval.jsonl */
+    size_t score_count, score_capacity;
     /* What sumi_run_step_losses has read of metrics.jsonl so far. */
     double *step_x, *step_loss; /* [step_count] */
     size_t step_count, step_capacity;
@@ -154,6 +162,8 @@ sumi_status sumi_run_check_space(const sumi_run_dir *dir, const sumi_trainer *tr
  * checkpoints that are no longer kept. */
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
                           bool best, sumi_error *err);
+/* Writes the file `best` anew, which names dir->best. */
+sumi_status sumi_run_name_best(const sumi_run_dir *dir, sumi_error *err);
 /* Removes what a process that was killed left half-written below the run. */
 sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err);
 /* Calls use(user, folder) with the newest checkpoint below path that is whole, and returns what it

@@ -122,12 +122,15 @@ void sumi_run_dir_close(sumi_run_dir *dir)
         close(dir->lock);
     dir->lock = -1;
     free(dir->epochs);
+    free(dir->scores);
     free(dir->step_x);
     free(dir->step_loss);
     sumi_text_free(&dir->events);
     dir->epochs = NULL;
+    dir->scores = NULL;
     dir->step_x = dir->step_loss = NULL;
     dir->epoch_count = dir->epoch_capacity = dir->step_count = dir->step_capacity = 0;
+    dir->score_count = dir->score_capacity = 0;
     dir->step_offset = 0;
 }
 
@@ -355,7 +358,10 @@ sumi_status sumi_run_rewind(sumi_run_dir *dir, int64_t steps, int64_t epochs, su
 {
     dir->epoch_count = dir->step_count = 0;
     dir->step_offset = 0;
+    dir->score_count = 0;
     sumi_status status = cut(dir, "metrics.jsonl", steps, false, err);
+    if (status == SUMI_OK)
+        status = cut(dir, "eval.jsonl", steps, false, err);
     if (status == SUMI_OK)
         status = cut(dir, "metrics.csv", epochs - 1, true, err);
     return status == SUMI_OK ? sumi_run_events_rewind(dir, steps, err) : status;

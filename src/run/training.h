@@ -26,6 +26,7 @@ typedef struct sumi_train_run {
     sumi_trainer *trainer;
     sumi_run_dir *dir; /* NULL: the run leaves nothing on disk */
     sumi_batches *batches;
+    sumi_scorer *scorer;          /* NULL: the run is not scored */
     int64_t per_epoch, last_step; /* steps; last_step is INT64_MAX where time alone ends the run */
     /* Of the epoch so far. */
     double loss_sum;
@@ -83,6 +84,18 @@ sumi_status sumi_run_read_rollbacks(sumi_train_run *run);
 sumi_status sumi_run_check_snapshots(const sumi_train_run *run);
 /* Keeps the averages by powers as they are after this step, where it is one of those. */
 sumi_status sumi_run_snapshot(sumi_train_run *run);
+
+/* ---- scores.c ---- */
+
+/* Looks at the data, where the run is to be scored. */
+sumi_status sumi_run_begin_scores(sumi_train_run *run);
+void sumi_run_end_scores(sumi_train_run *run);
+/* Of a run that goes on: the scores that eval.jsonl has, after it was cut. */
+sumi_status sumi_run_read_scores(sumi_train_run *run);
+bool sumi_run_score_due(const sumi_train_run *run, int64_t epoch);
+/* Scores the present weights unless that was done, and names the best. Their checkpoint is there.
+ */
+sumi_status sumi_run_score(sumi_train_run *run);
 
 /* ---- leave.c ---- */
 

@@ -27,6 +27,15 @@ sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_
     return SUMI_OK;
 }
 
+void sumi_grid_size(const sumi_model *model, const sumi_train_config *config, int set_height,
+                    int set_width, int *height, int *width)
+{
+    bool tutorial = sumi_net_find(model->info.net) == SUMI_NET_TUTORIAL &&
+                    set_height == SIDE_TUTORIAL && set_width == SIDE_TUTORIAL;
+    *height = config->grid_height ? config->grid_height : tutorial ? SIDE_GRID : set_height;
+    *width = config->grid_width ? config->grid_width : tutorial ? SIDE_GRID : set_width;
+}
+
 /* As the model says; where it says nothing, every timestep by ddpm as in the tutorial; where fewer
  * are asked for, ddim. */
 static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_config *config,
@@ -34,14 +43,9 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
 {
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     int steps = config->grid_steps, timesteps = model->info.timesteps;
-    int h = grid->set_height, w = grid->set_width;
     sample.count = count;
     sample.labels = labels;
-    /* The size that is trained on; the tutorial trains on 28x28 and draws 32x32. */
-    bool tutorial = sumi_net_find(model->info.net) == SUMI_NET_TUTORIAL && h == SIDE_TUTORIAL &&
-                    w == SIDE_TUTORIAL;
-    sample.height = config->grid_height ? config->grid_height : tutorial ? SIDE_GRID : h;
-    sample.width = config->grid_width ? config->grid_width : tutorial ? SIDE_GRID : w;
+    sumi_grid_size(model, config, grid->set_height, grid->set_width, &sample.height, &sample.width);
     if (steps) {
         sample.steps = steps < timesteps ? steps : timesteps;
         sample.solver = "ddim";

@@ -228,6 +228,16 @@ sumi_status sumi_sample_check_default(const sumi_model *model, const sumi_sample
     if (status != SUMI_OK)
         return status;
     status = check_range("steps", full.steps, 0, model->info.timesteps, err);
+    if (status == SUMI_OK && full.guidance != 1 && model->graph.labels < 0)
+        status = sumi_fail(err, SUMI_EINVAL,
+                           "this model was trained without labels: guidance has nothing to go by");
+    if (status == SUMI_OK && !(full.guidance >= 0 && full.guidance <= 1000 &&
+                               full.guidance_from >= 0 && full.guidance_from < full.guidance_to))
+        status =
+            sumi_fail(err, SUMI_EINVAL,
+                      "guidance is %g for a sigma of %g to %g, expected 0..1000 and a rising "
+                      "range from 0 on",
+                      (double)full.guidance, (double)full.guidance_from, (double)full.guidance_to);
     if (status == SUMI_OK)
         status = sumi_sample_path(&path, &process, &full, err);
     if (status == SUMI_OK)

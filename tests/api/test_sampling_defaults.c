@@ -165,6 +165,47 @@ static void test_refused(void **state)
     sumi_context_free(ctx);
 }
 
+/* Guidance is kept for models with labels, and used for images that have one. */
+static void test_guidance(void **state)
+{
+    (void)state;
+    sumi_context *ctx = api_context(NULL, 1);
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    sumi_model *model, *without = small_model(ctx, 1);
+    sumi_sample_config way = SUMI_SAMPLE_CONFIG_INIT, silent = sample_of(NULL), said;
+    float own[FLOATS], spelt[FLOATS];
+    static const int32_t labels[COUNT] = {0, 2};
+    assert_int_equal(sumi_model_config_net(&config, "unet"), SUMI_OK);
+    config.base_channels = 8;
+    config.time_dim = 8;
+    config.timesteps = 20;
+    config.classes = 3;
+    for (int i = 0; i < 2; i++) {
+        config.multipliers[i] = i + 1;
+        config.blocks[i] = 1;
+    }
+    config.multipliers[2] = config.blocks[2] = 0;
+    api_ok(ctx, sumi_model_create(ctx, &config, &model));
+    way.solver = "ddim";
+    way.steps = 3;
+    way.guidance = 2;
+    api_fails(ctx, sumi_model_set_sampling(ctx, without, &way), SUMI_EINVAL, "without labels");
+    api_ok(ctx, sumi_model_set_sampling(ctx, model, &way));
+    draw(ctx, model, &silent, own);
+    said = sample_of("ddim");
+    said.steps = 3;
+    draw(ctx, model, &said, spelt);
+    assert_memory_equal(own, spelt, sizeof own);
+    silent.labels = said.labels = labels;
+    said.guidance = 2;
+    draw(ctx, model, &silent, own);
+    draw(ctx, model, &said, spelt);
+    assert_memory_equal(own, spelt, sizeof own);
+    sumi_model_free(without);
+    sumi_model_free(model);
+    sumi_context_free(ctx);
+}
+
 static void test_files(void **state)
 {
     temp_folder *temp = *state;
@@ -282,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_used_where_nothing_is_said),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_guidance),
         cmocka_unit_test_setup_teardown(test_files, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_damaged_files, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_runs, temp_setup, temp_teardown),
