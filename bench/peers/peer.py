@@ -40,7 +40,11 @@ def network(args):
     """What `sumi bench` makes of --net, with NET_OPTIONS of compare.py."""
     if args.net == "unet":
         from torch_unet import UNet
-        return UNet(classes=0, attention=(3,))
+        model = UNet(classes=0, attention=(3,))
+        for values in model.parameters():  # it starts as zeros, which say nothing of exactness
+            if not values.any():
+                values.data.uniform_(-0.05, 0.05)
+        return model
     from torch_seed import UNetWithTime
     return UNetWithTime()
 
