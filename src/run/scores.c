@@ -211,6 +211,9 @@ static sumi_status keep(sumi_train_run *run, const sumi_eval_report *report)
         status = remember(dir, &record, run->err);
     if (status != SUMI_OK)
         return status;
+    const sumi_event_scalar events[] = {{"score/frechet", record.frechet},
+                                        {"score/kernel", report->kernel.value}};
+    sumi_run_event(dir, record.step, events, 2);
     find_best(dir);
     status = sumi_run_name_best(dir, run->err);
     if (status == SUMI_OK)

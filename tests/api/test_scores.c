@@ -110,6 +110,19 @@ static char *read_text(temp_folder *temp, const char *name)
     return text;
 }
 
+/* A file of any bytes. */
+static bool holds(temp_folder *temp, const char *name, const char *text)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0, length = strlen(text);
+    bool found = false;
+    assert_int_equal(sumi_file_read(temp_path(temp, name), 1 << 20, &bytes, &size, NULL), SUMI_OK);
+    for (size_t i = 0; i + length <= size && !found; i++)
+        found = memcmp(bytes + i, text, length) == 0;
+    free(bytes);
+    return found;
+}
+
 /* Two lines, of the ends of the epochs; `best` names the step with the lower distance. */
 static void check_files(temp_folder *temp, const char *run, const fixture *f)
 {
@@ -146,6 +159,8 @@ static void check_files(temp_folder *temp, const char *run, const fixture *f)
     text = read_text(temp, name);
     assert_non_null(strstr(text, "score.svg"));
     free(text);
+    snprintf(name, sizeof name, "%s/events.out.tfevents.sumi", run);
+    assert_true(holds(temp, name, "score/frechet"));
     snprintf(name, sizeof name, "%s/score.svg", run);
     assert_true(sumi_is_file(temp_path(temp, name)));
 }
