@@ -298,7 +298,7 @@ enum { SUMI_AUGMENT_NUMBERS = 9 };
 /* A network, and the diffusion process that it is for. */
 typedef struct {
     size_t size;
-    const char *preset; /* the recipe: "tutorial" */
+    const char *preset; /* the recipe that the rest is of, which files keep: of sumi_preset_at */
     int in_channels, out_channels;
     int time_dim;               /* numbers in the sinusoidal embedding of t, 1 to 4096 */
     uint64_t seed;              /* of the initial weights */
@@ -718,6 +718,25 @@ SUMI_API sumi_status sumi_model_save_sampling(sumi_context *ctx, const char *pat
  * many leading images are whole. */
 SUMI_API sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
                                  const sumi_sample_config *config, float *out, size_t out_floats);
+
+/* ---- Recipes --------------------------------------------------------------------------------- */
+
+/* Recipes: sets of defaults, "standard" and "tutorial", which is what the _INIT macros say ("seed",
+ * its former name, is read as it). */
+SUMI_API sumi_status sumi_preset_at(int index, sumi_choice_t *preset);
+/* What a recipe says of a model, its training and its sampling, for a data set and a budget, which
+ * is the limits that train has: epochs, steps and minutes; where all are 0, the recipe's own. All
+ * four configs were filled by their _INIT macros, and are changed in what the recipe says. train
+ * gets limits and grids alone: what a step does goes into trainer, to which train->trainer then has
+ * to point. sample is what sumi_model_set_sampling takes once there is a model, where its solver is
+ * not NULL. why (or NULL) has room for size bytes and receives the reasons, lines of text.
+ * "standard" depends on the set's size, channels, classes and count, and on the limits: not on the
+ * machine.
+ * SUMI_EINVAL: there is no such recipe, or there are no images. */
+SUMI_API sumi_status sumi_preset_choose(sumi_context *ctx, const char *preset,
+                                        const sumi_dataset *set, sumi_model_config *model,
+                                        sumi_trainer_config *trainer, sumi_train_config *train,
+                                        sumi_sample_config *sample, char *why, size_t size);
 
 /* ---- Classifiers -----------------------------------------------------------------------------
  * Small networks that tell the label of an image. Their features, a vector for each image, are what

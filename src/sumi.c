@@ -79,22 +79,6 @@ const char *sumi_context_isa(const sumi_context *ctx)
 
 /* ---- What every body does -------------------------------------------------------------------- */
 
-/* Takes over the caller's config, which may be an older, shorter one: what it does not have keeps
- * the value it has in out. */
-static sumi_status take_config(sumi_context *ctx, const char *name, const void *config, void *out,
-                               size_t out_size)
-{
-    size_t size;
-    if (!config)
-        return SUMI_OK;
-    memcpy(&size, config, sizeof size);
-    if (size < sizeof size || size > 1 << 16)
-        return sumi_fail(&ctx->error, SUMI_EINVAL,
-                         "%s: its size field is %zu; fill it with the _INIT macro", name, size);
-    memcpy(out, config, size < out_size ? size : out_size);
-    return SUMI_OK;
-}
-
 /* From a callback: threads, networks and the weights in use belong to the call that runs. */
 static sumi_status fail_busy(sumi_context *ctx, const char *function)
 {

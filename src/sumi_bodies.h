@@ -4,6 +4,8 @@
 #ifndef SUMI_BODIES_H
 #define SUMI_BODIES_H
 
+#include <string.h>
+
 #include "models/models.h"
 
 struct sumi_context {
@@ -23,6 +25,22 @@ static inline bool enter(sumi_context *ctx)
 static inline sumi_status missing(sumi_context *ctx, const char *function, const char *argument)
 {
     return sumi_fail(&ctx->error, SUMI_EINVAL, "%s: %s is NULL", function, argument);
+}
+
+/* Takes over the caller's config, which may be an older, shorter one: what it does not have keeps
+ * the value it has in out. */
+static inline sumi_status take_config(sumi_context *ctx, const char *name, const void *config,
+                                      void *out, size_t out_size)
+{
+    size_t size;
+    if (!config)
+        return SUMI_OK;
+    memcpy(&size, config, sizeof size);
+    if (size < sizeof size || size > 1 << 16)
+        return sumi_fail(&ctx->error, SUMI_EINVAL,
+                         "%s: its size field is %zu; fill it with the _INIT macro", name, size);
+    memcpy(out, config, size < out_size ? size : out_size);
+    return SUMI_OK;
 }
 
 /* Gives an info struct to the caller, as much of it as the caller's has room for. The caller's size

@@ -96,6 +96,12 @@ sumi_status sumi_spacing_at(int index, sumi_choice_t *spacing)
     return give_row(SUMI_CHOICE_SPACING, index, spacing);
 }
 
+sumi_status sumi_preset_at(int index, sumi_choice_t *preset)
+{
+    const sumi_row *row = sumi_preset_row(index);
+    return row ? give_choice(row->name, row->about, preset) : SUMI_EINVAL;
+}
+
 sumi_status sumi_net_at(int index, sumi_choice_t *net)
 {
     const sumi_net *row = sumi_net_row(index);

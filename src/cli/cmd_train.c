@@ -35,10 +35,8 @@ static void warn_of_flip(const sumi_cli *cli, const sumi_dataset *set)
                   which, asymmetry);
 }
 
-static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **set,
-                   sumi_model **model)
+static int prepare(sumi_cli *cli, sumi_train_settings *s, sumi_dataset **set, sumi_model **model)
 {
-    sumi_model_config config = s->model;
     sumi_dataset_info_t info = SUMI_DATASET_INFO_INIT;
     sumi_status status = sumi_dataset_open(cli->ctx, s->data, &s->dataset, set);
     if (status == SUMI_OK)
@@ -48,11 +46,17 @@ static int prepare(sumi_cli *cli, const sumi_train_settings *s, sumi_dataset **s
     sumi_cli_notices(cli, *set);
     if (s->train.flip)
         warn_of_flip(cli, *set);
+    int code = sumi_train_settings_choose(cli, *set, s);
+    if (code != 0)
+        return code;
+    sumi_model_config config = s->model;
     config.in_channels = config.out_channels = info.channels;
     config.classes = info.classes;
     config.augmentation = s->train.augment > 0 ? SUMI_AUGMENT_NUMBERS : 0;
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);
+    if (status == SUMI_OK && s->init == NULL && s->sample.solver != NULL)
+        status = sumi_model_set_sampling(cli->ctx, *model, &s->sample);
     return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
 }
 
@@ -110,6 +114,12 @@ static void describe_process(const sumi_model *model, char *out, size_t size)
     }
 }
 
+static const char *precision_name(sumi_precision precision)
+{
+    sumi_choice_t choice = SUMI_CHOICE_INIT;
+    return sumi_precision_at((int)precision, &choice) == SUMI_OK ? choice.name : "?";
+}
+
 static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, const sumi_dataset *set,
                          const sumi_model *model)
 {
@@ -131,8 +141,7 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
                   s->init != NULL ? s->init : "");
     sumi_cli_note(cli, "note", "train  %s, batch %d, learning rate %g, seed %llu, %s", limits,
                   s->trainer.batch, (double)s->trainer.learning_rate,
-                  (unsigned long long)s->trainer.seed,
-                  sumi_option_text(&cli->options, "precision"));
+                  (unsigned long long)s->trainer.seed, precision_name(s->trainer.precision));
     sumi_cli_note(cli, "note", "run    %s%s", s->run, s->train.resume ? " (resumed)" : "");
 }
 
@@ -165,8 +174,18 @@ static json_t *result_of(const sumi_train_settings *s, const sumi_bar *bar, cons
     return result;
 }
 
+/* A model that says itself how to sample it needs no solver named. */
+static const char *sampling_words(const sumi_model *model)
+{
+    sumi_sample_config own = SUMI_SAMPLE_CONFIG_INIT;
+    double classes = 0;
+    bool known = sumi_model_get_sampling(model, &own) == SUMI_OK && own.solver != NULL;
+    (void)sumi_model_get_field(model, "classes", &classes, NULL);
+    return !known ? "--solver ddim --steps 50" : classes > 0 ? "--label all -n 100" : "-n 64";
+}
+
 static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar,
-                       const sumi_dataset *set)
+                       const sumi_dataset *set, const sumi_model *model)
 {
     char elapsed[32], *run = NULL;
     const char *const words[] = {s->run};
@@ -181,7 +200,7 @@ static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const 
     } else {
         sumi_cli_note(cli, "note", "done: %lld steps, %s of training", (long long)bar->steps,
                       elapsed);
-        sumi_cli_note(cli, "next", "sumi sample %s --solver ddim --steps 50 --out x.png", run);
+        sumi_cli_note(cli, "next", "sumi sample %s %s --out x.png", run, sampling_words(model));
     }
     free(run);
     return 0;
@@ -235,7 +254,7 @@ int sumi_cmd_train(sumi_cli *cli)
     sumi_bar_end(&bar);
     sumi_cli_warn(cli, status);
     if (status == SUMI_OK)
-        code = report_done(cli, &settings, &bar, set);
+        code = report_done(cli, &settings, &bar, set, model);
     else if (status == SUMI_CANCELLED)
         code = report_cancelled(cli, &settings, &bar);
     else

@@ -41,9 +41,13 @@ sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out)
 void sumi_cli_model_config(const sumi_options *options, sumi_model_config *config)
 {
     sumi_option option;
-    sumi_status known = sumi_model_config_net(config, sumi_option_text(options, "net"));
-    assert(known == SUMI_OK);
-    (void)known;
+    const char *net = sumi_option_text(options, "net");
+    /* A network of one's own choice has its own sizes, whatever a recipe says of another. */
+    if (strcmp(net, config->net) != 0 && sumi_option_said(options, "net")) {
+        sumi_status known = sumi_model_config_net(config, net);
+        assert(known == SUMI_OK);
+        (void)known;
+    }
     for (int i = 0; sumi_option_at(i, &option); i++) {
         const sumi_option_value *value = &options->values[i];
         if (option.field == NULL || !sumi_option_belongs(&option, options->command))

@@ -141,6 +141,7 @@ const char *sumi_suggest(const char *word, const char *const *candidates);
 
 /* Values by name, of the kind that the table says: a wrong name or kind is a programmer's error. */
 bool sumi_option_given(const sumi_options *options, const char *name);
+bool sumi_option_said(const sumi_options *options, const char *name); /* given, or in config.json */
 bool sumi_option_flag(const sumi_options *options, const char *name);
 int64_t sumi_option_int(const sumi_options *options, const char *name);      /* 0 where not set */
 double sumi_option_real(const sumi_options *options, const char *name);      /* 0 where not set */

@@ -80,7 +80,9 @@ const sumi_option sumi_option_rows_train[] = {
      .key = "train.epochs",
      .resuming = true,
      .commands = BIT(TRAIN),
-     .help = "Stop after this many passes over the data; 10 where no limit is given."},
+     .help =
+         "Stop after this many passes over the data; the recipe tutorial has 10 where no limit is "
+         "given."},
     {.name = "steps",
      .kind = SUMI_ARG_INT,
      .low = 1,
@@ -98,7 +100,10 @@ const sumi_option sumi_option_rows_train[] = {
      .key = "train.minutes",
      .resuming = true,
      .commands = BIT(TRAIN),
-     .help = "Stop after this many minutes (of this call); grids are drawn by DDIM in 50 steps."},
+     .help =
+         "Stop after this many minutes (of this call). Where the learning rate ends with the run, "
+         "as in the recipe standard, the first steps are timed, and then their number is fixed; "
+         "the recipe tutorial draws its grids by DDIM in 50 steps."},
     {.name = "out",
      .letter = 'o',
      .kind = SUMI_ARG_PATH,
@@ -107,12 +112,17 @@ const sumi_option sumi_option_rows_train[] = {
      .help = "The run directory to make; runs/SET-DATE-TIME if not given."},
     {.name = "recipe",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "tutorial|seed",
-     .initial = "tutorial",
+     .choices = "standard|tutorial|seed",
+     .initial = "standard",
      .metavar = "NAME",
      .key = "recipe",
      .commands = BIT(TRAIN),
-     .help = "The set of defaults to start from; seed is the former name of tutorial."},
+     .help =
+         "The set of defaults to start from: standard chooses a modern network and its training "
+         "by the data and the limit, 10 minutes where none is given, and says what it chose; "
+         "tutorial is the tutorial's, to the bit, whose defaults are shown here. Any option "
+         "stands above it; what it turns on, =off turns off, as in --stratified=off. seed is "
+         "the former name of tutorial."},
     {.name = "net",
      .kind = SUMI_ARG_CHOICE,
      .choice_at = sumi_net_at,

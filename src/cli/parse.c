@@ -309,6 +309,14 @@ static sumi_status read_long(reader *r, const char *word)
     }
     snprintf(option.spelled, sizeof option.spelled, "--%s", option.is.name);
     bool has_value = name[length] == '=';
+    const char *text = has_value ? name + length + 1 : "";
+    /* What a recipe turns on can be turned off. */
+    if (option.is.kind == SUMI_ARG_FLAG && option.is.field != NULL && has_value &&
+        (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)) {
+        sumi_status status = take(r, &option, "");
+        r->options->values[option.index].set = strcmp(text, "on") == 0;
+        return status;
+    }
     if (option.is.kind != SUMI_ARG_FLAG)
         return has_value ? take(r, &option, name + length + 1) : take_next(r, &option);
     if (has_value)
@@ -573,6 +581,12 @@ static const sumi_option_value *look_up(const sumi_options *options, const char 
 bool sumi_option_given(const sumi_options *options, const char *name)
 {
     return look_up(options, name, -1)->given;
+}
+
+bool sumi_option_said(const sumi_options *options, const char *name)
+{
+    const sumi_option_value *value = look_up(options, name, -1);
+    return value->given || value->kept;
 }
 
 bool sumi_option_flag(const sumi_options *options, const char *name)

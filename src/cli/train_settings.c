@@ -9,11 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { EPOCHS_DEFAULT = 10, ENTRIES_MAX = 32 };
-
-/* A grid of every timestep takes minutes; who asks for minutes of training does not want twice
- * as many. */
-enum { QUICK_GRID_STEPS = 50 };
+enum { ENTRIES_MAX = 32 };
 
 static bool any_limit_given(const sumi_options *options)
 {
@@ -31,7 +27,9 @@ static int check_schedule(const sumi_cli *cli)
     if (ends && last > 0 && last <= warm_up)
         return sumi_cli_usage(cli, "--lr-steps: expected above --lr-warmup, %lld, found %lld",
                               warm_up, last);
-    if (sumi_option_real(options, "weight-decay") > 0 &&
+    bool adam = sumi_option_given(options, "optimiser") ||
+                strcmp(sumi_option_text(options, "recipe"), "tutorial") == 0;
+    if (sumi_option_real(options, "weight-decay") > 0 && adam &&
         strcmp(sumi_option_text(options, "optimiser"), "adam") == 0)
         return sumi_cli_usage(cli, "--weight-decay is for --optimiser adamw and muon");
     return 0;
@@ -102,54 +100,121 @@ static int read_averages(const sumi_cli *cli, sumi_trainer_config *trainer)
                : code;
 }
 
+/* What an option sets of a trainer's config. */
+typedef struct {
+    const char *option;
+    enum { WHOLE, LONG, REAL, TEXT } kind;
+    size_t offset;
+} trainer_option;
+
+#define AT(field) offsetof(sumi_trainer_config, field)
+
+static const trainer_option trainer_options[] = {
+    {"batch", WHOLE, AT(batch)},
+    {"accumulate", WHOLE, AT(accumulate)},
+    {"lr", REAL, AT(learning_rate)},
+    {"lr-schedule", TEXT, AT(rate_schedule)},
+    {"lr-warmup", LONG, AT(warmup_steps)},
+    {"lr-steps", LONG, AT(schedule_steps)},
+    {"lr-final", REAL, AT(final_rate)},
+    {"optimiser", TEXT, AT(optimiser)},
+    {"weight-decay", REAL, AT(weight_decay)},
+    {"muon-lr", REAL, AT(muon_rate)},
+    {"beta1", REAL, AT(beta1)},
+    {"beta2", REAL, AT(beta2)},
+    {"epsilon", REAL, AT(epsilon)},
+    {"clip-norm", REAL, AT(clip_norm)},
+    {"label-drop", REAL, AT(label_drop)},
+};
+
+static void fill_trainer(const sumi_options *options, sumi_trainer_config *out)
+{
+    for (size_t i = 0; i < sizeof trainer_options / sizeof *trainer_options; i++) {
+        const trainer_option *row = &trainer_options[i];
+        void *to = (char *)out + row->offset;
+        if (!sumi_option_said(options, row->option))
+            continue; /* the recipe's */
+        if (row->kind == WHOLE)
+            *(int *)to = (int)sumi_option_int(options, row->option);
+        else if (row->kind == LONG)
+            *(int64_t *)to = sumi_option_int(options, row->option);
+        else if (row->kind == REAL)
+            *(float *)to = (float)sumi_option_real(options, row->option);
+        else
+            *(const char **)to = sumi_option_text(options, row->option);
+    }
+    if (sumi_option_said(options, "precision"))
+        out->precision = sumi_cli_precision(options);
+    out->seed = (uint64_t)sumi_option_int(options, "seed");
+}
+
+/* Limits, and what the run keeps. */
+static void fill_run(const sumi_options *options, sumi_train_config *train)
+{
+    train->epochs = (int)sumi_option_int(options, "epochs");
+    train->steps = sumi_option_int(options, "steps");
+    train->minutes = sumi_option_real(options, "minutes");
+    train->snapshots = (int)sumi_option_int(options, "ema-snapshots");
+    train->flip = sumi_option_flag(options, "flip");
+    train->crop = (int)sumi_option_int(options, "crop");
+    train->augment = (float)sumi_option_real(options, "augment");
+    train->grid = (int)sumi_option_int(options, "grid");
+    train->eval_every = (int)sumi_option_int(options, "eval-every");
+    train->eval_images = (int)sumi_option_int(options, "eval-images");
+    train->checkpoint_every = sumi_option_int(options, "checkpoint-every");
+    train->checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
+    train->keep_last = (int)sumi_option_int(options, "keep-last");
+    train->keep_every = sumi_option_int(options, "keep-every");
+    train->on_nan = strcmp(sumi_option_text(options, "on-nan"), "rollback") == 0
+                        ? SUMI_ON_NAN_ROLLBACK
+                        : SUMI_ON_NAN_STOP;
+}
+
+/* What the options say, over what is there. */
 static void fill_configs(const sumi_options *options, sumi_train_settings *out)
 {
+    sumi_cli_model_config(options, &out->model);
+    out->model.seed = (uint64_t)sumi_option_int(options, "seed");
+    fill_trainer(options, &out->trainer);
+}
+
+static void say_choices(const sumi_cli *cli, const sumi_train_settings *s, char *why)
+{
+    sumi_cli_note(cli, "note", "recipe %s", s->model.preset);
+    for (char *rest = why, *line; (line = strtok_r(rest, "\n", &rest)) != NULL;)
+        sumi_cli_note(cli, "note", "  %s", line);
+}
+
+int sumi_train_settings_choose(sumi_cli *cli, const sumi_dataset *set, sumi_train_settings *out)
+{
+    const sumi_options *options = &cli->options;
+    char why[2048] = "";
     sumi_model_config model = SUMI_MODEL_CONFIG_INIT;
-    sumi_train_config train = SUMI_TRAIN_CONFIG_INIT;
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
-    model.preset = sumi_option_text(options, "recipe");
-    sumi_cli_model_config(options, &model);
-    model.seed = (uint64_t)sumi_option_int(options, "seed");
-    train.epochs = (int)sumi_option_int(options, "epochs");
-    train.steps = sumi_option_int(options, "steps");
-    train.minutes = sumi_option_real(options, "minutes");
-    trainer.batch = (int)sumi_option_int(options, "batch");
-    trainer.seed = (uint64_t)sumi_option_int(options, "seed");
-    trainer.learning_rate = (float)sumi_option_real(options, "lr");
-    trainer.rate_schedule = sumi_option_text(options, "lr-schedule");
-    trainer.warmup_steps = sumi_option_int(options, "lr-warmup");
-    trainer.schedule_steps = sumi_option_int(options, "lr-steps");
-    trainer.final_rate = (float)sumi_option_real(options, "lr-final");
-    trainer.optimiser = sumi_option_text(options, "optimiser");
-    trainer.weight_decay = (float)sumi_option_real(options, "weight-decay");
-    trainer.muon_rate = (float)sumi_option_real(options, "muon-lr");
-    trainer.label_drop = (float)sumi_option_real(options, "label-drop");
-    trainer.accumulate = (int)sumi_option_int(options, "accumulate");
-    trainer.beta1 = (float)sumi_option_real(options, "beta1");
-    trainer.beta2 = (float)sumi_option_real(options, "beta2");
-    trainer.epsilon = (float)sumi_option_real(options, "epsilon");
-    trainer.clip_norm = (float)sumi_option_real(options, "clip-norm");
-    train.snapshots = (int)sumi_option_int(options, "ema-snapshots");
-    trainer.precision = sumi_cli_precision(options);
-    train.flip = sumi_option_flag(options, "flip");
-    train.crop = (int)sumi_option_int(options, "crop");
-    train.augment = (float)sumi_option_real(options, "augment");
-    train.grid = (int)sumi_option_int(options, "grid");
-    train.eval_every = (int)sumi_option_int(options, "eval-every");
-    train.eval_images = (int)sumi_option_int(options, "eval-images");
-    train.checkpoint_every = sumi_option_int(options, "checkpoint-every");
-    train.checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
-    train.keep_last = (int)sumi_option_int(options, "keep-last");
-    train.keep_every = sumi_option_int(options, "keep-every");
-    train.on_nan = strcmp(sumi_option_text(options, "on-nan"), "rollback") == 0
-                       ? SUMI_ON_NAN_ROLLBACK
-                       : SUMI_ON_NAN_STOP;
-    train.grid_steps = train.minutes > 0 ? QUICK_GRID_STEPS : 0;
-    if (train.epochs == 0 && train.steps == 0 && train.minutes == 0)
-        train.epochs = EPOCHS_DEFAULT;
+    sumi_train_config train = out->train;
+    if (out->train.resume)
+        return 0;
+    sumi_status status =
+        sumi_preset_choose(cli->ctx, sumi_option_text(options, "recipe"), set, &model, &trainer,
+                           &train, &out->sample, why, sizeof why);
+    if (status != SUMI_OK)
+        return sumi_cli_fail_context(cli, status);
+    if (out->config != NULL)
+        return 0; /* another run's choices stand */
     out->model = model;
-    out->train = train;
     out->trainer = trainer;
+    out->train = train;
+    fill_configs(options, out);
+    if (out->sample.steps > out->model.timesteps)
+        out->sample.steps = out->model.timesteps;
+    if (why[0] != '\0')
+        say_choices(cli, out, why);
+    /* Averages of one's own stand in place of all of the recipe's. */
+    if (sumi_option_said(options, "ema") || sumi_option_said(options, "ema-power")) {
+        memset(out->trainer.averages, 0, sizeof out->trainer.averages);
+        memset(out->trainer.power_averages, 0, sizeof out->trainer.power_averages);
+    }
+    return read_averages(cli, &out->trainer);
 }
 
 static bool has_name(const char *name)
@@ -239,8 +304,9 @@ static int read_new(sumi_cli *cli, sumi_train_settings *out)
     out->dataset = dataset;
     out->init = sumi_option_text(options, "init");
     name_data(options->operands[0], out->data, sizeof out->data);
-    fill_configs(options, out);
-    int code = read_averages(cli, &out->trainer);
+    fill_run(options, &out->train); /* the rest once the data are open */
+    sumi_trainer_config tried = out->trainer;
+    int code = read_averages(cli, &tried);
     return code == 0 ? choose_run(cli, out) : code;
 }
 
@@ -378,6 +444,8 @@ static int read_resumed(sumi_cli *cli, sumi_train_settings *out)
                            out, &err);
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
+    out->model.preset = sumi_option_text(options, "recipe");
+    fill_run(options, &out->train);
     fill_configs(options, out);
     status = read_grid(path, out->config, &out->train, &err);
     if (status == SUMI_OK)
@@ -420,6 +488,8 @@ static int read_like(sumi_cli *cli, sumi_train_settings *out)
     if (status != SUMI_OK)
         return sumi_cli_fail(cli, status, err.text);
     give_dataset(options, &out->dataset);
+    out->model.preset = sumi_option_text(options, "recipe");
+    fill_run(options, &out->train);
     fill_configs(options, out);
     take_limits(options, &out->train);
     status = read_grid(path, out->config, &out->train, &err);
@@ -440,6 +510,10 @@ static int read_like(sumi_cli *cli, sumi_train_settings *out)
 
 int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out)
 {
+    out->model = (sumi_model_config)SUMI_MODEL_CONFIG_INIT;
+    out->trainer = (sumi_trainer_config)SUMI_TRAINER_CONFIG_INIT;
+    out->train = (sumi_train_config)SUMI_TRAIN_CONFIG_INIT;
+    out->sample = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
     int code = check_usage(cli);
     if (code != 0)
         return code;

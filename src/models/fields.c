@@ -602,7 +602,7 @@ sumi_status sumi_model_check_config(const sumi_model_config *config, sumi_error 
 {
     sumi_status status = sumi_net_check("net", config->net, err);
     if (status == SUMI_OK)
-        status = sumi_net_check("preset", config->preset, err);
+        status = sumi_preset_check(config->preset, err);
     if (status == SUMI_OK &&
         !(config->beta_start > 0 && config->beta_start <= config->beta_end && config->beta_end < 1))
         status = sumi_fail(err, SUMI_EINVAL,

@@ -75,6 +75,8 @@ static json_t *describe(const sumi_model *model)
         json_t *object = json_object();
         if (part == SUMI_PART_NET)
             ok = ok && put(object, "name", json_string(model->info.net));
+        if (part == SUMI_PART_TRAINED)
+            ok = ok && put(object, "recipe", json_string(model->info.preset));
         ok = ok && sumi_fields_write(object, model, 1u << part);
         ok = put(root, sumi_model_parts[part], object) && ok;
     }
@@ -170,6 +172,10 @@ static sumi_status config_from_description(const char *where, const json_t *root
         status = sumi_fail(err, SUMI_EUNSUPPORTED,
                            "%s: it holds a '%s' model, which this version of sumi does not know",
                            where, name);
+    const char *recipe =
+        json_string_value(json_object_get(json_object_get(root, "trained"), "recipe"));
+    if (recipe && sumi_preset_find(recipe) >= 0)
+        config->preset = sumi_preset_row(sumi_preset_find(recipe))->name;
     for (const sumi_field *f = sumi_model_fields; f->name && status == SUMI_OK; f++) {
         const json_t *part = json_object_get(root, sumi_model_parts[f->part]);
         double value = 0;

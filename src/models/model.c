@@ -51,11 +51,12 @@ static sumi_status prepare(const sumi_model_config *config, sumi_model **out, su
         return status;
     }
     model->info = (sumi_model_info_t){.size = sizeof model->info,
-                                      .preset = "tutorial", /* the only recipe there is */
                                       .parameters = (int64_t)model->graph.params.value_count,
                                       .tensors = model->graph.params.count,
                                       .range_hi = 1};
     sumi_copy_text(model->info.net, sizeof model->info.net, net->is.name);
+    sumi_copy_text(model->info.preset, sizeof model->info.preset,
+                   sumi_preset_row(sumi_preset_find(config->preset))->name);
     model->process = (sumi_process_config)SUMI_PROCESS_CONFIG_INIT;
     sumi_fields_from_config(model, config);
     status = sumi_process_check(&model->process, err);
@@ -121,6 +122,7 @@ sumi_status sumi_models_copy(const sumi_model *model, sumi_model **out, sumi_err
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
     sumi_fields_to_config(model, &config);
     config.net = model->info.net;
+    config.preset = model->info.preset;
     sumi_model *copy;
     sumi_status status = prepare(&config, &copy, err);
     if (status != SUMI_OK)

@@ -62,6 +62,15 @@ int sumi_net_find(const char *name);     /* also by the name that version 0.1 ha
 /* SUMI_EINVAL for a name that is none; what: "net". */
 sumi_status sumi_net_check(const char *what, const char *name, sumi_error *err);
 
+/* ---- Recipes (presets.c) --------------------------------------------------------------------- */
+
+enum { SUMI_PRESET_STANDARD, SUMI_PRESET_TUTORIAL }; /* rows */
+
+const sumi_row *sumi_preset_row(int index); /* NULL past the end */
+int sumi_preset_find(const char *name);     /* also by the name that version 0.1 had; -1: none */
+/* SUMI_EINVAL for a name that is none. */
+sumi_status sumi_preset_check(const char *name, sumi_error *err);
+
 /* The tutorial's UNetWithTime; base_channels is the width of its first level (64). */
 void sumi_build_tutorial(sumi_graph *graph, const sumi_model_config *config);
 

@@ -170,10 +170,11 @@ static sumi_status fix_end(sumi_train_run *run)
     if (status == SUMI_OK)
         status = sumi_run_log(run->dir, run->err,
                               "%s minutes are %" PRId64 " steps of %s s, as measured up to step "
-                              "%" PRId64 "; --steps %" PRId64 " in their place repeats the run",
+                              "%" PRId64 "; --steps %" PRId64 " --lr-warmup %" PRId64
+                              " in their place repeats the run",
                               sumi_run_number(minutes, measured.minutes, 6), run->last_step,
                               sumi_run_number(seconds, measured.seconds_a_step, 4),
-                              measured.at_step, run->last_step);
+                              measured.at_step, run->last_step, run->settings.warmup_steps);
     run->saved_step = -1;
     return status == SUMI_OK ? sumi_run_save_step(run, false) : status;
 }

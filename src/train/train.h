@@ -120,6 +120,21 @@ void sumi_averages_join(const sumi_averages *averages, int64_t step, sumi_update
 void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_runtime *runtime,
                                    const sumi_model *model, const sumi_mirror *from);
 
+/* ---- Recipes (recipes.c) --------------------------------------------------------------------- */
+
+/* What a recipe fills in. */
+typedef struct {
+    sumi_model_config *model;
+    sumi_trainer_config *trainer;
+    sumi_train_config *train;
+    sumi_sample_config *sample; /* how the model is to be sampled where nobody says */
+    char *why;                  /* NULL, or room for `size` bytes of reasons */
+    size_t size;
+} sumi_recipe;
+/* See sumi_preset_choose. */
+sumi_status sumi_recipe_choose(const char *preset, const sumi_dataset *set,
+                               const sumi_recipe *recipe, sumi_error *err);
+
 /* ---- The data (measure.c) -------------------------------------------------------------------- */
 
 /* Measures the set for a model that is to standardise its data and has not measured any. */

@@ -57,10 +57,11 @@ static void assert_warns(temp_folder *temp, const char *line, const char *text)
 static void test_flip_warns_by_the_pictures(void **state)
 {
     temp_folder *temp = *state;
-    assert_warns(temp, "train @one.npy --flip --steps 1 --out @a " TINY,
+    assert_warns(temp, "train @one.npy --recipe tutorial --flip --steps 1 --out @a " TINY,
                  "--flip: the data's pictures mostly look one way (asymmetry 1.00");
-    assert_warns(temp, "train @one.npy --steps 1 --out @b " TINY, NULL);
-    assert_warns(temp, "train @either.npy --flip --crop 2 --steps 1 --out @c " TINY, NULL);
+    assert_warns(temp, "train @one.npy --recipe tutorial --steps 1 --out @b " TINY, NULL);
+    assert_warns(
+        temp, "train @either.npy --recipe tutorial --flip --crop 2 --steps 1 --out @c " TINY, NULL);
     program p;
     program_run(&p, temp, "data info @one.npy");
     assert_non_null(strstr(p.out, "  one way   1.00 "));
@@ -74,17 +75,21 @@ static void test_flip_warns_by_the_pictures(void **state)
 static void test_resume_keeps_what_is_made_of_images(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train @either.npy --flip --crop 2 --steps 3 -q --out @part " TINY);
+    assert_quiet_run(
+        temp, "train @either.npy --recipe tutorial --flip --crop 2 --steps 3 -q --out @part " TINY);
     assert_quiet_run(temp, "train --resume @part --steps 5 -q");
-    assert_quiet_run(temp, "train @either.npy --flip --crop 2 --steps 5 -q --out @whole " TINY);
-    assert_quiet_run(temp, "train @either.npy --steps 5 -q --out @plain " TINY);
+    assert_quiet_run(
+        temp,
+        "train @either.npy --recipe tutorial --flip --crop 2 --steps 5 -q --out @whole " TINY);
+    assert_quiet_run(temp, "train @either.npy --recipe tutorial --steps 5 -q --out @plain " TINY);
     assert_quiet_run(temp, "diff @part @whole");
     program p;
     program_run(&p, temp, "diff @plain @whole");
     assert_int_equal(p.code, 1);
     program_free(&p);
-    assert_failed_run(temp, "train @either.npy --crop 8 --steps 1 -q --out @x " TINY, 13,
-                      "crop is 8, expected 0 to below 8");
+    assert_failed_run(temp,
+                      "train @either.npy --recipe tutorial --crop 8 --steps 1 -q --out @x " TINY,
+                      13, "crop is 8, expected 0 to below 8");
     assert_failed_run(temp, "train --resume @part --flip", 2, "--flip cannot be changed");
 }
 
@@ -96,9 +101,11 @@ static void test_resume_keeps_what_is_made_of_images(void **state)
 static void test_a_network_is_told(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train @one.npy --augment 0.3 --steps 3 --out @told " UNET);
+    assert_quiet_run(temp,
+                     "train @one.npy --recipe tutorial --augment 0.3 --steps 3 --out @told " UNET);
     assert_quiet_run(temp, "train --resume @told --steps 6 -q");
-    assert_quiet_run(temp, "train @one.npy --augment 0.3 --steps 6 --out @straight " UNET);
+    assert_quiet_run(
+        temp, "train @one.npy --recipe tutorial --augment 0.3 --steps 6 --out @straight " UNET);
     assert_quiet_run(temp, "diff @told @straight");
     assert_quiet_run(temp, "convert @told @told.pth -q");
     assert_quiet_run(temp, "sample @told.pth -n 2 --steps 3 --solver ddim -qo @a.npy");
@@ -109,9 +116,11 @@ static void test_a_network_is_told(void **state)
     assert_memory_equal(a.data, b.data, 2 * PIXELS);
     sumi_npy_free(&a);
     sumi_npy_free(&b);
-    assert_failed_run(temp, "train @one.npy --augment 0.1 --steps 1 -q --out @x " TINY, 13,
-                      "augment needs a network that is told of it");
-    assert_failed_run(temp, "train @one.npy --augment 1.5 --out @x", 2, "--augment: expected");
+    assert_failed_run(temp,
+                      "train @one.npy --recipe tutorial --augment 0.1 --steps 1 -q --out @x " TINY,
+                      13, "augment needs a network that is told of it");
+    assert_failed_run(temp, "train @one.npy --recipe tutorial --augment 1.5 --out @x", 2,
+                      "--augment: expected");
 }
 
 /* A run keeps what its transparent pictures lie over. */
@@ -126,27 +135,29 @@ static void test_background_is_kept(void **state)
     assert_int_equal(sumi_make_dirs(temp_path(temp, "icons"), NULL), SUMI_OK);
     assert_int_equal(sumi_file_save(temp_path(temp, "icons/a.png"), data, size, NULL), SUMI_OK);
     free(data);
-    assert_quiet_run(temp,
-                     "train @icons --background 0.5 --size 8x8 -q --steps 1 --out @grey " TINY);
+    assert_quiet_run(temp, "train @icons --recipe tutorial --background 0.5 --size 8x8 -q --steps "
+                           "1 --out @grey " TINY);
     assert_quiet_run(temp, "train --resume @grey --steps 2 -q");
     char *config = program_read(temp, "grey/config.json");
     assert_non_null(strstr(config, "\"background\": 0.5"));
     free(config);
-    assert_failed_run(temp, "train @icons --background 2 --out @x", 2, "--background: expected");
+    assert_failed_run(temp, "train @icons --recipe tutorial --background 2 --out @x", 2,
+                      "--background: expected");
 }
 
 /* Labels that the data have too many of, for their pictures or for a model. */
 static void test_labels_that_do_not_fit(void **state)
 {
     temp_folder *temp = *state;
-    assert_failed_run(temp, "train @few.npy --steps 1 --out @few " UNET, 13,
+    assert_failed_run(temp, "train @few.npy --recipe tutorial --steps 1 --out @few " UNET, 13,
                       "6 labels are more than there are images, 3");
-    assert_quiet_run(temp, "train @few.npy -q --steps 1 --out @deaf " TINY);
-    assert_quiet_run(temp, "train @three.npy --steps 1 --out @three " UNET);
-    assert_failed_run(temp,
-                      "train shapes --init @three --size 8x8 --steps 1 --batch 4 --grid 0 -q "
-                      "--out @more",
-                      13, "the images have 10 labels, the model is told of 3");
+    assert_quiet_run(temp, "train @few.npy --recipe tutorial -q --steps 1 --out @deaf " TINY);
+    assert_quiet_run(temp, "train @three.npy --recipe tutorial --steps 1 --out @three " UNET);
+    assert_failed_run(
+        temp,
+        "train shapes --recipe tutorial --init @three --size 8x8 --steps 1 --batch 4 --grid 0 -q "
+        "--out @more",
+        13, "the images have 10 labels, the model is told of 3");
 }
 
 int main(void)

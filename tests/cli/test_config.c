@@ -7,7 +7,8 @@
 #include "cli/options.h"
 #include "io/io.h"
 
-#define TINY "--size 8 --batch 4 --base-channels 4 --time-dim 4 --timesteps 8 --grid 0"
+#define TINY                                                                                       \
+    "--recipe tutorial --size 8 --batch 4 --base-channels 4 --time-dim 4 --timesteps 8 --grid 0"
 
 static void put(temp_folder *temp, const char *name, const char *text)
 {
@@ -34,7 +35,8 @@ static void test_files_and_variables(void **state)
     temp_folder *temp = *state;
     json_t *config;
     put(temp, "o.toml",
-        "# a training\ndata = \"shapes\"\nsize = \"8x8\"\nbatch = 4\nbase-channels = 4\n"
+        "# a training\nrecipe = \"tutorial\"\ndata = \"shapes\"\nsize = \"8x8\"\nbatch = "
+        "4\nbase-channels = 4\n"
         "time_dim = 4\ntimesteps = 8\ngrid = 0\nlr = 0.002\nema = 0.5\nsteps = 3\nquiet = true\n"
         "skip-bad = false\n");
     setenv("SUMI_TRAIN_EMA", "0.75", 1);
@@ -89,7 +91,7 @@ static void test_what_is_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         put(temp, "o.toml", cases[i].text);
         program p;
-        program_run(&p, temp, "train shapes --config @o.toml --steps 1 --out @r");
+        program_run(&p, temp, "train shapes --recipe tutorial --config @o.toml --steps 1 --out @r");
         if (p.code == 0 || strstr(p.err, cases[i].says) == NULL)
             fail_msg("%s: exit %d: %s", cases[i].text, p.code, p.err);
         program_free(&p);
@@ -146,8 +148,9 @@ static void test_a_run_again(void **state)
     assert_int_equal(json_integer_value(json_object_get(train, "batch")), 2);
     json_decref(config);
     /* Of weights that came from a file the config knows nothing. */
-    assert_quiet_run(temp, "train shapes --init @a/model.pth --size 8 --channels 3 --batch 4 "
-                           "--steps 1 --grid 0 -q --out @d");
+    assert_quiet_run(
+        temp, "train shapes --recipe tutorial --init @a/model.pth --size 8 --channels 3 --batch 4 "
+              "--steps 1 --grid 0 -q --out @d");
     program_run(&p, temp, "train --config @d/config.json -q --out @e");
     if (strstr(p.err, "give them with --init") == NULL && p.code != 0)
         fail_msg("exit %d: %s", p.code, p.err);

@@ -78,10 +78,13 @@ static void test_splits_among_classes(void **state)
     put_picture(temp, "v/train/1.png", 8, 8, 1);
     put_picture(temp, "v/bus/1.png", 8, 8, 1);
     assert_failed_run(temp, "data info @v", 10 + SUMI_EINVAL, "--split all");
-    assert_failed_run(temp, "train @v --out @run", 10 + SUMI_EINVAL, "leaves out bus/1.png");
+    assert_failed_run(temp, "train @v --recipe tutorial --out @run", 10 + SUMI_EINVAL,
+                      "leaves out bus/1.png");
     assert_quiet_run(temp, "data preview @v --split all -qo @x.png");
-    assert_quiet_run(temp, "train @v --split all --steps 1 --batch 2 --base-channels 4 --grid 0 -q "
-                           "--out @run");
+    assert_quiet_run(
+        temp,
+        "train @v --recipe tutorial --split all --steps 1 --batch 2 --base-channels 4 --grid 0 -q "
+        "--out @run");
     assert_quiet_run(temp, "train --resume @run --steps 2 -q");
 }
 
@@ -100,7 +103,8 @@ static void test_skip_bad(void **state)
     put_some_bad(temp);
     assert_failed_run(temp, "data info @bad", 10 + SUMI_EFORMAT,
                       "2 of 4 pictures cannot be read: c.png");
-    assert_failed_run(temp, "train @bad --out @run", 10 + SUMI_EFORMAT, "--skip-bad");
+    assert_failed_run(temp, "train @bad --recipe tutorial --out @run", 10 + SUMI_EFORMAT,
+                      "--skip-bad");
     program_run(&p, temp, "data info @bad --skip-bad --json");
     assert_int_equal(p.code, 0);
     json_t *info = json_loads(p.out, 0, NULL);
@@ -125,9 +129,10 @@ static void test_a_run_keeps_what_was_skipped(void **state)
     temp_folder *temp = *state;
     put_some_bad(temp);
     program p;
-    program_run(&p, temp,
-                "train @bad --skip-bad --steps 1 --batch 2 --base-channels 4 --grid 0 "
-                "--out @run");
+    program_run(
+        &p, temp,
+        "train @bad --recipe tutorial --skip-bad --steps 1 --batch 2 --base-channels 4 --grid 0 "
+        "--out @run");
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "warning: left out 2 of 4 pictures"));
     program_free(&p);
@@ -165,9 +170,10 @@ static void test_runs_in_the_data(void **state)
     put_picture(temp, "pics/b.png", 8, 8, 1);
     assert_non_null(getcwd(before, sizeof before));
     assert_int_equal(chdir(temp_path(temp, "pics")), 0);
-    assert_quiet_run(temp,
-                     "train . --steps 1 --batch 2 --base-channels 4 --timesteps 4 --grid 1 -q "
-                     "--out runs/deep/first");
+    assert_quiet_run(
+        temp,
+        "train . --recipe tutorial --steps 1 --batch 2 --base-channels 4 --timesteps 4 --grid 1 -q "
+        "--out runs/deep/first");
     assert_true(sumi_is_file("runs/deep/first/samples/step_00000001.png") ||
                 sumi_is_file("runs/deep/first/samples/epoch_000.png"));
     assert_quiet_run(temp, "train --resume runs/deep/first --steps 2 -q");
@@ -206,7 +212,8 @@ static void test_moved_data(void **state)
     static const char *const names[] = {"pics", "x.npy", "my-idx"};
     char line[256], where[64];
     for (int i = 0; i < 3; i++) {
-        snprintf(line, sizeof line, "train @old/%s --out @run%d " TINY, names[i], i);
+        snprintf(line, sizeof line, "train @old/%s --recipe tutorial --out @run%d " TINY, names[i],
+                 i);
         assert_quiet_run(temp, line);
     }
     move_entry(temp, "old", "new");

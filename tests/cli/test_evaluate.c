@@ -304,7 +304,9 @@ static void test_eval_of_a_run(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_run(&p, temp, "train @data --steps 2 --base-channels 4 --grid 0 --out @run --quiet");
+    program_run(
+        &p, temp,
+        "train @data --recipe tutorial --steps 2 --base-channels 4 --grid 0 --out @run --quiet");
     assert_int_equal(p.code, 0);
     program_free(&p);
     program_run(&p, temp,

@@ -118,7 +118,8 @@ static void test_killed_at_random_times(void **state)
     program p;
     write_data(temp);
     double start = sumi_time_now();
-    assert_quiet_run(temp, "train @x.npy " SETTINGS " --threads 1 --out @straight");
+    assert_quiet_run(temp,
+                     "train @x.npy --recipe tutorial " SETTINGS " --threads 1 --out @straight");
     uint32_t longest = (uint32_t)((sumi_time_now() - start) * 4e5) + 1000; /* microseconds */
     for (; kills < wanted || runs == 0; runs++) {
         bool begun = false, finished = false;
@@ -130,7 +131,7 @@ static void test_killed_at_random_times(void **state)
             const struct timespec pause = {wait / 1000000, (long)(wait % 1000000) * 1000};
             snprintf(line, sizeof line,
                      begun ? "train --resume @%s -q --threads %d"
-                           : "train @x.npy " SETTINGS " --out @%s --threads %d",
+                           : "train @x.npy --recipe tutorial " SETTINGS " --out @%s --threads %d",
                      run, threads);
             program_start(&p, temp, line);
             nanosleep(&pause, NULL);
@@ -162,9 +163,10 @@ static void test_two_want_one_run(void **state)
     program first, second;
     char text[80];
     write_data(temp);
-    program_start(&first, temp,
-                  "train shapes --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "
-                  "--steps 100000000 --out @run");
+    program_start(
+        &first, temp,
+        "train shapes --recipe tutorial --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "
+        "--steps 100000000 --out @run");
     program_await(&first, temp, "img/s", 1);
     snprintf(text, sizeof text, "process %ld is training in this folder", (long)first.pid);
     for (int i = 0; i < 20; i++) {
@@ -189,9 +191,10 @@ static void test_signals_at_random_times(void **state)
     program p;
     write_data(temp);
     double start = sumi_time_now();
-    assert_quiet_run(temp, "train @x.npy " SETTINGS " --threads 1 --out @straight");
+    assert_quiet_run(temp,
+                     "train @x.npy --recipe tutorial " SETTINGS " --threads 1 --out @straight");
     uint32_t longest = (uint32_t)((sumi_time_now() - start) * 5e5) + 1000;
-    assert_quiet_run(temp, "train @x.npy " SETTINGS " --out @run --epochs 1");
+    assert_quiet_run(temp, "train @x.npy --recipe tutorial " SETTINGS " --out @run --epochs 1");
     for (int turn = 0;; turn++) {
         uint32_t wait = draw((uint64_t)turn, longest);
         const struct timespec pause = {wait / 1000000, (long)(wait % 1000000) * 1000};
@@ -220,9 +223,10 @@ static void test_places(void **state)
     temp_folder *temp = *state;
     program p;
     write_data(temp);
-    program_start(&p, temp,
-                  "train shapes --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "
-                  "--checkpoint-every 50 --steps 100000000 --out @gone");
+    program_start(
+        &p, temp,
+        "train shapes --recipe tutorial --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "
+        "--checkpoint-every 50 --steps 100000000 --out @gone");
     program_await(&p, temp, "img/s", 1);
     assert_int_equal(rename(temp_path(temp, "gone"), temp_path(temp, "moved")), 0);
     program_wait(&p, temp);
@@ -233,11 +237,12 @@ static void test_places(void **state)
 
     assert_int_equal(mkdir(temp_path(temp, "target"), 0777), 0);
     assert_int_equal(symlink("target", temp_path(temp, "link")), 0);
-    assert_quiet_run(temp, "train @x.npy " SETTINGS " --epochs 1 --out @link");
+    assert_quiet_run(temp, "train @x.npy --recipe tutorial " SETTINGS " --epochs 1 --out @link");
     assert_quiet_run(temp, "train --resume @target --epochs 2 -q");
     assert_true(sumi_is_file(temp_path(temp, "link/checkpoints/step_10/manifest.json")));
     /* Nothing can be made there, and that is said before the work. */
-    assert_failed_run(temp, "train @x.npy " SETTINGS " --out /proc/run", 10 + SUMI_EIO, "/proc");
+    assert_failed_run(temp, "train @x.npy --recipe tutorial " SETTINGS " --out /proc/run",
+                      10 + SUMI_EIO, "/proc");
 }
 
 int main(void)

@@ -216,8 +216,8 @@ static void test_closed_descriptors(void **state)
     const char *const closed[] = {"<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"};
     char command[512];
     for (int i = 0; i < 6; i++) {
-        snprintf(command, sizeof command, "@ train shapes " TINY " -q --out %%/run%d %s", i,
-                 closed[i]);
+        snprintf(command, sizeof command,
+                 "@ train shapes --recipe tutorial " TINY " -q --out %%/run%d %s", i, closed[i]);
         assert_int_equal(shell(temp, command), 0);
         char name[32];
         snprintf(name, sizeof name, "run%d/run.lock", i);
@@ -246,10 +246,11 @@ static void test_closed_descriptors(void **state)
 static void test_file_size_limit(void **state)
 {
     temp_folder *temp = *state;
-    assert_int_equal(shell(temp, "(ulimit -f 8; @ train shapes " TINY " -q --out %/run 2> %/.err)"),
+    assert_int_equal(shell(temp, "(ulimit -f 8; @ train shapes --recipe tutorial " TINY
+                                 " -q --out %/run 2> %/.err)"),
                      10 + SUMI_EIO);
     one_line(temp, "File too large");
-    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/good"), 0);
+    assert_int_equal(shell(temp, "@ train shapes --recipe tutorial " TINY " -q --out %/good"), 0);
     assert_int_equal(shell(temp, "(ulimit -f 8; @ convert %/good %/m.pth 2> %/.err)"),
                      10 + SUMI_EIO);
     one_line(temp, "m.pth: File too large");
@@ -279,7 +280,7 @@ static void test_reader_leaves(void **state)
 static void test_killed_sampling_leaves_whole_images(void **state)
 {
     temp_folder *temp = *state;
-    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/run"), 0);
+    assert_int_equal(shell(temp, "@ train shapes --recipe tutorial " TINY " -q --out %/run"), 0);
     static const char command[] =
         "sample @run -n 100000 --batch 2 --size 8 --solver ddim --steps 2 "
         "--json --out @";
@@ -324,7 +325,7 @@ static void test_killed_sampling_leaves_whole_images(void **state)
 static void test_foreign_part(void **state)
 {
     temp_folder *temp = *state;
-    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/run"), 0);
+    assert_int_equal(shell(temp, "@ train shapes --recipe tutorial " TINY " -q --out %/run"), 0);
     assert_int_equal(sumi_file_save(temp_path(temp, "own.npy.part"), "notes", 5, NULL), SUMI_OK);
     assert_failed_run(temp, "sample @run --size 8 -q --out @own.npy", 10 + SUMI_EIO,
                       "own.npy.part is there already");
@@ -351,7 +352,7 @@ static long peak_of(temp_folder *temp, const char *line)
 static void test_memory_does_not_grow(void **state)
 {
     temp_folder *temp = *state;
-    assert_int_equal(shell(temp, "@ train shapes " TINY " -q --out %/run"), 0);
+    assert_int_equal(shell(temp, "@ train shapes --recipe tutorial " TINY " -q --out %/run"), 0);
     setenv("ASAN_OPTIONS", "quarantine_size_mb=0", 1);
     long few = peak_of(temp, "sample @run -n 16 --batch 16 --size 64 --solver ddim --steps 1 -q "
                              "--out @few.npy");

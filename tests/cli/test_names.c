@@ -9,7 +9,8 @@
 #include "io/io.h"
 
 #define TINY                                                                                       \
-    "--size 8x8 --batch 4 --base-channels 4 --time-dim 8 --timesteps 20 --grid 0 --threads 2"
+    "--recipe tutorial --size 8x8 --batch 4 --base-channels 4 --time-dim 8 --timesteps 20 --grid " \
+    "0 --threads 2"
 #define LATIN "caf\xE9"
 #define ESCAPED "caf\\xE9"
 /* 66 characters of three bytes: as long as a name of a folder is in practice, and longer than what

@@ -26,8 +26,9 @@ static json_t *info_json(temp_folder *temp, const char *line)
 static void test_another_process(void **state)
 {
     temp_folder *temp = *state;
-    static const char line[] = "train shapes --objective v --schedule cosine --weighting min-snr "
-                               "--gamma 4 --stratified --steps 2 --out @v " TINY;
+    static const char line[] =
+        "train shapes --recipe tutorial --objective v --schedule cosine --weighting min-snr "
+        "--gamma 4 --stratified --steps 2 --out @v " TINY;
     program p;
     program_run(&p, temp, line);
     assert_int_equal(p.code, 0);
@@ -51,9 +52,11 @@ static void test_another_process(void **state)
     json_decref(info);
     assert_quiet_run(temp, "sample @v -n 2 --solver ddim --steps 4 --size 8 -q --out @v.png");
 
-    assert_failed_run(temp, "train shapes --schedule flow --steps 2 --out @w " TINY,
+    assert_failed_run(temp,
+                      "train shapes --recipe tutorial --schedule flow --steps 2 --out @w " TINY,
                       10 + SUMI_EINVAL, "objective eps cannot go with schedule flow");
-    assert_failed_run(temp, "train shapes --sigma-min 90 --steps 2 --out @w " TINY,
+    assert_failed_run(temp,
+                      "train shapes --recipe tutorial --sigma-min 90 --steps 2 --out @w " TINY,
                       10 + SUMI_EINVAL, "sigma_min is 90, expected less than sigma_max, 80");
     assert_failed_run(temp, "train --resume @v --steps 5 --objective x0", 2,
                       "--objective cannot be changed in a resumed run");
@@ -65,7 +68,7 @@ static void test_the_former_name(void **state)
     temp_folder *temp = *state;
     static const char *const lines[] = {"info @former", "train --resume @former --steps 4"};
     json_t *config = NULL;
-    assert_quiet_run(temp, "train shapes --steps 2 -q --out @former " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 2 -q --out @former " TINY);
     const char *path = temp_path(temp, "former/config.json");
     assert_int_equal(sumi_json_read(path, &config, NULL), SUMI_OK);
     json_object_set_new(config, "recipe", json_string("seed"));

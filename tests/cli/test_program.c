@@ -18,7 +18,7 @@ static int make_run(void **state)
 {
     if (temp_setup(state) != 0)
         return -1;
-    assert_quiet_run(*state, "train shapes --steps 2 --quiet --out @run " TINY);
+    assert_quiet_run(*state, "train shapes --recipe tutorial --steps 2 --quiet --out @run " TINY);
     return 0;
 }
 
@@ -53,19 +53,20 @@ static void test_train_makes_a_run(void **state)
     json_t *config = NULL;
     assert_int_equal(sumi_json_read(temp_path(temp, "run/config.json"), &config, NULL), SUMI_OK);
     const char *command = json_string_value(json_object_get(config, "command"));
-    assert_non_null(strstr(command, " train shapes --steps 2 --quiet --out "));
+    assert_non_null(strstr(command, " train shapes --recipe tutorial --steps 2 --quiet --out "));
     const json_t *model = json_object_get(config, "model");
     assert_int_equal(json_integer_value(json_object_get(model, "time_dim")), 8);
     assert_int_equal(json_integer_value(json_object_get(model, "timesteps")), 20);
     json_decref(config);
-    assert_failed_run(temp, "train shapes --out @run", 10 + SUMI_EINVAL, "sumi train --resume");
+    assert_failed_run(temp, "train shapes --recipe tutorial --out @run", 10 + SUMI_EINVAL,
+                      "sumi train --resume");
 }
 
 static void test_train_talks(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_run(&p, temp, "train shapes --steps 2 --out @talk " TINY);
+    program_run(&p, temp, "train shapes --recipe tutorial --steps 2 --out @talk " TINY);
     assert_int_equal(p.code, 0);
     assert_string_equal(p.out, "");
     assert_non_null(strstr(p.err, "data   shapes: 60000 images of 8x8x1"));
@@ -83,7 +84,7 @@ static void test_train_by_the_clock(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_run(&p, temp, "train shapes --minutes .001 --out @clock " TINY);
+    program_run(&p, temp, "train shapes --recipe tutorial --minutes .001 --out @clock " TINY);
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "train  0.001 minutes, batch 4"));
     assert_non_null(strstr(p.err, "\ndone: "));
@@ -94,7 +95,7 @@ static void test_train_as_json(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_run(&p, temp, "train shapes --steps 2 --json --out @json " TINY);
+    program_run(&p, temp, "train shapes --recipe tutorial --steps 2 --json --out @json " TINY);
     assert_int_equal(p.code, 0);
     json_t *result = json_loads(p.out, 0, NULL);
     assert_non_null(result);
@@ -117,9 +118,9 @@ static void test_train_as_json(void **state)
 static void test_resume(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --steps 2 -q --out @part " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 2 -q --out @part " TINY);
     assert_quiet_run(temp, "train --resume @part --steps 5 -q");
-    assert_quiet_run(temp, "train shapes --steps 5 -q --out @whole " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 5 -q --out @whole " TINY);
     assert_quiet_run(temp, "diff @part @whole");
     program p;
     program_run(&p, temp, "diff @run @whole");
@@ -139,20 +140,24 @@ static void test_resume(void **state)
 static void test_resume_keeps_the_precision(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --steps 2 -q --precision fixed16 --out @integers " TINY);
+    assert_quiet_run(
+        temp,
+        "train shapes --recipe tutorial --steps 2 -q --precision fixed16 --out @integers " TINY);
     char *whole = program_read(temp, "integers/config.json");
     assert_non_null(strstr(whole, "\"precision\": \"fixed16\""));
     free(whole);
     assert_quiet_run(temp, "train --resume @integers --steps 5 -q");
     assert_failed_run(temp, "train --resume @integers --precision fp32", 2, "cannot be changed");
-    assert_quiet_run(temp, "train shapes --steps 2 -q --precision bf16 --out @half " TINY);
+    assert_quiet_run(
+        temp, "train shapes --recipe tutorial --steps 2 -q --precision bf16 --out @half " TINY);
     char *config = program_read(temp, "half/config.json");
     assert_non_null(strstr(config, "\"precision\": \"bf16\""));
     free(config);
     assert_quiet_run(temp, "train --resume @half --steps 5 -q");
-    assert_quiet_run(temp, "train shapes --steps 5 -q --precision bf16 --out @halves " TINY);
+    assert_quiet_run(
+        temp, "train shapes --recipe tutorial --steps 5 -q --precision bf16 --out @halves " TINY);
     assert_quiet_run(temp, "diff @half @halves");
-    assert_quiet_run(temp, "train shapes --steps 5 -q --out @single " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 5 -q --out @single " TINY);
     program p;
     program_run(&p, temp, "diff @half @single");
     assert_int_equal(p.code, 1);
@@ -166,9 +171,9 @@ static void test_resume_keeps_the_optimiser(void **state)
 #define SCHEDULED                                                                                  \
     "--optimiser adamw --weight-decay 0.1 --lr-schedule cosine --lr-warmup 2 --lr-steps 6 "        \
     "--lr-final 0.25 --ema 0.5 " TINY
-    assert_quiet_run(temp, "train shapes --steps 3 -q --out @cosine " SCHEDULED);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 3 -q --out @cosine " SCHEDULED);
     assert_quiet_run(temp, "train --resume @cosine --steps 7 -q");
-    assert_quiet_run(temp, "train shapes --steps 7 -q --out @cosines " SCHEDULED);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 7 -q --out @cosines " SCHEDULED);
     assert_quiet_run(temp, "diff @cosine @cosines");
     char *metrics = program_read(temp, "cosines/metrics.jsonl");
     assert_non_null(strstr(metrics, "\"lr\": 0.0005,"));  /* of step 1, half way up */
@@ -192,7 +197,7 @@ static void replace(temp_folder *temp, const char *name, const char *old, const 
 static void test_resume_is_checked(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --steps 2 -q --out @other " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 2 -q --out @other " TINY);
     replace(temp, "other/config.json", "\"batch\": 4", "\"batch\": 0");
     assert_failed_run(temp, "train --resume @other", 10 + SUMI_EFORMAT,
                       "train.batch: expected a whole number from 1");
@@ -221,8 +226,9 @@ static void test_resume_is_checked(void **state)
 static void test_init(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --init @run --steps 1 -q --size 8 --batch 4 --grid 0 "
-                           "--out @init");
+    assert_quiet_run(
+        temp, "train shapes --recipe tutorial --init @run --steps 1 -q --size 8 --batch 4 --grid 0 "
+              "--out @init");
     json_t *ended = run_json(temp, "train --resume @init --json");
     assert_int_equal(json_integer_value(json_object_get(ended, "steps")),
                      1); /* not @run's two too */
@@ -308,8 +314,9 @@ static void test_sample_takes_the_size_of_the_training(void **state)
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "wrote 1 image of 8x8"));
     program_free(&p);
-    assert_quiet_run(temp, "train shapes --steps 1 --batch 4 --base-channels 4 --grid 0 -q "
-                           "--out @of28");
+    assert_quiet_run(
+        temp, "train shapes --recipe tutorial --steps 1 --batch 4 --base-channels 4 --grid 0 -q "
+              "--out @of28");
     program_run(&p, temp, "sample @of28 -n 1 --steps 2 --solver ddim --out @w.png");
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "trained on images of 28x28, sampling at 32x32"));
@@ -327,7 +334,7 @@ static void test_a_resumed_run_tells(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    assert_quiet_run(temp, "train shapes --minutes 0.001 -q --out @again " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --minutes 0.001 -q --out @again " TINY);
     char *config = program_read(temp, "again/config.json"), *env;
     assert_non_null(strstr(config, "\"grid_steps\": 50"));
     free(config);
@@ -598,7 +605,7 @@ static void test_interrupted_training_is_saved(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    program_start(&p, temp, "train shapes --steps 100000000 --out @long " TINY);
+    program_start(&p, temp, "train shapes --recipe tutorial --steps 100000000 --out @long " TINY);
     program_await(&p, temp, "img/s", 1);
     assert_int_equal(kill(p.pid, SIGINT), 0);
     program_wait(&p, temp);
@@ -626,10 +633,11 @@ static void test_a_damaged_run(void **state)
         "convert @hurt @hurt.pth",
         "info @hurt",
         "diff @hurt @hurt.pth",
-        "train shapes --init @hurt --steps 1 --size 8 --batch 4 --grid 0 --out @healed"};
+        "train shapes --recipe tutorial --init @hurt --steps 1 --size 8 --batch 4 --grid 0 --out "
+        "@healed"};
     temp_folder *temp = *state;
     write_inputs(temp, 3, 1, 3, 20);
-    assert_quiet_run(temp, "train shapes --steps 2 -q --out @hurt " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 2 -q --out @hurt " TINY);
     assert_quiet_run(temp, "train --resume @hurt --steps 4 -q");
     FILE *file = fopen(temp_path(temp, "hurt/checkpoints/step_4/model.safetensors"), "r+");
     assert_non_null(file);
@@ -654,7 +662,7 @@ static void test_twice_interrupted_training(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    assert_quiet_run(temp, "train shapes --steps 2 -q --out @twice " TINY);
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 2 -q --out @twice " TINY);
     program_start(&p, temp, "train --resume @twice --steps 100000000");
     program_await(&p, temp, "img/s", 1);
     assert_int_equal(kill(p.pid, SIGINT), 0);

@@ -15,8 +15,9 @@ static int make_run(void **state)
 {
     if (temp_setup(state) != 0)
         return -1;
-    assert_quiet_run(*state, "train shapes --steps 2 --quiet --out @run --size 8x8 --batch 4 "
-                             "--base-channels 4 --time-dim 8 --timesteps 40 --grid 0 --threads 2");
+    assert_quiet_run(
+        *state, "train shapes --recipe tutorial --steps 2 --quiet --out @run --size 8x8 --batch 4 "
+                "--base-channels 4 --time-dim 8 --timesteps 40 --grid 0 --threads 2");
     uint8_t pixels[PIXELS * 3];
     for (int i = 0; i < PIXELS * 3; i++)
         pixels[i] = (uint8_t)(i * 255 / (PIXELS * 3 - 1));
@@ -74,9 +75,10 @@ static double change_of(temp_folder *temp, const char *name)
 static void test_labels(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --net unet --steps 2 --quiet --out @unet --size 8x8 "
-                           "--batch 4 --base-channels 8 --multipliers 1,2 --blocks 1,1 --lr 0.05 "
-                           "--time-dim 8 --timesteps 40 --grid 25 --threads 2");
+    assert_quiet_run(
+        temp, "train shapes --recipe tutorial --net unet --steps 2 --quiet --out @unet --size 8x8 "
+              "--batch 4 --base-channels 8 --multipliers 1,2 --blocks 1,1 --lr 0.05 "
+              "--time-dim 8 --timesteps 40 --grid 25 --threads 2");
     assert_quiet_run(temp, "train --resume @unet --steps 4 --quiet --threads 2");
     assert_quiet_run(temp, "sample @unet --label 2 -n 2 -qo @two.npy");
     assert_quiet_run(temp, "sample @unet --label 0 -n 2 -qo @none.npy");
@@ -101,11 +103,12 @@ static void test_labels(void **state)
     assert_failed_run(temp, "sample @unet --label nothing -o @x.npy", 2,
                       "--label: expected all or one of 0");
     assert_failed_run(temp, "sample @run --label 1 -o @x.npy", 2, "was trained without labels");
-    assert_failed_run(temp, "train shapes --net unet --blocks 1,x --out @bad", 2,
+    assert_failed_run(temp, "train shapes --recipe tutorial --net unet --blocks 1,x --out @bad", 2,
                       "--blocks: expected 1 to 6 numbers with commas");
-    assert_failed_run(temp, "train shapes --net unet --blocks 1,1 --out @bad", 13,
+    assert_failed_run(temp, "train shapes --recipe tutorial --net unet --blocks 1,1 --out @bad", 13,
                       "3 multipliers and 2 blocks");
-    assert_failed_run(temp, "train shapes --net vnet --out @bad", 2, "did you mean unet?");
+    assert_failed_run(temp, "train shapes --recipe tutorial --net vnet --out @bad", 2,
+                      "did you mean unet?");
 }
 
 /* From no label, from another model, and within levels; a picture tells it to --like. */
@@ -113,7 +116,8 @@ static void test_guidance(void **state)
 {
     temp_folder *temp = *state;
     static const char small[] =
-        "train shapes --net unet --steps 2 --quiet --out @small --size 8x8 --batch 4 "
+        "train shapes --recipe tutorial --net unet --steps 2 --quiet --out @small --size 8x8 "
+        "--batch 4 "
         "--base-channels 4 --multipliers 1,2 --blocks 1,1 --lr 0.05 --time-dim 8 --timesteps 40 "
         "--grid 0 --threads 2";
     assert_quiet_run(temp, small);

@@ -50,7 +50,8 @@ static void test_any_shape(void **state)
     temp_folder *temp = *state;
     put_array(temp, "five.npy", 9, 14, 5);
     put_array(temp, "two.npy", 5, 7, 2);
-    assert_quiet_run(temp, "train @five.npy " TINY "--attention 2,3 --grid 2 --out @five");
+    assert_quiet_run(temp, "train @five.npy --recipe tutorial " TINY
+                           "--attention 2,3 --grid 2 --out @five");
     assert_picture(temp, "five/samples/epoch_000.png", 3);
     assert_quiet_run(temp, "sample @five -n 3 --steps 2 -qo @some.npy");
     assert_sampled(temp, "some.npy", 3, 9, 14, 5);
@@ -72,12 +73,12 @@ static void test_refused(void **state)
     put_array(temp, "small.npy", 4, 3, 1);
     put_array(temp, "many.npy", 4, 4, 17);
     put_array(temp, "four.npy", 4, 4, 4);
-    assert_failed_run(temp, "train @small.npy " TINY "--out @bad", 16,
+    assert_failed_run(temp, "train @small.npy --recipe tutorial " TINY "--out @bad", 16,
                       "images of 4x3 are too small for a network that halves them 2 times: "
                       "expected 4x4 or more");
-    assert_failed_run(temp, "train @many.npy " TINY "--out @bad", 16,
+    assert_failed_run(temp, "train @many.npy --recipe tutorial " TINY "--out @bad", 16,
                       "expected 1 to 16 channels last");
-    assert_failed_run(temp, "train @four.npy " TINY "--channels 3 --out @bad", 13,
+    assert_failed_run(temp, "train @four.npy --recipe tutorial " TINY "--channels 3 --out @bad", 13,
                       "images of 4 channels cannot be made ones of 3");
 }
 

@@ -64,7 +64,7 @@ static void test_usage_errors(void **state)
         {"train shapes more --resume @run", "expected D | [D] --resume RUN"},
         {"train --resume @run --lr 1", "--lr cannot be changed"},
         {"train --resume @run --lr-warmup 3", "--lr-warmup cannot be changed"},
-        {"train shapes --lr-schedule cosine --lr-warmup 9 --lr-steps 9",
+        {"train shapes --recipe tutorial --lr-schedule cosine --lr-warmup 9 --lr-steps 9",
          "expected above --lr-warmup, 9"},
         {"train shapes --ema 0.9,1", "expected up to 4 numbers above 0 and below 1, "},
         {"train shapes --ema 0.9,,0.8", "found '0.9,,0.8'"},
@@ -76,13 +76,15 @@ static void test_usage_errors(void **state)
         {"average @m.pth @n.pth", "--out FILE is missing"},
         {"average @m.pth --sigma-rel 0.1", "is for one RUN"},
         {"average @m.pth @n.pth --out @x.png", "ends with .safetensors or .pth"},
-        {"train shapes --weight-decay 0.1", "is for --optimiser adamw"},
+        {"train shapes --recipe tutorial --weight-decay 0.1", "is for --optimiser adamw"},
         {"train shapes --batch 0", "--batch: expected a whole number from 1"},
         {"train shapes --lr fast", "--lr: expected a number"},
         {"train shapes --size 0x8", "--size: expected HEIGHTxWIDTH"},
         {"train shapes --recipe sede", "did you mean seed?"},
-        {"train shapes --init m.pth --time-dim 8", "--time-dim comes with the model"},
-        {"train shapes --beta-start .1 --beta-end .01", "--beta-end: expected at least"},
+        {"train shapes --recipe tutorial --init m.pth --time-dim 8",
+         "--time-dim comes with the model"},
+        {"train shapes --recipe tutorial --beta-start .1 --beta-end .01",
+         "--beta-end: expected at least"},
         {"sample", "--out"},
         {"sample --out @x.png", "expected MODEL|RUN, or --like"},
         {"sample m", "--out"},
@@ -101,7 +103,7 @@ static void test_usage_errors(void **state)
         {"bench train --step 3", "did you mean --steps?"},
         {"bench sample --svg @x.svg", "give both"},
         {"bench train --profile --steps 1001", "--steps: expected a whole number from 1 to 1000"},
-        {"train shapes --precision fp16",
+        {"train shapes --recipe tutorial --precision fp16",
          "--precision: expected fp32, bf16 or fixed16, found 'fp16'"},
         {"sample m --out @x.png --precision bf1", "did you mean bf16?"},
         {"predict m --x a --t b --out @x.npy --precision 32", "expected fp32, bf16 or fixed16"},
@@ -119,7 +121,7 @@ static void test_missing_files(void **state)
         {"data info @none", "/none: no such file or folder"},
         {"data info fashionmnist", "did you mean"},
         {"data preview shapes --out @no/x.png", "there is no folder"},
-        {"train @none --out @run", "/none: no such file or folder"},
+        {"train @none --recipe tutorial --out @run", "/none: no such file or folder"},
         {"train --resume @none", "there is no such run"},
         {"sample @none.pth --out @x.png", "none.pth"},
         {"sample @none.pth --out @no/x.png", "there is no folder"},
@@ -140,8 +142,8 @@ static void test_missing_files(void **state)
 
 static void test_devices(void **state)
 {
-    assert_failed_run(*state, "train shapes --device cuda --out @run", 10 + SUMI_EUNSUPPORTED,
-                      "--device cuda: this build");
+    assert_failed_run(*state, "train shapes --recipe tutorial --device cuda --out @run",
+                      10 + SUMI_EUNSUPPORTED, "--device cuda: this build");
     assert_failed_run(*state, "bench train --device mps", 10 + SUMI_EUNSUPPORTED, "--device mps");
 }
 
@@ -167,8 +169,9 @@ static void test_errors_as_json(void **state)
     program_free(&p);
 
     /* Nor does it take a command line that can be parsed. */
-    static const char *const wrong[] = {"train shapes --json --epoch 3", "trian shapes --json",
-                                        "train shapes --batch 0 --json", "--json"};
+    static const char *const wrong[] = {
+        "train shapes --recipe tutorial --json --epoch 3", "trian shapes --json",
+        "train shapes --recipe tutorial --batch 0 --json", "--json"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         program_run(&p, *state, wrong[i]);
         assert_int_equal(p.code, 2);

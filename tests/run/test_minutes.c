@@ -69,7 +69,7 @@ static void test_minutes_are_steps_that_repeat(void **state)
     assert_int_equal(number_of(&f, "train", "minutes"), 0);
     int64_t at = number_of(&f, "measured", "at_step");
     assert_true(at >= 1 && at <= WARM_UP);
-    assert_contains(&f, "train.log", "in their place repeats the run");
+    assert_contains(&f, "train.log", "--lr-warmup 12 in their place repeats the run");
     check_rates(&f, steps);
 
     open_minutes(&g, &again);
