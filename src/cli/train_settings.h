@@ -15,8 +15,10 @@ typedef struct {
     sumi_model_config model;
     sumi_trainer_config trainer; /* train.trainer points here */
     sumi_train_config train;
-    json_t *config;       /* the file that a resumed run's texts point into */
-    char cache[PATH_MAX]; /* for what scores know of the data */
+    sumi_sample_config sample; /* how the model is to be sampled where nobody says; no solver: as
+                                  ever */
+    json_t *config;            /* the file that a resumed run's texts point into */
+    char cache[PATH_MAX];      /* for what scores know of the data */
 } sumi_train_settings;
 
 /* Returns 0 or the exit code, with the error printed. */

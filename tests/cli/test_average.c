@@ -23,7 +23,7 @@ static double kept(temp_folder *temp, const char *key)
 static void test_from_settings_to_averages(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --steps 4 -q --out @wide --ema 0.5,0.9 "
+    assert_quiet_run(temp, "train shapes --recipe tutorial --steps 4 -q --out @wide --ema 0.5,0.9 "
                            "--ema-power 0.1,0.2 --ema-snapshots 2 --clip-norm 1 --accumulate 2 "
                            "--optimiser muon --beta2 0.95 --lr-schedule wsd " TINY);
     assert_quiet_run(temp, "train --resume @wide --steps 6 -q");
@@ -48,7 +48,8 @@ static void test_from_settings_to_averages(void **state)
 static void test_runs_without_snapshots(void **state)
 {
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train shapes --steps 1 -q --out @plain --ema 0 " TINY);
+    assert_quiet_run(temp,
+                     "train shapes --recipe tutorial --steps 1 -q --out @plain --ema 0 " TINY);
     assert_failed_run(temp, "average @plain --sigma-rel 0.1 -q", 10 + SUMI_EIO, "--ema-snapshots");
     assert_failed_run(temp, "average @plain @nowhere.pth --out @x.pth -q", 10 + SUMI_EIO,
                       "nowhere.pth");

@@ -93,12 +93,15 @@ static void test_kinds(void **state)
     program_run(&p, temp, "info @b.safetensors");
     assert_non_null(strstr(p.out, "evaluator"));
     program_free(&p);
-    assert_quiet_run(temp, "train @set --steps 1 --base-channels 4 --batch 2 --grid 0 -q --out "
-                           "@model");
-    static const char *const uses[] = {"sample @b.safetensors --out @x.png",
-                                       "predict @b.safetensors --x @x.npy --t @t.npy --out @y.npy",
-                                       "train @set --init @b.safetensors --out @other",
-                                       "eval @b.safetensors --data @set"};
+    assert_quiet_run(
+        temp,
+        "train @set --recipe tutorial --steps 1 --base-channels 4 --batch 2 --grid 0 -q --out "
+        "@model");
+    static const char *const uses[] = {
+        "sample @b.safetensors --out @x.png",
+        "predict @b.safetensors --x @x.npy --t @t.npy --out @y.npy",
+        "train @set --recipe tutorial --init @b.safetensors --out @other",
+        "eval @b.safetensors --data @set"};
     for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
         assert_failed_run(temp, uses[i], 10 + SUMI_EFORMAT, "an evaluator, not a model");
     assert_quiet_run(temp, "convert @model @m.safetensors -q");
@@ -327,8 +330,10 @@ static void test_labels(void **state)
 {
     static const char *const keys[] = {"label_accuracy", "classification_accuracy"};
     temp_folder *temp = *state;
-    assert_quiet_run(temp, "train @data --net unet --base-channels 8 --steps 2 --grid 0 -q --out "
-                           "@told");
+    assert_quiet_run(
+        temp,
+        "train @data --recipe tutorial --net unet --base-channels 8 --steps 2 --grid 0 -q --out "
+        "@told");
     json_t *json =
         run_json(temp, "eval @told --data @data -n 150 --steps 2 --classification --json "
                        "-q");
