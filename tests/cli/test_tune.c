@@ -34,9 +34,10 @@ static int setup(void **state)
     if (setenv("XDG_CACHE_HOME", temp_path(temp, "cache"), 1) != 0)
         return -1;
     assert_quiet_run(temp, "classify train @set.npy --shape random-conv --out @e.safetensors -q");
-    assert_quiet_run(temp, "train @set.npy --epochs 2 --quiet --out @run --batch 80 --grid 0 "
-                           "--base-channels 4 --time-dim 8 --timesteps 12 --threads 2 "
-                           "--eval-every 2 --eval-images 130");
+    assert_quiet_run(
+        temp, "train @set.npy --recipe tutorial --epochs 2 --quiet --out @run --batch 80 --grid 0 "
+              "--base-channels 4 --time-dim 8 --timesteps 12 --threads 2 "
+              "--eval-every 2 --eval-images 130");
     return 0;
 }
 
@@ -66,9 +67,10 @@ static void test_scored_run(void **state)
     text = text_of(temp, "run/eval.jsonl");
     assert_non_null(strstr(text, "{\"step\":15,\"epoch\":2,"));
     free(text);
-    assert_failed_run(temp,
-                      "train @set.npy --eval-every 1 --eval-images 100 --epochs 1 -q --out @no", 13,
-                      "eval_images is 100, expected more than the 128");
+    assert_failed_run(
+        temp,
+        "train @set.npy --recipe tutorial --eval-every 1 --eval-images 100 --epochs 1 -q --out @no",
+        13, "eval_images is 100, expected more than the 128");
 }
 
 static json_t *run_json(temp_folder *temp, const char *line)
