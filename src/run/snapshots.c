@@ -105,9 +105,14 @@ static int by_step(const void *a, const void *b)
 
 static bool is_name(const char *name, snapshot *out)
 {
-    int length = 0;
-    return sscanf(name, "step_%lld_%d.safetensors%n", &out->step, &out->number, &length) == 2 &&
-           length > 0 && name[length] == '\0';
+    char *end;
+    if (strncmp(name, "step_", 5) != 0)
+        return false;
+    out->step = strtoll(name + 5, &end, 10);
+    if (*end != '_')
+        return false;
+    out->number = (int)strtol(end + 1, &end, 10);
+    return strcmp(end, ".safetensors") == 0;
 }
 
 static sumi_status list(const char *folder, snapshots *all, sumi_error *err)
