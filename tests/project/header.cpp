@@ -20,10 +20,11 @@ int main()
     sumi_eval_result_t eval_result = SUMI_EVAL_RESULT_INIT;
     sumi_profile_config profile = SUMI_PROFILE_CONFIG_INIT;
     sumi_tune_config tune = SUMI_TUNE_CONFIG_INIT;
+    sumi_tune_result_t tune_result = SUMI_TUNE_RESULT_INIT;
     return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size &&
                    field.size && batch.size && train.size && trainer.size && sample.size &&
-                   choice.size && profile.size && tune.size && classifier.size &&
-                   classifier_info.size && eval.size && eval_result.size
+                   choice.size && profile.size && tune.size && tune_result.size &&
+                   classifier.size && classifier_info.size && eval.size && eval_result.size
                ? 0
                : 1;
 }
