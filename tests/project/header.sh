@@ -8,7 +8,7 @@ here=$source/tests/project
 command -v c++ >/dev/null || exit 77
 
 # A macro that header.cpp does not use is not checked.
-sed -n 's/^#define \(SUMI_[A-Z_]*_INIT\)\b.*/\1/p' "$source/include/sumi.h" | while read -r macro; do
+sed -n 's/^#define \(SUMI_[A-Z_]*_INIT\)\b.*/\1/p' "$source"/include/sumi*.h | while read -r macro; do
     grep -q "= $macro;" "$here/header.cpp" || {
         echo "header.cpp does not use $macro" >&2
         exit 1
