@@ -63,9 +63,9 @@ sumi_status sumi_cli_load(sumi_cli *cli, const char *path, sumi_model **out);
 void sumi_cli_model_config(const sumi_options *options, sumi_model_config *config);
 /* open.c: what --precision says, or the config.json of a resumed run. */
 sumi_precision sumi_cli_precision(const sumi_options *options);
-/* open.c: the size of a model's images where nobody says: that of its training, but 32x32 for 28x28
- * as the tutorial draws them, or where it is not known. */
-void sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width);
+/* open.c: the size of a model's images where nobody says: that of its training, or 32x32 where it
+ * is not known. The tutorial's network trains on 28x28 and draws 32x32: true where that is so. */
+bool sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width);
 /* labels.c: what --guidance and its like say to a sampling; *guide receives the model that --guide
  * names, the caller's to free. Returns 0 or the exit code, with the error printed. */
 int sumi_cli_guidance(sumi_cli *cli, sumi_sample_config *config, sumi_model **guide);

@@ -73,11 +73,13 @@ sumi_precision sumi_cli_precision(const sumi_options *options)
     return (sumi_precision)index;
 }
 
-void sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width)
+bool sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width)
 {
     enum { TRAINED = 28, DRAWN = 32 };
     bool known = info->height > 0 && info->width > 0;
-    bool tutorial = info->height == TRAINED && info->width == TRAINED;
+    bool tutorial =
+        info->height == TRAINED && info->width == TRAINED && strcmp(info->net, "tutorial") == 0;
     *height = known && !tutorial ? info->height : DRAWN;
     *width = known && !tutorial ? info->width : DRAWN;
+    return tutorial;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE_TUTORIAL = 28, STRIP_COUNT = 4, FILM_PIXELS_MAX = 4 << 20 };
+enum { STRIP_COUNT = 4, FILM_PIXELS_MAX = 4 << 20 };
 
 /* ---- Lists of numbers ------------------------------------------------------------------------ */
 
@@ -289,9 +289,6 @@ int sumi_sample_read_settings(sumi_cli *cli, sample_job *job)
 static int settle_size(sumi_cli *cli, sample_job *job, const sumi_model_info_t *info)
 {
     sumi_sample_config *config = &job->config;
-    bool known = info->height > 0 && info->width > 0;
-    bool tutorial = strcmp(info->net, "tutorial") == 0 && info->height == SIDE_TUTORIAL &&
-                    info->width == SIDE_TUTORIAL;
     if (sumi_option_given(&cli->options, "size"))
         return 0;
     if (job->picture.pixels != NULL) {
@@ -300,15 +297,12 @@ static int settle_size(sumi_cli *cli, sample_job *job, const sumi_model_info_t *
     } else if (job->start.data != NULL) {
         config->height = (int)job->start.shape[1];
         config->width = (int)job->start.shape[2];
-    } else if (tutorial) {
+    } else if (sumi_cli_sample_size(info, &config->height, &config->width)) {
         sumi_cli_note(cli, "note",
                       "trained on images of %dx%d, sampling at %dx%d as the tutorial does; "
                       "--size %dx%d takes the size of the training",
                       info->height, info->width, config->height, config->width, info->height,
                       info->width);
-    } else if (known) {
-        config->height = info->height;
-        config->width = info->width;
     }
     return check_grid(cli, job);
 }

@@ -258,7 +258,7 @@ static void choose_standard(choosing *c)
     describe_network(c);
     choose_optimiser(c);
     if (c->set->count < FEW_IMAGES)
-        say(c, "few      %" PRId64 " images can be learnt by heart: see memorisation in the report",
+        say(c, "few      %" PRId64 " images can be learnt by heart: sumi eval tells how many were",
             c->set->count);
     choose_sampling(c);
 }

@@ -4,6 +4,7 @@
  */
 #include "program.h"
 
+#include "cli/cli.h"
 #include "io/io.h"
 
 #define TINY                                                                                       \
@@ -82,9 +83,32 @@ static void test_refused(void **state)
                       "images of 4 channels cannot be made ones of 3");
 }
 
+/* What sample, eval and tune draw where nobody says: the tutorial alone draws 28x28 at 32x32. */
+static void test_without_a_size(void **state)
+{
+    (void)state;
+    sumi_model_info_t info = SUMI_MODEL_INFO_INIT;
+    int height, width;
+    snprintf(info.net, sizeof info.net, "tutorial");
+    assert_false(sumi_cli_sample_size(&info, &height, &width));
+    assert_int_equal(height, 32);
+    assert_int_equal(width, 32);
+    info.height = info.width = 28;
+    assert_true(sumi_cli_sample_size(&info, &height, &width));
+    assert_int_equal(height, 32);
+    snprintf(info.net, sizeof info.net, "unet");
+    assert_false(sumi_cli_sample_size(&info, &height, &width));
+    assert_int_equal(height, 28);
+    assert_int_equal(width, 28);
+    info.width = 20;
+    assert_false(sumi_cli_sample_size(&info, &height, &width));
+    assert_int_equal(width, 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_without_a_size),
         cmocka_unit_test_setup_teardown(test_any_shape, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_refused, temp_setup, temp_teardown),
     };
