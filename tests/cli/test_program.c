@@ -285,7 +285,8 @@ static void test_sample_forms(void **state)
     sumi_image_free(&image);
 }
 
-/* Of two channels a picture shows the first; an array has both. */
+/* Of two channels a grid shows the first, an array has both; single pictures are refused before the
+ * sampling, not when its result is written. */
 static void test_sample_knows_what_a_png_holds(void **state)
 {
     temp_folder *temp = *state;
@@ -301,7 +302,7 @@ static void test_sample_knows_what_a_png_holds(void **state)
     sumi_model_free(model);
     sumi_context_free(ctx);
     assert_quiet_run(temp, "sample @two.safetensors -n 1 --steps 2 --size 8 -qo @two.png");
-    assert_quiet_run(temp, "sample @two.safetensors -n 1 --steps 2 --size 8 -qo @two/");
+    assert_failed_run(temp, "sample @two.safetensors --size 8 --out @two/", 2, "give x.npy");
     assert_quiet_run(temp, "sample @two.safetensors -n 1 --steps 2 --size 8 -qo @two.npy");
 }
 
