@@ -634,8 +634,8 @@ static void test_a_damaged_run(void **state)
         "convert @hurt @hurt.pth",
         "info @hurt",
         "diff @hurt @hurt.pth",
-        "train shapes --recipe tutorial --init @hurt --steps 1 --size 8 --batch 4 --grid 0 --out "
-        "@healed"};
+        ("train shapes --recipe tutorial --init @hurt --steps 1 --size 8 --batch 4 --grid 0 "
+         "--out @new")};
     temp_folder *temp = *state;
     write_inputs(temp, 3, 1, 3, 20);
     assert_quiet_run(temp, "train shapes --recipe tutorial --steps 2 -q --out @hurt " TINY);

@@ -59,9 +59,9 @@ static void test_where_it_is_whole(void **state)
         for (int i = 0; i < 5; i++)
             whole = ends[i] <= cut ? ends[i] : whole;
         assert_int_equal(scan(text.data, (size_t)cut, INT64_MAX, &image), whole);
-        text.data[cut] ^= 1 << cut % 8;
+        text.data[cut] = (char)(text.data[cut] ^ 1 << cut % 8);
         assert_true(scan(text.data, text.size, INT64_MAX, &image) <= cut);
-        text.data[cut] ^= 1 << cut % 8;
+        text.data[cut] = (char)(text.data[cut] ^ 1 << cut % 8);
     }
     sumi_text_free(&text);
 }

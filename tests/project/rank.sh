@@ -1,3 +1,4 @@
+#!/bin/sh
 # bench/rank against distances whose rank correlation is known, from a program that stands for sumi.
 set -eu
 root=$1
