@@ -16,30 +16,13 @@ typedef struct {
     sumi_batch batch;
 } fixture;
 
-static sumi_model *make_unet(int classes)
-{
-    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
-    sumi_model *model;
-    config.net = "unet";
-    config.base_channels = 8;
-    config.time_dim = 16;
-    config.multipliers[2] = config.blocks[2] = 0;
-    config.objective = "v";
-    config.schedule = "cosine";
-    config.timesteps = 100;
-    config.classes = classes;
-    config.seed = 1;
-    assert_ok(sumi_models_create(&config, &model, NULL));
-    return model;
-}
-
 static void open_fixture(fixture *f, int threads, float label_drop)
 {
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     memset(f, 0, sizeof *f);
     make_runtime(&f->runtime, threads);
     f->set = make_shapes();
-    f->model = make_unet(f->set->classes);
+    f->model = make_told_unet(f->set->classes, 0);
     config.batch = N;
     config.learning_rate = 1e-2f;
     config.label_drop = label_drop;
@@ -63,7 +46,7 @@ static void close_fixture(fixture *f)
 static int moved_rows(fixture *f, bool *none)
 {
     int rows = f->set->classes + 1, moved = 0;
-    sumi_model *before = make_unet(f->set->classes);
+    sumi_model *before = make_told_unet(f->set->classes, 0);
     for (int i = 0; i < STEPS; i++)
         assert_ok(sumi_train_step(f->trainer, &f->batch, NULL, NULL));
     sumi_model_fetch(f->model);

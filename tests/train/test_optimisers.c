@@ -152,18 +152,12 @@ static void test_stable_then_down(void **state)
 /* A network whose norms see one image each: how a batch is cut changes nothing but rounding. */
 static sumi_model *make_unet(void)
 {
-    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    sumi_model_config config = unet_config();
     sumi_model *model;
-    config.net = "unet";
-    config.base_channels = 8;
-    config.time_dim = 16;
-    config.multipliers[2] = config.blocks[2] = 0;
-    config.objective = "v";
-    config.schedule = "cosine";
+    config.timesteps = 1000;
     config.stratified = true;
     config.weighting = "min-snr";
     config.classes = 3;
-    config.seed = 1;
     assert_ok(sumi_models_create(&config, &model, NULL));
     return model;
 }

@@ -15,30 +15,13 @@ typedef struct {
     sumi_batch batch;
 } fixture;
 
-static sumi_model *make_unet(int augmentation)
-{
-    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
-    sumi_model *model;
-    config.net = "unet";
-    config.base_channels = 8;
-    config.time_dim = 16;
-    config.multipliers[2] = config.blocks[2] = 0;
-    config.objective = "v";
-    config.schedule = "cosine";
-    config.timesteps = 100;
-    config.augmentation = augmentation;
-    config.seed = 1;
-    assert_ok(sumi_models_create(&config, &model, NULL));
-    return model;
-}
-
 static void open_parts(fixture *f, int threads, int parts)
 {
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
     memset(f, 0, sizeof *f);
     make_runtime(&f->runtime, threads);
     f->set = make_shapes();
-    f->model = make_unet(SUMI_AUGMENT_NUMBERS);
+    f->model = make_told_unet(0, SUMI_AUGMENT_NUMBERS);
     config.batch = N;
     config.accumulate = parts;
     config.learning_rate = 1e-2f;
@@ -93,7 +76,7 @@ static const float *layer_of(const sumi_model *model, size_t *dim)
 static bool moved(const fixture *f, int number)
 {
     size_t dim = 0;
-    sumi_model *before = make_unet(SUMI_AUGMENT_NUMBERS);
+    sumi_model *before = make_told_unet(0, SUMI_AUGMENT_NUMBERS);
     const float *a = layer_of(before, &dim) + (size_t)number * dim;
     const float *b = layer_of(f->model, &dim) + (size_t)number * dim;
     bool is = memcmp(a, b, dim * sizeof *a) != 0;

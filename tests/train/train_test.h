@@ -40,6 +40,32 @@ static inline sumi_model *make_model(uint64_t seed)
     return make_model_of(8, seed);
 }
 
+/* A small network with two levels, group norms and a process of v. */
+static inline sumi_model_config unet_config(void)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    config.net = "unet";
+    config.base_channels = 8;
+    config.time_dim = 16;
+    config.multipliers[2] = config.blocks[2] = 0;
+    config.objective = "v";
+    config.schedule = "cosine";
+    config.timesteps = 100;
+    config.seed = 1;
+    return config;
+}
+
+/* That is told of so many labels, and so many numbers of what was made of an image. */
+static inline sumi_model *make_told_unet(int classes, int augmentation)
+{
+    sumi_model_config config = unet_config();
+    sumi_model *model;
+    config.classes = classes;
+    config.augmentation = augmentation;
+    assert_ok(sumi_models_create(&config, &model, NULL));
+    return model;
+}
+
 /* Pictures of 8x8. */
 static inline sumi_dataset *make_shapes(void)
 {
