@@ -107,23 +107,30 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     return status == SUMI_OK ? sumi_run_report_state(run, state, true) : status;
 }
 
+sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss)
+{
+    sumi_batches_next(run->batches, data);
+    sumi_batch batch = {.size = sizeof batch,
+                        .n = data->n,
+                        .h = run->set->height,
+                        .w = run->set->width,
+                        .x = data->images,
+                        .labels = data->labels,
+                        .augmentation = data->augmentation};
+    sumi_status status = sumi_train_step(run->trainer, &batch, loss, run->err);
+    if (status == SUMI_OK)
+        run->images += data->n;
+    return status;
+}
+
 static sumi_status one_step(sumi_train_run *run)
 {
     sumi_data_batch data;
     double loss;
     int64_t epoch = sumi_run_epoch(run);
-    sumi_batches_next(run->batches, &data);
-    sumi_batch batch = {.size = sizeof batch,
-                        .n = data.n,
-                        .h = run->set->height,
-                        .w = run->set->width,
-                        .x = data.images,
-                        .labels = data.labels,
-                        .augmentation = data.augmentation};
-    sumi_status status = sumi_train_step(run->trainer, &batch, &loss, run->err);
+    sumi_status status = sumi_run_train_next(run, &data, &loss);
     if (status != SUMI_OK)
         return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
-    run->images += data.n;
     run->loss_sum += loss;
     run->loss_count++;
     status = write_metric(run, epoch, data.n, loss);

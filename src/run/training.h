@@ -97,6 +97,11 @@ bool sumi_run_score_due(const sumi_train_run *run, int64_t epoch);
  */
 sumi_status sumi_run_score(sumi_train_run *run);
 
+/* ---- run.c ---- */
+
+/* Takes the next batch and trains a step on it; data receives the batch, *loss its loss. */
+sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss);
+
 /* ---- leave.c ---- */
 
 /* Sampling defaults that were set for the run from outside, for the model and its averages. */

@@ -144,17 +144,9 @@ static sumi_status replay_step(sumi_train_run *run, sumi_verify_t *out)
     sumi_data_batch data;
     double loss;
     int64_t epoch = sumi_run_epoch(run);
-    sumi_batches_next(run->batches, &data);
-    sumi_batch batch = {.size = sizeof batch,
-                        .n = data.n,
-                        .h = run->set->height,
-                        .w = run->set->width,
-                        .x = data.images,
-                        .labels = data.labels};
-    sumi_status status = sumi_train_step(run->trainer, &batch, &loss, run->err);
+    sumi_status status = sumi_run_train_next(run, &data, &loss);
     if (status != SUMI_OK)
         return status;
-    run->images += data.n;
     if (out->loss_step == 0 && !same_loss(run->dir, run->trainer->steps, loss))
         out->loss_step = run->trainer->steps;
     sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);

@@ -1,12 +1,19 @@
 /* Replaying steps of a run: what is the same, what is not, and what cannot be. */
 #include "run_fixture.h"
 
-static sumi_status verify(fixture *f, sumi_verify_t *result, sumi_error *err)
+/* Into a model of other weights: the checkpoint brings the run's. */
+static sumi_status verify_into(fixture *f, sumi_model *model, sumi_verify_t *result,
+                               sumi_error *err)
 {
     sumi_models_free(f->model);
-    f->model = make_model(77); /* the checkpoint brings the weights */
+    f->model = model;
     *result = (sumi_verify_t){.size = sizeof *result};
     return sumi_run_verify(&f->runtime, f->model, f->set, &f->config, result, err);
+}
+
+static sumi_status verify(fixture *f, sumi_verify_t *result, sumi_error *err)
+{
+    return verify_into(f, make_model(77), result, err);
 }
 
 static void test_the_same(void **state)
@@ -43,6 +50,25 @@ static void test_the_same(void **state)
         assert_says(err, "two checkpoints are needed");
     }
     free(best);
+    close_fixture(&f);
+}
+
+/* Images that something was made of, and a network that is told what: replayed, it is told too. */
+static void test_the_same_of_augmented(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_verify_t result;
+    open_fixture(&f, 1, 0);
+    sumi_models_free(f.model);
+    f.model = make_told_unet(0, SUMI_AUGMENT_NUMBERS);
+    f.config.augment = 1;
+    f.config.flip = true;
+    f.config.learning_rate = 1e-2f;
+    f.config.epochs = 4;
+    assert_ok(run(&f, NULL));
+    assert_ok(verify_into(&f, make_told_unet(0, SUMI_AUGMENT_NUMBERS), &result, NULL));
+    assert_true(result.same && result.last == 4 * PER_EPOCH && result.loss_step == 0);
     close_fixture(&f);
 }
 
@@ -113,6 +139,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_same),
+        cmocka_unit_test(test_the_same_of_augmented),
         cmocka_unit_test(test_not_the_same),
         cmocka_unit_test(test_what_cannot_be),
     };
