@@ -391,10 +391,12 @@ SUMI_API sumi_status sumi_model_save(sumi_context *ctx, const sumi_model *model,
  * not a weight is the first's. SUMI_ESHAPE where networks differ. */
 SUMI_API sumi_status sumi_model_average(sumi_context *ctx, const sumi_model *const *models,
                                         const double *factors, int count, sumi_model **out);
+/* The width of an average by the power 0, a plain mean: 1 / sqrt(12). Wider there is none. */
+#define SUMI_AVERAGE_WIDEST 0.2886
 /* A new model: the average by a power of the step that is as wide as this share of a run's steps,
- * above 0 and below 0.2886, made of the snapshots that the run kept (sumi_train_config.snapshots)
- * as near as least squares bring it (Karras et al. 2024, arXiv:2312.02696, appendix C). SUMI_EIO
- * where it kept none. */
+ * above 0 and below SUMI_AVERAGE_WIDEST, made of the snapshots that the run kept
+ * (sumi_train_config.snapshots) as near as least squares bring it (Karras et al. 2024,
+ * arXiv:2312.02696, appendix C). SUMI_EIO where it kept none. */
 SUMI_API sumi_status sumi_model_average_run(sumi_context *ctx, const char *run, double width,
                                             sumi_model **out);
 /* Fills in what is known of the model. */

@@ -51,6 +51,8 @@ int sumi_format(char *out, size_t size, const char *format, ...)
 int sumi_vformat(char *out, size_t size, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 double sumi_parse_real(const char *text, char **end);
+/* The shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
+double sumi_shortest(float value);
 /* The calling thread in the C locale, for libraries that format and parse themselves; end takes
  * what begin returned. */
 typedef struct {

@@ -57,6 +57,17 @@ double sumi_parse_real(const char *text, char **end)
     return value;
 }
 
+double sumi_shortest(float value)
+{
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        sumi_format(text, sizeof text, "%.*g", digits, (double)value);
+        if ((float)sumi_parse_real(text, NULL) == value)
+            break;
+    }
+    return sumi_parse_real(text, NULL);
+}
+
 /* ---- ASCII ----------------------------------------------------------------------------------- */
 
 static char lower(char c)

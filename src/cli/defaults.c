@@ -87,14 +87,9 @@ sumi_sample_config sumi_cli_defaults(const sumi_options *options, const sumi_mod
     return out;
 }
 
-/* The fewest digits that read back as the same. */
 static void real_text(float value, char out[32])
 {
-    for (int digits = 1; digits <= 9; digits++) {
-        sumi_format(out, 32, "%.*g", digits, (double)value);
-        if ((float)sumi_parse_real(out, NULL) == value)
-            return;
-    }
+    sumi_format(out, 32, "%.9g", sumi_shortest(value));
 }
 
 static void row_text(const defaults_row *row, const sumi_sample_config *config, char out[32])

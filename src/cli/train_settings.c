@@ -87,7 +87,7 @@ static int read_averages(const sumi_cli *cli, sumi_trainer_config *trainer)
 {
     int code = read_list(cli, "ema", 1, trainer->averages), count = 0;
     if (code == 0)
-        code = read_list(cli, "ema-power", .2886, trainer->power_averages);
+        code = read_list(cli, "ema-power", SUMI_AVERAGE_WIDEST, trainer->power_averages);
     for (int i = 0; i < SUMI_AVERAGES_MAX; i++)
         count += (trainer->averages[i] > 0) + (trainer->power_averages[i] > 0);
     if (code == 0 && sumi_option_int(&cli->options, "ema-snapshots") > 0 &&

@@ -324,17 +324,6 @@ const char *const sumi_model_parts[SUMI_PARTS] = {"net", "process", "data", "tra
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-double sumi_shortest(float value)
-{
-    char text[32];
-    for (int digits = 6; digits <= 9; digits++) {
-        sumi_format(text, sizeof text, "%.*g", digits, (double)value);
-        if ((float)sumi_parse_real(text, NULL) == value)
-            break;
-    }
-    return sumi_parse_real(text, NULL);
-}
-
 json_t *sumi_short_real(float value)
 {
     return json_real(sumi_shortest(value));

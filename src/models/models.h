@@ -115,8 +115,7 @@ bool sumi_fields_write(json_t *object, const sumi_model *model, unsigned parts);
 /* SUMI_ESHAPE, with both values, where network or process are not the same. */
 sumi_status sumi_model_check_same(const char *path, const sumi_model *found,
                                   const sumi_model *expected, sumi_error *err);
-/* The shortest decimal that reads back as the same float: 0.001, not 0.00100000005. */
-double sumi_shortest(float value);
+/* As sumi_shortest. */
 json_t *sumi_short_real(float value);
 /* A number, or a string of digits where it is above what JSON's readers hold, INT64_MAX. */
 json_t *sumi_json_seed(uint64_t seed);

@@ -128,11 +128,11 @@ sumi_status sumi_run_save_step(sumi_train_run *run, bool best)
     return status;
 }
 
-static int grid_progress(void *user, const sumi_progress *sampling)
+int sumi_run_see_sampling(void *user, const sumi_progress *sampling)
 {
     sumi_train_run *run = user;
     sumi_progress progress = *sampling;
-    progress.epoch = run->trainer->steps / run->per_epoch;
+    progress.epoch = sumi_run_epoch(run);
     progress.epoch_count = run->config->epochs;
     if (run->config->progress && run->config->progress(run->config->user, &progress))
         run->stop = true;
@@ -168,7 +168,7 @@ static sumi_status draw(sumi_train_run *run, const char *name, const char *title
                       .set_width = run->set->width,
                       .seed = run->settings.seed,
                       .precision = run->settings.precision,
-                      .progress = grid_progress,
+                      .progress = sumi_run_see_sampling,
                       .user = run};
     status = sumi_grid_draw(run->runtime, sumi_train_best(run->trainer), run->config, &grid, path,
                             run->err);

@@ -132,17 +132,6 @@ bool sumi_run_score_due(const sumi_train_run *run, int64_t epoch)
     return run->scorer && run->dir && (epoch + 1) % run->config->eval_every == 0;
 }
 
-static int see_progress(void *user, const sumi_progress *sampling)
-{
-    sumi_train_run *run = user;
-    sumi_progress progress = *sampling;
-    progress.epoch = sumi_run_epoch(run);
-    progress.epoch_count = run->config->epochs;
-    if (run->config->progress && run->config->progress(run->config->user, &progress))
-        run->stop = true;
-    return run->stop;
-}
-
 /* As sumi eval draws them. */
 static sumi_sample_config sampling_of(sumi_train_run *run, const sumi_model *model)
 {
@@ -151,7 +140,7 @@ static sumi_sample_config sampling_of(sumi_train_run *run, const sumi_model *mod
     sumi_grid_size(model, run->config, run->set->height, run->set->width, &sample.height,
                    &sample.width);
     sample.precision = run->settings.precision;
-    sample.progress = see_progress;
+    sample.progress = sumi_run_see_sampling;
     sample.user = run;
     return sample;
 }

@@ -164,7 +164,7 @@ static sumi_status read_profiles(snapshots *all, double width, sumi_error *err)
         if (status == SUMI_OK)
             status = number_of(path, model, step_key, 1, UINT32_MAX, &all->profiles[i].step, err);
         if (status == SUMI_OK)
-            status = number_of(path, model, width_key, 1e-6, .2886, &kept, err);
+            status = number_of(path, model, width_key, 1e-6, SUMI_AVERAGE_WIDEST, &kept, err);
         all->profiles[i].exponent = status == SUMI_OK ? sumi_power_exponent(kept) : 0;
         wanted.step = fmax(wanted.step, all->profiles[i].step);
         sumi_models_free(model);
@@ -201,11 +201,10 @@ sumi_status sumi_run_average(const char *path, double width, sumi_model **out, s
                      .profiles = sumi_calloc(SNAPSHOTS_MAX, sizeof *all.profiles),
                      .factors = sumi_calloc(SNAPSHOTS_MAX, sizeof *all.factors)};
     sumi_status status = SUMI_OK;
-    if (!(width > 0 && width < .2886))
-        status = sumi_fail(err, SUMI_EINVAL,
-                           "an average's width is %g, expected above 0 and below "
-                           "0.2886",
-                           width);
+    if (!(width > 0 && width < SUMI_AVERAGE_WIDEST))
+        status =
+            sumi_fail(err, SUMI_EINVAL, "an average's width is %g, expected above 0 and below %g",
+                      width, SUMI_AVERAGE_WIDEST);
     else if (!all.items || !all.profiles || !all.factors)
         status = sumi_fail_memory(err, "snapshots", SNAPSHOTS_MAX * sizeof *all.items);
     if (status == SUMI_OK)

@@ -117,6 +117,8 @@ void sumi_run_tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double 
                    const char *path);
 /* The same for one line of text. */
 void sumi_run_tell_note(sumi_train_run *run, const char *note);
+/* A sampling's progress within the run (user), told to the caller, who may stop it. */
+int sumi_run_see_sampling(void *user, const sumi_progress *sampling);
 bool sumi_run_asked_to_stop(const sumi_train_run *run);
 /* Writes a checkpoint unless this step has one. best: it ends the epoch with the lowest loss. */
 sumi_status sumi_run_save_step(sumi_train_run *run, bool best);

@@ -10,16 +10,14 @@
 #include <math.h>
 #include <string.h>
 
-/* Of exponent 0, a plain mean; wider there is none. */
-#define WIDEST .2886
-
 sumi_status sumi_averages_check(const sumi_trainer_config *config, sumi_error *err)
 {
     const struct {
         const char *name;
         const float *wanted;
         double below;
-    } lists[] = {{"ema", config->averages, 1}, {"ema_power", config->power_averages, WIDEST}};
+    } lists[] = {{"ema", config->averages, 1},
+                 {"ema_power", config->power_averages, SUMI_AVERAGE_WIDEST}};
     int count = 0;
     for (int k = 0; k < 2; k++)
         for (int i = 0; i < SUMI_AVERAGES_MAX; i++) {
