@@ -155,7 +155,9 @@ static void put_setting(FILE *page, const char *key, const json_t *value)
     for (const char *c = key; *c; c++)
         sumi_page_text(page, (char[]){*c == '_' ? ' ' : *c, '\0'});
     fputs("</th><td>", page);
-    if (json_is_string(value))
+    if (json_is_boolean(value))
+        fputs(json_is_true(value) ? "yes" : "no", page);
+    else if (json_is_string(value))
         sumi_page_text(page, json_string_value(value));
     else if (json_is_integer(value))
         fprintf(page, "%" JSON_INTEGER_FORMAT, json_integer_value(value));

@@ -56,6 +56,7 @@ static void test_a_run_leaves_its_files(void **state)
     assert_contains(&f, "index.html", "<img src=\"samples/epoch_001.png\"");
     assert_contains(&f, "index.html", "<figcaption>Final, epoch 1</figcaption>");
     assert_contains(&f, "index.html", "finished: 6 steps");
+    assert_contains(&f, "index.html", "<th>flip</th><td>no</td>");
     char *page = read_text(&f, "index.html");
     assert_null(strstr(page, "://")); /* nothing is fetched */
     free(page);
