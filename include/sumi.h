@@ -528,8 +528,8 @@ typedef struct {
      * one is long enough ago that saving takes less than a hundredth of the time. */
     int64_t checkpoint_every;
     double checkpoint_minutes;
-    /* Which stay: the newest so many (1 or more), the best epoch's, and those after each multiple
-     * of keep_every steps (0: none), which then are written, too. */
+    /* Which stay: the newest so many (1 or more), the best so many (keep_best), and those after
+     * each multiple of keep_every steps (0: none), which then are written, too. */
     int keep_last;
     int64_t keep_every;
     sumi_on_nan on_nan;
@@ -557,12 +557,15 @@ typedef struct {
     const sumi_classifier *evaluator; /* made of the images that are trained on */
     const sumi_dataset *eval_test;    /* what to compare with; NULL: those images themselves */
     const char *eval_cache;           /* as sumi_eval_config.cache */
+    /* So many of the best checkpoints stay, 1 or more: those of the epochs with the lowest losses
+     * that ended with one or, with eval_every, those with the lowest Frechet distances. */
+    int keep_best;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
             0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0, 0, 0,   \
-            0, NULL, NULL, NULL                                                                    \
+            0, NULL, NULL, NULL, 1                                                                 \
     }
 
 /* The choices of a sumi_trainer_config. */

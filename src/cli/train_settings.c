@@ -164,6 +164,7 @@ static void fill_run(const sumi_options *options, sumi_train_config *train)
     train->checkpoint_every = sumi_option_int(options, "checkpoint-every");
     train->checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
     train->keep_last = (int)sumi_option_int(options, "keep-last");
+    train->keep_best = (int)sumi_option_int(options, "keep-best");
     train->keep_every = sumi_option_int(options, "keep-every");
     train->on_nan = strcmp(sumi_option_text(options, "on-nan"), "rollback") == 0
                         ? SUMI_ON_NAN_ROLLBACK

@@ -48,12 +48,13 @@ sumi_status sumi_run_check(sumi_train_run *run)
                          "epochs is %d, steps %" PRId64 ", minutes %g: expected 0 or more",
                          config->epochs, config->steps, config->minutes);
     if (config->checkpoint_every < 0 || !(config->checkpoint_minutes >= 0) ||
-        config->keep_last < 1 || config->keep_every < 0)
+        config->keep_last < 1 || config->keep_best < 1 || config->keep_every < 0)
         return sumi_fail(run->err, SUMI_EINVAL,
                          "checkpoint_every is %" PRId64 ", checkpoint_minutes %g, keep_last %d, "
-                         "keep_every %" PRId64 ": expected 0 or more, and 1 or more to keep",
+                         "keep_best %d, keep_every %" PRId64
+                         ": expected 0 or more, and 1 or more to keep",
                          config->checkpoint_every, config->checkpoint_minutes, config->keep_last,
-                         config->keep_every);
+                         config->keep_best, config->keep_every);
     if (config->on_nan != SUMI_ON_NAN_STOP && !config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL,
                          "on_nan: going back needs out_dir, the checkpoints");
@@ -169,6 +170,8 @@ static sumi_status open_dir(sumi_train_run *run)
     sumi_status status = sumi_run_dir_open(run->dir, config->out_dir, config->resume, run->err);
     run->dir->steps_per_epoch = run->per_epoch;
     run->dir->keep_last = config->keep_last;
+    run->dir->keep_best = config->keep_best;
+    run->dir->scored = run->scorer != NULL;
     run->dir->keep_every = config->keep_every;
     if (status == SUMI_OK)
         sumi_data_hash(run->set, run->hash);
@@ -263,7 +266,7 @@ static sumi_status log_model(sumi_train_run *run)
 
 static sumi_status first_checkpoint(sumi_train_run *run)
 {
-    return sumi_run_save_step(run, false);
+    return sumi_run_save_step(run);
 }
 
 static sumi_status begin_metrics(sumi_train_run *run)

@@ -1,9 +1,9 @@
 /*
  * The checkpoints of a run: which there are, which one counts, and which are kept.
  *
- * Kept are the newest few, the best (the lowest loss of an epoch at whose end there is one), and
- * those after each multiple of so many steps. `latest` and `best` hold names and are replaced
- * atomically; the folder is always there before its name is, and gone only after.
+ * Kept are the newest few, the best few (best.c), and those after each multiple of so many steps.
+ * `latest` and `best` hold names and are replaced atomically; the folder is always there before its
+ * name is, and gone only after.
  */
 #include "run/run.h"
 
@@ -177,18 +177,20 @@ sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoi
 
 /* ---- Saving ---------------------------------------------------------------------------------- */
 
-static sumi_status write_name(const sumi_run_dir *dir, const char *file, const char *name,
-                              sumi_error *err)
+static sumi_status write_latest(const sumi_run_dir *dir, const char *name, sumi_error *err)
 {
     char path[PATH_MAX], text[SUMI_STEP_NAME_MAX + 1];
-    sumi_status status = sumi_run_file(dir, file, path, err);
+    sumi_status status = sumi_run_file(dir, "latest", path, err);
     int n = snprintf(text, sizeof text, "%s\n", name);
     return status == SUMI_OK ? sumi_file_save(path, text, (size_t)n, err) : status;
 }
 
-sumi_status sumi_run_name_best(const sumi_run_dir *dir, sumi_error *err)
+static bool is_among(int64_t step, const int64_t *steps, size_t count)
 {
-    return write_name(dir, "best", dir->best, err);
+    for (size_t i = 0; i < count; i++)
+        if (steps[i] == step)
+            return true;
+    return false;
 }
 
 /* Removes what is no longer kept of the checkpoints, the newest being that of `last`. One of a
@@ -196,27 +198,30 @@ sumi_status sumi_run_name_best(const sumi_run_dir *dir, sumi_error *err)
 static sumi_status prune(const sumi_run_dir *dir, const char *folder, int64_t last, sumi_error *err)
 {
     char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
-    int64_t *steps = NULL;
-    size_t count = 0;
+    int64_t *steps = NULL, *best = NULL;
+    size_t count = 0, best_count = 0;
     int newer = 0;
     sumi_status status = list_steps(folder, &steps, &count, err);
+    if (status == SUMI_OK)
+        status = sumi_run_best_steps(dir, last, &best, &best_count, err);
     for (size_t i = 0; i < count && status == SUMI_OK; i++) {
         snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
         newer += steps[i] <= last;
         bool kept = steps[i] <= last && newer <= dir->keep_last;
         kept |= dir->keep_every > 0 && steps[i] > 0 && steps[i] % dir->keep_every == 0;
-        if (kept || strcmp(name, dir->best) == 0)
+        if (kept || is_among(steps[i], best, best_count))
             continue;
         status = sumi_path_join(path, sizeof path, folder, name, err);
         if (status == SUMI_OK)
             status = sumi_remove_tree(path, err);
     }
+    free(best);
     free(steps);
     return status;
 }
 
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
-                          bool best, sumi_error *err)
+                          sumi_error *err)
 {
     char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
     snprintf(name, sizeof name, "%s%" PRId64, prefix, trainer->steps);
@@ -228,14 +233,13 @@ sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const 
     if (status == SUMI_OK)
         status = sumi_checkpoint_save(trainer, state, path, err);
     if (status == SUMI_OK)
-        status = write_name(dir, "latest", name, err);
-    if (status == SUMI_OK && best)
-        status = write_name(dir, "best", name, err);
+        status = write_latest(dir, name, err);
     if (status != SUMI_OK)
         return status;
     memcpy(dir->latest, name, sizeof name);
-    if (best)
-        memcpy(dir->best, name, sizeof name);
+    status = sumi_run_find_best(dir, trainer->steps, err);
+    if (status != SUMI_OK)
+        return status;
     return prune(dir, folder, trainer->steps, err);
 }
 
@@ -245,11 +249,9 @@ sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err
     int64_t *steps = NULL;
     size_t count = 0;
     snprintf(dir->latest, sizeof dir->latest, "%s%" PRId64, prefix, step);
-    sumi_status status = write_name(dir, "latest", dir->latest, err);
-    if (status == SUMI_OK && dir->best[0])
-        status = write_name(dir, "best", dir->best, err);
-    else if (status == SUMI_OK && sumi_run_file(dir, "best", path, NULL) == SUMI_OK)
-        status = sumi_remove_tree(path, err);
+    sumi_status status = write_latest(dir, dir->latest, err);
+    if (status == SUMI_OK)
+        status = sumi_run_find_best(dir, step, err);
     if (status == SUMI_OK)
         status = sumi_run_file(dir, "checkpoints", folder, err);
     if (status == SUMI_OK)

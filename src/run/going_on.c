@@ -22,19 +22,12 @@ static sumi_status tidy(sumi_train_run *run)
 static sumi_status read_run_state(sumi_train_run *run, const char *path, const json_t *state,
                                   sumi_error *err)
 {
-    sumi_run_dir *dir = run->dir;
     int64_t done = run->trainer->steps % run->per_epoch;
     sumi_status status = sumi_json_real(path, state, "loss_sum", 0, HUGE_VAL, &run->loss_sum, err);
     if (status == SUMI_OK)
         status = sumi_json_int(path, state, "loss_count", done, done, &run->loss_count, err);
     if (status == SUMI_OK)
         status = sumi_json_real(path, state, "seconds", 0, 1e12, &run->seconds_before, err);
-    const char *best = json_string_value(json_object_get(state, "best"));
-    dir->best[0] = '\0';
-    if (status == SUMI_OK && best && strlen(best) < sizeof dir->best) {
-        snprintf(dir->best, sizeof dir->best, "%s", best);
-        status = sumi_json_real(path, state, "best_loss", 0, HUGE_VAL, &dir->best_loss, err);
-    }
     return status;
 }
 
@@ -71,6 +64,11 @@ sumi_status sumi_run_load_before(sumi_train_run *run, int64_t step)
 static sumi_status rewind_files(sumi_train_run *run)
 {
     return sumi_run_rewind(run->dir, run->trainer->steps, sumi_run_epoch(run), run->err);
+}
+
+static sumi_status find_best(sumi_train_run *run)
+{
+    return sumi_run_find_best(run->dir, run->trainer->steps, run->err);
 }
 
 static sumi_status log_resumed(sumi_train_run *run)
@@ -113,11 +111,17 @@ static sumi_status check_rate(sumi_train_run *run)
 
 sumi_status sumi_run_resume(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {check_settings, tidy,
-                                            load_newest,    sumi_run_read_rollbacks,
-                                            rewind_files,   sumi_run_read_scores,
-                                            log_resumed,    check_isa,
-                                            check_rate,     sumi_run_take_defaults};
+    static const sumi_run_stage stages[] = {check_settings,
+                                            tidy,
+                                            load_newest,
+                                            sumi_run_read_rollbacks,
+                                            rewind_files,
+                                            sumi_run_read_scores,
+                                            find_best,
+                                            log_resumed,
+                                            check_isa,
+                                            check_rate,
+                                            sumi_run_take_defaults};
     return run->config->resume ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                                : SUMI_OK;
 }

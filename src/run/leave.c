@@ -92,16 +92,24 @@ bool sumi_run_asked_to_stop(const sumi_train_run *run)
 
 static json_t *run_state(const sumi_train_run *run)
 {
-    json_t *state = json_pack("{s:f, s:I, s:f}", "loss_sum", run->loss_sum, "loss_count",
-                              (json_int_t)run->loss_count, "seconds", sumi_run_seconds(run));
-    if (state && run->dir->best[0]) {
-        json_object_set_new(state, "best", json_string(run->dir->best));
-        json_object_set_new(state, "best_loss", json_real(run->dir->best_loss));
-    }
-    return state;
+    return json_pack("{s:f, s:I, s:f}", "loss_sum", run->loss_sum, "loss_count",
+                     (json_int_t)run->loss_count, "seconds", sumi_run_seconds(run));
 }
 
-sumi_status sumi_run_save_step(sumi_train_run *run, bool best)
+/* A run that could not write its next checkpoint ends with this one, and not after hours of work
+ * that would be lost. */
+static sumi_status check_next(const sumi_train_run *run)
+{
+    char text[sizeof run->err->text];
+    if (run->trainer->steps >= run->last_step || sumi_run_asked_to_stop(run) ||
+        sumi_run_check_space(run->dir, run->trainer, 1, run->err) == SUMI_OK)
+        return SUMI_OK;
+    memcpy(text, run->err->text, sizeof text);
+    return sumi_fail(run->err, SUMI_EIO, "%s; the run ends at step %" PRId64 ", which is saved",
+                     text, run->trainer->steps);
+}
+
+sumi_status sumi_run_save_step(sumi_train_run *run)
 {
     char path[PATH_MAX], name[SUMI_STEP_NAME_MAX + 16];
     if (!run->dir || run->saved_step == run->trainer->steps)
@@ -110,10 +118,8 @@ sumi_status sumi_run_save_step(sumi_train_run *run, bool best)
     sumi_status status = sumi_run_settle(run->dir, run->err);
     if (status != SUMI_OK)
         return status;
-    if (best)
-        snprintf(run->dir->best, sizeof run->dir->best, "step_%" PRId64, run->trainer->steps);
     json_t *state = run_state(run);
-    status = state ? sumi_run_save(run->dir, run->trainer, state, best, run->err)
+    status = state ? sumi_run_save(run->dir, run->trainer, state, run->err)
                    : sumi_fail_memory(run->err, "a checkpoint", 0);
     json_decref(state);
     if (status == SUMI_OK) {
@@ -123,9 +129,10 @@ sumi_status sumi_run_save_step(sumi_train_run *run, bool best)
         snprintf(name, sizeof name, "checkpoints/%s", run->dir->latest);
         status = sumi_run_file(run->dir, name, path, run->err);
     }
-    if (status == SUMI_OK)
-        sumi_run_tell(run, SUMI_PHASE_SAVE, sumi_run_epoch(run), 0, path);
-    return status;
+    if (status != SUMI_OK)
+        return status;
+    sumi_run_tell(run, SUMI_PHASE_SAVE, sumi_run_epoch(run), 0, path);
+    return check_next(run);
 }
 
 int sumi_run_see_sampling(void *user, const sumi_progress *sampling)

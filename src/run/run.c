@@ -94,12 +94,9 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     bool last = run->trainer->steps >= run->last_step;
     bool due = run->decided.save_at_epoch || run->decided.save_within || due_by_step(run);
     bool score = sumi_run_score_due(run, epoch);
-    bool best = !run->scorer && (run->dir->best[0] == '\0' || loss < run->dir->best_loss);
     if (status != SUMI_OK || !(last || due || score || sumi_grid_due(epoch)))
         return status;
-    if (best)
-        run->dir->best_loss = loss;
-    status = sumi_run_save_step(run, best);
+    status = sumi_run_save_step(run);
     if (status == SUMI_OK && score)
         status = sumi_run_score(run);
     if (status == SUMI_OK && (last || sumi_grid_due(epoch)))
@@ -145,7 +142,7 @@ static sumi_status one_step(sumi_train_run *run)
     if (run->trainer->steps % run->per_epoch == 0)
         status = end_epoch(run, epoch);
     else if (run->decided.save_within || due_by_step(run))
-        status = sumi_run_save_step(run, false);
+        status = sumi_run_save_step(run);
     else
         return SUMI_OK;
     /* The next step's speed is its own, without what was done here. */
@@ -183,7 +180,7 @@ static sumi_status fix_end(sumi_train_run *run)
                               sumi_run_number(seconds, measured.seconds_a_step, 4),
                               measured.at_step, run->last_step, run->settings.warmup_steps);
     run->saved_step = -1;
-    return status == SUMI_OK ? sumi_run_save_step(run, false) : status;
+    return status == SUMI_OK ? sumi_run_save_step(run) : status;
 }
 
 static sumi_status decide(sumi_train_run *run)
@@ -217,7 +214,7 @@ static bool finished(const sumi_train_run *run)
 
 static sumi_status last_checkpoint(sumi_train_run *run)
 {
-    return sumi_run_save_step(run, false);
+    return sumi_run_save_step(run);
 }
 
 static sumi_status last_grid(sumi_train_run *run)
@@ -277,7 +274,7 @@ static sumi_status interrupt(sumi_train_run *run, sumi_status status)
                   run->dir ? "; the run is saved and can be resumed" : "");
     else if (err)
         first = *err;
-    sumi_status saved = sumi_run_save_step(run, false);
+    sumi_status saved = sumi_run_save_step(run);
     if (status == SUMI_CANCELLED && saved != SUMI_OK)
         return saved;
     if (run->dir) {

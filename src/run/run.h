@@ -102,12 +102,13 @@ typedef struct {
     /* What sumi_run_step_losses has read of metrics.jsonl so far. */
     double *step_x, *step_loss; /* [step_count] */
     size_t step_count, step_capacity;
-    int64_t step_offset; /* bytes */
-    /* Names of folders in checkpoints, "" where there are none. */
-    char latest[SUMI_STEP_NAME_MAX], best[SUMI_STEP_NAME_MAX];
-    double best_loss;
-    /* Which checkpoints stay: the newest so many, and those of multiples of so many steps. */
-    int keep_last;
+    int64_t step_offset;             /* bytes */
+    char latest[SUMI_STEP_NAME_MAX]; /* name of a folder in checkpoints, or "" */
+    int64_t best;                    /* step that the file `best` names; -1: none, or not known */
+    bool scored;                     /* the best are those by scores, not by losses of epochs */
+    /* Which checkpoints stay: the newest so many, the best so many, and those of multiples of so
+     * many steps. */
+    int keep_last, keep_best;
     int64_t keep_every; /* 0: none */
     sumi_text events;   /* that are not written yet */
     bool pictured;      /* a picture of this step is among those that are */
@@ -158,12 +159,10 @@ sumi_status sumi_run_events_rewind(sumi_run_dir *dir, int64_t steps, sumi_error 
 /* SUMI_EIO where the disk has no room for so many checkpoints. */
 sumi_status sumi_run_check_space(const sumi_run_dir *dir, const sumi_trainer *trainer, int count,
                                  sumi_error *err);
-/* Writes checkpoints/step_N, then `latest` (and `best`, where best says so), then removes the
- * checkpoints that are no longer kept. */
+/* Writes checkpoints/step_N, then `latest` and `best`, then removes the checkpoints that are no
+ * longer kept. */
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
-                          bool best, sumi_error *err);
-/* Writes the file `best` anew, which names dir->best. */
-sumi_status sumi_run_name_best(const sumi_run_dir *dir, sumi_error *err);
+                          sumi_error *err);
 /* Removes what a process that was killed left half-written below the run. */
 sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err);
 /* Calls use(user, folder) with the newest checkpoint below path that is whole, and returns what it
@@ -177,8 +176,17 @@ sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoi
 /* The steps of the checkpoints below path, newest first; *steps is malloc'ed. */
 sumi_status sumi_run_list_steps(const char *path, int64_t **steps, size_t *count, sumi_error *err);
 /* Removes the checkpoints of steps after this one, of which there is one; `latest` names it then,
- * and `best` what dir->best does. */
+ * and `best` the best of those that stay. */
 sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err);
+
+/* ---- The best of them (best.c) --------------------------------------------------------------- */
+
+/* The steps of the best keep_best checkpoints of steps up to last, or as many as there are, the
+ * best first; *steps is malloc'ed. */
+sumi_status sumi_run_best_steps(const sumi_run_dir *dir, int64_t last, int64_t **steps,
+                                size_t *count, sumi_error *err);
+/* Has the file `best` name the best of these; where there is none, the file is removed. */
+sumi_status sumi_run_find_best(sumi_run_dir *dir, int64_t last, sumi_error *err);
 
 /* ---- Settings (settings.c) ------------------------------------------------------------------- */
 

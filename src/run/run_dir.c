@@ -102,7 +102,7 @@ static sumi_status claim(sumi_run_dir *dir, bool resume, sumi_error *err)
 
 sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, sumi_error *err)
 {
-    *dir = (sumi_run_dir){.lock = -1};
+    *dir = (sumi_run_dir){.lock = -1, .best = -1};
     size_t length = strlen(path);
     if (length == 0 || length > sizeof dir->path - 1 - INNER_MAX)
         return sumi_fail(err, SUMI_EINVAL,

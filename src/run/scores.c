@@ -33,28 +33,6 @@ static sumi_status remember(sumi_run_dir *dir, const sumi_score_record *record, 
     return SUMI_OK;
 }
 
-static bool has_checkpoint(const sumi_run_dir *dir, int64_t step)
-{
-    char path[PATH_MAX], name[SUMI_STEP_NAME_MAX + 16];
-    snprintf(name, sizeof name, "checkpoints/step_%" PRId64, step);
-    return sumi_run_file(dir, name, path, NULL) == SUMI_OK && sumi_is_dir(path);
-}
-
-/* The best of those whose checkpoint is there: where a run goes back, one may have made room for a
- * better one that is no more. */
-static void find_best(sumi_run_dir *dir)
-{
-    const sumi_score_record *best = NULL;
-    for (size_t i = 0; i < dir->score_count; i++)
-        if ((!best || dir->scores[i].frechet < best->frechet) &&
-            has_checkpoint(dir, dir->scores[i].step))
-            best = &dir->scores[i];
-    if (!best)
-        dir->best[0] = '\0';
-    else
-        snprintf(dir->best, sizeof dir->best, "step_%" PRId64, best->step);
-}
-
 /* A line that is no score is passed over; one by another evaluator cannot be compared. */
 static sumi_status read_line(sumi_run_dir *dir, const char *path, const char *line, size_t size,
                              const char *evaluator, sumi_error *err)
@@ -91,10 +69,7 @@ sumi_status sumi_run_read_scores(sumi_train_run *run)
     free(line);
     if (file)
         fclose(file);
-    if (status != SUMI_OK)
-        return status;
-    find_best(dir);
-    return dir->best[0] ? sumi_run_name_best(dir, run->err) : SUMI_OK;
+    return status;
 }
 
 /* ---- Scoring --------------------------------------------------------------------------------- */
@@ -203,8 +178,7 @@ static sumi_status keep(sumi_train_run *run, const sumi_eval_report *report)
     const sumi_event_scalar events[] = {{"score/frechet", record.frechet},
                                         {"score/kernel", report->kernel.value}};
     sumi_run_event(dir, record.step, events, 2);
-    find_best(dir);
-    status = sumi_run_name_best(dir, run->err);
+    status = sumi_run_find_best(dir, record.step, run->err);
     if (status == SUMI_OK)
         status = sumi_run_log(dir, run->err, "Step %" PRId64 " | Frechet distance: %s", record.step,
                               sumi_run_number(number, record.frechet, 5));

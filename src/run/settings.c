@@ -83,6 +83,7 @@ static json_t *train_settings(const sumi_trainer_config *trainer, const sumi_tra
     put(train, "checkpoint_every", json_integer(config->checkpoint_every), failed);
     put(train, "checkpoint_minutes", json_real(config->checkpoint_minutes), failed);
     put(train, "keep_last", json_integer(config->keep_last), failed);
+    put(train, "keep_best", json_integer(config->keep_best), failed);
     put(train, "keep_every", json_integer(config->keep_every), failed);
     put(train, "snapshots", json_integer(config->snapshots), failed);
     put(train, "on_nan", json_string(config->on_nan == SUMI_ON_NAN_ROLLBACK ? "rollback" : "stop"),

@@ -120,8 +120,9 @@ void sumi_run_tell_note(sumi_train_run *run, const char *note);
 /* A sampling's progress within the run (user), told to the caller, who may stop it. */
 int sumi_run_see_sampling(void *user, const sumi_progress *sampling);
 bool sumi_run_asked_to_stop(const sumi_train_run *run);
-/* Writes a checkpoint unless this step has one. best: it ends the epoch with the lowest loss. */
-sumi_status sumi_run_save_step(sumi_train_run *run, bool best);
+/* Writes a checkpoint unless this step has one. SUMI_EIO where there is no room for it, or, where
+ * the run would go on, for the next: then this one is there. */
+sumi_status sumi_run_save_step(sumi_train_run *run);
 /* epoch < 0: the run ends within an epoch, and the picture is called after its step. */
 sumi_status sumi_run_draw_grid(sumi_train_run *run, int64_t epoch);
 /* The tutorial ends its training with 128 pictures; here that is twice a grid, once all epochs are

@@ -107,6 +107,119 @@ static void test_by_the_clock(void **state)
     close_fixture(&f);
 }
 
+/* ---- The best ones --------------------------------------------------------------------------- */
+
+static void expect_best(const sumi_run_dir *dir, int64_t last, const char *expected)
+{
+    int64_t *steps = NULL;
+    size_t count = 0;
+    char text[128] = "";
+    assert_ok(sumi_run_best_steps(dir, last, &steps, &count, NULL));
+    for (size_t i = 0; i < count; i++)
+        snprintf(text + strlen(text), 16, "%" PRId64 " ", steps[i]);
+    free(steps);
+    assert_string_equal(text, expected);
+}
+
+static void test_which_are_the_best(void **state)
+{
+    (void)state;
+    static sumi_epoch_record epochs[] = {{0, 10, .5, 0}, {1, 20, .3, 0}, {2, 30, .4, 0},
+                                         {3, 40, .2, 0}, {4, 50, .3, 0}, {5, 60, HUGE_VAL, 0}};
+    static sumi_score_record scores[] = {{.step = 20, .frechet = 8}, {.step = 40, .frechet = 9}};
+    sumi_run_dir dir = {.lock = -1, .best = -1, .keep_best = 3, .epochs = epochs, .epoch_count = 6};
+    char path[PATH_MAX], name[64];
+    make_folder(dir.path);
+    expect_best(&dir, 100, "");
+    /* 40 has no checkpoint any more, 25 ended no epoch. */
+    static const int there[] = {10, 20, 25, 30, 50, 60};
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof name, "checkpoints/step_%d", there[i]);
+        assert_ok(sumi_make_dirs(join(path, dir.path, name), NULL));
+    }
+    expect_best(&dir, 100, "20 50 30 ");
+    expect_best(&dir, 49, "20 30 10 ");
+    expect_best(&dir, 9, "");
+    dir.keep_best = 100;
+    expect_best(&dir, 100, "20 50 30 10 ");
+    dir.keep_best = 1;
+    expect_best(&dir, 100, "20 ");
+    dir.scored = true;
+    dir.scores = scores;
+    dir.score_count = 2;
+    dir.keep_best = 3;
+    expect_best(&dir, 100, "20 ");
+    /* The file follows. */
+    assert_ok(sumi_run_find_best(&dir, 100, NULL));
+    assert_int_equal(dir.best, 20);
+    assert_true(sumi_is_file(join(path, dir.path, "best")));
+    assert_ok(sumi_run_find_best(&dir, 9, NULL));
+    assert_int_equal(dir.best, -1);
+    assert_false(sumi_is_file(path));
+    assert_ok(sumi_remove_tree(dir.path, NULL));
+}
+
+/* The losses of metrics.csv, by epoch. */
+static int epoch_losses(const fixture *f, double *losses)
+{
+    char *text = read_text(f, "metrics.csv"), *rest = text;
+    int count = 0;
+    for (const char *line; (line = strtok_r(rest, "\n", &rest));)
+        if (line[0] != 'e')
+            losses[count++] = atof(strchr(line, ',') + 1);
+    free(text);
+    return count;
+}
+
+/* Of so many epochs' ends the best and the newest are there, and `best` names the first of them. */
+static void expect_kept(const fixture *f, int best)
+{
+    double losses[32];
+    int count = epoch_losses(f, losses), kept[32], first = 0;
+    int used = 0;
+    for (int i = 0; i < count; i++) {
+        int better = 0;
+        for (int k = 0; k < count; k++)
+            better += losses[k] < losses[i];
+        if (better < best || i == count - 1)
+            kept[used++] = (i + 1) * PER_EPOCH;
+        first = better == 0 ? (i + 1) * PER_EPOCH : first;
+    }
+    expect_steps(f, kept, used, first);
+    assert_int_equal(best_of(f), first);
+}
+
+/* With a step as large as this the loss goes up and down. */
+static void test_the_best_stay(void **state)
+{
+    (void)state;
+    fixture f;
+    double losses[32];
+    open_fixture(&f, 1, 0);
+    f.config.learning_rate = .05f;
+    f.config.epochs = 8;
+    f.config.grid = 0;
+    f.config.checkpoint_every = PER_EPOCH;
+    f.config.keep_last = 1;
+    f.config.keep_best = 3;
+    f.stop_phase = SUMI_PHASE_TRAIN;
+    f.stop_step = 5 * PER_EPOCH + 1;
+    assert_int_equal(run(&f, NULL), SUMI_CANCELLED);
+    go_on(&f);
+    assert_ok(run(&f, NULL));
+    assert_int_equal(epoch_losses(&f, losses), 8);
+    assert_true(losses[7] > losses[6] || losses[6] > losses[5] || losses[5] > losses[4]);
+    expect_kept(&f, 3);
+    assert_contains(&f, "config.json", "\"keep_best\": 3");
+    /* It may be another number when the run goes on. */
+    go_on(&f);
+    f.config.epochs = 9;
+    f.config.keep_best = 1;
+    assert_ok(run(&f, NULL));
+    expect_kept(&f, 1);
+    close_fixture(&f);
+}
+
 static void test_bad_settings(void **state)
 {
     (void)state;
@@ -117,6 +230,10 @@ static void test_bad_settings(void **state)
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_says(err, "keep_last 0");
     f.config.keep_last = 2;
+    f.config.keep_best = 0;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "keep_best 0");
+    f.config.keep_best = 1;
     f.config.checkpoint_every = -1;
     assert_int_equal(run(&f, &err), SUMI_EINVAL);
     assert_int_equal(f.trains, 0);
@@ -157,6 +274,60 @@ static void test_no_room(void **state)
     assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
     assert_int_equal(model->info.steps, 3);
     sumi_models_free(model);
+    close_fixture(&f);
+}
+
+/* From this step and phase on the disk has no room. */
+static int64_t full_step;
+static sumi_phase full_phase;
+
+static int fill_disk(void *user, const sumi_progress *p)
+{
+    if (p->phase == full_phase && p->step == full_step)
+        room = 1000;
+    return watch(user, p);
+}
+
+/* A run whose disk fills at that moment fails with this text, has the checkpoint of `step` as its
+ * newest, and goes on from there to the bits of a run that nothing happened to. */
+static void disk_fills(const sumi_model *straight, sumi_phase phase, int64_t at, const char *text,
+                       int step)
+{
+    fixture f;
+    sumi_error err;
+    open_fixture(&f, 1, 0);
+    f.config.grid = 0;
+    f.config.checkpoint_every = PER_EPOCH;
+    f.config.progress = fill_disk;
+    full_phase = phase;
+    full_step = at;
+    assert_int_equal(run(&f, &err), SUMI_EIO);
+    assert_says(err, text);
+    assert_says(err, "the disk has 0.0 MB left");
+    assert_contains(&f, "train.log", text);
+    assert_true(has_step(&f, step));
+    assert_true(has_step(&f, 0));
+    assert_false(has_step(&f, step + PER_EPOCH));
+    full_step = room = 0;
+    go_on(&f);
+    assert_ok(run(&f, NULL));
+    assert_int_equal(f.trains, (int)at + 2 * PER_EPOCH - step);
+    assert_same_model(f.model, straight);
+    close_fixture(&f);
+}
+
+static void test_disk_fills(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, 1, 0);
+    f.config.grid = 0;
+    assert_ok(run(&f, NULL));
+    /* Found when a checkpoint is there: the run ends with it. */
+    disk_fills(f.model, SUMI_PHASE_SAVE, PER_EPOCH, "the run ends at step 3, which is saved",
+               PER_EPOCH);
+    /* Found when the next one should be written: the older is kept. */
+    disk_fills(f.model, SUMI_PHASE_TRAIN, 2 * PER_EPOCH, "no room for 1 checkpoint of", PER_EPOCH);
     close_fixture(&f);
 }
 
@@ -224,8 +395,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_which_are_written_and_stay),
         cmocka_unit_test(test_by_the_clock),
+        cmocka_unit_test(test_which_are_the_best),
+        cmocka_unit_test(test_the_best_stay),
         cmocka_unit_test(test_bad_settings),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_disk_fills),
         cmocka_unit_test(test_lines_on_a_full_disk),
         cmocka_unit_test(test_every_step_goes_on),
     };

@@ -62,9 +62,15 @@ static void hash_state(const sumi_trainer *trainer, char hex[65])
 
 static void open_dir(sumi_run_dir *dir)
 {
+    /* Each step ends an epoch, and the last is the best: saving it names it, removing the first. */
+    static sumi_epoch_record epochs[] = {{0, 1, .3, 0}, {1, OLD, .2, 0}, {2, NEW, .1, 0}};
     memset(dir, 0, sizeof *dir);
     dir->lock = -1;
+    dir->best = -1;
     dir->keep_last = 2;
+    dir->keep_best = 1;
+    dir->epochs = epochs;
+    dir->epoch_count = NEW;
     snprintf(dir->path, sizeof dir->path, "%s", f.run);
 }
 
@@ -73,8 +79,7 @@ static sumi_status save(sumi_error *err)
     sumi_run_dir dir;
     open_dir(&dir);
     json_t *state = json_pack("{s:i}", "step", (int)f.trainer->steps);
-    sumi_status status =
-        state ? sumi_run_save(&dir, f.trainer, state, f.trainer->steps == 1, err) : SUMI_ENOMEM;
+    sumi_status status = state ? sumi_run_save(&dir, f.trainer, state, err) : SUMI_ENOMEM;
     json_decref(state);
     return status;
 }
