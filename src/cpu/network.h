@@ -57,7 +57,9 @@ typedef struct {
     int term_count;
     int gradient_end; /* time at which its gradient is last read */
     sumi_place raw;
-    sumi_place sum;     /* of its terms, where there are several */
+    sumi_place sum;  /* of its terms, where there are several */
+    sumi_place sums; /* of that: [n][sum_bands][3][c], of which the first rows are set */
+    int sum_bands;
     sumi_place moments; /* [n][bands][2][c], collected by whoever stores the value */
     int rows, bands;    /* of the moments: rows of a band */
 } sumi_value_plan;
@@ -304,7 +306,13 @@ void sumi_conv_run(const sumi_network *net, const sumi_conv_pass *passes, int co
 /* The gradients of a layer's parts. */
 void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *parts, int count, int n,
                         bool unfused);
-/* db [c] = sum of a gradient over all images and pixels. */
+
+/* ---- bias.c ---------------------------------------------------------------------------------- */
+
+/* db [c] = the sum of a value's gradient dy over all images and pixels; after the backward of all
+ * that reads the value. */
+void sumi_image_bias_gradient(const sumi_run *run, int value, const sumi_source *dy, float *db);
+/* The same of any gradient, by reading it. */
 void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
                         float *db);
 

@@ -12,8 +12,11 @@ typedef struct {
     bool collects[SUMI_SOURCES_MAX]; /* moments of that source, in a pass of its own */
     /* [1 or n][c] */
     sumi_place scale, shift, mean, ga, gb, gk;
-    sumi_place inverse;    /* per image: 1 / sqrt(variance + eps) */
-    sumi_place totals;     /* per image, in double: [n][2][c], sums of d and of d (r - mean) */
+    sumi_place inverse; /* per image: 1 / sqrt(variance + eps) */
+    sumi_place totals;  /* per image, in double: [n][2][c], sums of d and of d (r - mean) */
+    /* grouped: [n][c], how far a channel's mean is from its group's, and the sum over an image of
+     * the gradient at the norm's input */
+    sumi_place offset, sums;
     sumi_place variance;   /* batch statistics: [c] */
     sumi_place batch_mean; /* per image, of batch statistics: [c] */
     double count;          /* pixels of all images that the last run took the statistics of */

@@ -106,8 +106,9 @@ static void merge_bands(const rows_job *job, int64_t image, double *mean, double
     }
 }
 
-/* Gives each channel its group's mean, and 1 / sqrt(variance + eps) in place of m2. */
-static void merge_groups(const rows_job *job, double *mean, double *m2)
+/* Gives each channel its group's mean, and 1 / sqrt(variance + eps) in place of m2. offset: how far
+ * its own mean was from that, or NULL. */
+static void merge_groups(const rows_job *job, double *mean, double *m2, float *offset)
 {
     for (int k0 = 0; k0 < job->c; k0 += job->group) {
         double center = 0, sum = 0;
@@ -116,6 +117,8 @@ static void merge_groups(const rows_job *job, double *mean, double *m2)
         for (int k = k0; k < k0 + job->group; k++)
             sum += m2[k] + job->pixels * (mean[k] - center) * (mean[k] - center);
         for (int k = k0; k < k0 + job->group; k++) {
+            if (offset)
+                offset[k] = (float)(mean[k] - center);
             mean[k] = center;
             m2[k] = sumi_norm_scale(1, sum / (job->pixels * job->group));
         }
@@ -143,7 +146,7 @@ static void forward_task(void *arg, int64_t image, int thread)
     double *mean = sumi_scratch(job->net, thread), *inverse = mean + job->c;
     if (job->plan->grouped) {
         merge_bands(job, image, mean, inverse);
-        merge_groups(job, mean, inverse);
+        merge_groups(job, mean, inverse, row_of(job, job->plan->offset, image));
     } else {
         take_batch(job, mean, inverse);
     }
@@ -232,6 +235,17 @@ static void set_rows(const rows_job *job, int64_t image, int k, double e1, doubl
         (float)(-inverse * e1 - gb * (double)row_of(job, job->plan->mean, image)[k]);
 }
 
+/* The sum over the pixels of a channel of ga d + gb r + gk = ga d + gb (r - mean) - inverse e1. */
+static void set_sum(const rows_job *job, int64_t image, int k, double e1, double e2)
+{
+    const double *all = sumi_at(job->net, job->plan->totals);
+    double inverse = (double)row_of(job, job->plan->inverse, image)[k];
+    double offset = (double)row_of(job, job->plan->offset, image)[k];
+    double d = all[image * 2 * job->c + k], g = gamma_at(job, k) * factor_at(job, image, k);
+    row_of(job, job->plan->sums, image)[k] =
+        (float)(inverse * (g * d - job->pixels * (e1 + inverse * e2 * offset)));
+}
+
 static void group_task(void *arg, int64_t image, int thread)
 {
     const rows_job *job = arg;
@@ -241,8 +255,10 @@ static void group_task(void *arg, int64_t image, int thread)
         double e1 = 0, e2 = 0;
         for (int k = k0; k < k0 + job->group; k++)
             add_shares(job, image, k, &e1, &e2);
-        for (int k = k0; k < k0 + job->group; k++)
+        for (int k = k0; k < k0 + job->group; k++) {
             set_rows(job, image, k, e1 / count, e2 / count);
+            set_sum(job, image, k, e1 / count, e2 / count);
+        }
     }
 }
 

@@ -310,7 +310,6 @@ static void conv_backward(const sumi_run *run, int node)
     const conv_plan *plan = plan_of(net, node);
     const sumi_layer *layer = sumi_node_layer(net, node);
     int value = net->graph->nodes[node].out;
-    const sumi_value_plan *out = &net->values[value];
     conv_ends ends;
     sumi_conv_gradients parts[SUMI_PARTS_MAX];
     sumi_gradient_source(run, value, &ends.dy);
@@ -321,12 +320,7 @@ static void conv_backward(const sumi_run *run, int node)
     sumi_conv_backward(net, parts, plan->part_count, run->n, node_plan->unfused);
     if (node_plan->wants_dgrad)
         sumi_post_gradients(run, node);
-    float *db = sumi_gradient_data(run, layer->bias);
-    if (sumi_value_is_centred(net, value)) /* the gradient is exactly zero */
-        for (int k = 0; k < layer->out_channels; k++)
-            db[k] = 0;
-    else
-        sumi_bias_gradient(net, &ends.dy, run->n, out->h, out->w, db);
+    sumi_image_bias_gradient(run, value, &ends.dy, sumi_gradient_data(run, layer->bias));
 }
 
 static void conv_describe(const sumi_network *net, int node, char *out, size_t size)

@@ -54,6 +54,8 @@ static void reserve_rows(sumi_network *net, int node, sumi_norm_plan *plan)
                 {&plan->gk, "gk", training, false},
                 {&plan->inverse, "inverse", own, false},
                 {&plan->totals, "totals", own && training, false},
+                {&plan->offset, "offset", training && plan->grouped, false},
+                {&plan->sums, "sums", training && plan->grouped, false},
                 {&plan->variance, "variance", training && !plan->grouped, true},
                 {&plan->batch_mean, "batch mean", own && training && !plan->grouped, true}};
     size_t c = (size_t)sumi_node_layer(net, node)->in_channels;

@@ -127,6 +127,7 @@ static void plan_value(sumi_network *net, int index)
                               .table_at = SUMI_NOWHERE,
                               .raw = SUMI_NOWHERE,
                               .sum = SUMI_NOWHERE,
+                              .sums = SUMI_NOWHERE,
                               .moments = SUMI_NOWHERE};
     for (int f = 0; f < SUMI_FORMS_MAX; f++)
         plan->forms[f] =
@@ -198,6 +199,22 @@ static int value_end(const sumi_network *net, int index)
     return last;
 }
 
+/* The sum of a gradient's terms, and what biases need of it. */
+static void reserve_sum(sumi_network *net, int index)
+{
+    sumi_value_plan *plan = &net->values[index];
+    size_t channels = (size_t)net->graph->values[index].channels;
+    int now = sumi_time_backward(net, net->graph->values[index].producer);
+    int rows = sumi_band_rows(plan->h, (size_t)plan->w * channels);
+    plan->sum_bands = (plan->h + rows - 1) / rows;
+    sumi_reserve(net, sumi_value_bytes(net, index), now, plan->gradient_end, &plan->sum,
+                 "summed gradient", index);
+    sumi_reserve(net,
+                 (size_t)sumi_value_rows(net, index) * (size_t)plan->sum_bands * 3 * channels *
+                     sizeof(float),
+                 now, plan->gradient_end, &plan->sums, "sums", index);
+}
+
 static void reserve_value(sumi_network *net, int index)
 {
     const sumi_value *value = &net->graph->values[index];
@@ -221,8 +238,7 @@ static void reserve_value(sumi_network *net, int index)
         sumi_reserve(net, bytes, first, plan->gradient_end, &form->gradient, "gradient", index);
     }
     if (plan->term_count > 1)
-        sumi_reserve(net, bytes, sumi_time_backward(net, value->producer), plan->gradient_end,
-                     &plan->sum, "summed gradient", index);
+        reserve_sum(net, index);
 }
 
 /* ---- Nodes ----------------------------------------------------------------------------------- */

@@ -209,6 +209,7 @@ void sumi_sum_terms(const sumi_run *run, int value)
         sumi_term_source(run, value, &plan->terms[i], &sources[i]);
     sumi_sink sink = {.dst = sumi_at(net, plan->sum),
                       .bf16 = plan->bf16,
-                      .c = net->graph->values[value].channels};
+                      .c = net->graph->values[value].channels,
+                      .sums = sumi_at(net, plan->sums)};
     sumi_sum_run(run, sources, plan->term_count, &sink, value, sumi_band_rows(plan->h, row));
 }
