@@ -43,3 +43,9 @@ calls=$(wc -l <"$folder/sumi.calls")
 solvers "$@" >/dev/null 2>&1
 expect "$calls" "$(wc -l <"$folder/sumi.calls")"
 ! solvers --solvers broken >/dev/null 2>&1 || { echo 'a failure passed as a refusal'; exit 1; }
+
+# bench/curve: two curves, and a line that is none.
+printf '# minutes\na 1 8\na 10 2\nb_c 10 4\n' | "$root/bench/curve" Distance minutes 1 real >"$folder/curve.svg"
+expect 2 "$(grep -c '<polyline' "$folder/curve.svg")"
+grep -q '>b c</text>' "$folder/curve.svg"
+! echo 'a 1' | "$root/bench/curve" Distance minutes >/dev/null 2>&1 || { echo 'half a point passed'; exit 1; }
