@@ -475,11 +475,15 @@ typedef struct {
      * memory, and does the same but for rounding. Batch norms see a part alone, though, and their
      * running statistics take the last one's. 1 up to batch. */
     int accumulate;
+    /* In how many groups the images of a batch, or of such a part, are cut: what is added up over
+     * images is added up in each group, and then over the groups along a binary tree. 0: images are
+     * added up one after the other. At most 1024, and at most batch. */
+    int groups;
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
-            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}, 1                      \
+            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}, 1, 0                   \
     }
 
 /* What a run does at a step whose loss, gradients or statistics are not finite. Nothing was updated

@@ -2,23 +2,33 @@
  * Trainers that take every step together, each with a share of the batch's images: threads of a
  * process, processes, or machines. A rank is one of them.
  *
- * Every function is called by all ranks, in the same order and with the same counts. Whoever gives
- * them sees to it that a rank that is lost ends the others too.
+ * So that no bit depends on how many they are, a batch is cut into groups; how many of them is
+ * a setting of the training. A rank has some groups that follow each other. What is summed over
+ * images is summed over each group first, and then over the groups, along one binary tree: sums of
+ * groups 0 and 1, 2 and 3, ...; then of these sums likewise, until one is left. Branches whose
+ * groups are all one rank's are added there; what is left of the tree, all ranks add alike.
  */
 #ifndef SUMI_RANKS_H
 #define SUMI_RANKS_H
+
+#include "base/base.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SUMI_RANKS_MAX = 1024 };
+enum { SUMI_RANKS_MAX = 1024, SUMI_GROUPS_MAX = 1024 };
 
+/* How ranks reach each other. Every function is called by all ranks, in the same order and with the
+ * same counts. Whoever gives them sees to it that a rank that is lost ends the others too. */
 typedef struct {
     int rank, count; /* 0..count - 1; count is 1..SUMI_RANKS_MAX */
-    /* Adds up numbers over the ranks, in the order of the ranks; all get the same sums. */
-    void (*sum)(void *user, double *values, size_t count);
-    void (*sum_floats)(void *user, float *values, size_t count);
+    /* all: receives what each rank has, one after the other; bytes [count]: how much that is. */
+    void (*gather)(void *user, const void *mine, void *all, const size_t *bytes);
+    /* out: for each rank, one after the other, out_bytes [count] of them; in: receives likewise
+     * what each rank has for this one. */
+    void (*swap)(void *user, const void *out, const size_t *out_bytes, void *in,
+                 const size_t *in_bytes);
     /* All get what rank 0 has. */
     void (*tell)(void *user, void *bytes, size_t count);
     void *user;
@@ -30,10 +40,57 @@ static inline bool sumi_ranks_alone(const sumi_ranks *ranks)
     return !ranks || ranks->count == 1;
 }
 
-/* Of `total` things in order, rank has those from here to where the next one begins. */
-static inline int64_t sumi_ranks_first(int rank, int count, int64_t total)
+/* Of `total` things in order, part number `part` of `count` has those from here to where the next
+ * part begins: groups of ranks, and images of groups. */
+static inline int64_t sumi_part_first(int64_t part, int64_t count, int64_t total)
 {
-    return total * rank / count;
+    return total * part / count;
 }
+
+/* ---- Sums along the tree (reduce.c) ---------------------------------------------------------- */
+
+enum { SUMI_BRANCHES_MAX = 20 }; /* that a rank's groups are, at most */
+
+/* Two sums to be added, by their places. */
+typedef struct {
+    int16_t to, from;
+} sumi_tree_pair;
+
+typedef struct {
+    const sumi_ranks *ranks; /* NULL: alone */
+    int groups;              /* of the whole batch */
+    int first, count;        /* those of this rank */
+    int branches;            /* whole branches that they are, each added up by this rank alone */
+    int branch[SUMI_BRANCHES_MAX]; /* the first group of each, counted from this rank's first */
+    int all_branches;              /* of all ranks, in their order */
+    int16_t *branches_of;          /* [ranks]: how many each has */
+    sumi_tree_pair *inner, *outer; /* within this rank's groups; between branches of the ranks */
+    int inner_count, outer_count;
+    void *out, *in; /* numbers on their way */
+    size_t *out_bytes, *in_bytes;
+    double waited; /* seconds in exchanges so far */
+} sumi_reduction;
+
+/* SUMI_EINVAL where there are fewer groups than ranks. ranks (NULL: alone) must outlive it. What a
+ * failed one holds is released by free, too; zeros are fine. */
+sumi_status sumi_reduction_init(sumi_reduction *reduction, const sumi_ranks *ranks, int groups,
+                                sumi_error *err);
+void sumi_reduction_free(sumi_reduction *reduction);
+/* Of `images` images, group number `group` of this rank has those from here to where the next group
+ * begins, counted from this rank's first. */
+int sumi_reduction_border(const sumi_reduction *reduction, int64_t images, int group);
+/* How many images this rank has, and the number of the first. */
+int sumi_reduction_images(const sumi_reduction *reduction, int64_t images);
+int64_t sumi_reduction_first(const sumi_reduction *reduction, int64_t images);
+/* The part of the tree that needs no other rank: values [group][stride], of which numbers begin ..
+ * end - 1 are added up; the sum of a branch is then where its first group was. Threads may do
+ * different numbers at once. */
+void sumi_reduce_floats_here(const sumi_reduction *reduction, float *values, size_t stride,
+                             size_t begin, size_t end);
+/* The rest of it: values [branch][stride], of which the first count are added up. All ranks get the
+ * sums in values [0]. */
+void sumi_reduce_floats(sumi_reduction *reduction, float *values, size_t stride, size_t count);
+/* Both, for values [group][count]; all ranks get the sums in values [0]. */
+void sumi_reduce_doubles(sumi_reduction *reduction, double *values, size_t count);
 
 #endif

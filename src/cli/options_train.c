@@ -155,6 +155,16 @@ const sumi_option sumi_option_rows_train[] = {
      .commands = BIT(TRAIN),
      .help = "Parts in which a batch goes through the network: a step takes less memory, and does "
              "the same but for rounding (batch norms see a part alone)."},
+    {.name = "groups",
+     .kind = SUMI_ARG_INT,
+     .low = 0,
+     .high = 1024,
+     .initial = "0",
+     .metavar = "N",
+     .key = "train.groups",
+     .commands = BIT(TRAIN),
+     .help = "Groups into which the images of a batch are cut: sums over images are taken in each, "
+             "and then over the groups along a tree; 0: they go over all images in their order."},
     {.name = "lr",
      .kind = SUMI_ARG_REAL,
      .least = 1e-12,

@@ -112,6 +112,7 @@ typedef struct {
 static const trainer_option trainer_options[] = {
     {"batch", WHOLE, AT(batch)},
     {"accumulate", WHOLE, AT(accumulate)},
+    {"groups", WHOLE, AT(groups)},
     {"lr", REAL, AT(learning_rate)},
     {"lr-schedule", TEXT, AT(rate_schedule)},
     {"lr-warmup", LONG, AT(warmup_steps)},

@@ -44,11 +44,11 @@ static gradient_sums find_sums(const sumi_network *net, int value)
 }
 
 /* Images in their order, and the bands of each. */
-static void add_sums(const gradient_sums *sums, int n, int c, float *db)
+static void add_sums(const gradient_sums *sums, int begin, int end, int c, float *db)
 {
     for (int k = 0; k < c; k++) {
         double sum = 0;
-        for (int image = 0; image < n; image++) {
+        for (int image = begin; image < end; image++) {
             const float *row = sums->rows + (size_t)image * sums->image + (size_t)k;
             for (int band = 0; band < sums->bands; band++, row += sums->band)
                 sum += (double)*row;
@@ -57,17 +57,23 @@ static void add_sums(const gradient_sums *sums, int n, int c, float *db)
     }
 }
 
-void sumi_image_bias_gradient(const sumi_run *run, int value, const sumi_source *dy, float *db)
+void sumi_image_bias_gradient(const sumi_run *run, int node, const sumi_source *dy)
 {
     const sumi_network *net = run->net;
-    const sumi_value_plan *plan = &net->values[value];
+    int value = net->graph->nodes[node].out, bias = sumi_node_layer(net, node)->bias;
+    bool zero = sumi_value_is_centred(net, value); /* exactly */
     gradient_sums sums = find_sums(net, value);
-    if (sumi_value_is_centred(net, value)) /* exactly zero */
-        memset(db, 0, (size_t)dy->c * sizeof *db);
-    else if (sums.rows)
-        add_sums(&sums, run->n, dy->c, db);
-    else
-        sumi_bias_gradient(net, dy, run->n, plan->h, plan->w, db);
+    if (!zero && !sums.rows) {
+        sumi_bias_gradient(run, node, dy, false);
+        return;
+    }
+    for (int g = 0; g < sumi_run_groups(run); g++) {
+        float *db = sumi_run_term(run, node, bias, g);
+        if (zero)
+            memset(db, 0, (size_t)dy->c * sizeof *db);
+        else
+            add_sums(&sums, sumi_run_border(run, g), sumi_run_border(run, g + 1), dy->c, db);
+    }
 }
 
 /* ---- A pass of its own ----------------------------------------------------------------------- */
@@ -75,22 +81,26 @@ void sumi_image_bias_gradient(const sumi_run *run, int value, const sumi_source 
 enum { BIAS_CHANNELS = 16 }; /* a task's: a line of memory */
 
 typedef struct {
-    const sumi_network *net;
+    const sumi_run *run;
+    int node;
     const sumi_source *dy;
-    int n, h, w;
-    float *db;
+    bool rows;
+    int h, w, chunks; /* chunks of channels */
 } bias_job;
 
-/* All images and pixels in their order, so that it does not matter how channels are cut. */
-static void bias_task(void *arg, int64_t chunk, int thread)
+/* A group's images and pixels in their order, so that it does not matter how channels are cut. */
+static void bias_task(void *arg, int64_t piece, int thread)
 {
     const bias_job *job = arg;
-    int c0 = (int)chunk * BIAS_CHANNELS, left = job->dy->c - c0;
-    int cn = left < BIAS_CHANNELS ? left : BIAS_CHANNELS;
+    const sumi_network *net = job->run->net;
+    int group = (int)(piece / job->chunks), c0 = (int)(piece % job->chunks) * BIAS_CHANNELS;
+    int left = job->dy->c - c0, cn = left < BIAS_CHANNELS ? left : BIAS_CHANNELS;
+    int begin = sumi_run_border(job->run, group), end = sumi_run_border(job->run, group + 1);
     double sum[BIAS_CHANNELS] = {0};
-    float *row = sumi_scratch(job->net, thread);
-    for (int image = 0; image < job->n; image++)
-        for (int y = 0; y < job->h; y++) {
+    float *row = sumi_scratch(net, thread);
+    float *db = sumi_run_term(job->run, job->node, sumi_node_layer(net, job->node)->bias, group);
+    for (int image = job->rows ? 0 : begin; image < (job->rows ? 1 : end); image++)
+        for (int y = job->rows ? begin : 0; y < (job->rows ? end : job->h); y++) {
             sumi_strip strip = {.n = image,
                                 .y0 = y,
                                 .rows = 1,
@@ -100,16 +110,22 @@ static void bias_task(void *arg, int64_t chunk, int thread)
                                 .dst = row,
                                 .row_stride = (size_t)job->w * (size_t)cn,
                                 .pixel_stride = (size_t)cn};
-            job->net->kernels->fill(job->dy, 1, job->h, job->w, &strip);
-            job->net->kernels->column_sum(row, (size_t)job->w, cn, sum);
+            net->kernels->fill(job->dy, 1, job->h, job->w, &strip);
+            net->kernels->column_sum(row, (size_t)job->w, cn, sum);
         }
     for (int k = 0; k < cn; k++)
-        job->db[c0 + k] = (float)sum[k];
+        db[c0 + k] = (float)sum[k];
 }
 
-void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
-                        float *db)
+void sumi_bias_gradient(const sumi_run *run, int node, const sumi_source *dy, bool rows)
 {
-    bias_job job = {net, dy, n, h, w, db};
-    sumi_parallel_for(net->pool, (dy->c + BIAS_CHANNELS - 1) / BIAS_CHANNELS, bias_task, &job);
+    const sumi_value_plan *out = &run->net->values[run->net->graph->nodes[node].out];
+    bias_job job = {.run = run,
+                    .node = node,
+                    .dy = dy,
+                    .rows = rows,
+                    .h = rows ? run->n : out->h,
+                    .w = rows ? 1 : out->w,
+                    .chunks = (dy->c + BIAS_CHANNELS - 1) / BIAS_CHANNELS};
+    sumi_parallel_for(run->net->pool, (int64_t)sumi_run_groups(run) * job.chunks, bias_task, &job);
 }

@@ -5,6 +5,8 @@
  * would wait for the last large one. How work is cut depends on the plan and on n, never on the
  * number of threads, except where the cut cannot change a bit (packing, channels).
  */
+#include <string.h>
+
 #include "cpu/network.h"
 
 enum { PACK_PIECES = 16, FINISH_PIECES = 16 };
@@ -123,47 +125,61 @@ static void add_tiles(const sumi_network *net, const sumi_conv *conv, int n, til
 
 /* ---- Weight gradients ------------------------------------------------------------------------ */
 
+/* Each of `groups` groups of images is cut into `pieces`. */
 typedef struct {
     const sumi_network *net;
-    const sumi_wgrad *wgrad;
-    int n, groups;
+    const sumi_wgrad_pass *pass;
+    int n, groups, pieces;
     int splits, channels; /* pieces of the input channels, and how many are in one */
-    float *partials, *dw;
 } wgrad_job;
+
+static int image_border(const wgrad_job *job, int group)
+{
+    return job->pass->run ? sumi_run_border(job->pass->run, group) : group * job->n;
+}
 
 static void wgrad_task(void *arg, int64_t chunk, int thread)
 {
     const wgrad_job *job = arg;
-    const sumi_conv_spec *spec = job->wgrad->spec;
-    int64_t group = chunk / job->splits;
+    const sumi_conv_spec *spec = job->pass->wgrad.spec;
+    int64_t at = chunk / job->splits, number = at % job->pieces;
     int c0 = (int)(chunk % job->splits) * job->channels, left = spec->cin - c0;
-    sumi_wgrad_piece piece = {.n0 = (int)(job->n * group / job->groups),
-                              .n1 = (int)(job->n * (group + 1) / job->groups),
+    int begin = image_border(job, (int)(at / job->pieces));
+    int64_t count = image_border(job, (int)(at / job->pieces) + 1) - begin;
+    float *partial = job->pass->partials + (size_t)at * spec->partial_floats;
+    sumi_wgrad_piece piece = {.n0 = begin + (int)(count * number / job->pieces),
+                              .n1 = begin + (int)(count * (number + 1) / job->pieces),
                               .c0 = c0,
                               .cn = left < job->channels ? left : job->channels};
-    job->net->kernels->wgrad_piece(job->wgrad, &piece,
-                                   job->partials + (size_t)group * spec->partial_floats,
-                                   sumi_scratch(job->net, thread));
+    if (piece.n0 < piece.n1)
+        job->net->kernels->wgrad_piece(&job->pass->wgrad, &piece, partial,
+                                       sumi_scratch(job->net, thread));
+    else if (c0 == 0) /* a small batch's group may have no image */
+        memset(partial, 0, spec->partial_floats * sizeof *partial);
 }
 
 static void finish_task(void *arg, int64_t piece, int thread)
 {
     const wgrad_job *job = arg;
+    const sumi_conv_spec *spec = job->pass->wgrad.spec;
     (void)thread;
-    job->net->kernels->wgrad_finish(job->wgrad->spec, job->partials, job->groups, job->dw,
-                                    (int)piece, FINISH_PIECES);
+    for (int g = 0; g < job->groups; g++)
+        job->net->kernels->wgrad_finish(
+            spec, job->pass->partials + (size_t)(g * job->pieces) * spec->partial_floats,
+            job->pieces, job->pass->dw + (size_t)g * job->pass->dw_stride, (int)piece,
+            FINISH_PIECES);
 }
 
 /* Few groups: cut the input channels too, so that every thread has work. */
 static void split_channels(wgrad_job *job, int threads)
 {
-    const sumi_conv_spec *spec = job->wgrad->spec;
+    const sumi_conv_spec *spec = job->pass->wgrad.spec;
     job->splits = 1;
     job->channels = spec->cin;
     if (spec->kblock == 0)
         return;
-    int blocks = (spec->cin + spec->kblock - 1) / spec->kblock;
-    int wanted = (threads + job->groups - 1) / job->groups;
+    int blocks = (spec->cin + spec->kblock - 1) / spec->kblock, pieces = job->groups * job->pieces;
+    int wanted = (threads + pieces - 1) / pieces;
     int per_split = (blocks + wanted - 1) / wanted;
     job->channels = per_split * spec->kblock;
     job->splits = (spec->cin + job->channels - 1) / job->channels;
@@ -172,15 +188,15 @@ static void split_channels(wgrad_job *job, int threads)
 static void add_wgrad(const sumi_network *net, const sumi_wgrad_pass *pass, int n, wgrad_job *job,
                       loop_list *list)
 {
-    /* The number of groups is part of the result's bits: it depends on n and the plan alone. */
-    *job = (wgrad_job){.net = net,
-                       .wgrad = &pass->wgrad,
-                       .n = n,
-                       .groups = pass->groups < n ? pass->groups : n,
-                       .partials = pass->partials,
-                       .dw = pass->dw};
+    /* The number of pieces is part of the result's bits: it depends on n and the plan alone, and of
+     * a group of images on the plan alone. */
+    *job = (wgrad_job){.net = net, .pass = pass, .n = n, .groups = 1, .pieces = pass->pieces};
+    if (pass->run)
+        job->groups = sumi_run_groups(pass->run);
+    else if (n < job->pieces)
+        job->pieces = n;
     split_channels(job, sumi_pool_threads(net->pool));
-    add_sweep(list, (int64_t)job->groups * job->splits, wgrad_task, job, 0);
+    add_sweep(list, (int64_t)job->groups * job->pieces * job->splits, wgrad_task, job, 0);
 }
 
 /* ---- The unfused executor -------------------------------------------------------------------- */
@@ -283,7 +299,8 @@ void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *part
         for (int p = 0; p < count; p++) {
             if (parts[p].dgrad.conv.spec)
                 conv_unfused(net, &parts[p].dgrad, n);
-            wgrad_unfused(net, &parts[p].wgrad, n);
+            if (parts[p].wgrad.wgrad.spec)
+                wgrad_unfused(net, &parts[p].wgrad, n);
         }
         return;
     }
@@ -291,12 +308,14 @@ void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *part
         add_packing(net, &parts[p].dgrad, &packs[p], &list);
     int packed = list.count;
     for (int p = 0; p < count; p++)
-        add_wgrad(net, &parts[p].wgrad, n, &wgrads[p], &list);
+        if (parts[p].wgrad.wgrad.spec)
+            add_wgrad(net, &parts[p].wgrad, n, &wgrads[p], &list);
     int summed = list.count;
     for (int p = 0; p < count; p++)
         if (parts[p].dgrad.conv.spec)
             add_tiles(net, &parts[p].dgrad.conv, n, &tiles[p], &list, packed);
     for (int p = 0; p < count; p++)
-        add_loop(&list, FINISH_PIECES, finish_task, &wgrads[p], summed);
+        if (parts[p].wgrad.wgrad.spec)
+            add_loop(&list, FINISH_PIECES, finish_task, &wgrads[p], summed);
     run_loops(net, &list);
 }

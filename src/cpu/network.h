@@ -78,10 +78,11 @@ typedef struct {
      * addition after it. The other one is then skipped, and this one has its sources or its output.
      */
     sumi_edge in;
-    int stores;   /* the value that it writes, or -1 */
-    int residual; /* a value that it adds to what it writes, or -1 */
-    bool skipped; /* another node does its work, or nobody needs it */
-    bool dead;    /* training: no loss depends on it */
+    sumi_place terms; /* training: gradients of its layer's parameters, of each group of images */
+    int stores;       /* the value that it writes, or -1 */
+    int residual;     /* a value that it adds to what it writes, or -1 */
+    bool skipped;     /* another node does its work, or nobody needs it */
+    bool dead;        /* training: no loss depends on it */
     bool unfused;
     bool wants_dgrad;
     sumi_source_plan sources[SUMI_SOURCES_MAX];
@@ -148,10 +149,31 @@ static inline int32_t sumi_label_of(const sumi_run *run, int64_t image)
     return run->in.labels ? run->in.labels[image] : -1;
 }
 
+/* ---- groups.c: sums over images -------------------------------------------------------------- */
+
+/* True where a batch's images are cut into groups whose sums are taken apart. */
+bool sumi_run_is_cut(const sumi_run *run);
 /* Images of the whole batch. */
 int sumi_run_images(const sumi_run *run);
-/* Adds up a training run's numbers over the ranks. Never from within a loop of the pool. */
+/* Groups that the run's images are, and where one begins: of group number `count`, run->n. Without
+ * a cut all images are one group. */
+int sumi_run_groups(const sumi_run *run);
+int sumi_run_border(const sumi_run *run, int group);
+/* The most groups of a run, and the most images of a group. */
+int sumi_plan_groups(const sumi_network *net);
+int sumi_plan_group_images(const sumi_network *net);
+/* Adds up [group][count] numbers over the groups of all ranks, into values [0]. Never from within a
+ * loop of the pool. */
 void sumi_run_sum(const sumi_run *run, double *values, size_t count);
+/* Room for what the terms below need, for a node that has a layer. */
+void sumi_plan_terms(sumi_network *net, int node);
+/* Where a group's gradient of one of the layer's parameters (its weight, its bias) is to be
+ * written. */
+float *sumi_run_term(const sumi_run *run, int node, int param, int group);
+/* Once all of them are: adds them up to the gradients of the layer's parameters. */
+void sumi_run_fold(const sumi_run *run, int node);
+/* Zeros in place of the gradients of the layer's parameters. */
+void sumi_run_clear(const sumi_run *run, int node);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 
@@ -237,7 +259,6 @@ void sumi_plan_upsampling(sumi_network *net, int node);
 
 void *sumi_value_data(const sumi_run *run, int value); /* bfloat16 where its plan says so */
 const float *sumi_param_data(const sumi_network *net, int param);
-float *sumi_gradient_data(const sumi_run *run, int param);
 /* A view as a source for a kernel. */
 void sumi_view_source(const sumi_run *run, const sumi_view *view, sumi_source *out);
 int sumi_edge_sources(const sumi_run *run, const sumi_edge *edge, sumi_source *out);
@@ -288,13 +309,18 @@ typedef struct {
 
 typedef struct {
     sumi_wgrad wgrad;
-    int groups;      /* most partial gradients that partials has room for */
-    float *partials; /* groups of wgrad.spec->partial_floats */
-    float *dw;       /* HWIO */
+    /* Partial gradients that are kept apart: of each group of images where these are cut, at most
+     * so many of all images where not. */
+    int pieces;
+    float *partials; /* [group][piece][wgrad.spec->partial_floats] */
+    /* Where the images are cut: whose they are. */
+    const sumi_run *run;
+    float *dw;        /* HWIO; of the first group ... */
+    size_t dw_stride; /* ... and floats from there to the next */
 } sumi_wgrad_pass;
 
-/* Both gradients of a layer's input channels, or of a part of them; dgrad's spec is NULL where it
- * is not wanted. */
+/* Both gradients of a layer's input channels, or of a part of them; dgrad's spec, or wgrad's, is
+ * NULL where it is not wanted. */
 typedef struct {
     sumi_conv_pass dgrad;
     sumi_wgrad_pass wgrad;
@@ -309,11 +335,10 @@ void sumi_conv_backward(const sumi_network *net, const sumi_conv_gradients *part
 
 /* ---- bias.c ---------------------------------------------------------------------------------- */
 
-/* db [c] = the sum of a value's gradient dy over all images and pixels; after the backward of all
- * that reads the value. */
-void sumi_image_bias_gradient(const sumi_run *run, int value, const sumi_source *dy, float *db);
-/* The same of any gradient, by reading it. */
-void sumi_bias_gradient(const sumi_network *net, const sumi_source *dy, int n, int h, int w,
-                        float *db);
+/* The bias's gradient of a node's layer, of each group of images: the sum of dy, the gradient of
+ * its value, over all pixels; after the backward of all that reads the value. */
+void sumi_image_bias_gradient(const sumi_run *run, int node, const sumi_source *dy);
+/* The same by reading dy. rows: it is one image, which has a row for each image of the run. */
+void sumi_bias_gradient(const sumi_run *run, int node, const sumi_source *dy, bool rows);
 
 #endif

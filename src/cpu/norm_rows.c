@@ -20,7 +20,6 @@ typedef struct {
     const float *gamma, *beta; /* NULL: 1 and 0 */
     const float *a;            /* of the modulation, [n][2c]; NULL: 0 */
     float *da;                 /* likewise; NULL: not wanted */
-    float *dgamma, *dbeta;
 } rows_job;
 
 static rows_job job_of(const sumi_run *run, int node)
@@ -45,10 +44,6 @@ static rows_job job_of(const sumi_run *run, int node)
         job.a = sumi_value_data(run, vector);
     if (run->gradients && vector >= 0)
         job.da = sumi_at(net, net->values[vector].forms[0].gradient);
-    if (run->gradients && layer->weight >= 0) {
-        job.dgamma = sumi_gradient_data(run, layer->weight);
-        job.dbeta = sumi_gradient_data(run, layer->bias);
-    }
     return job;
 }
 
@@ -262,14 +257,17 @@ static void group_task(void *arg, int64_t image, int thread)
     }
 }
 
-/* The sums of a channel over all images, into the first thread's scratch: [2][c]. */
-static void shares_task(void *arg, int64_t channel, int thread)
+/* The sums of a channel over a group of images, into the first thread's scratch: [group][2][c]. */
+static void shares_task(void *arg, int64_t task, int thread)
 {
     const rows_job *job = arg;
-    double *sums = sumi_scratch(job->net, 0), e1 = 0, e2 = 0;
+    int group = (int)(task / job->c), channel = (int)(task % job->c);
+    double *sums = (double *)sumi_scratch(job->net, 0) + (size_t)group * 2 * (size_t)job->c;
+    double e1 = 0, e2 = 0;
     (void)thread;
-    for (int image = 0; image < job->run->n; image++)
-        add_shares(job, image, (int)channel, &e1, &e2);
+    for (int image = sumi_run_border(job->run, group); image < sumi_run_border(job->run, group + 1);
+         image++)
+        add_shares(job, image, channel, &e1, &e2);
     sums[channel] = e1;
     sums[job->c + channel] = e2;
 }
@@ -287,26 +285,27 @@ static void batch_task(void *arg, int64_t channel, int thread)
 static void batch_rows(rows_job *job)
 {
     sumi_pool *pool = job->net->pool;
-    sumi_parallel_for(pool, job->c, shares_task, job);
+    sumi_parallel_for(pool, (int64_t)sumi_run_groups(job->run) * job->c, shares_task, job);
     sumi_run_sum(job->run, sumi_scratch(job->net, 0), 2 * (size_t)job->c);
     sumi_parallel_for(pool, job->c, batch_task, job);
 }
 
-static void parameters_task(void *arg, int64_t channel, int thread)
+static void parameters_task(void *arg, int64_t task, int thread)
 {
     const rows_job *job = arg;
     const double *all = sumi_at(job->net, job->plan->totals);
-    int k = (int)channel;
+    int group = (int)(task / job->c), k = (int)(task % job->c);
     double dgamma = 0, dbeta = 0;
     (void)thread;
-    for (int image = 0; image < job->run->n; image++) {
+    for (int image = sumi_run_border(job->run, group); image < sumi_run_border(job->run, group + 1);
+         image++) {
         const double *d = all + (size_t)image * 2 * (size_t)job->c;
         double factor = factor_at(job, image, k);
         dgamma += factor * (double)row_of(job, job->plan->inverse, image)[k] * d[job->c + k];
         dbeta += factor * d[k];
     }
-    job->dgamma[k] = (float)dgamma;
-    job->dbeta[k] = (float)dbeta;
+    sumi_run_term(job->run, job->node, job->layer->weight, group)[k] = (float)dgamma;
+    sumi_run_term(job->run, job->node, job->layer->bias, group)[k] = (float)dbeta;
 }
 
 void sumi_norm_rows_backward(const sumi_run *run, int node)
@@ -318,6 +317,8 @@ void sumi_norm_rows_backward(const sumi_run *run, int node)
         sumi_parallel_for(pool, run->n, group_task, &job);
     else
         batch_rows(&job);
-    if (job.dgamma)
-        sumi_parallel_for(pool, job.c, parameters_task, &job);
+    if (job.layer->weight < 0)
+        return;
+    sumi_parallel_for(pool, (int64_t)sumi_run_groups(run) * job.c, parameters_task, &job);
+    sumi_run_fold(run, node);
 }

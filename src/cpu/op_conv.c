@@ -8,10 +8,10 @@
 
 #include "cpu/ops.h"
 
-/* Partial weight gradients are kept apart for groups of images: as many threads can work on one
+/* Partial weight gradients are kept apart for pieces of the images: as many threads can work on one
  * without cutting its channels. Fewer where they are so large that they would leave the last level
  * of cache while they are added to. */
-enum { WGRAD_GROUPS_MAX = 16, WGRAD_GROUPS_MIN = 2, WGRAD_FLOATS = 4 << 20 };
+enum { WGRAD_PIECES_MAX = 16, WGRAD_PIECES_MIN = 2, WGRAD_FLOATS = 4 << 20 };
 
 /* ---- Plan ------------------------------------------------------------------------------------ */
 
@@ -21,7 +21,7 @@ typedef struct {
     int first, count; /* of the node's sources */
     int c0;           /* the first of the layer's input channels */
     sumi_conv_spec forward, dgrad, wgrad;
-    int wgrad_groups; /* most partial gradients that are kept apart */
+    int wgrad_pieces; /* partial gradients that are kept apart: of each group of images, if cut */
     sumi_place packed, packed_dgrad, partials;
 } conv_part;
 
@@ -106,12 +106,15 @@ static void plan_dgrad(sumi_network *net, int node, conv_part *part)
         sumi_plan_sums(net, node, i, part->dgrad.bands);
 }
 
-static int wgrad_groups(const sumi_conv_spec *spec, int n_max)
+/* Where images are cut into groups, all groups of all ranks share what would be kept apart. */
+static int wgrad_pieces(const sumi_conv_spec *spec, const sumi_plan_config *config)
 {
-    int groups = WGRAD_GROUPS_MAX;
-    while (groups > WGRAD_GROUPS_MIN && spec->partial_floats * (size_t)groups > WGRAD_FLOATS)
-        groups /= 2;
-    return n_max < groups ? n_max : groups;
+    int pieces = WGRAD_PIECES_MAX;
+    while (pieces > WGRAD_PIECES_MIN && spec->partial_floats * (size_t)pieces > WGRAD_FLOATS)
+        pieces /= 2;
+    if (!config->cut)
+        return config->n_max < pieces ? config->n_max : pieces;
+    return pieces > config->cut->groups ? pieces / config->cut->groups : 1;
 }
 
 static void plan_training(sumi_network *net, int node)
@@ -127,9 +130,10 @@ static void plan_training(sumi_network *net, int node)
         if (net->nodes[node].wants_dgrad)
             plan_dgrad(net, node, part);
         plan_spec(net, node, part, SUMI_CONV_WGRAD, &part->wgrad);
-        part->wgrad_groups = wgrad_groups(&part->wgrad, net->config.n_max);
-        sumi_reserve(net, part->wgrad.partial_floats * (size_t)part->wgrad_groups * sizeof(float),
-                     back, back, &part->partials, "partials", node);
+        part->wgrad_pieces = wgrad_pieces(&part->wgrad, &net->config);
+        size_t pieces = (size_t)part->wgrad_pieces * (size_t)sumi_plan_groups(net);
+        sumi_reserve(net, part->wgrad.partial_floats * pieces * sizeof(float), back, back,
+                     &part->partials, "partials", node);
     }
     /* sumi_bias_gradient: a row of some channels. */
     sumi_want_scratch(net, (size_t)out->w * channels * sizeof(float));
@@ -295,12 +299,15 @@ static sumi_wgrad_pass wgrad_of(const sumi_run *run, int node, const conv_part *
 {
     const sumi_network *net = run->net;
     const sumi_layer *layer = sumi_node_layer(net, node);
-    float *dw = sumi_gradient_data(run, layer->weight);
+    bool several = sumi_run_groups(run) > 1;
+    float *dw = sumi_run_term(run, node, layer->weight, 0);
     return (sumi_wgrad_pass){
         .wgrad = {&part->wgrad, ends->sources + part->first, part->count, &ends->dy},
-        .groups = part->wgrad_groups,
+        .pieces = part->wgrad_pieces,
         .partials = sumi_at(net, part->partials),
-        .dw = dw + (size_t)part->c0 * (size_t)layer->out_channels};
+        .run = sumi_run_is_cut(run) ? run : NULL,
+        .dw = dw + (size_t)part->c0 * (size_t)layer->out_channels,
+        .dw_stride = several ? (size_t)(sumi_run_term(run, node, layer->weight, 1) - dw) : 0};
 }
 
 static void conv_backward(const sumi_run *run, int node)
@@ -308,11 +315,9 @@ static void conv_backward(const sumi_run *run, int node)
     const sumi_network *net = run->net;
     const sumi_node_plan *node_plan = &net->nodes[node];
     const conv_plan *plan = plan_of(net, node);
-    const sumi_layer *layer = sumi_node_layer(net, node);
-    int value = net->graph->nodes[node].out;
     conv_ends ends;
     sumi_conv_gradients parts[SUMI_PARTS_MAX];
-    sumi_gradient_source(run, value, &ends.dy);
+    sumi_gradient_source(run, net->graph->nodes[node].out, &ends.dy);
     sumi_edge_sources(run, &node_plan->in, ends.sources);
     for (int p = 0; p < plan->part_count; p++)
         parts[p] = (sumi_conv_gradients){dgrad_of(run, node, &plan->parts[p], &ends),
@@ -320,7 +325,8 @@ static void conv_backward(const sumi_run *run, int node)
     sumi_conv_backward(net, parts, plan->part_count, run->n, node_plan->unfused);
     if (node_plan->wants_dgrad)
         sumi_post_gradients(run, node);
-    sumi_image_bias_gradient(run, value, &ends.dy, sumi_gradient_data(run, layer->bias));
+    sumi_image_bias_gradient(run, node, &ends.dy);
+    sumi_run_fold(run, node);
 }
 
 static void conv_describe(const sumi_network *net, int node, char *out, size_t size)

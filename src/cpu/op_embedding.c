@@ -35,13 +35,13 @@ static void embedding_forward(const sumi_run *run, int node)
 }
 
 /* In the order of the images, so that rows of several add up in one way. */
-static void embedding_backward(const sumi_run *run, int node)
+static void group_backward(const sumi_run *run, int node, int group)
 {
     embedding_job job = job_of(run, node);
-    float *gradient = sumi_gradient_data(run, sumi_node_layer(run->net, node)->weight);
-    int value = run->net->graph->nodes[node].out;
+    float *gradient = sumi_run_term(run, node, sumi_node_layer(run->net, node)->weight, group);
+    int value = run->net->graph->nodes[node].out, end = sumi_run_border(run, group + 1);
     memset(gradient, 0, (size_t)job.rows * job.dim * sizeof(float));
-    for (int i = 0; i < run->n; i++) {
+    for (int i = sumi_run_border(run, group); i < end; i++) {
         sumi_source dy;
         float *row = gradient + row_of(&job, i) * job.dim;
         sumi_gradient_source(run, value, &dy);
@@ -57,6 +57,13 @@ static void embedding_backward(const sumi_run *run, int node)
         for (size_t k = 0; k < job.dim; k++)
             row[k] += piece[k];
     }
+}
+
+static void embedding_backward(const sumi_run *run, int node)
+{
+    for (int group = 0; group < sumi_run_groups(run); group++)
+        group_backward(run, node, group);
+    sumi_run_fold(run, node);
 }
 
 static void embedding_plan(sumi_network *net, int node)

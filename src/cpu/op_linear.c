@@ -2,6 +2,8 @@
  * Linear layer on vectors [n][c], as torch.nn.Linear: a 1x1 convolution over an image of n rows and
  * one column.
  */
+#include <string.h>
+
 #include "cpu/ops.h"
 
 typedef struct {
@@ -15,7 +17,9 @@ static void plan_spec(sumi_network *net, sumi_conv_spec *spec, sumi_conv_directi
     const sumi_node *op = &net->graph->nodes[node];
     const sumi_layer *layer = sumi_node_layer(net, node);
     bool dgrad = direction == SUMI_CONV_DGRAD;
-    *spec = (sumi_conv_spec){.h = sumi_value_rows(net, op->out),
+    /* The weights' gradient is taken of a group of images at a time. */
+    *spec = (sumi_conv_spec){.h = direction == SUMI_CONV_WGRAD ? sumi_plan_group_images(net)
+                                                               : sumi_value_rows(net, op->out),
                              .w = 1,
                              .cin = dgrad ? layer->out_channels : layer->in_channels,
                              .cout = dgrad ? layer->in_channels : layer->out_channels,
@@ -50,13 +54,13 @@ static void linear_make_plan(sumi_network *net, int node)
                  "weights", node);
 }
 
-/* The planned spec with as many rows as this run has images. */
-static sumi_conv_spec of_this_run(const sumi_run *run, const sumi_conv_spec *planned)
+/* The planned spec with a row for each of n images. */
+static sumi_conv_spec of_images(const sumi_conv_spec *planned, int n)
 {
     sumi_conv_spec spec = *planned;
-    spec.h = run->n;
-    spec.rows = planned->rows < run->n ? planned->rows : run->n;
-    spec.bands = (run->n + spec.rows - 1) / spec.rows;
+    spec.h = n;
+    spec.rows = planned->rows < n ? planned->rows : n;
+    spec.bands = n > 0 ? (n + spec.rows - 1) / spec.rows : 0;
     return spec;
 }
 
@@ -72,7 +76,7 @@ static void linear_forward(const sumi_run *run, int node)
     int count = sumi_edge_sources(run, &net->nodes[node].in, sources);
     sumi_value_sink(run, net->graph->nodes[node].out, &sink);
     sink.bias = sumi_param_data(net, layer->bias);
-    sumi_conv_spec spec = of_this_run(run, &plan->forward);
+    sumi_conv_spec spec = of_images(&plan->forward, run->n);
     sumi_conv_pass pass = {{&spec, sources, count, &sink, 1, packed},
                            pack ? sumi_param_data(net, layer->weight) : NULL,
                            NULL,
@@ -80,32 +84,70 @@ static void linear_forward(const sumi_run *run, int node)
     sumi_conv_run(net, &pass, 1, 1, false);
 }
 
-static void linear_backward(const sumi_run *run, int node)
+/* The gradient of the inputs. */
+static void input_backward(const sumi_run *run, int node, const sumi_source *dy)
 {
     const sumi_network *net = run->net;
     const linear_plan *plan = net->nodes[node].own;
-    const sumi_layer *layer = sumi_node_layer(net, node);
-    sumi_source dy, sources[SUMI_SOURCES_MAX], stats[SUMI_SOURCES_MAX];
+    sumi_source stats[SUMI_SOURCES_MAX];
     sumi_sink sinks[SUMI_SOURCES_MAX];
-    sumi_gradient_source(run, net->graph->nodes[node].out, &dy);
-    int count = sumi_edge_sources(run, &net->nodes[node].in, sources);
-    sumi_conv_spec wgrad = of_this_run(run, &plan->wgrad), dgrad;
-    sumi_conv_gradients gradients = {.wgrad = {.wgrad = {&wgrad, sources, count, &dy},
-                                               .groups = 1,
-                                               .partials = sumi_at(net, plan->partials),
-                                               .dw = sumi_gradient_data(run, layer->weight)}};
-    if (net->nodes[node].wants_dgrad) {
-        float *packed = sumi_at(net, plan->packed_dgrad);
-        for (int i = 0; i < count; i++)
-            sumi_gradient_sink(run, node, i, &stats[i], &sinks[i]);
-        dgrad = of_this_run(run, &plan->dgrad);
-        gradients.dgrad = (sumi_conv_pass){{&dgrad, &dy, 1, sinks, count, packed},
-                                           sumi_param_data(net, layer->weight),
-                                           NULL,
-                                           packed};
+    float *packed = sumi_at(net, plan->packed_dgrad);
+    int count = net->nodes[node].in.count;
+    for (int i = 0; i < count; i++)
+        sumi_gradient_sink(run, node, i, &stats[i], &sinks[i]);
+    sumi_conv_spec dgrad = of_images(&plan->dgrad, run->n);
+    sumi_conv_pass pass = {{&dgrad, dy, 1, sinks, count, packed},
+                           sumi_param_data(net, sumi_node_layer(net, node)->weight),
+                           NULL,
+                           packed};
+    sumi_conv_run(net, &pass, 1, 1, false);
+}
+
+/* The source from this row on: it is one image, of which each row is a vector of float32. */
+static sumi_source from_row(const sumi_source *source, int row)
+{
+    sumi_source out = *source;
+    size_t at = (size_t)row * (size_t)source->c;
+    out.r = source->r ? (const float *)source->r + at : NULL;
+    out.g = source->g ? (const float *)source->g + at : NULL;
+    return out;
+}
+
+/* The gradient of the weights, of one group of images. */
+static void weight_backward(const sumi_run *run, int node, const sumi_source *dy, int group)
+{
+    const sumi_network *net = run->net;
+    const linear_plan *plan = net->nodes[node].own;
+    int weight = sumi_node_layer(net, node)->weight;
+    int begin = sumi_run_border(run, group), n = sumi_run_border(run, group + 1) - begin;
+    float *dw = sumi_run_term(run, node, weight, group);
+    sumi_source rows, sources[SUMI_SOURCES_MAX];
+    if (n == 0) {
+        memset(dw, 0, net->graph->params.items[weight].count * sizeof *dw);
+        return;
     }
+    int count = sumi_edge_sources(run, &net->nodes[node].in, sources);
+    for (int i = 0; i < count; i++)
+        sources[i] = from_row(&sources[i], begin);
+    rows = from_row(dy, begin);
+    sumi_conv_spec wgrad = of_images(&plan->wgrad, n);
+    const sumi_conv_gradients gradients = {.wgrad = {.wgrad = {&wgrad, sources, count, &rows},
+                                                     .pieces = 1,
+                                                     .partials = sumi_at(net, plan->partials),
+                                                     .dw = dw}};
     sumi_conv_backward(net, &gradients, 1, 1, false);
-    sumi_bias_gradient(net, &dy, 1, run->n, 1, sumi_gradient_data(run, layer->bias));
+}
+
+static void linear_backward(const sumi_run *run, int node)
+{
+    sumi_source dy;
+    sumi_gradient_source(run, run->net->graph->nodes[node].out, &dy);
+    if (run->net->nodes[node].wants_dgrad)
+        input_backward(run, node, &dy);
+    for (int group = 0; group < sumi_run_groups(run); group++)
+        weight_backward(run, node, &dy, group);
+    sumi_bias_gradient(run, node, &dy, true);
+    sumi_run_fold(run, node);
 }
 
 const sumi_op sumi_op_linear = {linear_make_plan, linear_forward, linear_backward, NULL};

@@ -16,8 +16,8 @@ typedef struct {
 
 static void loss_plan(sumi_network *net, int node)
 {
-    (void)node; /* a double for each image, in the first thread's scratch */
-    sumi_want_scratch(net, (size_t)net->config.n_max * sizeof(double));
+    (void)node; /* a double for each image and each group, in the first thread's scratch */
+    sumi_want_scratch(net, (size_t)(net->config.n_max + sumi_plan_groups(net)) * sizeof(double));
 }
 
 static loss_job job_of(const sumi_run *run, int node)
@@ -37,10 +37,15 @@ static loss_job job_of(const sumi_run *run, int node)
 /* Adds the images' sums to the loss, in their order. */
 static void finish(const loss_job *job, double count)
 {
-    double sum = 0;
-    for (int i = 0; i < job->run->n; i++)
-        sum += job->sums[i];
-    *job->run->loss += sum / count;
+    const sumi_run *run = job->run;
+    double *groups = job->sums + run->n;
+    for (int g = 0; g < sumi_run_groups(run); g++) {
+        groups[g] = 0;
+        for (int i = sumi_run_border(run, g); i < sumi_run_border(run, g + 1); i++)
+            groups[g] += job->sums[i];
+    }
+    sumi_run_sum(run, groups, 1);
+    *run->loss += groups[0] / count;
 }
 
 /* ---- Mean squared error ---------------------------------------------------------------------- */

@@ -95,7 +95,9 @@ static void norm_make_plan(sumi_network *net, int node)
     plan->per_image = plan->grouped || net->graph->nodes[node].vector >= 0;
     reserve_rows(net, node, plan);
     plan_own_moments(net, node, plan);
-    sumi_want_scratch(net, 2 * (size_t)sumi_node_layer(net, node)->in_channels * sizeof(double));
+    /* One row of sums, and two of each group of images. */
+    sumi_want_scratch(net, (size_t)(1 + 2 * sumi_plan_groups(net)) *
+                               (size_t)sumi_node_layer(net, node)->in_channels * sizeof(double));
 }
 
 static void collect_own_moments(const sumi_run *run, int node)
@@ -124,15 +126,18 @@ typedef struct {
     /* Of the source's channels: rows, and parameters. */
     float *scale, *shift, *mean, *variance, *ga, *gb, *gk;
     const float *gamma, *beta;
-    float *dgamma, *dbeta;
     int c;
     double pixels;       /* of one image */
     const float *pieces; /* moments, of [n][bands][2][c] */
     int bands, rows, h, w;
     const sumi_source_plan *sums[SUMI_FORMS_MAX]; /* of its forms */
     int sum_count;
-    double
-        *totals; /* [2][c]: sums over all images of all ranks, of means and spreads, or d and dr */
+    double *mean_sums; /* [c]: of means, over all images of all ranks */
+    /* [group][c] of means or spreads, [group][2][c] of d and dr; once they are added up, [0] has
+     * those of all images of all ranks. */
+    double *sums_of;
+    int node, first; /* the source's first channel in the norm */
+    int chunks;      /* of channels */
 } norm_job;
 
 /* Pixels in a band. */
@@ -157,45 +162,49 @@ static double all_pixels(const norm_job *job)
 
 /* Mean and sum of squared differences of each channel come from those of each band (Chan et al.
  * 1979): first the mean of all, then each band's own spread and its mean's distance. */
-static void means_task(void *arg, int64_t chunk, int thread)
+static void means_task(void *arg, int64_t piece, int thread)
 {
     const norm_job *job = arg;
     (void)thread;
-    int k0, kn = task_channels(job, chunk, &k0);
+    int group = (int)(piece / job->chunks), k0;
+    int kn = task_channels(job, piece % job->chunks, &k0);
+    int end = sumi_run_border(job->run, group + 1) * job->bands;
     double sum[CHANNELS_A_TASK] = {0};
-    for (int i = 0; i < job->run->n * job->bands; i++) {
-        const float *piece = job->pieces + (size_t)i * 2 * (size_t)job->c + k0;
+    for (int i = sumi_run_border(job->run, group) * job->bands; i < end; i++) {
+        const float *values = job->pieces + (size_t)i * 2 * (size_t)job->c + k0;
         double count = band_count(job, i % job->bands);
         for (int k = 0; k < kn; k++)
-            sum[k] += count * (double)piece[k];
+            sum[k] += count * (double)values[k];
     }
-    memcpy(job->totals + k0, sum, (size_t)kn * sizeof *sum);
+    memcpy(job->sums_of + group * job->c + k0, sum, (size_t)kn * sizeof *sum);
 }
 
-static void spreads_task(void *arg, int64_t chunk, int thread)
+static void spreads_task(void *arg, int64_t piece, int thread)
 {
     const norm_job *job = arg;
     (void)thread;
-    int k0, kn = task_channels(job, chunk, &k0);
+    int group = (int)(piece / job->chunks), k0;
+    int kn = task_channels(job, piece % job->chunks, &k0);
+    int end = sumi_run_border(job->run, group + 1) * job->bands;
     double mean[CHANNELS_A_TASK], m2[CHANNELS_A_TASK] = {0};
     for (int k = 0; k < kn; k++)
-        mean[k] = job->totals[k0 + k] / all_pixels(job);
-    for (int i = 0; i < job->run->n * job->bands; i++) {
-        const float *piece = job->pieces + (size_t)i * 2 * (size_t)job->c + k0;
+        mean[k] = job->mean_sums[k0 + k] / all_pixels(job);
+    for (int i = sumi_run_border(job->run, group) * job->bands; i < end; i++) {
+        const float *values = job->pieces + (size_t)i * 2 * (size_t)job->c + k0;
         double count = band_count(job, i % job->bands);
         for (int k = 0; k < kn; k++) {
-            double distance = (double)piece[k] - mean[k];
-            m2[k] += (double)piece[job->c + k] + count * distance * distance;
+            double distance = (double)values[k] - mean[k];
+            m2[k] += (double)values[job->c + k] + count * distance * distance;
         }
     }
-    memcpy(job->totals + job->c + k0, m2, (size_t)kn * sizeof *m2);
+    memcpy(job->sums_of + group * job->c + k0, m2, (size_t)kn * sizeof *m2);
 }
 
 static void set_forward(const norm_job *job)
 {
     for (int k = 0; k < job->c; k++) {
-        double mean = job->totals[k] / all_pixels(job);
-        double variance = job->totals[job->c + k] / all_pixels(job);
+        double mean = job->mean_sums[k] / all_pixels(job);
+        double variance = job->sums_of[k] / all_pixels(job);
         double scale = sumi_norm_scale((double)job->gamma[k], variance);
         job->mean[k] = (float)mean;
         job->variance[k] = (float)variance;
@@ -229,7 +238,6 @@ static norm_job job_of(const sumi_run *run, int node, int i, int first)
     const sumi_norm_plan *plan = sumi_norm_plan_of(net, node);
     const sumi_layer *layer = sumi_node_layer(net, node);
     int value = net->nodes[node].in.views[i].value;
-    bool training = sumi_training(net);
     norm_job job = {.run = run,
                     .net = net,
                     .scale = row_at(net, plan->scale, first),
@@ -241,10 +249,12 @@ static norm_job job_of(const sumi_run *run, int node, int i, int first)
                     .gk = row_at(net, plan->gk, first),
                     .gamma = sumi_param_data(net, layer->weight) + first,
                     .beta = sumi_param_data(net, layer->bias) + first,
-                    .dgamma = training ? sumi_gradient_data(run, layer->weight) + first : NULL,
-                    .dbeta = training ? sumi_gradient_data(run, layer->bias) + first : NULL,
                     .c = net->graph->values[value].channels,
-                    .totals = sumi_scratch(net, 0)};
+                    .mean_sums = sumi_scratch(net, 0),
+                    .node = node,
+                    .first = first};
+    job.sums_of = job.mean_sums + job.c;
+    job.chunks = (job.c + CHANNELS_A_TASK - 1) / CHANNELS_A_TASK;
     job.h = net->values[value].h;
     job.w = net->values[value].w;
     job.pixels = (double)job.h * job.w;
@@ -256,7 +266,7 @@ static norm_job job_of(const sumi_run *run, int node, int i, int first)
 
 static int64_t task_count(const norm_job *job)
 {
-    return (job->c + CHANNELS_A_TASK - 1) / CHANNELS_A_TASK;
+    return (int64_t)sumi_run_groups(job->run) * job->chunks;
 }
 
 static void batch_forward(const sumi_run *run, int node)
@@ -269,9 +279,10 @@ static void batch_forward(const sumi_run *run, int node)
         if (sumi_training(net)) {
             sumi_norm_plan_of(net, node)->count = all_pixels(&job);
             sumi_parallel_for(net->pool, task_count(&job), means_task, &job);
-            sumi_run_sum(run, job.totals, (size_t)job.c);
+            sumi_run_sum(run, job.sums_of, (size_t)job.c);
+            memcpy(job.mean_sums, job.sums_of, (size_t)job.c * sizeof *job.sums_of);
             sumi_parallel_for(net->pool, task_count(&job), spreads_task, &job);
-            sumi_run_sum(run, job.totals + job.c, (size_t)job.c);
+            sumi_run_sum(run, job.sums_of, (size_t)job.c);
             set_forward(&job);
         } else if (!net->packed_valid) {
             predict_coefficients(&job, sumi_param_data(net, layer->mean) + first,
@@ -293,16 +304,18 @@ static void norm_forward(const sumi_run *run, int node)
 }
 
 /* Sums of d and of d (r - mean), and what they are the parameters' gradients of. */
-static void backward_task(void *arg, int64_t chunk, int thread)
+static void backward_task(void *arg, int64_t task, int thread)
 {
     const norm_job *job = arg;
+    const sumi_run *run = job->run;
     (void)thread;
-    int k0, kn = task_channels(job, chunk, &k0);
+    int group = (int)(task / job->chunks), k0, kn = task_channels(job, task % job->chunks, &k0);
     size_t c = (size_t)job->c;
     double d[CHANNELS_A_TASK] = {0}, dr[CHANNELS_A_TASK] = {0};
     for (int f = 0; f < job->sum_count; f++) {
         const float *sums = sumi_at(job->net, job->sums[f]->sums);
-        for (int i = 0; i < job->run->n * job->sums[f]->sum_bands; i++) {
+        int bands = job->sums[f]->sum_bands, end = sumi_run_border(run, group + 1) * bands;
+        for (int i = sumi_run_border(run, group) * bands; i < end; i++) {
             const float *piece = sums + (size_t)i * 3 * c + k0;
             for (int k = 0; k < kn; k++) {
                 d[k] += (double)piece[c + (size_t)k];
@@ -310,12 +323,16 @@ static void backward_task(void *arg, int64_t chunk, int thread)
             }
         }
     }
+    const sumi_layer *layer = sumi_node_layer(job->net, job->node);
+    float *dgamma = sumi_run_term(run, job->node, layer->weight, group) + job->first + k0;
+    float *dbeta = sumi_run_term(run, job->node, layer->bias, group) + job->first + k0;
+    double *totals = job->sums_of + (size_t)group * 2 * c + k0;
     for (int k = 0; k < kn; k++) {
         double inverse = sumi_norm_scale(1, (double)job->variance[k0 + k]);
-        job->dgamma[k0 + k] = (float)(dr[k] * inverse);
-        job->dbeta[k0 + k] = (float)d[k];
-        job->totals[k0 + k] = d[k];
-        job->totals[job->c + k0 + k] = dr[k];
+        dgamma[k] = (float)(dr[k] * inverse);
+        dbeta[k] = (float)d[k];
+        totals[k] = d[k];
+        totals[c + (size_t)k] = dr[k];
     }
 }
 
@@ -325,10 +342,10 @@ static void set_backward(const norm_job *job)
     for (int k = 0; k < job->c; k++) {
         double inverse = sumi_norm_scale(1, (double)job->variance[k]);
         double ga = (double)job->gamma[k] * inverse;
-        double gb = -ga * inverse * inverse * job->totals[job->c + k] / total;
+        double gb = -ga * inverse * inverse * job->sums_of[job->c + k] / total;
         job->ga[k] = (float)ga;
         job->gb[k] = (float)gb;
-        job->gk[k] = (float)(-ga * job->totals[k] / total - gb * (double)job->mean[k]);
+        job->gk[k] = (float)(-ga * job->sums_of[k] / total - gb * (double)job->mean[k]);
     }
 }
 
@@ -366,10 +383,11 @@ static void norm_backward(const sumi_run *run, int node)
         norm_job job = job_of(run, node, i, first);
         job.sum_count = sumi_norm_sums(net, node, i, job.sums);
         sumi_parallel_for(net->pool, task_count(&job), backward_task, &job);
-        sumi_run_sum(run, job.totals, 2 * (size_t)job.c);
+        sumi_run_sum(run, job.sums_of, 2 * (size_t)job.c);
         set_backward(&job);
         first += job.c;
     }
+    sumi_run_fold(run, node);
 }
 
 const sumi_op sumi_op_norm = {norm_make_plan, norm_forward, norm_backward, NULL};

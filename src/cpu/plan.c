@@ -301,6 +301,7 @@ static void plan_nodes(sumi_network *net)
     for (int i = 0; i < net->graph->node_count && !net->out_of_memory; i++) {
         const sumi_op *op = sumi_node_op(net, i);
         plan_rounding(net, i);
+        sumi_plan_terms(net, i);
         if (!net->nodes[i].skipped && op->plan)
             op->plan(net, i);
     }

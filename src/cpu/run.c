@@ -15,17 +15,6 @@ void sumi_network_profile(sumi_network *net, double *seconds)
     net->seconds = seconds;
 }
 
-int sumi_run_images(const sumi_run *run)
-{
-    return run->in.ranks ? run->in.whole : run->n;
-}
-
-void sumi_run_sum(const sumi_run *run, double *values, size_t count)
-{
-    if (!sumi_ranks_alone(run->in.ranks))
-        run->in.ranks->sum(run->in.ranks->user, values, count);
-}
-
 /* One op's forward or backward, timed where somebody asked. */
 static void run_op(const sumi_run *run, void (*op)(const sumi_run *, int), int node, int slot)
 {
@@ -74,15 +63,8 @@ static void clear_vectors(const sumi_run *run)
 /* No loss depends on a dead node's parameters. */
 static void clear_parameters(const sumi_run *run, int node)
 {
-    const sumi_params *params = &run->net->graph->params;
-    if (run->net->graph->nodes[node].layer < 0 || run->net->graph->nodes[node].superseded)
-        return;
-    const sumi_layer *layer = sumi_node_layer(run->net, node);
-    const int both[] = {layer->weight, layer->bias};
-    for (int i = 0; i < 2; i++)
-        if (both[i] >= 0)
-            memset(sumi_gradient_data(run, both[i]), 0,
-                   params->items[both[i]].count * sizeof(float));
+    if (run->net->graph->nodes[node].layer >= 0 && !run->net->graph->nodes[node].superseded)
+        sumi_run_clear(run, node);
 }
 
 static void run_backward(const sumi_run *run, int node)

@@ -28,11 +28,6 @@ const float *sumi_param_data(const sumi_network *net, int param)
            item->offset;
 }
 
-float *sumi_gradient_data(const sumi_run *run, int param)
-{
-    return run->gradients + run->net->graph->params.items[param].offset;
-}
-
 /* ---- Sources and sinks ----------------------------------------------------------------------- */
 
 /* A value in one of its forms, without a shift. */

@@ -43,8 +43,8 @@ typedef struct {
 struct sumi_batches {
     const sumi_dataset *set;
     uint64_t seed;
-    int batch; /* images of a whole batch, at most set->count */
-    int rank, ranks;
+    int batch;                 /* images of a whole batch, at most set->count */
+    const sumi_reduction *cut; /* of which a rank's share is filled; NULL: all */
     sumi_augment augment;
     float *room; /* of the thread, for an image; NULL: nothing is made of any */
     int64_t per_epoch;
@@ -80,8 +80,8 @@ static void fill(sumi_batches *b, slot *s)
     s->epoch = b->fill_epoch;
     s->index = b->fill_index;
     s->whole = (int)(left < b->batch ? left : b->batch);
-    s->first = (int)sumi_ranks_first(b->rank, b->ranks, s->whole);
-    s->n = (int)sumi_ranks_first(b->rank + 1, b->ranks, s->whole) - s->first;
+    s->first = b->cut ? (int)sumi_reduction_first(b->cut, s->whole) : 0;
+    s->n = b->cut ? sumi_reduction_images(b->cut, s->whole) : s->whole;
     for (int i = 0; i < s->n; i++) {
         if (atomic_load_explicit(&b->stop, memory_order_relaxed))
             return;
@@ -164,17 +164,16 @@ static bool alloc_augmentation(sumi_batches *b, const sumi_dataset *set)
     return ok && b->room;
 }
 
-static sumi_status create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
-                          int rank, int ranks, const sumi_augment *augment, sumi_batches **out,
-                          sumi_error *err)
+sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, const sumi_augment *augment,
+                                      const sumi_reduction *cut, sumi_batches **out,
+                                      sumi_error *err)
 {
     if (batch < 1 || start < 0)
         return sumi_fail(err, SUMI_EINVAL,
                          "batches: expected a size of at least 1 and a start of at least 0, found "
                          "%d and %" PRId64,
                          batch, start);
-    if (ranks < 1 || ranks > SUMI_RANKS_MAX || rank < 0 || rank >= ranks)
-        return sumi_fail(err, SUMI_EINVAL, "batches: rank %d of %d ranks", rank, ranks);
     sumi_status status =
         augment ? sumi_augment_check(augment, set->height, set->width, err) : SUMI_OK;
     if (status != SUMI_OK)
@@ -184,8 +183,7 @@ static sumi_status create(const sumi_dataset *set, int batch, uint64_t seed, int
         return sumi_fail_memory(err, "batches", sizeof *b);
     b->set = set;
     b->seed = seed;
-    b->rank = rank;
-    b->ranks = ranks;
+    b->cut = cut;
     b->batch = batch < set->count ? batch : (int)set->count;
     b->per_epoch = sumi_batches_per_epoch(set, batch);
     b->fill_epoch = start / b->per_epoch;
@@ -217,21 +215,14 @@ static sumi_status create(const sumi_dataset *set, int batch, uint64_t seed, int
 sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
                                 sumi_batches **out, sumi_error *err)
 {
-    return create(set, batch, seed, start, 0, 1, NULL, out, err);
+    return sumi_batches_create_share(set, batch, seed, start, NULL, NULL, out, err);
 }
 
 sumi_status sumi_batches_create_augmented(const sumi_dataset *set, int batch, uint64_t seed,
                                           int64_t start, const sumi_augment *augment,
                                           sumi_batches **out, sumi_error *err)
 {
-    return create(set, batch, seed, start, 0, 1, augment, out, err);
-}
-
-sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
-                                      int64_t start, int rank, int ranks, sumi_batches **out,
-                                      sumi_error *err)
-{
-    return create(set, batch, seed, start, rank, ranks, NULL, out, err);
+    return sumi_batches_create_share(set, batch, seed, start, augment, NULL, out, err);
 }
 
 int64_t sumi_batches_per_epoch(const sumi_dataset *set, int batch)

@@ -234,17 +234,18 @@ typedef struct {
  * set must outlive it. */
 sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
                                 sumi_batches **out, sumi_error *err);
-/* A rank's share of each batch, as sumi_ranks_first cuts it; a batch with fewer images than ranks
- * leaves some with none. */
-sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
-                                      int64_t start, int rank, int ranks, sumi_batches **out,
-                                      sumi_error *err);
 /* Each image changed as augment.h says, at the address of its batch, counted over all epochs, and
  * its place in that. augment may be NULL. */
 typedef struct sumi_augment sumi_augment;
 sumi_status sumi_batches_create_augmented(const sumi_dataset *set, int batch, uint64_t seed,
                                           int64_t start, const sumi_augment *augment,
                                           sumi_batches **out, sumi_error *err);
+/* A rank's share of each batch, as the cut has it, which must outlive the batches; a batch with
+ * fewer images than groups leaves some ranks with none. cut NULL: all. */
+sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, const sumi_augment *augment,
+                                      const sumi_reduction *cut, sumi_batches **out,
+                                      sumi_error *err);
 int64_t sumi_batches_per_epoch(const sumi_dataset *set, int batch);
 void sumi_batches_next(sumi_batches *batches, sumi_data_batch *out);
 void sumi_batches_free(sumi_batches *batches);

@@ -44,6 +44,11 @@ typedef struct {
     /* bf16: raw tensors of images and their gradients are kept as bfloat16 (but the input, the
      * output and its gradient), and layers compute with weights rounded to it. */
     sumi_precision precision;
+    /* Training: how the images of a batch are cut into groups and shared among ranks, and the most
+     * of the whole batch; n_max is of this rank's share. NULL: sums go over images as they come.
+     * It must outlive the network. */
+    sumi_reduction *cut;
+    int whole_max;
 } sumi_plan_config;
 
 /* What any backend asks of a graph and a plan: SUMI_EINVAL, SUMI_ENOMEM (too large to count),
@@ -64,10 +69,10 @@ typedef struct {
     const float *condition; /* training: [n][numbers], or NULL: zeros; predictions have zeros */
     /* Training, for a loss that is a squared error: as its output, and [n] or NULL: all are 1. */
     const float *target, *weight;
-    /* Training, where the n images are a share of a batch (ranks NULL: they are all of it): how
-     * many it has. Loss and gradients are then this rank's share of the sums over the ranks; what a
-     * norm takes of all images, it takes of the whole batch. */
-    const sumi_ranks *ranks;
+    /* Training, where the plan has a cut: how many images the whole batch has, of which the n are
+     * this rank's share; 0: they are not cut. The loss, and what a norm takes of all images, are
+     * then the whole batch's; gradients are [branch][params.values], the sums of this rank's
+     * branches (base/ranks.h). All ranks run then. */
     int whole;
 } sumi_inputs;
 
@@ -213,7 +218,7 @@ typedef struct {
     /* Eval mode: running statistics. out: a place for each of the graph's outputs; n <= n_max. */
     void (*predict)(sumi_network *network, const sumi_inputs *in, int n, float *const *out);
     /* Train mode: batch statistics; returns the loss, and its gradients (as params.values;
-     * overwritten). Running statistics are not touched. */
+     * overwritten). Running statistics are not touched. n may be 0 where it is a share. */
     double (*gradients)(sumi_network *network, const sumi_inputs *in, int n, float *gradients);
     /* Moves running statistics by those of the last run of gradients, and counts it in the host's
      * counters; both as the graph's params. */

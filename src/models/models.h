@@ -196,6 +196,7 @@ typedef struct {
     atomic_int cancel; /* set by sumi_cancel; a long call tests it and returns SUMI_CANCELLED */
     uint64_t clock;
     sumi_cached_network cache[SUMI_CACHED_NETWORKS];
+    const sumi_ranks *ranks; /* those that train together; NULL: it is alone */
 } sumi_runtime;
 
 /* isa: a table's name or NULL for the best. */

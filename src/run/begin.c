@@ -332,6 +332,7 @@ sumi_status sumi_run_begin_dir(sumi_train_run *run)
 sumi_status sumi_run_begin_batches(sumi_train_run *run)
 {
     const sumi_augment augment = augmentation(run);
-    return sumi_batches_create_augmented(run->set, run->settings.batch, run->settings.seed,
-                                         run->trainer->steps, &augment, &run->batches, run->err);
+    return sumi_batches_create_share(run->set, run->settings.batch, run->settings.seed,
+                                     run->trainer->steps, &augment, sumi_train_cut(run->trainer),
+                                     &run->batches, run->err);
 }

@@ -201,7 +201,7 @@ static sumi_status decide(sumi_train_run *run)
                               .timed_seconds = run->timed_seconds,
                               .seconds_a_step =
                                   run->seconds_before / fmax(1, (double)run->trainer->steps)};
-    run->decided = sumi_run_decide(run->trainer->ranks, &clock);
+    run->decided = sumi_run_decide(run->runtime->ranks, &clock);
     return run->decided.last_step > 0 ? fix_end(run) : SUMI_OK;
 }
 

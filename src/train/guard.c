@@ -77,7 +77,8 @@ int sumi_train_suspect(const sumi_trainer *trainer, int n)
     const sumi_backend *backend = trainer->runtime->backend;
     int levels = trainer->model->graph.levels;
     /* Other ranks would have to take part, and batch statistics need two values. */
-    if (!sumi_ranks_alone(trainer->ranks) || (trainer->h >> levels) * (trainer->w >> levels) < 2)
+    if (!sumi_ranks_alone(trainer->runtime->ranks) ||
+        (trainer->h >> levels) * (trainer->w >> levels) < 2)
         return -1;
     for (int i = 0; i < n; i++) {
         size_t at = (size_t)i * trainer->image_floats;
@@ -89,8 +90,7 @@ int sumi_train_suspect(const sumi_trainer *trainer, int n)
                                                        i * sumi_graph_told(&trainer->model->graph)
                                                  : NULL,
                                 .target = trainer->target + at,
-                                .weight = trainer->weight ? trainer->weight + i : NULL,
-                                .whole = 1};
+                                .weight = trainer->weight ? trainer->weight + i : NULL};
         double loss = backend->gradients(trainer->network, &in, 1, trainer->gradients);
         if (!isfinite(loss) || !backend->statistics_finite(trainer->network))
             return trainer->part + i;

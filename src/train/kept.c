@@ -20,6 +20,7 @@ const sumi_kept sumi_kept_trainer[] = {
     {"final_rate", SUMI_KEPT_FLOAT, FIELD(final_rate), "0"},
     {"optimiser", SUMI_KEPT_TEXT, FIELD(optimiser), "adam"},
     {"accumulate", SUMI_KEPT_INT, FIELD(accumulate), "1"},
+    {"groups", SUMI_KEPT_INT, FIELD(groups), "0"},
     {"beta1", SUMI_KEPT_FLOAT, FIELD(beta1), "0"},
     {"beta2", SUMI_KEPT_FLOAT, FIELD(beta2), "0"},
     {"epsilon", SUMI_KEPT_FLOAT, FIELD(epsilon), "0"},

@@ -11,10 +11,11 @@
 
 /* ---- Draw ------------------------------------------------------------------------------------ */
 
-/* In how many parts a batch of n images goes through the network. */
+/* In how many parts a batch of n images goes through the network; a rank's share may have none. */
 static int parts_of(const sumi_trainer *trainer, int n)
 {
-    return trainer->config.accumulate < n ? trainer->config.accumulate : n;
+    int most = n > 0 ? n : 1;
+    return trainer->config.accumulate < most ? trainer->config.accumulate : most;
 }
 
 static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *batch,
@@ -24,10 +25,11 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
     if (trainer->steps >= UINT32_MAX)
         return sumi_fail(err, SUMI_EINVAL, "%lld steps are as many as a seed has",
                          (long long)trainer->steps);
-    if (batch->n < 1 || batch->n > trainer->config.batch)
+    bool alone = sumi_ranks_alone(trainer->runtime->ranks);
+    if (batch->n < (alone ? 1 : 0) || batch->n > trainer->config.batch)
         return sumi_fail(err, SUMI_EINVAL, "the batch has %d images, expected 1..%d", batch->n,
                          trainer->config.batch);
-    if (!batch->x)
+    if (!batch->x && batch->n > 0)
         return sumi_fail(err, SUMI_EINVAL, "the batch has no images: x is NULL");
     if (!trainer->network || batch->h != trainer->h || batch->w != trainer->w)
         return sumi_fail(err, SUMI_ESHAPE, "the batch is of %dx%d, the trainer was begun for %dx%d",
@@ -43,9 +45,15 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
             return sumi_fail(err, SUMI_EINVAL, "labels[%d] is %d, expected -1..%d", i,
                              (int)batch->labels[i], classes - 1);
     }
-    /* Batch normalisation divides by the number of values less one. */
+    return SUMI_OK;
+}
+
+/* Batch normalisation divides by the number of values less one. */
+static sumi_status check_pixels(const sumi_trainer *trainer, const sumi_batch *batch,
+                                sumi_error *err)
+{
     int levels = trainer->model->graph.levels;
-    int64_t fewest = batch->n / parts_of(trainer, batch->n);
+    int64_t fewest = trainer->whole / parts_of(trainer, (int)trainer->whole);
     if (fewest * (batch->h >> levels) * (batch->w >> levels) == 1)
         return sumi_fail(err, SUMI_EINVAL,
                          "one image of %dx%d is a single pixel at the lowest level of the network: "
@@ -54,23 +62,47 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
     return SUMI_OK;
 }
 
-/* How many images the batch has on all ranks, and which of them are here. */
-static void find_share(sumi_trainer *trainer, int n)
+/* How many images each rank has; -1: its batch was refused. */
+static void gather_counts(const sumi_ranks *ranks, int32_t mine, int32_t *all)
 {
-    const sumi_ranks *ranks = trainer->ranks;
+    size_t bytes[SUMI_RANKS_MAX] = {0};
+    for (int rank = 0; rank < ranks->count; rank++)
+        bytes[rank] = sizeof *all;
+    ranks->gather(ranks->user, &mine, all, bytes);
+}
+
+/* How many images the batch has on all ranks, and which of them are here. status: whether they were
+ * found good here. All ranks fail where one does. */
+static sumi_status find_share(sumi_trainer *trainer, int n, sumi_status status, sumi_error *err)
+{
+    const sumi_ranks *ranks = trainer->runtime->ranks;
+    int32_t counts[SUMI_RANKS_MAX];
     trainer->first = 0;
     trainer->whole = n;
     if (sumi_ranks_alone(ranks))
-        return;
-    double counts[SUMI_RANKS_MAX] = {0};
-    counts[ranks->rank] = n;
-    ranks->sum(ranks->user, counts, (size_t)ranks->count);
+        return status;
+    gather_counts(ranks, status == SUMI_OK ? n : -1, counts);
+    if (status != SUMI_OK)
+        return status;
     trainer->whole = 0;
     for (int rank = 0; rank < ranks->count; rank++) {
-        if (rank == ranks->rank)
-            trainer->first = trainer->whole;
-        trainer->whole += (int64_t)counts[rank];
+        if (counts[rank] < 0)
+            return sumi_fail(err, SUMI_EINVAL, "rank %d refused its share of the batch", rank);
+        trainer->whole += counts[rank];
     }
+    trainer->first = sumi_reduction_first(&trainer->cut, trainer->whole);
+    for (int rank = 0; rank < ranks->count; rank++) {
+        int groups = trainer->cut.groups;
+        int64_t begin = sumi_part_first(rank, ranks->count, groups);
+        int64_t end = sumi_part_first(rank + 1, ranks->count, groups);
+        int64_t share = sumi_part_first(end, groups, trainer->whole) -
+                        sumi_part_first(begin, groups, trainer->whole);
+        if (counts[rank] != share || trainer->whole == 0)
+            return sumi_fail(err, SUMI_EINVAL,
+                             "rank %d has %d images of a batch of %lld, expected %lld", rank,
+                             (int)counts[rank], (long long)trainer->whole, (long long)share);
+    }
+    return SUMI_OK;
 }
 
 /* An image's label, or none where it is withheld: so the network learns to do without, too. */
@@ -174,39 +206,33 @@ static void draw(sumi_trainer *trainer, const sumi_batch *batch)
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
-/* Adds up the ranks' shares of loss and gradients, some at a time. */
-static void reduce(const sumi_trainer *trainer, double *loss)
+/* Adds up the branches of all ranks. */
+static void reduce(sumi_trainer *trainer)
 {
     const sumi_backend *backend = trainer->runtime->backend;
     sumi_device *device = trainer->runtime->device;
-    const sumi_ranks *ranks = trainer->ranks;
-    size_t total = trainer->model->graph.params.value_count;
-    ranks->sum(ranks->user, loss, 1);
-    for (size_t first = 0; first < total; first += SUMI_EXCHANGE_FLOATS) {
-        size_t left = total - first;
-        size_t count = left < SUMI_EXCHANGE_FLOATS ? left : SUMI_EXCHANGE_FLOATS;
-        float *part = trainer->gradients + first;
-        backend->download(device, trainer->exchanged, part, count * sizeof *part);
-        ranks->sum_floats(ranks->user, trainer->exchanged, count);
-        backend->upload(device, part, trainer->exchanged, count * sizeof *part);
-    }
+    size_t count = trainer->model->graph.params.value_count, bytes = count * sizeof(float);
+    backend->download(device, trainer->exchanged, trainer->gradients,
+                      (size_t)trainer->cut.branches * bytes);
+    sumi_reduce_floats(&trainer->cut, trainer->exchanged, count, count);
+    backend->upload(device, trainer->gradients, trainer->exchanged, bytes);
 }
 
 /* Returns the loss. */
-static double gradients(const sumi_trainer *trainer, int n)
+static double gradients(sumi_trainer *trainer, int n)
 {
+    bool alone = sumi_ranks_alone(trainer->runtime->ranks);
     const sumi_inputs in = {.image = trainer->input,
                             .time = trainer->time,
                             .labels = trainer->labels,
                             .condition = trainer->condition,
                             .target = trainer->target,
                             .weight = trainer->weight,
-                            .ranks = trainer->ranks,
-                            .whole = (int)trainer->whole};
+                            .whole = alone ? n : (int)trainer->whole};
     double loss =
         trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
-    if (!sumi_ranks_alone(trainer->ranks))
-        reduce(trainer, &loss);
+    if (!alone)
+        reduce(trainer);
     return loss;
 }
 
@@ -244,6 +270,26 @@ static const char *bad_layer(const sumi_trainer *trainer)
     return NULL;
 }
 
+/* Where ranks share the batch, one of them has the image, and all tell of it. Returns its number in
+ * the whole batch. */
+static int64_t agree_on_image(const sumi_trainer *trainer, sumi_not_finite *bad)
+{
+    const sumi_ranks *ranks = trainer->runtime->ranks;
+    int32_t mine = !bad->what ? -1 : 2 * bad->image + (bad->what[0] == 'n'), all[SUMI_RANKS_MAX];
+    if (sumi_ranks_alone(ranks))
+        return bad->image;
+    gather_counts(ranks, mine, all);
+    for (int rank = 0; rank < ranks->count; rank++) {
+        if (all[rank] < 0)
+            continue;
+        int64_t group = sumi_part_first(rank, ranks->count, trainer->cut.groups);
+        bad->what = all[rank] % 2 ? "noise" : "image";
+        bad->image = rank == ranks->rank ? bad->image : -1;
+        return sumi_part_first(group, trainer->cut.groups, trainer->whole) + all[rank] / 2;
+    }
+    return -1;
+}
+
 /* Says what is not finite, as near to its cause as can be told. */
 static sumi_status fail_not_finite(sumi_trainer *trainer, const sumi_batch *batch, double loss,
                                    sumi_error *err)
@@ -252,11 +298,13 @@ static sumi_status fail_not_finite(sumi_trainer *trainer, const sumi_batch *batc
     sumi_not_finite *bad = &trainer->not_finite;
     *bad = (sumi_not_finite){.loss = loss, .layer = bad_layer(trainer)};
     bad->image = bad_image(trainer, batch->n, &bad->what);
+    int64_t image = agree_on_image(trainer, bad);
     if (bad->what)
         return sumi_fail(err, SUMI_EINVAL,
-                         "step %lld: %s %d of the batch has a value that is not finite; "
+                         "step %lld: %s %lld of the batch has a value that is not finite; "
                          "nothing was updated",
-                         step, bad->what[0] == 'i' ? "image" : "the noise of image", bad->image);
+                         step, bad->what[0] == 'i' ? "image" : "the noise of image",
+                         (long long)image);
     bad->what = bad->layer ? "gradient" : isfinite(loss) ? "statistics" : "loss";
     bad->image = sumi_train_suspect(trainer, batch->n);
     if (bad->layer)
@@ -378,7 +426,7 @@ static sumi_status run_parts(sumi_trainer *trainer, const sumi_batch *batch, dou
     *loss = 0;
     for (int p = 0; p < parts; p++) {
         const sumi_batch part = take_part(trainer, batch, first, p);
-        double share = (double)part.n / batch->n;
+        double share = parts > 1 ? (double)part.n / batch->n : 1;
         draw(trainer, &part);
         double error = gradients(trainer, part.n);
         sumi_status status = check(trainer, &part, error, err);
@@ -402,9 +450,11 @@ sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, doub
     double error = 0;
     trainer->not_finite.what = NULL;
     sumi_status status = check_batch(trainer, batch, err);
+    status = find_share(trainer, batch->n, status, err);
+    if (status == SUMI_OK)
+        status = check_pixels(trainer, batch, err);
     if (status != SUMI_OK)
         return status;
-    find_share(trainer, batch->n);
     status = run_parts(trainer, batch, &error, err);
     if (status != SUMI_OK)
         return status;

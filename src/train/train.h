@@ -164,8 +164,6 @@ typedef struct {
     double loss;
 } sumi_not_finite;
 
-enum { SUMI_EXCHANGE_FLOATS = 1 << 20 }; /* of the gradients that ranks exchange at a time */
-
 struct sumi_trainer {
     sumi_context *context; /* for whoever calls through sumi.h; not used here */
     sumi_runtime *runtime;
@@ -180,7 +178,7 @@ struct sumi_trainer {
     sumi_optimiser optimiser;
     float *accumulated;   /* those of several parts of a batch; NULL: it has one */
     int part;             /* of the batch: its first image */
-    float *gradients;     /* as model->graph.params.values */
+    float *gradients;     /* as model->graph.params.values; of each of the cut's branches */
     double gradient_norm; /* of the last step, before it was clipped; where it is */
     /* Made by sumi_train_begin for images of one size. */
     sumi_network *network;
@@ -197,10 +195,10 @@ struct sumi_trainer {
     const float *condition; /* of the present step: told, or NULL where nothing is */
     sumi_halvings halvings;
     sumi_not_finite not_finite; /* of the last step */
-    /* One of several trainers: NULL where it is alone (sumi_train_join). */
-    const sumi_ranks *ranks;
+    /* How batches are cut into groups and shared among the runtime's ranks; zeros: they are not. */
+    sumi_reduction cut;
     int64_t first, whole; /* of the present step: the batch's images in all, and its first here */
-    float *exchanged;     /* in the host's memory: gradients on their way */
+    float *exchanged;     /* several ranks: gradients, [branch][...], in the host's memory */
     float *standardised;  /* in the host's memory, as images; NULL: they are told as they are */
     /* In the host's, [batch] each: what draws give the device. */
     float *drawn_time, *drawn_weight;
@@ -211,7 +209,9 @@ struct sumi_trainer {
 /* The trainer's part of a training's settings: config->trainer, or else the short form in config's
  * own fields. */
 sumi_trainer_config sumi_trainer_settings(const sumi_train_config *config);
-/* model must outlive the trainer. */
+/* model must outlive the trainer. Where the runtime has ranks it is one of several trainers that do
+ * each step together, on shares of the batch as sumi_batches_create_share has them: all begin as
+ * the same, and have the bits of a single trainer with so many groups. */
 sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
                               const sumi_trainer_config *config, sumi_trainer **out,
                               sumi_error *err);
@@ -219,11 +219,11 @@ void sumi_train_free(sumi_trainer *trainer); /* NULL is fine */
 /* Plans and allocates for images of h x w, unless that is what the trainer is ready for: then no
  * step allocates. */
 sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *err);
-/* Makes it one of several that do each step together, on a share of the batch: rank r's images come
- * after those of the ranks before. All begin as the same, and stay the same to the bit; of a single
- * trainer on the whole batch they differ by rounding (docs/ARCHITECTURE.md). ranks must outlive the
- * trainer. */
-sumi_status sumi_train_join(sumi_trainer *trainer, const sumi_ranks *ranks, sumi_error *err);
+/* How its batches are cut; NULL where they are not. */
+static inline sumi_reduction *sumi_train_cut(sumi_trainer *trainer)
+{
+    return trainer->cut.groups > 0 ? &trainer->cut : NULL;
+}
 /* Gives the device what model and averages hold in the host's memory. */
 void sumi_train_push(sumi_trainer *trainer);
 /* The weights for use: the first average where there is one, by a power where there is such, else

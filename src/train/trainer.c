@@ -90,6 +90,10 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
     if (config->accumulate < 1 || config->accumulate > config->batch)
         return sumi_fail(err, SUMI_EINVAL, "accumulate is %d, expected 1 to the batch, %d",
                          config->accumulate, config->batch);
+    if (config->groups < 0 || config->groups > SUMI_GROUPS_MAX || config->groups > config->batch)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "groups is %d, expected 0 to %d, and at most the batch, %d",
+                         config->groups, SUMI_GROUPS_MAX, config->batch);
     if (!(config->learning_rate > 0 && config->learning_rate <= 10))
         return sumi_fail(err, SUMI_EINVAL, "learning_rate is %g, expected above 0 and up to 10",
                          (double)config->learning_rate);
@@ -117,11 +121,19 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
 
 /* ---- Images ---------------------------------------------------------------------------------- */
 
-/* The most that go through the network together. */
-static int part_images(const sumi_trainer *trainer)
+/* The most that go through the network together, here and on all ranks. */
+static int part_images_in_all(const sumi_trainer *trainer)
 {
     int parts = trainer->config.accumulate;
     return (trainer->config.batch + parts - 1) / parts;
+}
+
+static int part_images(const sumi_trainer *trainer)
+{
+    const sumi_reduction *cut = &trainer->cut;
+    int all = part_images_in_all(trainer);
+    return cut->groups > 0 ? (int)(((int64_t)all * cut->count + cut->groups - 1) / cut->groups)
+                           : all;
 }
 
 enum { TENSORS = 7 };
@@ -203,7 +215,9 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
                              .h = h,
                              .w = w,
                              .force = -1,
-                             .precision = trainer->config.precision};
+                             .precision = trainer->config.precision,
+                             .cut = sumi_train_cut(trainer),
+                             .whole_max = part_images_in_all(trainer)};
     const sumi_runtime *runtime = trainer->runtime;
     sumi_status status =
         runtime->backend->network_create(runtime->device, &trainer->model->graph,
@@ -272,19 +286,59 @@ static bool make_drawn(sumi_trainer *trainer)
            trainer->of_input && trainer->of_target;
 }
 
+/* In bytes: those of each branch that this rank adds up. */
+static size_t gradient_bytes(const sumi_trainer *trainer)
+{
+    size_t branches = trainer->cut.groups > 0 ? (size_t)trainer->cut.branches : 1;
+    return branches * trainer->model->graph.params.value_count * sizeof(float);
+}
+
+static sumi_status make_gradients(sumi_trainer *trainer, sumi_error *err)
+{
+    const sumi_runtime *runtime = trainer->runtime;
+    bool parts = trainer->config.accumulate > 1, alone = sumi_ranks_alone(runtime->ranks);
+    size_t bytes = gradient_bytes(trainer);
+    trainer->gradients = runtime->backend->alloc(runtime->device, bytes);
+    if (parts)
+        trainer->accumulated = runtime->backend->alloc(runtime->device, bytes);
+    if (!alone)
+        trainer->exchanged = sumi_calloc(bytes / sizeof(float), sizeof(float));
+    return trainer->gradients && (!parts || trainer->accumulated) && (alone || trainer->exchanged)
+               ? SUMI_OK
+               : sumi_fail_memory(err, "gradients", bytes);
+}
+
+/* Groups, and the ranks that share them. */
+static sumi_status make_cut(sumi_trainer *trainer, sumi_error *err)
+{
+    const sumi_trainer_config *config = &trainer->config;
+    const sumi_ranks *ranks = trainer->runtime->ranks;
+    bool alone = sumi_ranks_alone(ranks);
+    if (!alone && config->accumulate > 1)
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
+                         "accumulate is %d: where %d ranks share a batch, each takes its share at "
+                         "once",
+                         config->accumulate, ranks->count);
+    if (!alone && config->groups == 0)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "groups is 0: %d ranks share a batch by the groups that it is cut into",
+                         ranks->count);
+    return config->groups > 0 ? sumi_reduction_init(&trainer->cut, ranks, config->groups, err)
+                              : SUMI_OK;
+}
+
 static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
 {
     sumi_model *model = trainer->model;
     const sumi_runtime *runtime = trainer->runtime;
     const sumi_trainer_config *config = &trainer->config;
-    size_t count = model->graph.params.value_count;
-    trainer->gradients = runtime->backend->alloc(runtime->device, count * sizeof(float));
-    if (config->accumulate > 1)
-        trainer->accumulated = runtime->backend->alloc(runtime->device, count * sizeof(float));
-    if (!trainer->gradients || (config->accumulate > 1 && !trainer->accumulated) ||
-        !make_drawn(trainer))
-        return sumi_fail_memory(err, "gradients", count * sizeof(float));
-    sumi_status status = sumi_process_init(&trainer->process, &model->process, err);
+    sumi_status status = make_cut(trainer, err);
+    if (status == SUMI_OK)
+        status = make_gradients(trainer, err);
+    if (status == SUMI_OK && !make_drawn(trainer))
+        status = sumi_fail_memory(err, "a batch's levels", 0);
+    if (status == SUMI_OK)
+        status = sumi_process_init(&trainer->process, &model->process, err);
     if (status == SUMI_OK)
         status = sumi_optimiser_init(runtime, sumi_optimiser_find(config->optimiser), &model->graph,
                                      &trainer->optimiser, err);
@@ -325,24 +379,6 @@ sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
     return SUMI_OK;
 }
 
-sumi_status sumi_train_join(sumi_trainer *trainer, const sumi_ranks *ranks, sumi_error *err)
-{
-    if (ranks->count < 1 || ranks->count > SUMI_RANKS_MAX || ranks->rank < 0 ||
-        ranks->rank >= ranks->count)
-        return sumi_fail(err, SUMI_EINVAL, "rank %d of %d ranks", ranks->rank, ranks->count);
-    if (trainer->config.accumulate > 1)
-        return sumi_fail(err, SUMI_EUNSUPPORTED,
-                         "accumulate is %d: a rank takes its share of a batch at once",
-                         trainer->config.accumulate);
-    if (!trainer->exchanged)
-        trainer->exchanged = sumi_calloc(SUMI_EXCHANGE_FLOATS, sizeof *trainer->exchanged);
-    if (!trainer->exchanged)
-        return sumi_fail_memory(err, "gradients on their way",
-                                SUMI_EXCHANGE_FLOATS * sizeof *trainer->exchanged);
-    trainer->ranks = ranks;
-    return SUMI_OK;
-}
-
 sumi_model *sumi_train_best(const sumi_trainer *trainer)
 {
     return trainer->averages.count > 0 ? trainer->averages.model[0] : trainer->model;
@@ -357,10 +393,10 @@ void sumi_train_free(sumi_trainer *trainer)
     sumi_averages_free(&trainer->averages, trainer->runtime);
     sumi_mirror_free(trainer->runtime, &trainer->weights);
     sumi_optimiser_free(trainer->runtime, &trainer->optimiser);
-    trainer->runtime->backend->free(trainer->runtime->device, trainer->gradients,
-                                    trainer->model->graph.params.value_count * sizeof(float));
-    trainer->runtime->backend->free(trainer->runtime->device, trainer->accumulated,
-                                    trainer->model->graph.params.value_count * sizeof(float));
+    size_t bytes = gradient_bytes(trainer);
+    trainer->runtime->backend->free(trainer->runtime->device, trainer->gradients, bytes);
+    trainer->runtime->backend->free(trainer->runtime->device, trainer->accumulated, bytes);
+    sumi_reduction_free(&trainer->cut);
     sumi_process_free(&trainer->process);
     free(trainer->exchanged);
     free(trainer->drawn_time);

@@ -1,70 +1,14 @@
 /*
- * Several trainers that take each step together, here as threads of one process: they stay the same
- * to the bit, and what they learn is what one trainer learns of the whole batches.
+ * Several trainers that take each step together, here as threads of one process: what they learn
+ * has the bits of one trainer with the same groups.
  */
+#include "meeting.h"
 #include "run/run.h"
 #include "train_test.h"
 
 #include <math.h>
-#include <pthread.h>
 
-enum { SIDE = 8, PIXELS = SIDE * SIDE, RANKS_MAX = 3, BATCH_MAX = 8, STEPS_MAX = 12 };
-
-/* ---- Ranks in threads ------------------------------------------------------------------------ */
-
-typedef struct {
-    int count;
-    pthread_barrier_t barrier;
-    void *given[RANKS_MAX];
-    _Atomic int64_t exchanges;
-} meeting;
-
-typedef struct {
-    meeting *at;
-    int rank;
-} attendant;
-
-static void together(const attendant *me, void *values)
-{
-    me->at->given[me->rank] = values;
-    pthread_barrier_wait(&me->at->barrier);
-}
-
-static void sum(void *user, double *values, size_t count)
-{
-    const attendant *me = user;
-    double *sums = calloc(count, sizeof *sums);
-    me->at->exchanges++;
-    together(me, values);
-    for (int r = 0; r < me->at->count; r++)
-        for (size_t i = 0; i < count; i++)
-            sums[i] += ((const double *)me->at->given[r])[i];
-    pthread_barrier_wait(&me->at->barrier);
-    memcpy(values, sums, count * sizeof *sums);
-    free(sums);
-}
-
-static void sum_floats(void *user, float *values, size_t count)
-{
-    const attendant *me = user;
-    float *sums = calloc(count, sizeof *sums);
-    together(me, values);
-    for (int r = 0; r < me->at->count; r++)
-        for (size_t i = 0; i < count; i++)
-            sums[i] += ((const float *)me->at->given[r])[i];
-    pthread_barrier_wait(&me->at->barrier);
-    memcpy(values, sums, count * sizeof *sums);
-    free(sums);
-}
-
-static void tell(void *user, void *bytes, size_t count)
-{
-    const attendant *me = user;
-    together(me, bytes);
-    if (me->rank > 0)
-        memcpy(bytes, me->at->given[0], count);
-    pthread_barrier_wait(&me->at->barrier);
-}
+enum { SIDE = 8, PIXELS = SIDE * SIDE, BATCH_MAX = 8, STEPS_MAX = 12 };
 
 /* ---- Trainings ------------------------------------------------------------------------------- */
 
@@ -73,10 +17,10 @@ typedef void (*build_fn)(sumi_graph *graph);
 /* A training and what came of it. */
 typedef struct {
     build_fn build; /* NULL: the tutorial's network */
-    int batch, steps;
-    /* One of them: */
-    attendant me;
-    int ranks;
+    int batch, steps, groups, threads;
+    sumi_precision precision;
+    const char *optimiser;
+    attendant *me; /* NULL: alone */
     double loss[STEPS_MAX];
     float *gradients; /* of the first step */
     sumi_model *model;
@@ -96,25 +40,9 @@ static sumi_model *build_model(build_fn build)
     return model;
 }
 
-static void *train(void *arg)
+/* Epochs of 5 1/2 batches: the last one has fewer images than groups where the batch is small. */
+static void take_steps(training *run, sumi_trainer *trainer, sumi_batches *batches)
 {
-    training *run = arg;
-    sumi_runtime runtime;
-    sumi_trainer *trainer;
-    sumi_batches *batches;
-    sumi_dataset *set = make_small_set(5 * run->batch + run->batch / 2);
-    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
-    const sumi_ranks ranks = {run->me.rank, run->ranks, sum, sum_floats, tell, &run->me};
-    config.batch = run->batch;
-    config.height = config.width = SIDE;
-    make_runtime(&runtime, 1);
-    run->model = build_model(run->build);
-    run->model->process.stratified = true;
-    assert_ok(sumi_train_create(&runtime, run->model, &config, &trainer, NULL));
-    if (run->ranks > 1)
-        assert_ok(sumi_train_join(trainer, &ranks, NULL));
-    assert_ok(
-        sumi_batches_create_share(set, run->batch, 5, 0, run->me.rank, run->ranks, &batches, NULL));
     for (int i = 0; i < run->steps; i++) {
         sumi_data_batch data;
         sumi_batches_next(batches, &data);
@@ -132,6 +60,34 @@ static void *train(void *arg)
             memcpy(run->gradients, trainer->gradients, count * sizeof(float));
         }
     }
+}
+
+static void *train(void *arg)
+{
+    training *run = arg;
+    sumi_runtime runtime;
+    sumi_trainer *trainer;
+    sumi_batches *batches;
+    sumi_dataset *set = make_small_set(5 * run->batch + run->batch / 2);
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    sumi_ranks ranks = {.count = 1};
+    config.batch = run->batch;
+    config.groups = run->groups;
+    config.precision = run->precision;
+    config.height = config.width = SIDE;
+    if (run->optimiser)
+        config.optimiser = run->optimiser;
+    make_runtime(&runtime, run->threads ? run->threads : 1);
+    if (run->me) {
+        ranks = meeting_ranks(run->me);
+        runtime.ranks = &ranks;
+    }
+    run->model = build_model(run->build);
+    run->model->process.stratified = true;
+    assert_ok(sumi_train_create(&runtime, run->model, &config, &trainer, NULL));
+    assert_ok(sumi_batches_create_share(set, run->batch, 5, 0, NULL, sumi_train_cut(trainer),
+                                        &batches, NULL));
+    take_steps(run, trainer, batches);
     sumi_batches_free(batches);
     sumi_train_free(trainer);
     sumi_runtime_free(&runtime);
@@ -139,35 +95,32 @@ static void *train(void *arg)
     return NULL;
 }
 
-/* The same by one trainer, and by so many ranks. */
-static void train_both(const training *what, int ranks, training *one, training *many)
-{
-    meeting at = {.count = ranks};
-    pthread_t threads[RANKS_MAX];
-    *one = *what;
-    one->ranks = 1;
-    train(one);
-    assert_int_equal(pthread_barrier_init(&at.barrier, NULL, (unsigned)ranks), 0);
-    for (int r = 0; r < ranks; r++) {
-        many[r] = *what;
-        many[r].ranks = ranks;
-        many[r].me = (attendant){&at, r};
-        assert_int_equal(pthread_create(&threads[r], NULL, train, &many[r]), 0);
-    }
-    for (int r = 0; r < ranks; r++)
-        pthread_join(threads[r], NULL);
-    pthread_barrier_destroy(&at.barrier);
-    assert_true(at.exchanges > 0);
-    for (int r = 1; r < ranks; r++) {
-        assert_same_model(many[r].model, many[0].model);
-        assert_memory_equal(many[r].loss, many[0].loss, sizeof many[0].loss);
-    }
-}
-
 static void release(training *run)
 {
     free(run->gradients);
     sumi_models_free(run->model);
+}
+
+/* The same by one trainer, and by so many ranks: to the bit, losses and models. */
+static void check_same(const training *what, int ranks)
+{
+    attendant people[MEETING_MAX];
+    training one = *what, many[MEETING_MAX];
+    train(&one);
+    for (int r = 0; r < ranks; r++) {
+        many[r] = *what;
+        many[r].me = &people[r];
+    }
+    assert_true(meeting_hold(ranks, people, train, many, sizeof *many) > 0);
+    for (int r = 0; r < ranks; r++) {
+        size_t bytes = one.model->graph.params.value_count * sizeof(float);
+        if (memcmp(many[r].gradients, one.gradients, bytes) != 0)
+            fail_msg("rank %d of %d: other gradients than one trainer's", r, ranks);
+        assert_memory_equal(many[r].loss, one.loss, sizeof one.loss);
+        assert_same_model(many[r].model, one.model);
+        release(&many[r]);
+    }
+    release(&one);
 }
 
 /* ||found - expected|| / ||expected|| */
@@ -181,6 +134,14 @@ static double distance(const float *found, const float *expected, size_t count)
     return sqrt(difference / size);
 }
 
+static void build_unet(sumi_graph *graph)
+{
+    sumi_model *model = make_told_unet(10, 0);
+    *graph = model->graph;
+    model->graph = (sumi_graph){0};
+    sumi_models_free(model);
+}
+
 static void build_groups(sumi_graph *graph)
 {
     sumi_dataset *set = make_shapes();
@@ -188,81 +149,62 @@ static void build_groups(sumi_graph *graph)
     sumi_data_free(set);
 }
 
-/* Losses and gradients are those of one trainer but for rounding, also where ranks have different
- * numbers of images; batch normalisation takes its moments of the whole batch. */
-static void test_ranks_learn_as_one(void **state)
+/* Also where ranks have different numbers of groups, and groups of images; where the last batch has
+ * fewer images than there are groups, so that a rank has none; with threads; and in every
+ * precision. */
+static void test_any_number_of_ranks(void **state)
 {
     (void)state;
-    static const build_fn builds[] = {NULL, build_groups};
-    for (int b = 0; b < 2; b++) {
-        for (int ranks = 2; ranks <= RANKS_MAX; ranks++) {
-            training one, many[RANKS_MAX];
-            const training what = {.build = builds[b], .batch = BATCH_MAX, .steps = STEPS_MAX};
-            train_both(&what, ranks, &one, many);
-            const sumi_params *params = &one.model->graph.params;
-            double apart = distance(many[0].gradients, one.gradients, params->value_count);
-            if (!(apart < 1e-5))
-                fail_msg("network %d, %d ranks: gradients are %g apart", b, ranks, apart);
-            for (int i = 0; i < STEPS_MAX; i++)
-                if (!(fabs(many[0].loss[i] - one.loss[i]) < 2e-3 * one.loss[i]))
-                    fail_msg("network %d, %d ranks, step %d: loss %.8g, of one %.8g", b, ranks,
-                             i + 1, many[0].loss[i], one.loss[i]);
-            assert_true(fabs(many[0].loss[0] - one.loss[0]) < 1e-6 * one.loss[0]);
-            if (params->statistic_count > 0)
-                assert_true(distance(many[0].model->graph.params.statistics, params->statistics,
-                                     params->statistic_count) < 2e-3);
-            release(&one);
-            for (int r = 0; r < ranks; r++)
-                release(&many[r]);
-        }
-    }
+    const training trainings[] = {
+        {.batch = 8, .groups = 8, .steps = STEPS_MAX},
+        {.batch = 40, .groups = 3, .steps = 2},
+        {.batch = 9, .groups = 5, .steps = 7, .threads = 2},
+        {.build = build_groups, .batch = 8, .groups = 8, .steps = STEPS_MAX},
+        {.build = build_groups, .batch = 6, .groups = 4, .steps = 7, .optimiser = "muon"},
+        {.build = build_unet,
+         .batch = 8,
+         .groups = 8,
+         .steps = 7,
+         .precision = SUMI_PRECISION_BF16},
+        {.batch = 8, .groups = 4, .steps = 7, .precision = SUMI_PRECISION_FIXED16},
+    };
+    for (size_t i = 0; i < sizeof trainings / sizeof *trainings; i++)
+        for (int ranks = 2; ranks <= trainings[i].groups && ranks <= 4; ranks++)
+            check_same(&trainings[i], ranks);
+    check_same(&trainings[0], 8);
 }
 
-static void build_pixels(sumi_graph *graph)
-{
-    static const int channels[] = {1, 8, 8, 1};
-    sumi_graph_init(graph);
-    sumi_edge x = sumi_graph_input_image(graph, 1);
-    for (int i = 0; i < 3; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "conv%d", i);
-        x = sumi_graph_conv(graph, x,
-                            sumi_graph_conv_layer(graph, name, channels[i], channels[i + 1], 1));
-        x = i < 2 ? sumi_graph_act(graph, x, SUMI_ACT_SILU) : x;
-    }
-    sumi_graph_output(graph, "image", x);
-    sumi_graph_loss_mse(graph, x);
-}
-
-/* One trainer keeps a convolution's gradient of two images apart, and adds the two: where each rank
- * has one of them, the bits are the same. (Biases are summed in double before they are rounded.) */
-static void test_groups_of_images_that_are_ranks(void **state)
+/* Groups change the order of sums, and nothing else. */
+static void test_groups_are_rounding(void **state)
 {
     (void)state;
-    training one, many[2];
-    const training what = {.build = build_pixels, .batch = 2, .steps = 1};
-    train_both(&what, 2, &one, many);
-    assert_true(one.loss[0] == many[0].loss[0]);
-    const sumi_params *params = &one.model->graph.params;
-    int compared = 0;
-    for (int i = 0; i < params->count; i++) {
-        const sumi_param *param = &params->items[i];
-        if (param->kind != SUMI_PARAM_CONV)
-            continue;
-        assert_memory_equal(one.gradients + param->offset, many[0].gradients + param->offset,
-                            param->count * sizeof(float));
-        compared++;
+    static const build_fn builds[] = {NULL, build_groups, build_unet};
+    for (int b = 0; b < 3; b++) {
+        training whole = {.build = builds[b], .batch = 8, .steps = STEPS_MAX}, cut = whole;
+        cut.groups = 3;
+        train(&whole);
+        train(&cut);
+        const sumi_params *params = &whole.model->graph.params;
+        double apart = distance(cut.gradients, whole.gradients, params->value_count);
+        if (!(apart > 0 && apart < 1e-5))
+            fail_msg("network %d: gradients are %g apart", b, apart);
+        for (int i = 0; i < STEPS_MAX; i++)
+            if (!(fabs(cut.loss[i] - whole.loss[i]) < 2e-3 * whole.loss[i]))
+                fail_msg("network %d, step %d: loss %.8g, without groups %.8g", b, i + 1,
+                         cut.loss[i], whole.loss[i]);
+        assert_true(fabs(cut.loss[0] - whole.loss[0]) < 1e-6 * whole.loss[0]);
+        if (params->statistic_count > 0)
+            assert_true(distance(cut.model->graph.params.statistics, params->statistics,
+                                 params->statistic_count) < 2e-3);
+        release(&whole);
+        release(&cut);
     }
-    assert_int_equal(compared, 3);
-    release(&one);
-    release(&many[0]);
-    release(&many[1]);
 }
 
 /* ---- Decisions ------------------------------------------------------------------------------- */
 
 typedef struct {
-    attendant me;
+    attendant *me;
     sumi_clock clock;
     sumi_decisions decided;
 } deciding;
@@ -270,7 +212,7 @@ typedef struct {
 static void *decide(void *arg)
 {
     deciding *run = arg;
-    const sumi_ranks ranks = {run->me.rank, 2, sum, sum_floats, tell, &run->me};
+    const sumi_ranks ranks = meeting_ranks(run->me);
     run->decided = sumi_run_decide(&ranks, &run->clock);
     return NULL;
 }
@@ -296,17 +238,11 @@ static void test_rank_0_decides(void **state)
     alone = sumi_run_decide(NULL, &early);
     assert_true(!alone.time_is_up && !alone.save_within && !alone.save_at_epoch && alone.stop);
     for (int first = 0; first < 2; first++) {
-        meeting at = {.count = 2};
-        pthread_t threads[2];
+        attendant people[MEETING_MAX];
         deciding runs[2];
-        assert_int_equal(pthread_barrier_init(&at.barrier, NULL, 2), 0);
-        for (int r = 0; r < 2; r++) {
-            runs[r] = (deciding){.me = {&at, r}, .clock = r == first ? late : early};
-            assert_int_equal(pthread_create(&threads[r], NULL, decide, &runs[r]), 0);
-        }
         for (int r = 0; r < 2; r++)
-            pthread_join(threads[r], NULL);
-        pthread_barrier_destroy(&at.barrier);
+            runs[r] = (deciding){.me = &people[r], .clock = r == first ? late : early};
+        meeting_hold(2, people, decide, runs, sizeof *runs);
         alone = sumi_run_decide(NULL, &runs[0].clock);
         for (int r = 0; r < 2; r++) {
             const sumi_decisions *decided = &runs[r].decided;
@@ -325,24 +261,99 @@ static void test_refuses_ranks(void **state)
     sumi_trainer *trainer;
     sumi_error err = {""};
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    attendant me = {&(meeting){.count = 3}, 0};
+    const sumi_ranks ranks = meeting_ranks(&me);
     make_runtime(&runtime, 1);
+    runtime.ranks = &ranks;
+    sumi_model *model = make_model(1);
+    assert_int_equal(sumi_train_create(&runtime, model, &config, &trainer, &err), SUMI_EINVAL);
+    assert_says(err, "groups is 0: 3 ranks share a batch by the groups");
+    config.groups = 2;
+    assert_int_equal(sumi_train_create(&runtime, model, &config, &trainer, &err), SUMI_EINVAL);
+    assert_says(err, "groups is 2, and there are 3 ranks");
+    config.groups = 4;
+    config.accumulate = 2;
+    assert_int_equal(sumi_train_create(&runtime, model, &config, &trainer, &err),
+                     SUMI_EUNSUPPORTED);
+    config.accumulate = 1;
+    config.groups = config.batch + 1;
+    assert_int_equal(sumi_train_create(&runtime, model, &config, &trainer, &err), SUMI_EINVAL);
+    assert_says(err, "groups is 129, expected 0 to 1024, and at most the batch, 128");
+    sumi_models_free(model);
+    sumi_runtime_free(&runtime);
+}
+
+typedef struct {
+    attendant *me;
+    int n;   /* images that it brings */
+    int bad; /* the image that has no number, or -1 */
+    bool x;  /* whether they are there */
+    sumi_status status;
+    sumi_error err;
+    int image; /* that is told of afterwards */
+} failing;
+
+static void *fail_step(void *arg)
+{
+    failing *run = arg;
+    sumi_runtime runtime;
+    sumi_trainer *trainer;
+    float images[BATCH_MAX * PIXELS] = {0};
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    const sumi_ranks ranks = meeting_ranks(run->me);
+    config.batch = BATCH_MAX;
+    config.groups = 4;
+    make_runtime(&runtime, 1);
+    runtime.ranks = &ranks;
     sumi_model *model = make_model(1);
     assert_ok(sumi_train_create(&runtime, model, &config, &trainer, NULL));
-    const sumi_ranks bad[] = {{.rank = 2, .count = 2}, {.rank = -1, .count = 2}, {.count = 0}};
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(sumi_train_join(trainer, &bad[i], &err), SUMI_EINVAL);
-    assert_says(err, "rank 0 of 0 ranks");
+    assert_ok(sumi_train_begin(trainer, SIDE, SIDE, NULL));
+    if (run->bad >= 0)
+        images[run->bad * PIXELS + 3] = NAN;
+    sumi_batch batch = {.size = sizeof batch, .n = run->n, .h = SIDE, .w = SIDE};
+    batch.x = run->x ? images : NULL;
+    run->status = sumi_train_step(trainer, &batch, NULL, &run->err);
+    run->image = trainer->not_finite.image;
+    assert_int_equal(trainer->steps, 0);
     sumi_train_free(trainer);
     sumi_models_free(model);
     sumi_runtime_free(&runtime);
+    return NULL;
+}
+
+/* Where one rank cannot take the step, none does, and all can say why. */
+static void test_fails_together(void **state)
+{
+    (void)state;
+    attendant people[MEETING_MAX];
+    const failing good = {.n = 4, .bad = -1, .x = true};
+    failing runs[2] = {good, good};
+    runs[0].me = &people[0];
+    runs[1].me = &people[1];
+    runs[1].bad = 2;
+    meeting_hold(2, people, fail_step, runs, sizeof *runs);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(runs[r].status, SUMI_EINVAL);
+        assert_says(runs[r].err, "step 1: image 6 of the batch has a value that is not finite");
+        assert_int_equal(runs[r].image, r == 1 ? 2 : -1);
+    }
+    runs[1].bad = -1;
+    runs[1].x = false;
+    meeting_hold(2, people, fail_step, runs, sizeof *runs);
+    assert_says(runs[0].err, "rank 1 refused its share of the batch");
+    assert_says(runs[1].err, "x is NULL");
+    runs[1].x = true;
+    runs[1].n = 3;
+    meeting_hold(2, people, fail_step, runs, sizeof *runs);
+    for (int r = 0; r < 2; r++)
+        assert_says(runs[r].err, "images of a batch of 7, expected");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks_learn_as_one),
-        cmocka_unit_test(test_groups_of_images_that_are_ranks),
-        cmocka_unit_test(test_rank_0_decides),
+        cmocka_unit_test(test_any_number_of_ranks), cmocka_unit_test(test_groups_are_rounding),
+        cmocka_unit_test(test_fails_together),      cmocka_unit_test(test_rank_0_decides),
         cmocka_unit_test(test_refuses_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,106 @@
+/*
+ * Ranks that are threads of a test: they meet at a barrier, and read what the others have.
+ */
+#ifndef SUMI_TEST_MEETING_H
+#define SUMI_TEST_MEETING_H
+
+#include "base/ranks.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum { MEETING_MAX = 8 };
+
+typedef struct {
+    int count;
+    pthread_barrier_t barrier;
+    const void *given[MEETING_MAX];
+    const size_t *sizes[MEETING_MAX];
+    _Atomic int64_t exchanges, bytes;
+} meeting;
+
+typedef struct {
+    meeting *at;
+    int rank;
+} attendant;
+
+static inline void meeting_come(const attendant *me, const void *values, const size_t *sizes)
+{
+    me->at->given[me->rank] = values;
+    me->at->sizes[me->rank] = sizes;
+    pthread_barrier_wait(&me->at->barrier);
+}
+
+static inline void meeting_leave(const attendant *me, size_t bytes)
+{
+    me->at->exchanges++;
+    me->at->bytes += (int64_t)bytes;
+    pthread_barrier_wait(&me->at->barrier);
+}
+
+static inline void meeting_gather(void *user, const void *mine, void *all, const size_t *bytes)
+{
+    const attendant *me = user;
+    size_t at = 0;
+    meeting_come(me, mine, bytes);
+    for (int r = 0; r < me->at->count; at += bytes[r++])
+        if (bytes[r] > 0)
+            memcpy((char *)all + at, me->at->given[r], bytes[r]);
+    meeting_leave(me, at);
+}
+
+static inline void meeting_swap(void *user, const void *out, const size_t *out_bytes, void *in,
+                                const size_t *in_bytes)
+{
+    const attendant *me = user;
+    size_t at = 0;
+    meeting_come(me, out, out_bytes);
+    for (int r = 0; r < me->at->count; at += in_bytes[r++]) {
+        size_t from = 0;
+        for (int before = 0; before < me->rank; before++)
+            from += me->at->sizes[r][before];
+        if (in_bytes[r] > 0)
+            memcpy((char *)in + at, (const char *)me->at->given[r] + from, in_bytes[r]);
+    }
+    meeting_leave(me, at);
+}
+
+static inline void meeting_tell(void *user, void *bytes, size_t count)
+{
+    const attendant *me = user;
+    meeting_come(me, bytes, NULL);
+    if (me->rank > 0)
+        memcpy(bytes, me->at->given[0], count);
+    meeting_leave(me, count);
+}
+
+static inline sumi_ranks meeting_ranks(attendant *me)
+{
+    return (sumi_ranks){.rank = me->rank,
+                        .count = me->at->count,
+                        .gather = meeting_gather,
+                        .swap = meeting_swap,
+                        .tell = meeting_tell,
+                        .user = me};
+}
+
+/* Runs a function once for each rank, each on a thread of its own, with args [count] of `size`
+ * bytes; people [count]: its attendants, which args may point to. Returns how often they met. */
+static inline int64_t meeting_hold(int count, attendant *people, void *(*run)(void *), void *args,
+                                   size_t size)
+{
+    meeting at = {.count = count};
+    pthread_t threads[MEETING_MAX];
+    pthread_barrier_init(&at.barrier, NULL, (unsigned)count);
+    for (int r = 0; r < count; r++)
+        people[r] = (attendant){&at, r};
+    for (int r = 0; r < count; r++)
+        pthread_create(&threads[r], NULL, run, (char *)args + (size_t)r * size);
+    for (int r = 0; r < count; r++)
+        pthread_join(threads[r], NULL);
+    pthread_barrier_destroy(&at.barrier);
+    return at.exchanges;
+}
+
+#endif
