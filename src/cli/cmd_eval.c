@@ -86,7 +86,6 @@ static void read_sampling(const sumi_cli *cli, eval_job *job)
     if (sumi_option_given(options, "steps"))
         sample->steps = (int)sumi_option_int(options, "steps");
     sample->precision = sumi_cli_precision(options);
-    sumi_cli_sample_size(&job->info, &sample->height, &sample->width);
 }
 
 /* The model or the pictures. */
@@ -171,6 +170,8 @@ static int prepare(sumi_cli *cli, eval_job *job)
     if (code == 0)
         code = open_evaluators(cli, job);
     job->config.training = job->train;
+    if (code == 0 && job->model != NULL)
+        sumi_cli_trained_size(&job->info, job->train, &job->sample.height, &job->sample.width);
     job->config.test = job->test;
     job->config.n = sumi_option_int(options, "count");
     if (job->config.n == 0 && job->model != NULL)

@@ -94,7 +94,7 @@ static int prepare(sumi_cli *cli, tune_job *job)
     config->precision = sumi_cli_precision(options);
     if (sumi_cli_cache(job->cache, "references"))
         config->cache = job->cache;
-    sumi_cli_sample_size(&info, &config->height, &config->width);
+    sumi_cli_trained_size(&info, job->train, &config->height, &config->width);
     return code;
 }
 

@@ -83,3 +83,14 @@ bool sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width
     *width = known && !tutorial ? info->width : DRAWN;
     return tutorial;
 }
+
+void sumi_cli_trained_size(const sumi_model_info_t *info, const sumi_dataset *data, int *height,
+                           int *width)
+{
+    sumi_dataset_info_t of_data = SUMI_DATASET_INFO_INIT;
+    sumi_status status = sumi_dataset_info(data, &of_data);
+    assert(status == SUMI_OK);
+    (void)status;
+    *height = info->height > 0 ? info->height : of_data.height;
+    *width = info->width > 0 ? info->width : of_data.width;
+}

@@ -112,8 +112,8 @@ static sumi_sample_config sampling_of(sumi_train_run *run, const sumi_model *mod
 {
     sumi_sample_config sample = sumi_scorer_way(model);
     sample.count = run->config->eval_images > 0 ? run->config->eval_images : IMAGES;
-    sumi_grid_size(model, run->config, run->set->height, run->set->width, &sample.height,
-                   &sample.width);
+    sample.height = run->set->height;
+    sample.width = run->set->width;
     sample.precision = run->settings.precision;
     sample.progress = sumi_run_see_sampling;
     sample.user = run;

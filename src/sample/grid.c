@@ -27,7 +27,9 @@ sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_
     return SUMI_OK;
 }
 
-void sumi_grid_size(const sumi_model *model, const sumi_train_config *config, int set_height,
+/* As config says, else the size that is trained on, but the tutorial trains on 28x28 and draws
+ * 32x32. */
+static void size_of(const sumi_model *model, const sumi_train_config *config, int set_height,
                     int set_width, int *height, int *width)
 {
     bool tutorial = sumi_net_find(model->info.net) == SUMI_NET_TUTORIAL &&
@@ -45,7 +47,7 @@ static sumi_sample_config sampling_of(const sumi_model *model, const sumi_train_
     int steps = config->grid_steps, timesteps = model->info.timesteps;
     sample.count = count;
     sample.labels = labels;
-    sumi_grid_size(model, config, grid->set_height, grid->set_width, &sample.height, &sample.width);
+    size_of(model, config, grid->set_height, grid->set_width, &sample.height, &sample.width);
     if (steps) {
         sample.steps = steps < timesteps ? steps : timesteps;
         sample.solver = "ddim";

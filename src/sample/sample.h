@@ -34,10 +34,6 @@ typedef struct {
     void *user;
 } sumi_grid;
 
-/* The size of pictures of a training on images of set_height x set_width: as config says, else the
- * size that is trained on, but the tutorial trains on 28x28 and draws 32x32. */
-void sumi_grid_size(const sumi_model *model, const sumi_train_config *config, int set_height,
-                    int set_width, int *height, int *width);
 /* SUMI_EINVAL where the settings of the grid are out of their ranges; its pictures' height and
  * width must be multiples of the model's. */
 sumi_status sumi_grid_check(const sumi_train_config *config, int multiple, sumi_error *err);

@@ -4,6 +4,8 @@
  */
 #include "program.h"
 
+#include <jansson.h>
+
 #include "cli/cli.h"
 #include "io/io.h"
 
@@ -11,12 +13,12 @@
     "--net unet --base-channels 8 --multipliers 1,2,2 --blocks 1,1,1 --time-dim 8 --timesteps 20 " \
     "--steps 2 --batch 4 --quiet --threads 2 "
 
-enum { COUNT = 6 };
+enum { COUNT = 6, MANY = 300 };
 
-static void put_array(temp_folder *temp, const char *name, int h, int w, int c)
+static void put_images(temp_folder *temp, const char *name, int n, int h, int w, int c)
 {
-    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {COUNT, h, w, c}};
-    array.count = (size_t)(COUNT * h * w * c);
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {n, h, w, c}};
+    array.count = (size_t)n * (size_t)(h * w * c);
     uint8_t *pixels = malloc(array.count);
     assert_non_null(pixels);
     for (size_t i = 0; i < array.count; i++)
@@ -24,6 +26,11 @@ static void put_array(temp_folder *temp, const char *name, int h, int w, int c)
     array.data = pixels;
     assert_int_equal(sumi_npy_write(temp_path(temp, name), &array, NULL), SUMI_OK);
     free(pixels);
+}
+
+static void put_array(temp_folder *temp, const char *name, int h, int w, int c)
+{
+    put_images(temp, name, COUNT, h, w, c);
 }
 
 static void assert_sampled(temp_folder *temp, const char *name, int n, int h, int w, int c)
@@ -83,7 +90,7 @@ static void test_refused(void **state)
                       "images of 4 channels cannot be made ones of 3");
 }
 
-/* What sample, eval and tune draw where nobody says: the tutorial alone draws 28x28 at 32x32. */
+/* What sample draws where nobody says: the tutorial alone draws 28x28 at 32x32. */
 static void test_without_a_size(void **state)
 {
     (void)state;
@@ -105,11 +112,32 @@ static void test_without_a_size(void **state)
     assert_int_equal(width, 20);
 }
 
+/* What is scored has the size of the training, the tutorial's 28x28, too: nothing lies outside of
+ * the data's frame. */
+static void test_scored_size(void **state)
+{
+    temp_folder *temp = *state;
+    put_images(temp, "many.npy", MANY, 28, 28, 1);
+    assert_quiet_run(temp,
+                     "train @many.npy --recipe tutorial --base-channels 4 --steps 1 --batch 4 "
+                     "--grid 0 -qo @tutorial");
+    program p;
+    program_run(&p, temp, "eval @tutorial --data @many.npy -n 130 --steps 1 --json -q");
+    if (p.code != 0)
+        fail_msg("eval: exit %d, %s", p.code, p.err);
+    json_t *report = json_loads(p.out, 0, NULL);
+    assert_non_null(report);
+    assert_true(json_real_value(json_object_get(report, "outside")) == 0);
+    json_decref(report);
+    program_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_a_size),
         cmocka_unit_test_setup_teardown(test_any_shape, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_scored_size, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_refused, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
