@@ -66,8 +66,8 @@ sumi_precision sumi_cli_precision(const sumi_options *options);
 /* open.c: the size of a model's images where nobody says: that of its training, or 32x32 where it
  * is not known. The tutorial's network trains on 28x28 and draws 32x32: true where that is so. */
 bool sumi_cli_sample_size(const sumi_model_info_t *info, int *height, int *width);
-/* open.c: the size of its training, or of the data where that is not known. Pictures that are scored
- * have it: the tutorial's network draws worse at 32x32. */
+/* open.c: the size of its training, or of the data where that is not known. Pictures that are
+ * scored have it: the tutorial's network draws worse at 32x32. */
 void sumi_cli_trained_size(const sumi_model_info_t *info, const sumi_dataset *data, int *height,
                            int *width);
 /* labels.c: what --guidance and its like say to a sampling; *guide receives the model that --guide
