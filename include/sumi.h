@@ -564,12 +564,17 @@ typedef struct {
     /* So many of the best checkpoints stay, 1 or more: those of the epochs with the lowest losses
      * that ended with one or, with eval_every, those with the lowest Frechet distances. */
     int keep_best;
+    /* At its end a run with an out_dir looks for the way to sample its model (sumi_tune) that draws
+     * the best pictures in at most 20 evaluations, and keeps it in the model. It takes about a
+     * twentieth of the time and counts towards minutes; where that is too short for two ways, or
+     * there are too few images, the model's own way stays. It changes no bit of the weights. */
+    bool tune;
 } sumi_train_config;
 #define SUMI_TRAIN_CONFIG_INIT                                                                     \
     {                                                                                              \
         sizeof(sumi_train_config), 10, 0, 128, 1e-3f, 0, NULL, false, NULL, NULL, 0, 0, 64, 0, 0,  \
             0, NULL, SUMI_PRECISION_FP32, NULL, 0, 5, 2, 0, SUMI_ON_NAN_STOP, false, 0, 0, 0, 0,   \
-            0, NULL, NULL, NULL, 1                                                                 \
+            0, NULL, NULL, NULL, 1, false                                                          \
     }
 
 /* The choices of a sumi_trainer_config. */

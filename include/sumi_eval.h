@@ -158,7 +158,9 @@ SUMI_API void sumi_eval_result_free(sumi_eval_result_t *result);
  * Which way to sample draws a model's best pictures in few evaluations of the network: a search
  * over solvers, spacings and what shapes them (rho, the ends of the levels, eta, churn, clipping)
  * by successive halving. All ways draw a few images from the same noise and are ranked by the
- * Frechet distance to the data; what stands next to the best comes in; the best draw more.
+ * Frechet distance to the data; what stands next to the best comes in; the best draw more. Of a
+ * model that is told of labels guidance is one of what shapes them; it costs a second evaluation
+ * where it acts.
  */
 
 typedef struct {
@@ -178,11 +180,15 @@ typedef struct {
         progress; /* SUMI_PHASE_SAMPLE; step counts images x evaluations; may be NULL */
     void *user;
     const char *cache; /* as sumi_eval_config.cache */
+    /* So many images x evaluations are drawn at most, of a short list of ways that depends on it
+     * alone; the figures are then the search's own, without intervals. 0: as many as it takes. */
+    int64_t work;
+    int64_t reference; /* compare with so many images of the data, evenly spread; 0: all */
 } sumi_tune_config;
 #define SUMI_TUNE_CONFIG_INIT                                                                      \
     {                                                                                              \
         sizeof(sumi_tune_config), NULL, NULL, NULL, 0, 0, 0, 0, 0, false, false,                   \
-            SUMI_PRECISION_FP32, NULL, NULL, NULL                                                  \
+            SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, 0                                            \
     }
 
 typedef struct {
@@ -203,7 +209,8 @@ typedef struct {
 
 /* A long call, which leaves the model as it is: best, which was filled by its _INIT macro, receives
  * the way that was found, for sumi_model_set_sampling or sumi_model_save_sampling. The same seed
- * finds the same on any number of threads. SUMI_EINVAL, SUMI_ESHAPE: as sumi_eval. result's size
+ * finds the same on any number of threads. SUMI_EINVAL, SUMI_ESHAPE: as sumi_eval; SUMI_EINVAL also
+ * where work is not enough for two ways. result's size
  * must be that of this header; what it holds is released by sumi_tune_result_free. */
 SUMI_API sumi_status sumi_tune(sumi_context *ctx, const sumi_model *model,
                                const sumi_tune_config *config, sumi_sample_config *best,

@@ -89,6 +89,11 @@ bool sumi_option_belongs(const sumi_option *option, sumi_command_id command)
     return (option->commands >> command & 1u) != 0;
 }
 
+bool sumi_option_turns_off(const sumi_option *option)
+{
+    return option->kind == SUMI_ARG_FLAG && (option->field != NULL || option->by_recipe);
+}
+
 int sumi_option_find(sumi_command_id command, const char *name, size_t length, sumi_option *out)
 {
     sumi_option option;

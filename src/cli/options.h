@@ -71,6 +71,7 @@ typedef struct {
     unsigned commands;       /* one bit for each sumi_command_id that takes it */
     const char *help;
     const char *field; /* the field of a sumi_model_config that it sets; NULL: none */
+    bool by_recipe;    /* a flag besides those of fields that a recipe may turn on */
 } sumi_option;
 
 enum { SUMI_OPTIONS_MAX = 160, SUMI_OPERANDS_MAX = 64 };
@@ -85,6 +86,8 @@ bool sumi_option_at(int index, sumi_option *out);
 /* A choice's word number index, which ends at its length; NULL past the last. */
 const char *sumi_option_choice(const sumi_option *option, int index, int *length);
 bool sumi_option_belongs(const sumi_option *option, sumi_command_id command);
+/* Whether it is a flag that a recipe may turn on, so that =off says something. */
+bool sumi_option_turns_off(const sumi_option *option);
 /* The index of the command's option of that name (length characters of it), which out (or NULL)
  * receives; -1 where it has none. */
 int sumi_option_find(sumi_command_id command, const char *name, size_t length, sumi_option *out);

@@ -311,7 +311,7 @@ static sumi_status read_long(reader *r, const char *word)
     bool has_value = name[length] == '=';
     const char *text = has_value ? name + length + 1 : "";
     /* What a recipe turns on can be turned off. */
-    if (option.is.kind == SUMI_ARG_FLAG && option.is.field != NULL && has_value &&
+    if (sumi_option_turns_off(&option.is) && has_value &&
         (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)) {
         sumi_status status = take(r, &option, "");
         r->options->values[option.index].set = strcmp(text, "on") == 0;

@@ -49,7 +49,15 @@ static bool is_taken(const sumi_options *options, const sumi_option *option, int
 
 /* ---- The environment ------------------------------------------------------------------------- */
 
-static sumi_status take_variable(sumi_options *options, const sumi_option *option, sumi_error *err)
+/* What a recipe turns on can be turned off; any other flag is off as it is. */
+static void turn_off(sumi_options *options, const sumi_option *option, int index)
+{
+    if (sumi_option_turns_off(option))
+        options->values[index].given = true;
+}
+
+static sumi_status take_variable(sumi_options *options, const sumi_option *option, int index,
+                                 sumi_error *err)
 {
     static const char *const yes[] = {"1", "true", "yes", "on", NULL}, *const no[] = {"0", "false",
                                                                                       "no", "off",
@@ -59,8 +67,10 @@ static sumi_status take_variable(sumi_options *options, const sumi_option *optio
     const char *text = getenv(name);
     if (text == NULL || text[0] == '\0')
         return SUMI_OK;
-    if (option->kind == SUMI_ARG_FLAG && is_one_of(text, no))
+    if (option->kind == SUMI_ARG_FLAG && is_one_of(text, no)) {
+        turn_off(options, option, index);
         return SUMI_OK;
+    }
     if (option->kind == SUMI_ARG_FLAG && !is_one_of(text, yes))
         return sumi_fail(err, SUMI_EINVAL, "%s: expected 1 or 0, found '%s'", name, text);
     return sumi_options_give(options, name, option->name, option->kind == SUMI_ARG_FLAG ? "" : text,
@@ -73,7 +83,7 @@ static sumi_status take_environment(sumi_options *options, sumi_error *err)
     sumi_status status = SUMI_OK;
     for (int i = 0; status == SUMI_OK && sumi_option_at(i, &option); i++)
         if (is_taken(options, &option, i))
-            status = take_variable(options, &option, err);
+            status = take_variable(options, &option, i, err);
     return status;
 }
 
@@ -128,11 +138,14 @@ static bool is_operand(const sumi_options *options, const char *name)
 }
 
 static sumi_status take_flag(sumi_options *options, const char *path, const sumi_option *option,
-                             const json_t *value, sumi_error *err)
+                             int index, const json_t *value, sumi_error *err)
 {
     if (!json_is_boolean(value))
         return sumi_fail(err, SUMI_EINVAL, "%s: --%s: expected true or false", path, option->name);
-    return json_is_true(value) ? sumi_options_give(options, path, option->name, "", err) : SUMI_OK;
+    if (json_is_true(value))
+        return sumi_options_give(options, path, option->name, "", err);
+    turn_off(options, option, index);
+    return SUMI_OK;
 }
 
 static sumi_status take_key(sumi_options *options, const char *path, const char *key,
@@ -152,7 +165,7 @@ static sumi_status take_key(sumi_options *options, const char *path, const char 
     if (index >= 0 && !is_taken(options, &option, index))
         return SUMI_OK;
     if (index >= 0 && option.kind == SUMI_ARG_FLAG)
-        return take_flag(options, path, &option, value, err);
+        return take_flag(options, path, &option, index, value, err);
     const char *text = text_of(options, value);
     if (text == NULL)
         return sumi_fail_memory(err, path, 0);

@@ -149,6 +149,13 @@ static void fill_trainer(const sumi_options *options, sumi_trainer_config *out)
     out->seed = (uint64_t)sumi_option_int(options, "seed");
 }
 
+/* Over what the recipe says, or nobody. */
+static void fill_tuning(const sumi_options *options, sumi_train_config *train)
+{
+    if (sumi_option_said(options, "tune"))
+        train->tune = sumi_option_flag(options, "tune");
+}
+
 /* Limits, and what the run keeps. */
 static void fill_run(const sumi_options *options, sumi_train_config *train)
 {
@@ -162,6 +169,7 @@ static void fill_run(const sumi_options *options, sumi_train_config *train)
     train->grid = (int)sumi_option_int(options, "grid");
     train->eval_every = (int)sumi_option_int(options, "eval-every");
     train->eval_images = (int)sumi_option_int(options, "eval-images");
+    fill_tuning(options, train);
     train->checkpoint_every = sumi_option_int(options, "checkpoint-every");
     train->checkpoint_minutes = sumi_option_real(options, "checkpoint-minutes");
     train->keep_last = (int)sumi_option_int(options, "keep-last");
@@ -207,6 +215,7 @@ int sumi_train_settings_choose(sumi_cli *cli, const sumi_dataset *set, sumi_trai
     out->trainer = trainer;
     out->train = train;
     fill_configs(options, out);
+    fill_tuning(options, &out->train);
     if (out->sample.steps > out->model.timesteps)
         out->sample.steps = out->model.timesteps;
     if (why[0] != '\0')

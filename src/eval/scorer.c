@@ -32,16 +32,16 @@ static sumi_status check(const sumi_dataset *training, const sumi_dataset *test,
                      evaluator->info.data_name, evaluator->info.data_hash, training->name, hash);
 }
 
-static sumi_status see_reference(sumi_scorer *scorer, const sumi_dataset *set, const char *cache,
-                                 sumi_error *err)
+static sumi_status see_reference(sumi_scorer *scorer, const sumi_dataset *set, int64_t most,
+                                 const char *cache, sumi_error *err)
 {
     const sumi_backend *backend = scorer->runtime->backend;
     const sumi_known known = {scorer->runtime, &scorer->machine, cache,
                               backend->isa(scorer->runtime->device)};
     int64_t each = (int64_t)scorer->sizes[0] * scorer->sizes[1] * scorer->sizes[2];
     size_t d = (size_t)scorer->evaluator->info.features;
-    sumi_status status =
-        sumi_pictures_read(set, BYTES_MOST / each, scorer->sizes, &scorer->reference, err);
+    int64_t fits = BYTES_MOST / each, wanted = most > 0 && most < fits ? most : fits;
+    sumi_status status = sumi_pictures_read(set, wanted, scorer->sizes, &scorer->reference, err);
     if (status == SUMI_OK)
         status = sumi_known_features(&known, scorer->evaluator, &scorer->reference, err);
     if (status != SUMI_OK)
@@ -63,7 +63,8 @@ static sumi_status see_reference(sumi_scorer *scorer, const sumi_dataset *set, c
 
 sumi_status sumi_scorer_init(sumi_scorer *scorer, sumi_runtime *runtime,
                              const sumi_dataset *training, const sumi_dataset *test,
-                             const sumi_classifier *evaluator, const char *cache, sumi_error *err)
+                             const sumi_classifier *evaluator, int64_t most, const char *cache,
+                             sumi_error *err)
 {
     *scorer = (sumi_scorer){.runtime = runtime,
                             .evaluator = evaluator,
@@ -71,7 +72,8 @@ sumi_status sumi_scorer_init(sumi_scorer *scorer, sumi_runtime *runtime,
     sumi_status status = check(training, test, evaluator, err);
     if (status == SUMI_OK)
         status = sumi_eval_machine_open(runtime, &scorer->machine, err);
-    return status == SUMI_OK ? see_reference(scorer, test ? test : training, cache, err) : status;
+    return status == SUMI_OK ? see_reference(scorer, test ? test : training, most, cache, err)
+                             : status;
 }
 
 void sumi_scorer_free(sumi_scorer *scorer)

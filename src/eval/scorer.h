@@ -19,11 +19,13 @@ typedef struct {
     double *scratch;         /* of a distance */
 } sumi_scorer;
 
-/* cache: as of sumi_eval_config. SUMI_EINVAL where the evaluator was made for other data,
+/* most: images of the reference, evenly spread; 0: all. cache: as of sumi_eval_config. SUMI_EINVAL
+ * where the evaluator was made for other data,
  * SUMI_ESHAPE where test images have another size. Released by free also where this fails. */
 sumi_status sumi_scorer_init(sumi_scorer *scorer, sumi_runtime *runtime,
                              const sumi_dataset *training, const sumi_dataset *test,
-                             const sumi_classifier *evaluator, const char *cache, sumi_error *err);
+                             const sumi_classifier *evaluator, int64_t most, const char *cache,
+                             sumi_error *err);
 void sumi_scorer_free(sumi_scorer *scorer);
 /* Draws images, of each label in turn where the model is told of labels, and what the evaluator
  * sees in them. */

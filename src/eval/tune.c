@@ -14,7 +14,7 @@
 /* The search's images lie far behind those that the figures are of. */
 static const int64_t SEARCH_FROM = INT64_C(1) << 40;
 
-enum { FIGURE_IMAGES = 1000, AFFORDABLE = 100, WAYS_BEFORE = 2 };
+enum { FIGURE_IMAGES = 1000, AFFORDABLE = 100 };
 
 /* A part of the search: who goes on, and with how many images, in units of the first part's. */
 typedef struct {
@@ -169,6 +169,122 @@ static sumi_status halve(search *run, int p)
     return status;
 }
 
+/* ---- A short search -------------------------------------------------------------------------- */
+
+/* Of its work, what the ways without guidance may take to begin with, and then those with it; the
+ * rest is for a closer look at the best few. Of ways that are as good but for so much, the one with
+ * the fewest evaluations is taken. */
+#define SHARE_PLAIN .5
+#define SHARE_GUIDED .25
+enum { CLOSER = 3 };
+#define AS_GOOD 1.03
+
+/* Images of a first look: more than a feature has numbers, as a distance needs. */
+static int64_t first_look(int d)
+{
+    return d + d / 4 > d + 32 ? d + d / 4 : d + 32;
+}
+
+int64_t sumi_tune_least_work(int features, int evaluations)
+{
+    return first_look(features) * (evaluations + evaluations / 2);
+}
+
+/* Brings candidates from number `first` on to the first look, for as long as the work allows; the
+ * list ends there. */
+static sumi_status look_first(search *run, int first, double allowed)
+{
+    sumi_tune_space *space = &run->space;
+    sumi_status status = SUMI_OK;
+    for (int i = first; i < space->count && status == SUMI_OK; i++) {
+        if (run->done + (double)run->unit * space->list[i].evaluations > allowed) {
+            space->count = i;
+            break;
+        }
+        status = bring_to(run, &space->list[i], run->unit);
+    }
+    return status;
+}
+
+/* More images of the best few, from what work is left. */
+static sumi_status look_closer(search *run, double work)
+{
+    sumi_tune_space *space = &run->space;
+    int count = space->count < CLOSER ? space->count : CLOSER, evaluations = 0;
+    for (int i = 0; i < count; i++)
+        evaluations += space->list[i].evaluations;
+    int64_t n = run->unit + (int64_t)((work - run->done) / evaluations);
+    n = n < FIGURE_IMAGES ? n : FIGURE_IMAGES;
+    sumi_status status = SUMI_OK;
+    for (int i = 0; i < count && status == SUMI_OK; i++)
+        status = bring_to(run, &space->list[i], n);
+    if (status == SUMI_OK)
+        rank(space);
+    return status;
+}
+
+/* The first is the best; one that costs less and is as good comes before it. */
+static void prefer_fewer(sumi_tune_space *space)
+{
+    int chosen = 0;
+    for (int i = 1; i < space->count && space->list[i].n == space->list[0].n; i++)
+        if (space->list[i].distance <= AS_GOOD * space->list[0].distance &&
+            space->list[i].evaluations < space->list[chosen].evaluations)
+            chosen = i;
+    sumi_tune_candidate first = space->list[chosen];
+    memmove(space->list + 1, space->list, (size_t)chosen * sizeof first);
+    space->list[0] = first;
+}
+
+static void give_figure(const sumi_tune_candidate *of, sumi_tune_judged *out)
+{
+    *out = (sumi_tune_judged){.way = of->way,
+                              .evaluations = of->evaluations,
+                              .frechet = {of->distance, (double)NAN, (double)NAN}};
+    memcpy(out->name, of->name, sizeof out->name);
+}
+
+/* The usual way is the first of the few. */
+static void report_short(const sumi_tune_space *space, const char *usual, sumi_tune_report *report)
+{
+    give_figure(&space->list[0], &report->best);
+    for (int i = 0; i < space->count; i++)
+        if (strcmp(space->list[i].name, usual) == 0)
+            give_figure(&space->list[i], &report->former);
+    report->former_own = false;
+}
+
+static sumi_status look_shortly(search *run, sumi_tune_report *report)
+{
+    sumi_tune_space *space = &run->space;
+    double work = (double)run->config->work;
+    char usual[SUMI_TUNE_NAME_MAX];
+    run->whole = work;
+    sumi_tune_add_few(space);
+    memcpy(usual, space->list[0].name, sizeof usual);
+    double least = (double)run->unit * (space->list[0].evaluations + space->list[1].evaluations);
+    if (space->count < 2 || work < least)
+        return sumi_fail(run->err, SUMI_EINVAL,
+                         "work is %.0f: two ways take %.0f evaluations, %" PRId64 " images each",
+                         work, least, run->unit);
+    sumi_status status = look_first(run, 0, fmax(SHARE_PLAIN * work, least));
+    if (status != SUMI_OK)
+        return stopped(run, status);
+    rank(space);
+    int plain = space->count;
+    sumi_tune_add_guided(space, 0);
+    status = look_first(run, plain, run->done + fmin(SHARE_GUIDED * work, work - run->done));
+    rank(space);
+    if (status == SUMI_OK)
+        status = look_closer(run, work);
+    if (status != SUMI_OK)
+        return stopped(run, status);
+    prefer_fewer(space);
+    report_short(space, usual, report);
+    run->n = space->list[0].n;
+    return SUMI_OK;
+}
+
 /* ---- Figures --------------------------------------------------------------------------------- */
 
 static sumi_status judge(search *run, const sumi_sample_config *way, sumi_tune_judged *out)
@@ -211,6 +327,10 @@ static sumi_status check(const sumi_model *model, const sumi_tune_config *config
     if (config->evaluations < 0 || config->evaluations > timesteps)
         return sumi_fail(err, SUMI_EINVAL, "evaluations is %d, expected 0 to %d",
                          config->evaluations, timesteps);
+    if (config->work < 0 || config->reference < 0)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "work is %" PRId64 " and reference %" PRId64 ": expected 0 or more",
+                         config->work, config->reference);
     int d = config->evaluator->info.features;
     if (config->n < 0 || config->n > SUMI_EVAL_IMAGES_MAX || (config->n > 0 && config->n <= d))
         return sumi_fail(err, SUMI_EINVAL,
@@ -235,12 +355,12 @@ static sumi_status begin(search *run, sumi_runtime *runtime)
     run->part_count =
         config->quick ? sizeof quickly / sizeof *quickly : sizeof thorough / sizeof *thorough;
     int d = config->evaluator->info.features;
-    run->unit = d + d / 4 > d + 32 ? d + d / 4 : d + 32;
+    run->unit = first_look(d);
     run->n = config->n > 0 ? config->n : d < FIGURE_IMAGES ? FIGURE_IMAGES : 2 * d;
     sumi_status status = sumi_process_init(&run->space.process, &model->process, run->err);
     if (status == SUMI_OK)
         status = sumi_scorer_init(&run->scorer, runtime, config->training, config->test,
-                                  config->evaluator, config->cache, run->err);
+                                  config->evaluator, config->reference, config->cache, run->err);
     if (status == SUMI_OK)
         sumi_scorer_size(&run->scorer, model, &run->base.height, &run->base.width);
     return status;
@@ -254,6 +374,8 @@ static sumi_status look(search *run, sumi_tune_report *report)
     run->space.base.clip_low = own.clip_low;
     run->space.base.clip_high = own.clip_high;
     run->space.base.threshold = own.threshold;
+    if (run->config->work > 0)
+        return look_shortly(run, report);
     sumi_tune_add_all(&run->space, run->config->quick);
     sumi_tune_add(&run->space, &former);
     char name[SUMI_TUNE_NAME_MAX];

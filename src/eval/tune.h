@@ -7,7 +7,7 @@
 
 #include "eval/scorer.h"
 
-enum { SUMI_TUNE_CANDIDATES_MAX = 256, SUMI_TUNE_NAME_MAX = 80 };
+enum { SUMI_TUNE_CANDIDATES_MAX = 256, SUMI_TUNE_NAME_MAX = 112 };
 
 /* A way to sample that is looked at. */
 typedef struct {
@@ -34,6 +34,10 @@ typedef struct {
 void sumi_tune_add(sumi_tune_space *space, const sumi_sample_config *way);
 /* Every solver with every spacing; quick: the ones that are good in few evaluations. */
 void sumi_tune_add_all(sumi_tune_space *space, bool quick);
+/* The few that are likeliest to be good, in this order. */
+void sumi_tune_add_few(sumi_tune_space *space);
+/* Candidate number i with guidance, where the model is told of labels. */
+void sumi_tune_add_guided(sumi_tune_space *space, int i);
 /* Those that differ from candidate number i in one number. */
 void sumi_tune_widen(sumi_tune_space *space, int i);
 /* How a way is called, and its evaluations; 0 where the model cannot be sampled so. */
@@ -60,6 +64,10 @@ typedef struct {
 /* tune_report.c: as sumi_tune_result_t has them; NULL: out of memory. */
 char *sumi_tune_json(const sumi_tune_report *report);
 char *sumi_tune_text(const sumi_tune_report *report);
+
+/* The least work of a search that has a limit: two ways' first look, of a whole and of half the
+ * evaluations. */
+int64_t sumi_tune_least_work(int features, int evaluations);
 
 /* The body of sumi_tune. */
 sumi_status sumi_tune_run(sumi_runtime *runtime, const sumi_model *model,

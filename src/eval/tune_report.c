@@ -63,10 +63,11 @@ static void put_candidate(FILE *out, const sumi_tune_candidate *c)
 static void put_judged(FILE *out, const char *what, const sumi_tune_judged *judged)
 {
     char value[SUMI_EVAL_NUMBER_MAX], low[SUMI_EVAL_NUMBER_MAX], high[SUMI_EVAL_NUMBER_MAX];
-    fprintf(out, "%-8s %9s (%s .. %s) in %d evaluations\n         %.70s\n", what,
-            sumi_eval_number(value, judged->frechet.value),
-            sumi_eval_number(low, judged->frechet.low),
-            sumi_eval_number(high, judged->frechet.high), judged->evaluations, judged->name);
+    fprintf(out, "%-8s %9s", what, sumi_eval_number(value, judged->frechet.value));
+    if (!isnan(judged->frechet.low))
+        fprintf(out, " (%s .. %s)", sumi_eval_number(low, judged->frechet.low),
+                sumi_eval_number(high, judged->frechet.high));
+    fprintf(out, " in %d evaluations\n         %.70s\n", judged->evaluations, judged->name);
 }
 
 char *sumi_tune_text(const sumi_tune_report *report)
@@ -85,7 +86,12 @@ char *sumi_tune_text(const sumi_tune_report *report)
         put_candidate(out, &space->list[i]);
     if (space->count > ROWS_SHOWN)
         fprintf(out, "            ... and %d more\n", space->count - ROWS_SHOWN);
-    fprintf(out, "\nOn other noise, %" PRId64 " images each, with 95 %% intervals:\n", report->n);
+    bool judged = !isnan(report->best.frechet.low);
+    if (judged)
+        fprintf(out, "\nOn other noise, %" PRId64 " images each, with 95 %% intervals:\n",
+                report->n);
+    else
+        fprintf(out, "\nIn the search, %" PRId64 " images of the best:\n", report->n);
     put_judged(out, "best", &report->best);
     put_judged(out, report->former_own ? "before" : "usual", &report->former);
     bool failed = ferror(out) != 0;

@@ -46,6 +46,38 @@ static void add_number(char *name, const char *what, float value)
     snprintf(name + used, SUMI_TUNE_NAME_MAX - used, ", %s %s", what, number);
 }
 
+static double ratio_at(const sumi_level *level)
+{
+    return level->alpha2 > 0 ? exp(sumi_level_log_ratio(level)) : HUGE_VAL;
+}
+
+/* Guidance asks the network once more at each level where it acts. */
+static int guided_evaluations(const sumi_path *path, const sumi_sample_config *way)
+{
+    int more = 0;
+    if (way->guidance == 1)
+        return 0;
+    for (int i = 0; i < path->steps; i++) {
+        sumi_level level = sumi_path_asks(path, i);
+        double ratio = fmin(ratio_at(&level), 1e30);
+        if (ratio >= (double)way->guidance_from && ratio <= (double)way->guidance_to)
+            more += sumi_path_stages(path, i);
+    }
+    return more;
+}
+
+static void add_guidance(char *name, const sumi_sample_config *way)
+{
+    size_t used = strlen(name);
+    char number[24], from[24], to[24];
+    sumi_format(number, sizeof number, "%.3g", (double)way->guidance);
+    sumi_format(from, sizeof from, "%.3g", (double)way->guidance_from);
+    sumi_format(to, sizeof to, "%.3g", (double)way->guidance_to);
+    bool always = way->guidance_from == 0 && way->guidance_to >= 1e30f;
+    snprintf(name + used, SUMI_TUNE_NAME_MAX - used,
+             always ? ", guidance %s" : ", guidance %s (%s to %s)", number, from, to);
+}
+
 int sumi_tune_describe(const sumi_tune_space *space, const sumi_sample_config *way,
                        char name[SUMI_TUNE_NAME_MAX])
 {
@@ -54,9 +86,11 @@ int sumi_tune_describe(const sumi_tune_space *space, const sumi_sample_config *w
     if (sumi_sample_check_default(space->model, way, NULL) != SUMI_OK ||
         sumi_path_init(&path, &space->process, &want, NULL) != SUMI_OK)
         return 0;
-    int evaluations = path.evaluations;
+    int evaluations = path.evaluations + guided_evaluations(&path, way);
     sumi_path_free(&path);
     snprintf(name, SUMI_TUNE_NAME_MAX, "%.20s, %.20s", want.solver->is.name, want.spacing->is.name);
+    if (way->guidance != 1)
+        add_guidance(name, way);
     if (way->rho > 0)
         add_number(name, "rho", way->rho);
     if (way->sigma_max > 0)
@@ -79,7 +113,9 @@ static bool same_way(const sumi_sample_config *a, const sumi_sample_config *b)
     return solver_of(a) == solver_of(b) && spacing_of(a) == spacing_of(b) && a->steps == b->steps &&
            a->rho == b->rho && a->sigma_min == b->sigma_min && a->sigma_max == b->sigma_max &&
            a->eta == b->eta && a->churn == b->churn && a->clip_low == b->clip_low &&
-           a->clip_high == b->clip_high && a->threshold == b->threshold;
+           a->clip_high == b->clip_high && a->threshold == b->threshold &&
+           a->guidance == b->guidance && a->guidance_from == b->guidance_from &&
+           a->guidance_to == b->guidance_to;
 }
 
 void sumi_tune_add(sumi_tune_space *space, const sumi_sample_config *way)
@@ -137,6 +173,28 @@ void sumi_tune_add_all(sumi_tune_space *space, bool quick)
     }
 }
 
+/* The ways that are worth a look where few can be had, the likeliest first; evaluations are a share
+ * of what an image may take. */
+static const struct {
+    const char *solver, *spacing;
+    double share;
+} few[] = {
+    {"dpmpp-2m", "karras", 1}, /* the standard recipe's */
+    {"dpmpp-2m", "karras", .5}, {"unipc", "karras", .5},    {"dpmpp-2m", "logsnr", .5},
+    {"deis", "karras", .5},     {"dpmpp-2m", "karras", .7}, {"dpmpp-2m-sde", "karras", 1},
+};
+
+void sumi_tune_add_few(sumi_tune_space *space)
+{
+    for (size_t i = 0; i < sizeof few / sizeof *few; i++) {
+        sumi_sample_config way = space->base;
+        way.solver = few[i].solver;
+        way.spacing = few[i].spacing;
+        way.steps = (int)fmax(1, few[i].share * space->evaluations);
+        sumi_tune_add(space, &way);
+    }
+}
+
 /* ---- Neighbours ------------------------------------------------------------------------------ */
 
 /* With one number set to each of several values. */
@@ -159,11 +217,6 @@ static double rounded(double value)
     return sumi_parse_real(text, NULL);
 }
 
-static double ratio_at(const sumi_level *level)
-{
-    return level->alpha2 > 0 ? exp(sumi_level_log_ratio(level)) : 0;
-}
-
 static void widen_levels(sumi_tune_space *space, int i)
 {
     const sumi_sample_config way = space->list[i].way;
@@ -176,7 +229,7 @@ static void widen_levels(sumi_tune_space *space, int i)
         return;
     double most = ratio_at(&path.levels[0]), least = ratio_at(&path.levels[path.steps - 1]);
     sumi_path_free(&path);
-    if (most > 0)
+    if (most < HUGE_VAL)
         add_each(space, i, offsetof(sumi_sample_config, sigma_max),
                  (const double[]){rounded(.7 * most), rounded(.4 * most)}, 2);
     if (least > 0 && spacing->ends)
@@ -203,6 +256,32 @@ static void widen_clip(sumi_tune_space *space, int i)
     sumi_tune_add(space, &way);
 }
 
+/* Between which sigma / alpha guidance acts: all, or those where an image's shapes form, in
+ * deviations of the data. */
+#define GUIDED_FROM .5
+#define GUIDED_TO 6
+
+void sumi_tune_add_guided(sumi_tune_space *space, int i)
+{
+    static const float weights[] = {1.5f, 2};
+    char name[SUMI_TUNE_NAME_MAX];
+    double deviation = (double)space->process.config.sigma_data;
+    for (int k = 0; k < 3; k++) {
+        sumi_sample_config way = space->list[i].way;
+        if (space->model->graph.labels < 0 || way.guidance != 1)
+            return;
+        way.guidance = weights[k % 2];
+        if (k < 2) {
+            way.guidance_from = (float)(GUIDED_FROM * deviation);
+            way.guidance_to = (float)(GUIDED_TO * deviation);
+        }
+        /* As many steps as leave room for the second evaluations. */
+        while (way.steps > 1 && sumi_tune_describe(space, &way, name) > space->evaluations)
+            way.steps--;
+        sumi_tune_add(space, &way);
+    }
+}
+
 void sumi_tune_widen(sumi_tune_space *space, int i)
 {
     const sumi_solver *solver = solver_of(&space->list[i].way);
@@ -212,6 +291,7 @@ void sumi_tune_widen(sumi_tune_space *space, int i)
     space->list[i].widened = true;
     widen_levels(space, i);
     widen_clip(space, i);
+    sumi_tune_add_guided(space, i);
     if (solver->flags & SUMI_SOLVER_ETA)
         widen_eta(space, i, solver);
     if (solver->flags & SUMI_SOLVER_CHURN)

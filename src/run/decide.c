@@ -19,6 +19,16 @@ enum { TIMED_MIN = 8 };
 #define TIMED_SECONDS 5.0
 #define TIMED_SHARE .03
 
+/* So many steps' time, of which a search at the end takes its part: what is left for steps where
+ * `done` are done. */
+static double without_tuning(const sumi_tuning_time *tuning, double done, double steps)
+{
+    if (tuning->share == 0 || done + steps < tuning->least)
+        return steps;
+    double by_share = (steps - tuning->share * done) / (1 + tuning->share);
+    return fmax(by_share, steps - tuning->most);
+}
+
 /* The number of steps with which the minutes will be over; 0: it is too early to say. */
 static int64_t choose_end(const sumi_clock *clock, double *seconds_a_step)
 {
@@ -29,7 +39,8 @@ static int64_t choose_end(const sumi_clock *clock, double *seconds_a_step)
     *seconds_a_step =
         fmax(1e-6, clock->timed > 0 ? timed / (double)clock->timed : clock->seconds_a_step);
     double left = seconds * SHARE - (clock->now - clock->started);
-    double more = fmin(fmax(1, floor(left / *seconds_a_step)), (double)UINT32_MAX);
+    double fit = without_tuning(&clock->tuning, (double)clock->steps, left / *seconds_a_step);
+    double more = fmin(fmax(1, floor(fit)), (double)UINT32_MAX);
     int64_t end = clock->steps + (int64_t)more;
     /* The rate comes down after the warm-up, however slow the steps are. */
     if (end <= clock->warmup_steps)
@@ -40,10 +51,10 @@ static int64_t choose_end(const sumi_clock *clock, double *seconds_a_step)
 sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock)
 {
     double ran = clock->now - clock->started, unsaved = clock->now - clock->saved_at;
+    double most = clock->minutes * 60 / (1 + clock->tuning.share);
     sumi_decisions decided = {
         .stop = clock->asked_to_stop,
-        .time_is_up =
-            clock->minutes > 0 && !clock->open && clock->began && ran >= clock->minutes * 60,
+        .time_is_up = clock->minutes > 0 && !clock->open && clock->began && ran >= most,
         .save_at_epoch = unsaved >= fmax(SAVE_SECONDS_MIN, clock->save_took / SAVE_SHARE_MAX),
         .save_within = clock->save_minutes > 0 && unsaved >= clock->save_minutes * 60,
     };

@@ -145,6 +145,13 @@ static bool is_off(const char *key, const json_t *value)
     return off && listed;
 }
 
+/* Images behind a score say nothing of a run that has none. */
+static bool is_of_scores(const json_t *settings, const char *key)
+{
+    return strcmp(key, "eval_images") == 0 &&
+           json_number_value(json_object_get(settings, "eval_every")) == 0;
+}
+
 /* A setting as a row: numbers and texts; what is empty or not used is left out. */
 static void put_setting(FILE *page, const char *key, const json_t *value)
 {
@@ -175,7 +182,7 @@ static void put_settings(FILE *page, const char *heading, json_t *settings)
     fprintf(page, "<div><h2>%s</h2><table>\n", heading);
     json_object_foreach(settings, key, value)
     {
-        if (!json_is_object(value))
+        if (!json_is_object(value) && !is_of_scores(settings, key))
             put_setting(page, key, value);
     }
     fputs("</table></div>\n", page);
@@ -244,6 +251,35 @@ static void put_epochs(FILE *page, const sumi_run_dir *dir)
     fputs("</table>\n", page);
 }
 
+/* The ways to sample that the search at the end looked at, the one that it kept first. */
+static void put_tuning(FILE *page, const json_t *tuning)
+{
+    char distance[SUMI_NUMBER_MAX];
+    const json_t *list = json_object_get(tuning, "candidates"), *way;
+    size_t i;
+    if (json_array_size(list) == 0)
+        return;
+    fputs("<h2>Ways to sample</h2>\n<p>The first is kept: <code>sumi sample</code> draws by it. Of "
+          "ways that are equally good it takes the fewest evaluations. Distances are by a random "
+          "network, from few images of the same noise: they compare these ways, and nothing "
+          "else.</p>\n<table><tr><th>Way</th><th class=\"n\">Evaluations</th>"
+          "<th class=\"n\">Images</th><th class=\"n\">Distance</th></tr>\n",
+          page);
+    json_array_foreach(list, i, way)
+    {
+        const char *name = json_string_value(json_object_get(way, "name"));
+        fputs("<tr><td>", page);
+        sumi_page_text(page, name ? name : "");
+        fprintf(page,
+                "</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td "
+                "class=\"n\">%s</td></tr>\n",
+                (long long)json_integer_value(json_object_get(way, "evaluations")),
+                (long long)json_integer_value(json_object_get(way, "n")),
+                sumi_run_number(distance, json_number_value(json_object_get(way, "frechet")), 3));
+    }
+    fputs("</table>\n", page);
+}
+
 static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, bool running)
 {
     const char *slash = strrchr(dir->path, '/');
@@ -253,7 +289,7 @@ static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, boo
 }
 
 static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, bool running,
-                     json_t *config, json_t *env)
+                     json_t *config, json_t *env, const json_t *tuning)
 {
     char folder[PATH_MAX], plot[PATH_MAX];
     put_head(page, dir, state, running);
@@ -265,6 +301,7 @@ static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, boo
               page);
     if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
         put_grids(page, folder);
+    put_tuning(page, tuning);
     fputs("<div class=\"columns\">\n", page);
     put_settings(page, "Training", json_object_get(config, "train"));
     put_settings(page, "Model", json_object_get(config, "model"));
@@ -305,7 +342,9 @@ sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, 
     if (!page)
         return sumi_fail_memory(err, path, 0);
     json_t *config = read_settings(dir, "config.json"), *env = read_settings(dir, "env.json");
-    put_page(page, dir, state, running, config, env);
+    json_t *tuning = read_settings(dir, "tuning.json");
+    put_page(page, dir, state, running, config, env, tuning);
+    json_decref(tuning);
     json_decref(config);
     json_decref(env);
     bool failed = ferror(page) != 0;

@@ -200,7 +200,8 @@ static sumi_status decide(sumi_train_run *run)
                               .last_step = run->last_step,
                               .timed_seconds = run->timed_seconds,
                               .seconds_a_step =
-                                  run->seconds_before / fmax(1, (double)run->trainer->steps)};
+                                  run->seconds_before / fmax(1, (double)run->trainer->steps),
+                              .tuning = sumi_run_tuning_time(run)};
     run->decided = sumi_run_decide(run->runtime->ranks, &clock);
     return run->decided.last_step > 0 ? fix_end(run) : SUMI_OK;
 }
@@ -257,9 +258,9 @@ static sumi_status say_finished(sumi_train_run *run)
 /* All that was asked for is done: a last checkpoint, a last grid, and the model for use. */
 static sumi_status complete(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {last_checkpoint, sumi_run_score, last_grid,
-                                            unless_stopped,  write_models,   sumi_run_draw_final,
-                                            unless_stopped,  say_finished};
+    static const sumi_run_stage stages[] = {last_checkpoint,     sumi_run_score, sumi_run_tune,
+                                            last_grid,           unless_stopped, write_models,
+                                            sumi_run_draw_final, unless_stopped, say_finished};
     return run->dir ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                     : unless_stopped(run);
 }

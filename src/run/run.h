@@ -12,7 +12,8 @@
  *     latest best                   each holds the name of a folder in checkpoints
  *     run.lock                      locked while a process trains here
  *     model.pth model.safetensors   when the run is finished
- *     sampling.json                 how to sample it, where that was set (sumi_model_save_sampling)
+ *     sampling.json                 how to sample it, where that was found or set
+ *     tuning.json                   the ways to sample it that were looked at
  */
 #ifndef SUMI_RUN_H
 #define SUMI_RUN_H
@@ -42,6 +43,11 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
 /* The whole of `sumi verify` (verify.c); see sumi_verify. */
 sumi_status sumi_run_verify(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                             const sumi_train_config *config, sumi_verify_t *out, sumi_error *err);
+/* What a search at the run's end takes, in steps' time (tuning.c): this share of all steps, but at
+ * most so many, and nothing of a run with fewer than `least`. */
+typedef struct {
+    double share, least, most;
+} sumi_tuning_time;
 /* What a clock or a caller decides (decide.c). */
 typedef struct {
     double now, started, saved_at; /* seconds */
@@ -56,6 +62,7 @@ typedef struct {
     bool open;
     int64_t steps, timed, warmup_steps, last_step;
     double timed_seconds, seconds_a_step;
+    sumi_tuning_time tuning;
 } sumi_clock;
 typedef struct {
     bool stop;          /* the caller wants to stop */

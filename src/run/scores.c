@@ -88,7 +88,7 @@ sumi_status sumi_run_begin_scores(sumi_train_run *run)
     if (!run->scorer)
         return sumi_fail_memory(run->err, "the scores of a run", sizeof *run->scorer);
     sumi_status status = sumi_scorer_init(run->scorer, run->runtime, run->set, config->eval_test,
-                                          config->evaluator, config->eval_cache, run->err);
+                                          config->evaluator, 0, config->eval_cache, run->err);
     /* What the training is measured by begins with it. */
     run->started = run->saved_at = run->step_at = sumi_time_now();
     return status;

@@ -54,8 +54,8 @@ static json_t *model_settings(const sumi_model *of, bool *failed)
 
 #define FIELD(field) offsetof(sumi_train_config, field)
 
-/* What only a run keeps: pictures and scores, what is made of images, and how many of them a step
- * has. */
+/* What only a run keeps: pictures, scores and the search at its end, what is made of images, and
+ * how many of them a step has. */
 static const sumi_kept kept_grids[] = {
     {"grid", SUMI_KEPT_INT, FIELD(grid), NULL},
     {"grid_height", SUMI_KEPT_INT, FIELD(grid_height), NULL},
@@ -66,6 +66,7 @@ static const sumi_kept kept_grids[] = {
     {"augment", SUMI_KEPT_FLOAT, FIELD(augment), "0"},
     {"eval_every", SUMI_KEPT_INT, FIELD(eval_every), "0"},
     {"eval_images", SUMI_KEPT_INT, FIELD(eval_images), "0"},
+    {"tune", SUMI_KEPT_BOOL, FIELD(tune), "false"},
     {NULL, SUMI_KEPT_INT, 0, NULL},
 };
 static const sumi_kept kept_batch[] = {

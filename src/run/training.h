@@ -97,6 +97,13 @@ bool sumi_run_score_due(const sumi_train_run *run, int64_t epoch);
  */
 sumi_status sumi_run_score(sumi_train_run *run);
 
+/* ---- tuning.c ---- */
+
+sumi_tuning_time sumi_run_tuning_time(const sumi_train_run *run);
+/* Looks for the best way to sample the model, where that is wanted and was not done; it is the
+ * models' own from then on. */
+sumi_status sumi_run_tune(sumi_train_run *run);
+
 /* ---- run.c ---- */
 
 /* Takes the next batch and trains a step on it; data receives the batch, *loss its loss. */

@@ -236,7 +236,9 @@ static void choose_sampling(choosing *c)
     c->sample->solver = "dpmpp-2m";
     c->sample->spacing = "karras";
     c->sample->steps = EVALUATIONS;
-    say(c, "samples  %s, %d evaluations an image", c->sample->solver, EVALUATIONS);
+    c->train->tune = true;
+    say(c, "samples  %s, %d evaluations an image, or what a search at the end finds to be better",
+        c->sample->solver, EVALUATIONS);
 }
 
 /* ---- The standard recipe --------------------------------------------------------------------- */

@@ -78,6 +78,7 @@ static void test_tutorial(void **state)
         expect_initial(&c);
         assert_string_equal(c.model.preset, "tutorial");
         assert_true(c.train.epochs == 10 && c.train.minutes == 0 && c.train.grid_steps == 0);
+        assert_false(c.train.tune);
     }
     choice c = empty();
     c.train.minutes = 3;
@@ -114,7 +115,7 @@ static void test_standard(void **state)
     assert_true(c.trainer.precision == SUMI_PRECISION_FIXED16);
     assert_string_equal(c.sample.solver, "dpmpp-2m");
     assert_string_equal(c.sample.spacing, "karras");
-    assert_true(c.sample.steps == 20);
+    assert_true(c.sample.steps == 20 && c.train.tune);
     assert_non_null(strstr(c.why, "10 minutes, as none is given"));
     assert_non_null(strstr(c.why, "32@28x28, 64@14x14, 128@7x7"));
     assert_non_null(strstr(c.why, "10 classes"));

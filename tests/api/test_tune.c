@@ -4,6 +4,8 @@
  */
 #include "base/temp_folder.h"
 
+#include <math.h>
+
 #include "api/api.h"
 #include "io/io.h"
 #include "models/models.h"
@@ -144,6 +146,98 @@ static void test_same_on_any_threads(void **state)
     sumi_tune_result_free(&first);
 }
 
+/* ---- With a limit ---------------------------------------------------------------------------- */
+
+enum { WORK = 12000, MOST = 6 };
+
+static void open_labelled(fixture *f, temp_folder *temp, int threads)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    open_fixture(f, temp, threads);
+    sumi_model_free(f->model);
+    assert_int_equal(sumi_model_config_net(&config, "unet"), SUMI_OK);
+    config.base_channels = 4;
+    config.time_dim = 8;
+    config.timesteps = 20;
+    config.objective = "v";
+    config.schedule = "cosine";
+    config.multipliers[2] = config.blocks[2] = 0;
+    config.classes = 3;
+    api_ok(f->ctx, sumi_model_create(f->ctx, &config, &f->model));
+    f->config.evaluations = MOST;
+    f->config.work = WORK;
+    f->config.reference = 150;
+}
+
+static float number_in(const json_t *sampling, const char *name, double initial)
+{
+    const json_t *value = json_object_get(sampling, name);
+    return (float)(value ? json_number_value(value) : initial);
+}
+
+/* What a candidate is said to take is what an image of it takes. */
+static void check_evaluations(fixture *f, const json_t *candidate)
+{
+    const json_t *of = json_object_get(candidate, "sampling");
+    sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
+    int32_t labels[] = {0, 2};
+    int taken[2];
+    float out[2 * SIDE * SIDE];
+    sample.count = 2;
+    sample.height = sample.width = SIDE;
+    sample.solver = json_string_value(json_object_get(of, "solver"));
+    sample.spacing = json_string_value(json_object_get(of, "spacing"));
+    sample.steps = (int)json_integer_value(json_object_get(of, "steps"));
+    sample.guidance = number_in(of, "guidance", 1);
+    sample.guidance_from = number_in(of, "guidance_from", 0);
+    sample.guidance_to = number_in(of, "guidance_to", 1e30);
+    sample.labels = labels;
+    sample.evaluations = taken;
+    api_ok(f->ctx, sumi_sample(f->ctx, f->model, &sample, out, 2 * SIDE * SIDE));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(taken[i], json_integer_value(json_object_get(candidate, "evaluations")));
+}
+
+/* Within its work, guidance among what is looked at, and the same on any number of threads. */
+static void test_limited(void **state)
+{
+    char *first = NULL;
+    for (int threads = 1; threads <= 3; threads += 2) {
+        fixture f;
+        sumi_sample_config best = SUMI_SAMPLE_CONFIG_INIT;
+        sumi_tune_result_t result = SUMI_TUNE_RESULT_INIT;
+        open_labelled(&f, *state, threads);
+        api_ok(f.ctx, sumi_tune(f.ctx, f.model, &f.config, &best, &result));
+        json_t *json = json_loads(result.json, 0, NULL), *each;
+        int64_t work = 0, guided = 0;
+        size_t i;
+        json_array_foreach(json_object_get(json, "candidates"), i, each)
+        {
+            int64_t evaluations = json_integer_value(json_object_get(each, "evaluations"));
+            assert_true(evaluations <= MOST);
+            work += evaluations * json_integer_value(json_object_get(each, "n"));
+            guided += json_object_get(json_object_get(each, "sampling"), "guidance") != NULL;
+            check_evaluations(&f, each);
+        }
+        assert_true(work <= WORK && work > WORK / 2);
+        assert_true(guided >= 1 && guided < (int64_t)i);
+        assert_true(isnan(result.frechet.low) && result.frechet.value > 0);
+        assert_non_null(strstr(result.table, "In the search"));
+        if (first != NULL)
+            assert_string_equal(first, result.json);
+        free(first);
+        first = strdup(result.json);
+        f.config.work = 160 * (MOST + MOST / 2) - 1;
+        sumi_tune_result_t none = SUMI_TUNE_RESULT_INIT;
+        api_fails(f.ctx, sumi_tune(f.ctx, f.model, &f.config, &best, &none), SUMI_EINVAL,
+                  "two ways take 1440 evaluations");
+        json_decref(json);
+        sumi_tune_result_free(&result);
+        close_fixture(&f);
+    }
+    free(first);
+}
+
 /* Wherever it is stopped the model is as it was, and what was found so far is told. */
 static void test_cancelled(void **state)
 {
@@ -205,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_on_any_threads, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_limited, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_cancelled, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_refused, temp_setup, temp_teardown),
     };

@@ -98,6 +98,24 @@ static void test_options(void **state)
     assert_true(number_of(config, "train", "ema") == 0);
     assert_string_equal(text_of(config, "train", "rate_schedule"), "constant");
     assert_string_equal(text_of(config, "train", "precision"), "fp32");
+    assert_true(json_is_true(json_object_get(json_object_get(config, "train"), "tune")));
+    json_decref(config);
+    assert_quiet_run(temp,
+                     "train shapes --size 8 --steps 2 --batch 4 -q --tune=off --out @off" TINY);
+    config = config_of(temp, "off");
+    assert_true(json_is_false(json_object_get(json_object_get(config, "train"), "tune")));
+    json_decref(config);
+    /* So do a variable and a file of options. */
+    static const char text[] = "stratified = false\n";
+    assert_int_equal(sumi_file_save(temp_path(temp, "o.toml"), text, sizeof text - 1, NULL),
+                     SUMI_OK);
+    setenv("SUMI_TRAIN_TUNE", "off", 1);
+    assert_quiet_run(temp,
+                     "train shapes --size 8 --steps 2 --batch 4 -q --config @o.toml --out @o" TINY);
+    unsetenv("SUMI_TRAIN_TUNE");
+    config = config_of(temp, "o");
+    assert_true(json_is_false(json_object_get(json_object_get(config, "train"), "tune")));
+    assert_true(json_is_false(json_object_get(json_object_get(config, "model"), "stratified")));
     json_decref(config);
     /* Another network has its own sizes. */
     assert_quiet_run(temp, "train shapes --size 8 --steps 2 --batch 4 --net tutorial -q --grid 0 "

@@ -177,6 +177,14 @@ static void test_decisions(void **state)
                         .timed_seconds = 9.5};
     /* 582 seconds less 10, at half a second a step. */
     assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 20 + 1144);
+    /* A search at the end takes its share of all of them, or what it takes at most, or nothing. */
+    clock.tuning = (sumi_tuning_time){.share = .05, .least = 100, .most = 1000};
+    assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 20 + 1088);
+    clock.tuning.most = 10;
+    assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 20 + 1134);
+    clock.tuning.least = 2000;
+    assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 20 + 1144);
+    clock.tuning = (sumi_tuning_time){0, 0, 0};
     clock.last_step = 500;
     assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 500);
     clock.last_step = INT64_MAX;
@@ -198,6 +206,10 @@ static void test_decisions(void **state)
     assert_false(sumi_run_decide(NULL, &clock).time_is_up);
     clock.open = false;
     assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 0);
+    assert_true(sumi_run_decide(NULL, &clock).time_is_up);
+    clock.now = 100 + 59;
+    assert_false(sumi_run_decide(NULL, &clock).time_is_up);
+    clock.tuning.share = .05;
     assert_true(sumi_run_decide(NULL, &clock).time_is_up);
 }
 
