@@ -191,6 +191,11 @@ sumi_status sumi_eval_memory(const sumi_eval_machine *machine, sumi_space space,
                              const sumi_eval_set *samples, const sumi_eval_set *test,
                              const sumi_eval_set *training, uint64_t seed, sumi_memory *out,
                              sumi_error *err);
+/* A PNG of the pairs (page.c), the sample to the left of the training picture; of 1 or 3 channels,
+ * and one pair at least. */
+sumi_status sumi_eval_write_pairs(const char *folder, const char *name, const sumi_memory *memory,
+                                  const sumi_eval_set *samples, const sumi_eval_set *training,
+                                  sumi_error *err);
 
 /* ---- Guards on pixels (pixels.c) ------------------------------------------------------------- */
 

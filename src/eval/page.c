@@ -42,10 +42,9 @@ static void enlarge(const sumi_eval_set *set, int64_t index, int factor, uint8_t
             memcpy(to + y * to_row + x * c, image + (y / f * w + x / f) * c, c);
 }
 
-/* Each pair beside each other: the sample, a narrow white line, the training picture. */
-static sumi_status write_pairs(const char *folder, const char *name, const sumi_memory *memory,
-                               const sumi_eval_set *samples, const sumi_eval_set *training,
-                               sumi_error *err)
+sumi_status sumi_eval_write_pairs(const char *folder, const char *name, const sumi_memory *memory,
+                                  const sumi_eval_set *samples, const sumi_eval_set *training,
+                                  sumi_error *err)
 {
     int factor = samples->w < COMFORTABLE ? COMFORTABLE / samples->w : 1;
     const int shape[] = {samples->h * factor, (2 * samples->w + GAP) * factor, samples->c};
@@ -312,10 +311,11 @@ sumi_status sumi_eval_save(const char *folder, const sumi_eval_report *report,
                             samples->n < GRID ? (int)samples->n : GRID,
                             (const int[]){samples->h, samples->w, samples->c}, err);
     if (status == SUMI_OK && has.pixels)
-        status = write_pairs(folder, "nearest.png", &report->pixels, samples, training, err);
-    if (status == SUMI_OK && has.features)
         status =
-            write_pairs(folder, "nearest_features.png", &report->features, samples, training, err);
+            sumi_eval_write_pairs(folder, "nearest.png", &report->pixels, samples, training, err);
+    if (status == SUMI_OK && has.features)
+        status = sumi_eval_write_pairs(folder, "nearest_features.png", &report->features, samples,
+                                       training, err);
     if (status == SUMI_OK && has.loss)
         status = write_loss(folder, report, err);
     return status == SUMI_OK ? write_page(folder, report, &has, err) : status;

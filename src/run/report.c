@@ -16,6 +16,11 @@
 
 #include "io/page.h"
 
+/* What the page is made of besides numbers and pictures; NULL for one that is not there. */
+enum { CONFIG, ENV, TUNING, MEMORY, SETTINGS };
+static const char *const settings_files[SETTINGS] = {"config.json", "env.json", "tuning.json",
+                                                     "memory.json"};
+
 #define RELOAD_SECONDS 20
 #define EPOCH_ROWS 200 /* of the table; the newest */
 
@@ -280,6 +285,40 @@ static void put_tuning(FILE *page, const json_t *tuning)
     fputs("</table>\n", page);
 }
 
+/* Of a run on few images: the samples that are closest to one of them. */
+static void put_copies(FILE *page, const json_t *memory)
+{
+    char number[SUMI_NUMBER_MAX];
+    const json_t *pairs = json_object_get(memory, "pairs"), *pair;
+    double share = json_number_value(json_object_get(memory, "memorised"));
+    long long pictures = json_integer_value(json_object_get(memory, "pictures"));
+    size_t i;
+    if (!json_is_object(memory))
+        return;
+    fprintf(page,
+            "<h2>Copies</h2>\n<p>Few images can be learnt by heart. %lld of %lld samples are less "
+            "than half as far from a training picture as those usually are from each other, which "
+            "%s %% of these are themselves.%s</p>\n",
+            (long long)(share * (double)pictures + .5), pictures,
+            sumi_run_number(number, 100 * json_number_value(json_object_get(memory, "usual")), 3),
+            share > 0 ? " More images, fewer steps or <code>--augment 0.12</code> make them fewer."
+                      : "");
+    if (!json_is_true(json_object_get(memory, "picture")))
+        return;
+    fputs("<figure class=\"wide\"><a href=\"memory.png\"><img src=\"memory.png\" alt=\"closest "
+          "pairs\"></a><figcaption>Left the sample, right the training picture that is nearest in "
+          "pixels; distance ",
+          page);
+    json_array_foreach(pairs, i, pair)
+    {
+        double ratio = json_number_value(json_object_get(pair, "ratio"));
+        fprintf(page, "%s%s", i ? ", " : "", sumi_run_number(number, ratio, 3));
+    }
+    fputs(" (1: as far as training pictures usually are from each other, 0: a copy).</figcaption>"
+          "</figure>\n",
+          page);
+}
+
 static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, bool running)
 {
     const char *slash = strrchr(dir->path, '/');
@@ -289,8 +328,9 @@ static void put_head(FILE *page, const sumi_run_dir *dir, const char *state, boo
 }
 
 static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, bool running,
-                     json_t *config, json_t *env, const json_t *tuning)
+                     json_t *const settings[SETTINGS])
 {
+    json_t *config = settings[CONFIG];
     char folder[PATH_MAX], plot[PATH_MAX];
     put_head(page, dir, state, running);
     if (sumi_run_file(dir, "loss.svg", plot, NULL) == SUMI_OK && sumi_is_file(plot))
@@ -301,12 +341,13 @@ static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, boo
               page);
     if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
         put_grids(page, folder);
-    put_tuning(page, tuning);
+    put_copies(page, settings[MEMORY]);
+    put_tuning(page, settings[TUNING]);
     fputs("<div class=\"columns\">\n", page);
     put_settings(page, "Training", json_object_get(config, "train"));
     put_settings(page, "Model", json_object_get(config, "model"));
     put_settings(page, "Data", json_object_get(config, "data"));
-    put_settings(page, "Machine", env);
+    put_settings(page, "Machine", settings[ENV]);
     put_settings(page, "Run", config);
     fputs("</div>\n", page);
     put_epochs(page, dir);
@@ -341,12 +382,12 @@ sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, 
     FILE *page = open_memstream(&text, &size);
     if (!page)
         return sumi_fail_memory(err, path, 0);
-    json_t *config = read_settings(dir, "config.json"), *env = read_settings(dir, "env.json");
-    json_t *tuning = read_settings(dir, "tuning.json");
-    put_page(page, dir, state, running, config, env, tuning);
-    json_decref(tuning);
-    json_decref(config);
-    json_decref(env);
+    json_t *settings[SETTINGS];
+    for (int i = 0; i < SETTINGS; i++)
+        settings[i] = read_settings(dir, settings_files[i]);
+    put_page(page, dir, state, running, settings);
+    for (int i = 0; i < SETTINGS; i++)
+        json_decref(settings[i]);
     bool failed = ferror(page) != 0;
     failed = fclose(page) != 0 || failed;
     status = failed ? sumi_fail_memory(err, path, size) : sumi_file_save(path, text, size, err);

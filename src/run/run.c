@@ -258,9 +258,10 @@ static sumi_status say_finished(sumi_train_run *run)
 /* All that was asked for is done: a last checkpoint, a last grid, and the model for use. */
 static sumi_status complete(sumi_train_run *run)
 {
-    static const sumi_run_stage stages[] = {last_checkpoint,     sumi_run_score, sumi_run_tune,
-                                            last_grid,           unless_stopped, write_models,
-                                            sumi_run_draw_final, unless_stopped, say_finished};
+    static const sumi_run_stage stages[] = {
+        last_checkpoint,     sumi_run_score, sumi_run_tune,  last_grid,
+        unless_stopped,      write_models,   unless_stopped, sumi_run_look_for_copies,
+        sumi_run_draw_final, unless_stopped, say_finished};
     return run->dir ? sumi_run_in_turn(run, stages, sizeof stages / sizeof *stages)
                     : unless_stopped(run);
 }

@@ -9,6 +9,7 @@
  *     eval.jsonl score.svg          where the run is scored
  *     checkpoints/step_469/ ...     the newest, the best, and others that shall stay
  *     nan_report.json rollbacks.json where something was not finite
+ *     memory.json memory.png        of few images: samples beside the closest of them
  *     latest best                   each holds the name of a folder in checkpoints
  *     run.lock                      locked while a process trains here
  *     model.pth model.safetensors   when the run is finished

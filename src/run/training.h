@@ -104,6 +104,12 @@ sumi_tuning_time sumi_run_tuning_time(const sumi_train_run *run);
  * models' own from then on. */
 sumi_status sumi_run_tune(sumi_train_run *run);
 
+/* ---- memory.c ---- */
+
+/* Of a run on few images that draws pictures: are there copies among them? Once for its last step.
+ */
+sumi_status sumi_run_look_for_copies(sumi_train_run *run);
+
 /* ---- run.c ---- */
 
 /* Takes the next batch and trains a step on it; data receives the batch, *loss its loss. */

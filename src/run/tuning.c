@@ -126,8 +126,6 @@ static sumi_status search(sumi_train_run *run, int64_t work, sumi_sample_config 
     config.precision = run->settings.precision;
     config.progress = sumi_run_see_sampling;
     config.user = run;
-    sumi_grid_size(model, run->config, run->set->height, run->set->width, &config.height,
-                   &config.width);
     sumi_status status =
         sumi_classify_train(run->runtime, run->set, NULL, &shape, &evaluator, run->err);
     config.evaluator = evaluator;

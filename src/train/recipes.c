@@ -186,8 +186,10 @@ static void choose_process(choosing *c)
 
 /* ---- Training -------------------------------------------------------------------------------- */
 
-/* Fewer steps than these are no run; then the warm-up is a fifth of them. */
-enum { WARM_UP = 50, SHORT_RUN = 5 * WARM_UP };
+/* Fewer steps than these are no run; then the warm-up is a fifth of them. Of less than a minute it
+ * is as much shorter: minutes become steps within it, and it has to be gone through, however slow
+ * steps are. */
+enum { WARM_UP = 50, SHORT_RUN = 5 * WARM_UP, WARM_UP_LEAST = 8 };
 
 static void choose_training(choosing *c)
 {
@@ -207,6 +209,8 @@ static void choose_training(choosing *c)
         steps = train->epochs * per_epoch;
     if (steps < SHORT_RUN)
         trainer->warmup_steps = steps / 5;
+    else if (train->minutes > 0 && train->minutes < 1)
+        trainer->warmup_steps = (int64_t)fmax(WARM_UP_LEAST, train->minutes * WARM_UP);
 }
 
 static void choose_optimiser(choosing *c)
@@ -243,9 +247,6 @@ static void choose_sampling(choosing *c)
 
 /* ---- The standard recipe --------------------------------------------------------------------- */
 
-/* Below so many images a network can learn them by heart. */
-enum { FEW_IMAGES = 2000 };
-
 static void choose_standard(choosing *c)
 {
     if (!c->limit_given)
@@ -259,8 +260,10 @@ static void choose_standard(choosing *c)
         say(c, "budget   %d minutes, as none is given (--minutes, --epochs, --steps)", MINUTES);
     describe_network(c);
     choose_optimiser(c);
-    if (c->set->count < FEW_IMAGES)
-        say(c, "few      %" PRId64 " images can be learnt by heart: sumi eval tells how many were",
+    if (c->set->count <= SUMI_FEW_IMAGES)
+        say(c,
+            "few      %" PRId64 " images can be learnt by heart: the run's page will show the "
+            "samples that are closest to one",
             c->set->count);
     choose_sampling(c);
 }

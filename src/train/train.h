@@ -122,6 +122,9 @@ void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_run
 
 /* ---- Recipes (recipes.c) --------------------------------------------------------------------- */
 
+/* Up to so many images a network can learn by heart. */
+enum { SUMI_FEW_IMAGES = 2000 };
+
 /* What a recipe fills in. */
 typedef struct {
     sumi_model_config *model;

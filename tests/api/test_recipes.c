@@ -116,6 +116,16 @@ static void test_standard(void **state)
     assert_string_equal(c.sample.solver, "dpmpp-2m");
     assert_string_equal(c.sample.spacing, "karras");
     assert_true(c.sample.steps == 20 && c.train.tune);
+    static const struct {
+        double minutes;
+        int64_t warm_up;
+    } shorter[] = {{.02, 8}, {.5, 25}, {1, 50}, {3, 50}};
+    for (int i = 0; i < 4; i++) {
+        choice brief = empty();
+        brief.train.minutes = shorter[i].minutes;
+        api_ok(ctx, choose(ctx, "standard", set, &brief));
+        assert_int_equal(brief.trainer.warmup_steps, shorter[i].warm_up);
+    }
     assert_non_null(strstr(c.why, "10 minutes, as none is given"));
     assert_non_null(strstr(c.why, "32@28x28, 64@14x14, 128@7x7"));
     assert_non_null(strstr(c.why, "10 classes"));

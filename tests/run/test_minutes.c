@@ -202,6 +202,15 @@ static void test_decisions(void **state)
     /* Steps that are too slow for the minutes still come to an end of their rate. */
     clock.seconds_a_step = 1000;
     assert_int_equal(sumi_run_decide(NULL, &clock).last_step, 51);
+    /* With the standard recipe's 8 steps of warm-up that is the ninth, decided after the eighth. */
+    sumi_clock brief = clock;
+    brief.warmup_steps = brief.steps = 8;
+    brief.minutes = .02;
+    brief.timed = 7;
+    brief.timed_seconds = 70;
+    assert_int_equal(sumi_run_decide(NULL, &brief).last_step, 9);
+    brief.steps = 7;
+    assert_int_equal(sumi_run_decide(NULL, &brief).last_step, 0);
     clock.now = 1000;
     assert_false(sumi_run_decide(NULL, &clock).time_is_up);
     clock.open = false;
