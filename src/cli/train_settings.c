@@ -195,6 +195,12 @@ static void say_choices(const sumi_cli *cli, const sumi_train_settings *s, char 
         sumi_cli_note(cli, "note", "  %s", line);
 }
 
+static void limit_sampling(sumi_train_settings *out)
+{
+    if (out->sample.steps > out->model.timesteps)
+        out->sample.steps = out->model.timesteps;
+}
+
 int sumi_train_settings_choose(sumi_cli *cli, const sumi_dataset *set, sumi_train_settings *out)
 {
     const sumi_options *options = &cli->options;
@@ -209,15 +215,16 @@ int sumi_train_settings_choose(sumi_cli *cli, const sumi_dataset *set, sumi_trai
                            &train, &out->sample, why, sizeof why);
     if (status != SUMI_OK)
         return sumi_cli_fail_context(cli, status);
-    if (out->config != NULL)
+    if (out->config != NULL) {
+        limit_sampling(out);
         return 0; /* another run's choices stand */
+    }
     out->model = model;
     out->trainer = trainer;
     out->train = train;
     fill_configs(options, out);
     fill_tuning(options, &out->train);
-    if (out->sample.steps > out->model.timesteps)
-        out->sample.steps = out->model.timesteps;
+    limit_sampling(out);
     if (why[0] != '\0')
         say_choices(cli, out, why);
     /* Averages of one's own stand in place of all of the recipe's. */

@@ -1,7 +1,8 @@
 /*
  * The residual U-Net against PyTorch in float64 (tests/golden/make_unet.py), on every instruction
  * set that this CPU has, fused and unfused, at two sizes, with labels, and with attention at sizes
- * that must be padded: predictions, the loss, the gradient of every parameter, and steps of Adam.
+ * that must be padded, and told of what was made of its images: predictions, the loss, the gradient
+ * of every parameter, and steps of Adam.
  * And what its layers begin with.
  */
 #include "api/golden.h"
@@ -9,7 +10,7 @@
 
 #include <stdio.h>
 
-enum { N_MAX = 3, TARGET_OFFSET = 50, STEPS = 4, NETWORKS = 2 };
+enum { N_MAX = 3, TARGET_OFFSET = 50, TOLD_OFFSET = 70, STEPS = 4, NETWORKS = 3 };
 
 /* A network, and what PyTorch found of it, as make_unet.py has them. */
 typedef struct {
@@ -48,6 +49,21 @@ static const network_of_golden networks[NETWORKS] = {
      .batch = 202,
      .limit = 128,
      .sizes = {{13, 18}, {7, 5}}},
+    {.config = {.channels = 1,
+                .width = 8,
+                .levels = 2,
+                .multipliers = {1, 2},
+                .blocks = {1, 1},
+                .embedding = 16,
+                .classes = 3,
+                .told = 9,
+                .time_lowest = .003f,
+                .time_highest = 3},
+     .path = SUMI_TEST_DIR "/golden/unet_told.safetensors",
+     .n = 3,
+     .batch = 204,
+     .limit = 128,
+     .sizes = {{10, 12}, {9, 8}}},
 };
 
 typedef struct {
@@ -124,7 +140,7 @@ typedef struct {
     bool unfused;
     char key[16]; /* "16x16" */
     sumi_inputs in;
-    float *x, *target, time[N_MAX];
+    float *x, *target, *told, time[N_MAX];
     int32_t labels[N_MAX];
     size_t count; /* of x */
 } golden_case;
@@ -144,6 +160,8 @@ static golden_case open_case(const golden *of, const sumi_kernels *kernels, int 
     snprintf(c.key, sizeof c.key, "%dx%d", c.h, c.w);
     c.x = golden_noise(c.batch, count);
     c.target = golden_noise(c.batch + TARGET_OFFSET, count);
+    if (of->of->config.told > 0)
+        c.told = golden_noise(c.batch + TOLD_OFFSET, (size_t)(n * of->of->config.told));
     for (int i = 0; i < n; i++) {
         c.time[i] = (float)t[i];
         c.labels[i] = i * 3 % (of->of->config.classes + 1) - 1;
@@ -156,6 +174,7 @@ static void close_case(golden_case *c)
 {
     free(c->x);
     free(c->target);
+    free(c->told);
 }
 
 static sumi_network *network_of(const golden_case *c, sumi_mode mode)
@@ -175,14 +194,26 @@ static sumi_network *network_of(const golden_case *c, sumi_mode mode)
 
 static sumi_inputs inputs_of(const golden_case *c)
 {
-    return (sumi_inputs){.image = c->x, .time = c->time, .labels = c->labels, .target = c->target};
+    return (sumi_inputs){.image = c->x,
+                         .time = c->time,
+                         .labels = c->labels,
+                         .condition = c->told,
+                         .target = c->target};
+}
+
+/* Of which nothing was made. */
+static sumi_inputs of_prediction(const golden_case *c)
+{
+    sumi_inputs in = inputs_of(c);
+    in.condition = NULL;
+    return in;
 }
 
 static void check_prediction(const golden_case *c)
 {
     float *out = calloc(c->count, sizeof *out);
     char name[64];
-    const sumi_inputs in = inputs_of(c);
+    const sumi_inputs in = of_prediction(c);
     sumi_network *network = network_of(c, SUMI_MODE_PREDICT);
     sumi_network_predict(network, &in, c->of->of->n, &out);
     snprintf(name, sizeof name, "predict.%s", c->key);
@@ -283,7 +314,8 @@ static void check_steps(const golden_case *c)
     }
     sumi_network_free(network);
     network = network_of(c, SUMI_MODE_PREDICT);
-    sumi_network_predict(network, &in, c->of->of->n, &out);
+    const sumi_inputs untold = of_prediction(c);
+    sumi_network_predict(network, &untold, c->of->of->n, &out);
     snprintf(name, sizeof name, "after.%s", c->key);
     double distance = golden_distance(&c->of->file, name, out, c->count);
     print_message("%s: after %d steps within %.1e\n", c->kernels->name, STEPS, distance);
@@ -299,11 +331,12 @@ static void test_steps(void **state)
 {
     (void)state;
     const sumi_kernels *kernels;
-    for (int i = 0; (kernels = sumi_kernels_list(i)) != NULL; i++) {
-        golden_case c = open_case(&goldens[1], kernels, 0, false);
-        check_steps(&c);
-        close_case(&c);
-    }
+    for (int i = 0; (kernels = sumi_kernels_list(i)) != NULL; i++)
+        for (int k = 1; k < NETWORKS; k++) {
+            golden_case c = open_case(&goldens[k], kernels, 0, false);
+            check_steps(&c);
+            close_case(&c);
+        }
 }
 
 /* Gradients and predictions do not depend on the number of threads, nor on how many images come

@@ -83,6 +83,79 @@ static void test_goes_on(void **state)
     assert_quiet_run(temp, "diff @part @whole");
 }
 
+/* Its config.json alone makes the same run again, sampling and all. */
+static void test_again(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp,
+                     "train shapes --size 8 --steps 30 --batch 4 --seed 5 -q --out @first" TINY);
+    assert_quiet_run(temp, "train --config @first/config.json -q --threads 1 --out @again");
+    assert_quiet_run(temp, "diff @first @again");
+    char *models[2];
+    for (int i = 0; i < 2; i++) {
+        program p;
+        program_run(&p, temp,
+                    i == 0 ? "info @first/model.pth --json" : "info @again/model.pth --json");
+        assert_int_equal(p.code, 0);
+        json_t *info = json_loads(p.out, 0, NULL);
+        const json_t *model = json_object_get(info, "model");
+        models[i] = json_dumps(json_object_get(model, "sampling"), JSON_SORT_KEYS);
+        assert_non_null(models[i]);
+        json_decref(info);
+        program_free(&p);
+    }
+    assert_non_null(strstr(models[0], "dpmpp-2m"));
+    assert_string_equal(models[0], models[1]);
+    free(models[0]);
+    free(models[1]);
+}
+
+/* However few minutes there are: a model that draws. */
+static void test_no_time(void **state)
+{
+    temp_folder *temp = *state;
+    assert_quiet_run(temp, "train shapes --size 8 --minutes 0.001 --batch 4 -q --out @brief" TINY);
+    json_t *config = config_of(temp, "brief");
+    assert_true(number_of(config, "train", "warmup_steps") == 8);
+    assert_true(number_of(config, "train", "steps") >= 9);
+    assert_true(number_of(config, "train", "schedule_steps") ==
+                number_of(config, "train", "steps"));
+    json_decref(config);
+    assert_quiet_run(temp, "sample @brief/model.safetensors -n 2 -q --out @brief.png");
+}
+
+/* Names of classes go with the weights: through a resume, and to data whose labels have none. */
+static void test_class_names(void **state)
+{
+    temp_folder *temp = *state;
+    uint8_t pixels[8 * 64], labels[8];
+    for (int i = 0; i < 8; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "of/%s", i % 2 ? "boots" : "anoraks");
+        assert_int_equal(sumi_make_dirs(temp_path(temp, name), NULL), SUMI_OK);
+        snprintf(name, sizeof name, "of/%s/%d.png", i % 2 ? "boots" : "anoraks", i);
+        memset(pixels + 64 * i, 30 * i, 64);
+        labels[i] = (uint8_t)(i % 2);
+        const sumi_image image = {8, 8, 1, pixels + 64 * i};
+        assert_int_equal(sumi_png_write(temp_path(temp, name), &image, NULL, NULL), SUMI_OK);
+    }
+    const sumi_npy x = {SUMI_NPY_U8, 4, {8, 8, 8, 1}, 8 * 64, pixels},
+                   y = {SUMI_NPY_U8, 1, {8}, 8, labels};
+    assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &x, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_write(temp_path(temp, "x-labels.npy"), &y, NULL), SUMI_OK);
+    assert_quiet_run(temp, "train @of --steps 4 --batch 4 -q --out @named" TINY);
+    assert_quiet_run(temp, "train --resume @named --steps 6 -q");
+    assert_quiet_run(temp, "train @x.npy --init @named/model.safetensors --steps 2 --batch 4 -q "
+                           "--grid 0 --out @on");
+    static const char *const models[] = {"sample @named --label boots -n 1 -q --out @a.png",
+                                         "sample @on --label anoraks -n 1 -q --out @b.png",
+                                         "sample @on/model.pth --label boots -n 1 -q --out @c.png"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        assert_quiet_run(temp, models[i]);
+    assert_failed_run(temp, "sample @on --label hats -n 1 --out @d.png", 2,
+                      "--label: expected all or one of 0 (anoraks), 1 (boots), found 'hats'");
+}
+
 /* What is given stands above the recipe. */
 static void test_options(void **state)
 {
@@ -133,6 +206,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_standard, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_goes_on, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_again, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_no_time, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_class_names, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_options, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -244,7 +244,7 @@ static void draw_inputs(drawing *d)
 {
     sumi_graph *graph = d->graph;
     char text[16];
-    int kind = below(d, 4); /* bits: time, labels */
+    int kind = below(d, 8); /* bits: time, labels, numbers that training gives */
     sumi_edge image = sumi_graph_input_image(graph, 1 + below(d, 4));
     keep(d, below(d, 3) ? image : sumi_graph_pad(graph, image));
     if (kind & 1) {
@@ -262,6 +262,12 @@ static void draw_inputs(drawing *d)
         else
             d->vector =
                 d->vector.count > 0 ? sumi_graph_add(graph, linear(d, VECTOR_DIM), row) : row;
+    }
+    if (kind & 4) {
+        sumi_edge told = sumi_graph_condition(graph, 1 + below(d, CONDITION_MAX));
+        int layer = sumi_graph_linear_layer(graph, name(d, text), channels_of(d, told), VECTOR_DIM);
+        told = sumi_graph_linear(graph, told, layer);
+        d->vector = d->vector.count > 0 ? sumi_graph_add(graph, linear(d, VECTOR_DIM), told) : told;
     }
     /* What is drawn next is read at least once. */
     if (d->vector.count > 0)

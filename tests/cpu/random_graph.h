@@ -6,6 +6,8 @@
 
 #include "graph/graph.h"
 
+enum { CONDITION_MAX = 5 }; /* numbers that training gives with an image */
+
 typedef struct {
     uint64_t seed;
     uint64_t drawn; /* numbers so far */

@@ -63,9 +63,9 @@ typedef struct {
     sumi_graph graph;
     int n, h, w;
     float image[OUTPUT_FLOATS], target[OUTPUT_FLOATS];
-    float weight[N_MAX], time[N_MAX];
+    float weight[N_MAX], time[N_MAX], condition[N_MAX * CONDITION_MAX];
     int32_t labels[N_MAX];
-    sumi_inputs in;
+    sumi_inputs in, predicted; /* the latter without a condition */
     bool smooth, wide;
 } sample;
 
@@ -100,7 +100,7 @@ static void *zeros(size_t count, size_t size)
 static void run_reference(reference *r, const sample *s, bool training)
 {
     reference_open(r, &s->graph, s->n, s->h, s->w, training);
-    r->in = s->in;
+    r->in = training ? s->in : s->predicted;
     if (training)
         r->dparams = zeros(s->graph.params.value_count, sizeof(double));
     reference_run(r);
@@ -141,11 +141,16 @@ static void sample_open(sample *s, uint64_t seed)
         s->time[i] = dice_below(&d, 2) ? (float)(1 + dice_below(&d, 1000)) : 0.25f + (float)i;
         s->labels[i] = s->graph.labels >= 0 ? dice_below(&d, s->graph.classes + 1) - 1 : 0;
     }
+    const sumi_random told = {seed, SUMI_STREAM_USER, 4, 0};
+    sumi_random_normals(&told, 0, s->condition, N_MAX * CONDITION_MAX);
     s->in = (sumi_inputs){.image = s->image,
                           .time = s->time,
                           .labels = s->labels,
+                          .condition = dice_below(&d, 4) ? s->condition : NULL,
                           .target = s->target,
                           .weight = dice_below(&d, 2) ? s->weight : NULL};
+    s->predicted = s->in;
+    s->predicted.condition = NULL;
     draw_images(s);
 }
 
@@ -339,9 +344,9 @@ static void run_network(const expectation *e, const sumi_kernels *kernels, sumi_
     sumi_network *net = network(e, kernels, pool, SUMI_MODE_PREDICT, unfused, 1000);
     /* The second time, packed weights and rows of time are there. */
     static float first[OUTPUT_FLOATS];
-    sumi_network_predict(net, &s->in, s->n, outputs);
+    sumi_network_predict(net, &s->predicted, s->n, outputs);
     memcpy(first, out->outputs[0], sizeof first);
-    sumi_network_predict(net, &s->in, s->n, outputs);
+    sumi_network_predict(net, &s->predicted, s->n, outputs);
     size_t count = reference_count(&e->predicting, s->graph.outputs[0].value);
     if (memcmp(first, out->outputs[0], count * sizeof *first) != 0)
         fail_msg("seed %llu: the second prediction differs", (unsigned long long)s->seed);

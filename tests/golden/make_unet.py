@@ -1,12 +1,13 @@
-"""Makes tests/golden/unet.safetensors and unet_attention.safetensors from PyTorch in float64. See
-README.md there.
+"""Makes tests/golden/unet.safetensors, unet_attention.safetensors and unet_told.safetensors from
+PyTorch in float64. See README.md there.
 
-    python tests/golden/make_unet.py
+    python tests/golden/make_unet.py [NAME...]
 
 Made with Python 3.11, torch 2.15.0, numpy 2.4.6, safetensors 0.8.0.
 """
 
 import os
+import sys
 
 import numpy as np
 import torch
@@ -28,8 +29,12 @@ NETWORKS = {
         config=dict(channels=2, width=16, multipliers=(1, 2, 3), blocks=(1, 1, 2), embedding=16,
                     classes=0, attention=(2, 3), head_channels=16),
         sizes={(13, 18): 202, (7, 5): 203}, n=2, limit=128),
+    "unet_told": dict(
+        config=dict(channels=1, width=8, multipliers=(1, 2), blocks=(1, 1), embedding=16,
+                    classes=3, augmentation=9),
+        sizes={(10, 12): 204, (9, 8): 205}, n=3, limit=128),
 }
-TARGET_OFFSET, STEPS, RATE = 50, 4, 1e-3
+TARGET_OFFSET, TOLD_OFFSET, STEPS, RATE = 50, 70, 4, 1e-3
 
 
 def value(index, name, shape):
@@ -49,22 +54,24 @@ def value(index, name, shape):
     return torch.from_numpy(v.astype(np.float32).reshape(shape))
 
 
-def batch_of(number, n, h, w, channels, classes):
-    """x, target, time, labels."""
+def batch_of(number, n, h, w, channels, classes, augmentation=0):
+    """x, target, time, labels, and what training is told of each image, or None."""
     return (formula.noise(number, n, h, w, channels).double(),
             formula.noise(number + TARGET_OFFSET, n, h, w, channels).double(),
             formula.timesteps(number, n).double(),
-            torch.arange(n) * 3 % (classes + 1) - 1)
+            torch.arange(n) * 3 % (classes + 1) - 1,
+            formula.noise(number + TOLD_OFFSET, n, 1, augmentation, 1).double().reshape(n, -1)
+            if augmentation else None)
 
 
 def steps(model, batch, out, key):
     """Losses of some steps of Adam, and what is predicted behind them."""
-    x, target, time, labels = batch
+    x, target, time, labels, told = batch
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     losses = []
     for _ in range(STEPS):
         optimizer.zero_grad()
-        loss = F.mse_loss(model(x, time, labels), target)
+        loss = F.mse_loss(model(x, time, labels, told), target)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -79,10 +86,12 @@ def make(name, config, sizes, n, limit):
     model.load_state_dict(values)
     out = {}
     for (h, w), number in sizes.items():
-        batch = batch_of(number, n, h, w, config["channels"], config["classes"])
+        batch = batch_of(number, n, h, w, config["channels"], config["classes"],
+                         config.get("augmentation", 0))
         model.zero_grad()
         y = model(batch[0], batch[2], batch[3])
-        loss = F.mse_loss(y, batch[1])
+        told = model(batch[0], batch[2], batch[3], batch[4])
+        loss = F.mse_loss(told, batch[1])
         loss.backward()
         key = f"{h}x{w}"
         print(f"{name} {key}: standard deviation {y.std():.3f}, loss {loss.item():.6f}")
@@ -93,15 +102,16 @@ def make(name, config, sizes, n, limit):
             assert np.linalg.norm(g) > 1e-6, k
             out[f"norm.{key}.{k}"] = np.array([np.linalg.norm(g)])
             out[f"gradient.{key}.{k}"] = g[:: sample_stride(g.size, limit)].astype(np.float32)
-    if config.get("attention"):
+    if config.get("attention") or config.get("augmentation"):
         steps(model, batch_of(*[(v, n, *k) for k, v in sizes.items()][0], config["channels"],
-                              config["classes"]), out, "%dx%d" % next(iter(sizes)))
+                              config["classes"], config.get("augmentation", 0)), out, "%dx%d" % next(iter(sizes)))
     save_file(out, os.path.join(HERE, f"{name}.safetensors"))
     print(len(state), "tensors,", sum(p.numel() for p in model.parameters()), "parameters")
 
 
 def main():
-    for name, of in NETWORKS.items():
+    for name in sys.argv[1:] or NETWORKS:
+        of = NETWORKS[name]
         make(name, of["config"], of["sizes"], of["n"], of["limit"])
 
 

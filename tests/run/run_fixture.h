@@ -19,7 +19,7 @@ typedef struct {
     sumi_train_config config;
     char folder[PATH_MAX], run[PATH_MAX];
     /* What progress saw. */
-    int trains, epochs, saves, grids, samples, notes;
+    int trains, epochs, saves, grids, samples, notes, scores;
     int64_t stop_step;
     sumi_phase stop_phase;
     double last_loss;
@@ -30,7 +30,8 @@ typedef struct {
 static inline int watch(void *user, const sumi_progress *p)
 {
     fixture *f = user;
-    int *counts[] = {&f->trains, &f->epochs, &f->samples, &f->saves, &f->grids, &f->notes};
+    int *counts[] = {&f->trains, &f->epochs, &f->samples, &f->saves,
+                     &f->grids,  &f->notes,  &f->scores};
     ++*counts[p->phase];
     if (p->phase == SUMI_PHASE_EPOCH)
         f->last_loss = p->loss;

@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "train/classify.h"
+
 /* A backend whose gradients fail at steps that a test chooses. */
 typedef struct {
     fixture run;
@@ -284,12 +286,55 @@ static void test_images_and_files(void **state)
     assert_ok(sumi_remove_tree(folder, NULL));
 }
 
+/* Scores of steps that come again are taken again, and none of them is told twice. */
+static void test_scores_come_again(void **state)
+{
+    (void)state;
+    enum { SCORED = 160, EPOCHS = 4 };
+    faulty f;
+    sumi_classifier_config shape = SUMI_CLASSIFIER_CONFIG_INIT;
+    sumi_classifier *evaluator;
+    open_faulty(&f);
+    f.run.set->count = SCORED;
+    shape.shape = "random-conv";
+    f.run.runtime.backend = usual;
+    assert_ok(sumi_classify_train(&f.run.runtime, f.run.set, NULL, &shape, &evaluator, NULL));
+    f.run.runtime.backend = &f.backend;
+    f.run.config.batch = (SCORED + PER_EPOCH - 1) / PER_EPOCH;
+    f.run.config.on_nan = SUMI_ON_NAN_ROLLBACK;
+    f.run.config.eval_every = 1;
+    f.run.config.eval_images = SCORED;
+    f.run.config.evaluator = evaluator;
+    f.steps[0] = 2 * PER_EPOCH + 1; /* the second epoch's score is there; back to step 4 */
+    assert_ok(run(&f.run, NULL));
+    assert_true(f.noted);
+    assert_int_equal(f.run.scores, EPOCHS + 1);
+    char *text = read_text(&f.run, "eval.jsonl"), *rest = text, best[32] = "";
+    double least = INFINITY;
+    int count = 0;
+    for (char *line; (line = strtok_r(rest, "\n", &rest)); count++) {
+        json_t *json = json_loads(line, 0, NULL);
+        double frechet = json_number_value(json_object_get(json, "frechet"));
+        int64_t step = json_integer_value(json_object_get(json, "step"));
+        assert_int_equal(step, (count + 1) * PER_EPOCH);
+        if (frechet < least)
+            snprintf(best, sizeof best, "step_%lld\n", (long long)step);
+        least = fmin(least, frechet);
+        json_decref(json);
+    }
+    assert_int_equal(count, EPOCHS);
+    assert_contains(&f.run, "best", best);
+    free(text);
+    sumi_classifier_free(evaluator);
+    close_faulty(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stops_before_the_update), cmocka_unit_test(test_goes_back),
         cmocka_unit_test(test_goes_back_further),       cmocka_unit_test(test_a_jump_is_told),
-        cmocka_unit_test(test_images_and_files),
+        cmocka_unit_test(test_images_and_files),        cmocka_unit_test(test_scores_come_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
