@@ -23,6 +23,8 @@ static void test_a_run_leaves_its_files(void **state)
                                         "run.lock",
                                         "best",
                                         "model.safetensors",
+                                        "memory.json",
+                                        "memory.png",
                                         "checkpoints/step_6/manifest.json"};
     fixture f;
     double losses[16];
@@ -36,7 +38,7 @@ static void test_a_run_leaves_its_files(void **state)
     assert_int_equal(f.trains, 6);
     assert_int_equal(f.epochs, 2);
     assert_int_equal(f.grids, 3);
-    assert_int_equal(f.samples, 6);
+    assert_int_equal(f.samples, 6 + 20); /* of grids, and of a look for copies among few images */
     assert_true(f.saves >= 1);
 
     assert_int_equal(read_losses(&f, losses, 16), 6);
