@@ -313,7 +313,7 @@ sumi_status sumi_model_measure(sumi_context *ctx, sumi_model *model, const sumi_
         return status;
     if (!model || !set)
         return missing(ctx, "sumi_model_measure", model ? "set" : "model");
-    return sumi_train_measure(model, set, &ctx->error);
+    return sumi_train_measure(NULL, model, set, &ctx->error);
 }
 
 sumi_status sumi_model_statistics(const sumi_model *model, int channel, float *mean,

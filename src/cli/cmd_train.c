@@ -145,18 +145,18 @@ static void print_banner(const sumi_cli *cli, const sumi_train_settings *s, cons
     sumi_cli_note(cli, "note", "run    %s%s", s->run, s->train.resume ? " (resumed)" : "");
 }
 
-/* Where a run stands that took no step, and so told of none: "latest" names its newest checkpoint,
- * "step_60", and a run ends with one. */
+/* Where a run stands: "latest" names its newest checkpoint, "step_60", and a run ends with one. -1
+ * where there is none. */
 static int64_t steps_of(const char *run)
 {
     char path[PATH_MAX];
     uint8_t *text = NULL;
     size_t size = 0;
-    long long steps = 0;
+    long long steps = -1;
     if (sumi_path_join(path, sizeof path, run, "latest", NULL) != SUMI_OK ||
         sumi_file_read(path, 4096, &text, &size, NULL) != SUMI_OK ||
         sscanf((const char *)text, "step_%lld", &steps) != 1)
-        steps = 0;
+        steps = -1;
     free(text);
     return steps;
 }
@@ -164,7 +164,7 @@ static int64_t steps_of(const char *run)
 /* The totals are the run's, not those of this call. */
 static json_t *result_of(const sumi_train_settings *s, const sumi_bar *bar, const sumi_dataset *set)
 {
-    int64_t steps = bar->steps > 0 ? bar->steps : steps_of(s->run);
+    int64_t there = steps_of(s->run), steps = bar->steps > 0 ? bar->steps : there > 0 ? there : 0;
     int64_t epochs = steps / sumi_batches_per_epoch(set, s->trainer.batch);
     json_t *result =
         json_pack("{s:o, s:I, s:I, s:f}", "run", sumi_json_name(s->run), "steps", (json_int_t)steps,
@@ -206,12 +206,17 @@ static int report_done(const sumi_cli *cli, const sumi_train_settings *s, const 
     return 0;
 }
 
-static int report_cancelled(const sumi_cli *cli, const sumi_train_settings *s, const sumi_bar *bar)
+/* By what is there, not by what was told: a run that is stopped before its first step has told of
+ * none. */
+static int report_cancelled(const sumi_cli *cli, const sumi_train_settings *s)
 {
     const char *const words[] = {s->run};
+    int64_t steps = steps_of(s->run);
+    if (steps < 0)
+        return sumi_cli_fail(cli, SUMI_CANCELLED, "stopped before the run began: nothing is saved");
     char *run = sumi_shell_line(1, words);
     char *text = sumi_cli_text("stopped and saved at step %lld; go on with: sumi train --resume %s",
-                               (long long)bar->steps, run != NULL ? run : s->run);
+                               (long long)steps, run != NULL ? run : s->run);
     int code = sumi_cli_fail(cli, SUMI_CANCELLED, text);
     free(text);
     free(run);
@@ -256,7 +261,7 @@ int sumi_cmd_train(sumi_cli *cli)
     if (status == SUMI_OK)
         code = report_done(cli, &settings, &bar, set, model);
     else if (status == SUMI_CANCELLED)
-        code = report_cancelled(cli, &settings, &bar);
+        code = report_cancelled(cli, &settings);
     else
         code = sumi_cli_fail_context(cli, status);
 done:

@@ -75,8 +75,8 @@ int sumi_cmd_verify(sumi_cli *cli)
         sumi_bar_begin(&bar, cli);
         settings.train.progress = sumi_bar_update;
         settings.train.user = &bar;
-        sumi_signals_watch(cli->signals, cli->ctx, NULL);
         sumi_status status = prepare(cli, &settings, &set, &model);
+        sumi_signals_watch(cli->signals, cli->ctx, NULL);
         if (status == SUMI_OK)
             status = sumi_verify(cli->ctx, model, set, &settings.train, &result);
         sumi_signals_watch(cli->signals, NULL, NULL);

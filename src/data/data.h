@@ -88,9 +88,10 @@ void sumi_data_read_bytes(const sumi_dataset *set, int64_t index, uint8_t *pixel
  * once for a set that was opened: drawing large pictures takes minutes. */
 void sumi_data_hash(const sumi_dataset *set, char hex[65]);
 /* Mean and deviation of each channel's values in 0..1, [channels] each; the deviation is 0.05 at
- * least. Of a drawn set, those of the first 10,000 images. */
+ * least. Of a drawn set, those of the first 10,000 images. SUMI_CANCELLED once *cancel is not 0;
+ * it may be NULL. */
 sumi_status sumi_data_statistics(const sumi_dataset *set, float *mean, float *deviation,
-                                 sumi_error *err);
+                                 const atomic_int *cancel, sumi_error *err);
 /* What `sumi data list` shows: name, one line of text, whether it is there, where or what to do. */
 typedef struct {
     const char *name, *description;

@@ -15,7 +15,7 @@ enum { DRAWN_MAX = 10000 };
 #define DEVIATION_MIN .05
 
 sumi_status sumi_data_statistics(const sumi_dataset *set, float *mean, float *deviation,
-                                 sumi_error *err)
+                                 const atomic_int *cancel, sumi_error *err)
 {
     size_t channels = (size_t)set->channels;
     size_t bytes = (size_t)set->height * (size_t)set->width * channels;
@@ -27,7 +27,8 @@ sumi_status sumi_data_statistics(const sumi_dataset *set, float *mean, float *de
         free(sums);
         return sumi_fail_memory(err, "an image", bytes);
     }
-    for (int64_t i = 0; i < count; i++) {
+    int64_t i = 0;
+    for (; i < count && !(cancel && atomic_load(cancel)); i++) {
         sumi_data_read_bytes(set, i, pixels);
         for (size_t c = 0; c < channels; c++) {
             uint64_t sum = 0, square = 0;
@@ -48,5 +49,6 @@ sumi_status sumi_data_statistics(const sumi_dataset *set, float *mean, float *de
     }
     free(pixels);
     free(sums);
-    return SUMI_OK;
+    return i == count ? SUMI_OK
+                      : sumi_fail(err, SUMI_CANCELLED, "measuring the data was cancelled");
 }

@@ -32,6 +32,7 @@ enum {
 typedef struct {
     sumi_pool *pool;
     const sumi_kernels *kernels;
+    const sumi_runtime *runtime; /* whose cancel ends each measure with SUMI_CANCELLED; or NULL */
 } sumi_eval_machine;
 /* As many threads as the runtime's device has, and its instruction set where that is the host's. */
 sumi_status sumi_eval_machine_open(const sumi_runtime *runtime, sumi_eval_machine *out,

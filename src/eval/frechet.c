@@ -156,7 +156,7 @@ static sumi_status run_subsets(const sumi_eval_machine *machine, subsets_job *jo
     for (size_t i = 0; i < threads && status == SUMI_OK; i++)
         status = sumi_moments_init(&job->moments[i], job->set->d, err);
     if (status == SUMI_OK)
-        sumi_parallel_for(machine->pool, SUBSETS, subset_task, job);
+        status = sumi_eval_parallel(machine, SUBSETS, subset_task, job, err);
     for (size_t i = 0; job->moments && i < threads; i++)
         sumi_moments_free(&job->moments[i]);
     free(job->moments);

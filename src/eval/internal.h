@@ -9,6 +9,11 @@
 
 #include "eval/eval.h"
 
+/* Runs fn on every chunk, on the threads of the machine; chunks take less than a second. Once the
+ * runtime is cancelled, chunks are left out and SUMI_CANCELLED is returned. */
+sumi_status sumi_eval_parallel(const sumi_eval_machine *machine, int64_t count, sumi_task_fn fn,
+                               void *arg, sumi_error *err);
+
 /* Numbers of this layer, past the streams that base names; `image` tells what for. */
 #define SUMI_STREAM_EVAL ((sumi_stream)(SUMI_STREAM_USER + 1))
 enum {

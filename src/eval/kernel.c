@@ -212,10 +212,10 @@ sumi_status sumi_eval_kernel(const sumi_eval_machine *machine, const sumi_eval_s
         status = side_init(&job.sides[0], a, job.blocks, 1, err);
     if (status == SUMI_OK)
         status = side_init(&job.sides[1], b, job.blocks, 2, err);
-    if (status == SUMI_OK) {
-        sumi_parallel_for(machine->pool, job.wide, slice_task, &job);
+    if (status == SUMI_OK)
+        status = sumi_eval_parallel(machine, job.wide, slice_task, &job, err);
+    if (status == SUMI_OK)
         finish(&job, out, standard_error);
-    }
     free(job.sides[0].rows);
     free(job.sides[1].rows);
     free(job.parts);

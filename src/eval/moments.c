@@ -159,20 +159,24 @@ void sumi_eval_moments_of(const sumi_eval_set *set, const uint32_t *weights, con
 }
 
 /* Twice over the columns: the second pass takes what the first one's rounding left. */
-static void run(const sumi_eval_machine *machine, moments_job *job, double *mean, double *sums,
-                sumi_moments *out)
+static sumi_status run(const sumi_eval_machine *machine, moments_job *job, double *mean,
+                       double *sums, sumi_moments *out, sumi_error *err)
 {
     int d = job->set->d, columns = (d + COLUMNS - 1) / COLUMNS;
     job->sums = mean;
-    sumi_parallel_for(machine->pool, columns, columns_task, job);
+    sumi_status status = sumi_eval_parallel(machine, columns, columns_task, job, err);
     for (int k = 0; k < d; k++)
         mean[k] /= out->n;
     job->shift = mean;
     job->sums = sums;
-    sumi_parallel_for(machine->pool, columns, columns_task, job);
-    sumi_parallel_for(machine->pool, (d + TRIANGLE_ROWS - 1) / TRIANGLE_ROWS, products_task, job);
+    if (status == SUMI_OK)
+        status = sumi_eval_parallel(machine, columns, columns_task, job, err);
+    if (status == SUMI_OK)
+        status = sumi_eval_parallel(machine, (d + TRIANGLE_ROWS - 1) / TRIANGLE_ROWS, products_task,
+                                    job, err);
     memcpy(out->mean, sums, (size_t)d * sizeof *sums);
     finish(mean, out);
+    return status;
 }
 
 sumi_status sumi_eval_moments(const sumi_eval_machine *machine, const sumi_eval_set *set,
@@ -198,7 +202,9 @@ sumi_status sumi_eval_moments(const sumi_eval_machine *machine, const sumi_eval_
     moments_job job = {
         .set = set, .weights = weights, .products = out->covariance, .scratch = scratch + 2 * d};
     out->n = total_of(set, weights);
-    run(machine, &job, scratch, scratch + d, out);
+    status = run(machine, &job, scratch, scratch + d, out, err);
     free(scratch);
-    return SUMI_OK;
+    if (status != SUMI_OK)
+        sumi_moments_free(out);
+    return status;
 }

@@ -157,16 +157,20 @@ static void query_task(void *arg, int64_t chunk, int thread)
     }
 }
 
-static void run_slabs(const sumi_eval_machine *machine, pairs_job *job, int64_t slab_blocks)
+static sumi_status run_slabs(const sumi_eval_machine *machine, pairs_job *job, int64_t slab_blocks,
+                             sumi_error *err)
 {
     int64_t of_blocks = (job->pairs->of->n + COLUMNS - 1) / COLUMNS;
     int64_t chunks = (job->pairs->from->n + QUERIES - 1) / QUERIES;
-    for (int64_t block = 0; block < of_blocks; block += slab_blocks) {
+    sumi_status status = SUMI_OK;
+    for (int64_t block = 0; block < of_blocks && status == SUMI_OK; block += slab_blocks) {
         job->first = block * COLUMNS;
         job->blocks = of_blocks - block < slab_blocks ? of_blocks - block : slab_blocks;
-        sumi_parallel_for(machine->pool, job->blocks, pack_task, job);
-        sumi_parallel_for(machine->pool, chunks, query_task, job);
+        status = sumi_eval_parallel(machine, job->blocks, pack_task, job, err);
+        if (status == SUMI_OK)
+            status = sumi_eval_parallel(machine, chunks, query_task, job, err);
     }
+    return status;
 }
 
 sumi_status sumi_eval_near(const sumi_eval_machine *machine, const sumi_eval_pairs *pairs,
@@ -190,16 +194,18 @@ sumi_status sumi_eval_near(const sumi_eval_machine *machine, const sumi_eval_pai
     size_t bytes = (packed + threads * job.thread_floats) * sizeof(float);
     float *memory = sumi_pages_alloc(bytes);
     job.norms = sumi_calloc((size_t)most * COLUMNS, sizeof *job.norms);
+    sumi_status status = SUMI_OK;
     if (memory && job.norms) {
         job.packed = memory;
         job.memory = memory + packed;
-        run_slabs(machine, &job, most);
+        status = run_slabs(machine, &job, most, err);
+    } else {
+        status = sumi_fail_memory(err, "distances of all pairs", bytes);
     }
-    bool failed = !memory || !job.norms;
     if (memory)
         sumi_pages_free(memory, bytes);
     free(job.norms);
-    return failed ? sumi_fail_memory(err, "distances of all pairs", bytes) : SUMI_OK;
+    return status;
 }
 
 /* ---- The nearest ----------------------------------------------------------------------------- */

@@ -126,7 +126,7 @@ sumi_status sumi_eval_sliced(const sumi_eval_machine *machine, const sumi_eval_s
     job->directions = sumi_calloc(job->pixels, DIRECTIONS * sizeof *job->directions);
     job->memory = sumi_calloc(threads * each, sizeof *job->memory);
     if (job->directions && job->memory && lay_directions(job)) {
-        sumi_parallel_for(machine->pool, DIRECTIONS / LOT, sliced_task, job);
+        status = sumi_eval_parallel(machine, DIRECTIONS / LOT, sliced_task, job, err);
         *out = 0;
         for (int k = 0; k < DIRECTIONS; k++)
             *out += job->distances[k] / DIRECTIONS;

@@ -153,8 +153,9 @@ sumi_status sumi_frechet_resample(const sumi_eval_machine *machine, const sumi_e
     job.memory = sumi_calloc(threads * job.thread_floats, sizeof *job.memory);
     sumi_status status = SUMI_OK;
     if (order && job.sums && job.memory) {
-        sumi_parallel_for(machine->pool, job.blocks, block_task, &job);
-        sumi_parallel_for(machine->pool, SUMI_EVAL_RESAMPLES / LOT, lot_task, &job);
+        status = sumi_eval_parallel(machine, job.blocks, block_task, &job, err);
+        if (status == SUMI_OK)
+            status = sumi_eval_parallel(machine, SUMI_EVAL_RESAMPLES / LOT, lot_task, &job, err);
     } else {
         status = sumi_fail_memory(err, "draws of features",
                                   (size_t)job.blocks * job.each * sizeof *job.sums);

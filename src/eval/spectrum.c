@@ -120,7 +120,7 @@ static sumi_status spectrum(const sumi_eval_machine *machine, const sumi_eval_se
         job.memory = job.roots_h + h;
         fill_roots(job.roots_w, w);
         fill_roots(job.roots_h, h);
-        sumi_parallel_for(machine->pool, PIECES, spectrum_task, &job);
+        status = sumi_eval_parallel(machine, PIECES, spectrum_task, &job, err);
         rings(&job, radii, out);
     } else {
         status = sumi_fail_memory(err, "spectra", pairs * sizeof *job.roots_w);

@@ -151,7 +151,7 @@ sumi_status sumi_run_make_trainer(sumi_train_run *run)
     run->settings.width = run->set->width;
     sumi_status status = find_end(run);
     if (status == SUMI_OK)
-        status = sumi_train_measure(run->model, run->set, run->err);
+        status = sumi_train_measure(&run->runtime->cancel, run->model, run->set, run->err);
     if (status == SUMI_OK)
         status =
             sumi_train_create(run->runtime, run->model, &run->settings, &run->trainer, run->err);

@@ -140,8 +140,10 @@ sumi_status sumi_recipe_choose(const char *preset, const sumi_dataset *set,
 
 /* ---- The data (measure.c) -------------------------------------------------------------------- */
 
-/* Measures the set for a model that is to standardise its data and has not measured any. */
-sumi_status sumi_train_measure(sumi_model *model, const sumi_dataset *set, sumi_error *err);
+/* Measures the set for a model that is to standardise its data and has not measured any. cancel: as
+ * sumi_data_statistics has it. */
+sumi_status sumi_train_measure(const atomic_int *cancel, sumi_model *model, const sumi_dataset *set,
+                               sumi_error *err);
 
 /* ---- Averages by a power of the step (power.c) ----------------------------------------------- */
 

@@ -175,6 +175,29 @@ static void hash_is_computed_once(void **state)
     sumi_data_free(set);
 }
 
+static atomic_int cancel;
+
+static void draw_and_cancel(const sumi_dataset *set, int64_t index, int row, int rows,
+                            uint8_t *pixels)
+{
+    draw_nothing(set, index, row, rows, pixels);
+    assert_true(index <= 3);
+    atomic_store(&cancel, index == 3);
+}
+
+/* After the picture in which it was cancelled none is read. */
+static void measuring_can_be_cancelled(void **state)
+{
+    (void)state;
+    float mean[3] = {0}, deviation[3] = {0};
+    sumi_error err;
+    sumi_dataset *set = open_shapes(0, 0, 0, "train");
+    set->draw = draw_and_cancel;
+    check_failed(sumi_data_statistics(set, mean, deviation, &cancel, &err), SUMI_CANCELLED, &err,
+                 "cancelled", NULL);
+    sumi_data_free(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +209,7 @@ int main(void)
         cmocka_unit_test(any_size_can_be_drawn),
         cmocka_unit_test(bytes_are_pinned),
         cmocka_unit_test(hash_is_computed_once),
+        cmocka_unit_test(measuring_can_be_cancelled),
     };
     return cmocka_run_group_tests_name("shapes", tests, NULL, NULL);
 }

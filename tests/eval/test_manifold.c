@@ -20,7 +20,7 @@ static void test_nearest(void **state)
     double distances[240 * 3];
     int64_t indices[240 * 3];
     for (int t = 0; sumi_kernels_list(t); t++) {
-        sumi_eval_machine other = {machine.pool, sumi_kernels_list(t)};
+        sumi_eval_machine other = {.pool = machine.pool, .kernels = sumi_kernels_list(t)};
         assert_int_equal(sumi_eval_nearest(&other, &from, &of, 3, false, distances, indices, NULL),
                          SUMI_OK);
         for (int i = 0; i < 240 * 3; i++) {
