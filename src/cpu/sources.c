@@ -81,6 +81,14 @@ static bool shares_norm(const sumi_network *net, int value, const sumi_term *ter
     return false;
 }
 
+/* True where the last that adds to a form's gradient leaves it behind the form's activation: for
+ * its norm it takes that one's slope anyway, and the slope of SiLU is a long sum. */
+static bool goes_through(const sumi_network *net, int value, int form)
+{
+    const sumi_form *is = &net->graph->values[value].forms[form];
+    return is->norm >= 0 && is->act == SUMI_ACT_SILU && !net->graph->values[value].vector;
+}
+
 void sumi_term_source(const sumi_run *run, int value, const sumi_term *term, sumi_source *out)
 {
     const sumi_network *net = run->net;
@@ -91,6 +99,8 @@ void sumi_term_source(const sumi_run *run, int value, const sumi_term *term, sum
     }
     form_source(run, value, form, out);
     out->g = sumi_at(net, net->values[value].forms[term->form].gradient);
+    if (goes_through(net, value, term->form))
+        out->act = SUMI_ACT_NONE;
     /* A norm's sums are over all its forms, so what comes of them counts once; the other terms are
      * multiplied with `scale`, which is what ga is. */
     if (form->norm >= 0 && !shares_norm(net, value, term)) {
@@ -127,6 +137,7 @@ void sumi_gradient_sink(const sumi_run *run, int node, int i, sumi_source *stat,
     if (form->norm >= 0 && plan->final_reader == node && plan->final_source == i) {
         form_source(run, view->value, form, stat);
         out->stat = stat;
+        out->through_silu = goes_through(net, view->value, view->form);
         out->mean = sumi_norm_rows_of(net, form->norm).mean + form->first;
     }
 }

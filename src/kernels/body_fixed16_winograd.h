@@ -157,7 +157,7 @@ static void fixed_input_image(const wino_grid *g, int image, int n, const wino_i
         int cn = min_int(in->channels - c0, FIXED_RUN);
         for (int t0 = 0; t0 < tile_rows; t0 += step) {
             int t1 = min_int(t0 + step, tile_rows), y = wino_grid_y(g, t0);
-            wino_strip(WINO_INPUT, g, n, in, c0, cn, t0, t1);
+            wino_strip(WINO_INPUT, g, n, in, c0, cn, max_int(t0 - step, 0), t0, t1);
             for (int t = t0; t < t1; t++) {
                 int row = (wino_grid_y(g, t) - y) * (g->w + 2) * cn;
                 fixed_input_tiles(g, image, t, in->strip + row, cn, in->columns, to, c0);

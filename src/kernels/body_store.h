@@ -20,7 +20,7 @@ typedef struct {
     bool relu, accumulate;
     view stat;
     bool stat_relu;
-    bool silu, stat_silu; /* looked at where the constant `silu` is set */
+    bool silu, stat_silu, through_silu; /* looked at where the constant `silu` is set */
     float *moments, *sums;
 } store_job;
 
@@ -34,6 +34,15 @@ INLINE vf store_value(const store_job *j, bool bf16, bool silu, const float *src
     if (silu && j->silu)
         return v_silu(v);
     return j->relu ? v_relu(v) : v;
+}
+
+/* Writes v, and returns it as it is in memory. */
+INLINE vf store_put(const store_job *j, bool bf16, size_t i, vf v, bool lane)
+{
+    v = v_stored(bf16, v);
+    if (j->dst != NULL)
+        v_put_as(bf16, j->dst, i, v, lane);
+    return v;
 }
 
 /* Sums of squared differences from the mean, over what the first pass wrote (or would have). */
@@ -105,9 +114,9 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, b
                     sum[u] += v;
                 if (j->accumulate)
                     v += v_get_as(bf16, j->dst, iu, lane);
-                v = v_stored(bf16, v);
-                if (j->dst != NULL)
-                    v_put_as(bf16, j->dst, iu, v, lane);
+                bool later = stats == STATS_SUMS && silu && j->through_silu;
+                if (!later)
+                    v = store_put(j, bf16, iu, v, lane);
                 if (stats == STATS_MOMENTS)
                     sum[u] += v - origin[u];
                 if (stats == STATS_SUMS) {
@@ -116,6 +125,8 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, b
                         v = v_keep(v_fma(k[u].scale, r, k[u].shift) > v_zero(), v);
                     if (silu && j->stat_silu)
                         v *= v_silu_slope(v_fma(k[u].scale, r, k[u].shift));
+                    if (later)
+                        v = store_put(j, bf16, iu, v, lane);
                     sum_d[u] += v;
                     sum_dr[u] = v_fma(v, r - mean[u], sum_dr[u]);
                 }
@@ -221,6 +232,7 @@ static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b,
                         .shift = row_of(sink->stat->shift, b->n, sink->stat->coef_stride)};
         j.stat_relu = sink->stat->act == SUMI_ACT_RELU;
         j.stat_silu = sink->stat->act == SUMI_ACT_SILU;
+        j.through_silu = sink->through_silu && j.stat_silu;
         j.mean = row_of(sink->mean, b->n, sink->stat->coef_stride);
     }
     if (j.silu || j.stat_silu)

@@ -564,20 +564,25 @@ typedef struct {
     float *strip, *columns;
 } wino_input;
 
-/* The strip of tile rows t0 .. t1-1 and of cn channels from c0 on. */
+/* The strip of tile rows t0 .. t1-1 and of cn channels from c0 on. before: the tile row at which
+ * that strip begins that is still there, and ends at t0; the rows that both have are moved to where
+ * they are now, not made again. Where there is none, t0. */
 INLINE void wino_strip(const wino_side of, const wino_grid *g, int n, const wino_input *in, int c0,
-                       int cn, int t0, int t1)
+                       int cn, int before, int t0, int t1)
 {
     int y = wino_grid_y(g, t0), overlap = wino_overlap(of);
+    int shared = before < t0 ? overlap : 0, moved = y - wino_grid_y(g, before);
+    size_t row = (size_t)(g->w + overlap) * (size_t)cn;
+    memmove(in->strip, in->strip + (size_t)moved * row, (size_t)shared * row * sizeof(float));
     sumi_strip strip = {.n = n,
-                        .y0 = y - overlap / 2,
-                        .rows = wino_grid_y(g, t1) - y + overlap,
+                        .y0 = y - overlap / 2 + shared,
+                        .rows = wino_grid_y(g, t1) - y + overlap - shared,
                         .x0 = -overlap / 2,
                         .cols = g->w + overlap,
                         .c0 = in->first + c0,
                         .cn = cn,
-                        .dst = in->strip,
-                        .row_stride = (size_t)(g->w + overlap) * (size_t)cn,
+                        .dst = in->strip + (size_t)shared * row,
+                        .row_stride = row,
                         .pixel_stride = (size_t)cn};
     body_fill(in->sources, in->count, in->h, g->w, &strip);
 }
@@ -592,7 +597,7 @@ INLINE void wino_image(const wino_side of, const wino_grid *g, int image, int n,
         size_t stride = (size_t)(g->w + wino_overlap(of)) * (size_t)cn;
         for (int t0 = 0; t0 < tile_rows; t0 += step) {
             int t1 = min_int(t0 + step, tile_rows), y = wino_grid_y(g, t0);
-            wino_strip(of, g, n, in, c0, cn, t0, t1);
+            wino_strip(of, g, n, in, c0, cn, max_int(t0 - step, 0), t0, t1);
             for (int t = t0; t < t1; t++) {
                 const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
                 if (g->big == 6)

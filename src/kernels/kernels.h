@@ -78,6 +78,9 @@ typedef struct {
     float *sums;
     const sumi_source *stat;
     const float *mean;
+    /* Where stat's activation is SiLU: dst becomes d, not what d is made of, so that who reads it
+     * next need not go through the activation again. */
+    bool through_silu;
 } sumi_sink;
 
 typedef enum {

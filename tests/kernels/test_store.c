@@ -124,7 +124,7 @@ static void moments_far_from_zero(void **state)
     }
 }
 
-/* What kernels.h says of the three sums. */
+/* What kernels.h says of the three sums, and of what is written. */
 static void check_sums(const sumi_sink *sink, const float *result, const float *before, int n,
                        int band, int c)
 {
@@ -133,15 +133,19 @@ static void check_sums(const sumi_sink *sink, const float *result, const float *
     for (int p = band * ROWS * W; p < y1 * W; p++) {
         size_t i = (size_t)((n * H * W + p) * C + c);
         double v = (double)result[i];
+        double d = v + (sink->accumulate ? (double)before[i] : 0.0);
         want[0] += v;
+        if (!sink->through_silu)
+            assert_float_equal(test_element(sink->dst, false, i), d, 1e-6);
         if (sink->stat == NULL)
             continue;
         const sumi_source *s = sink->stat;
-        double d = v + (sink->accumulate ? (double)before[i] : 0.0),
-               r = test_element(s->r, s->bf16, i);
+        double r = test_element(s->r, s->bf16, i);
         double z = test_coef(s->scale, s->coef_stride, n, c, 1.0) * r +
                    test_coef(s->shift, s->coef_stride, n, c, 0.0);
         d *= test_act_slope(s->act, z);
+        if (sink->through_silu)
+            assert_float_equal(test_element(sink->dst, false, i), d, 1e-6);
         want[1] += d;
         want[2] += d * (r - test_coef(sink->mean, s->coef_stride, n, c, 0.0));
     }
@@ -159,7 +163,7 @@ static void backward_sums(void **state)
     (void)state;
     const sumi_kernels *table;
     for (int t = 0; (table = sumi_kernels_list(t)) != NULL; t++) {
-        for (int variant = 0; variant < 6; variant++) {
+        for (int variant = 0; variant < 8; variant++) {
             float *result = test_floats(FLOATS, 14);
             float *dst = test_floats(FLOATS, 15), *before = test_floats(FLOATS, 15);
             float *sums = test_scratch((size_t)(N * BANDS * 3 * C));
@@ -174,7 +178,8 @@ static void backward_sums(void **state)
                               .accumulate = variant % 2 == 1,
                               .sums = sums,
                               .stat = variant == 3 ? NULL : &stat,
-                              .mean = variant == 2 ? NULL : mean};
+                              .mean = variant == 2 ? NULL : mean,
+                              .through_silu = variant >= 6};
             test_store_all(table, &sink, result, &blocks);
             for (int n = 0; n < N; n++)
                 for (int band = 0; band < BANDS; band++)
