@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LIST_MAX 100000 /* checkpoints in a folder that are looked at */
 static const char prefix[] = "step_";
@@ -220,12 +221,29 @@ static sumi_status prune(const sumi_run_dir *dir, const char *folder, int64_t la
     return status;
 }
 
+/* A folder that was moved or removed would be made anew, and the run go on in one that has nothing
+ * else of it. */
+static sumi_status check_place(const sumi_run_dir *dir, sumi_error *err)
+{
+    char path[PATH_MAX];
+    struct stat held, there;
+    if (dir->lock < 0)
+        return SUMI_OK;
+    sumi_status status = sumi_run_file(dir, "run.lock", path, err);
+    if (status == SUMI_OK && (fstat(dir->lock, &held) != 0 || stat(path, &there) != 0 ||
+                              held.st_ino != there.st_ino || held.st_dev != there.st_dev))
+        status = sumi_fail(err, SUMI_EIO, "%s: the run's folder was moved or removed", dir->path);
+    return status;
+}
+
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
                           sumi_error *err)
 {
     char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
     snprintf(name, sizeof name, "%s%" PRId64, prefix, trainer->steps);
-    sumi_status status = sumi_run_check_space(dir, trainer, 1, err);
+    sumi_status status = check_place(dir, err);
+    if (status == SUMI_OK)
+        status = sumi_run_check_space(dir, trainer, 1, err);
     if (status == SUMI_OK)
         status = sumi_run_file(dir, "checkpoints", folder, err);
     if (status == SUMI_OK)

@@ -106,6 +106,194 @@ static void names_expected_and_found_sizes(void **state)
     free(b.data);
 }
 
+#define IMAGES_EXPECTED "dir/x: expected IDX images (magic 0x00000803), found "
+#define LABELS_EXPECTED "dir/x: expected IDX labels (magic 0x00000801), found "
+#define NOTHING "dir/x: holds no images (the header says "
+
+/* Files of so many bytes that begin with these numbers, zeros behind them; each with the whole of
+ * what is said about it. */
+static const struct {
+    uint32_t numbers[4];
+    size_t size;
+    bool labels, gzip;
+    sumi_status status;
+    const char *message;
+} broken[] = {
+    {{0}, 0, false, false, SUMI_EFORMAT, "dir/x: is an empty file, expected IDX data"},
+    {{0}, 0, true, false, SUMI_EFORMAT, "dir/x: is an empty file, expected IDX data"},
+    {{0}, 0, false, true, SUMI_EFORMAT, "dir/x: expected an IDX header of 16 bytes, found 0"},
+    {{0x803}, 3, false, false, SUMI_EFORMAT, "dir/x: expected an IDX header of 16 bytes, found 3"},
+    {{0x803}, 4, false, false, SUMI_EFORMAT, "dir/x: expected an IDX header of 16 bytes, found 4"},
+    {{0x803, 1, 2, 2},
+     15,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: expected an IDX header of 16 bytes, found 15"},
+    {{0x803, 1, 2, 2},
+     15,
+     false,
+     true,
+     SUMI_EFORMAT,
+     "dir/x: expected an IDX header of 16 bytes, found 15"},
+    {{0x801, 3}, 7, true, false, SUMI_EFORMAT, "dir/x: expected an IDX header of 8 bytes, found 7"},
+    {{0x801, 3}, 11, false, false, SUMI_EFORMAT, IMAGES_EXPECTED "IDX labels (0x00000801)"},
+    {{0x801, 3}, 11, false, true, SUMI_EFORMAT, IMAGES_EXPECTED "IDX labels (0x00000801)"},
+    {{0x803, 1, 2, 2}, 20, true, false, SUMI_EFORMAT, LABELS_EXPECTED "IDX images (0x00000803)"},
+    {{0xd03, 1, 2, 2},
+     20,
+     false,
+     false,
+     SUMI_EFORMAT,
+     IMAGES_EXPECTED "IDX data of type 0x0d with 3 dimensions (0x00000d03)"},
+    {{0x804, 1, 2, 2},
+     20,
+     false,
+     false,
+     SUMI_EFORMAT,
+     IMAGES_EXPECTED "IDX data of type 0x08 with 4 dimensions (0x00000804)"},
+    {{0x802, 1, 2},
+     20,
+     false,
+     false,
+     SUMI_EFORMAT,
+     IMAGES_EXPECTED "IDX data of type 0x08 with 2 dimensions (0x00000802)"},
+    {{0x901, 3},
+     11,
+     true,
+     false,
+     SUMI_EFORMAT,
+     LABELS_EXPECTED "IDX data of type 0x09 with 1 dimensions (0x00000901)"},
+    {{0x805, 1, 2, 2}, 20, false, false, SUMI_EFORMAT, IMAGES_EXPECTED "other data (0x00000805)"},
+    {{0x800, 1, 2, 2}, 20, false, false, SUMI_EFORMAT, IMAGES_EXPECTED "other data (0x00000800)"},
+    {{0x3080000, 1, 2, 2},
+     20,
+     false,
+     false,
+     SUMI_EFORMAT,
+     IMAGES_EXPECTED "other data (0x03080000)"},
+    {{0x805, 1, 2, 2},
+     20,
+     false,
+     true,
+     SUMI_EFORMAT,
+     IMAGES_EXPECTED "other data inside gzip (0x00000805)"},
+    {{0x803, 0, 2, 2}, 16, false, false, SUMI_EFORMAT, NOTHING "0 images of 2x2)"},
+    {{0x803, 3, 0, 2}, 16, false, false, SUMI_EFORMAT, NOTHING "3 images of 0x2)"},
+    {{0x803, 3, 2, 0}, 16, false, true, SUMI_EFORMAT, NOTHING "3 images of 2x0)"},
+    {{0x803, 0xffffffff, 0, 0xffffffff},
+     16,
+     false,
+     false,
+     SUMI_EFORMAT,
+     NOTHING "4294967295 images of 0x4294967295)"},
+    {{0x803, 3, 2, 2},
+     27,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: truncated: 3 images of 2x2 take 12 bytes, found 11"},
+    {{0x803, 3, 2, 2},
+     27,
+     false,
+     true,
+     SUMI_EFORMAT,
+     "dir/x: truncated: 3 images of 2x2 take 12 bytes, found 11"},
+    {{0x803, 3, 2, 2},
+     16,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: truncated: 3 images of 2x2 take 12 bytes, found 0"},
+    {{0x803, 0xffffffff, 0xffffffff, 0xffffffff},
+     40,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: truncated: 4294967295 images of 4294967295x4294967295 take 18446744073709551615 "
+     "bytes, found 24"},
+    {{0x803, 0x10000, 0x10000, 1},
+     40,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: truncated: 65536 images of 65536x1 take 4294967296 bytes, found 24"},
+    {{0x803, 3, 2, 2},
+     29,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: oversized: 3 images of 2x2 take 12 bytes, found 13"},
+    {{0x803, 3, 2, 2},
+     1000,
+     false,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: oversized: 3 images of 2x2 take 12 bytes, found 984"},
+    {{0x803, 3, 2, 2},
+     29,
+     false,
+     true,
+     SUMI_EFORMAT,
+     "dir/x: oversized: 3 images of 2x2 take 12 bytes, found more"},
+    {{0x803, 1, 1, 16385},
+     16401,
+     false,
+     false,
+     SUMI_EUNSUPPORTED,
+     "dir/x: 1 images of 1x16385 are out of range (sides 1 to 16384)"},
+    {{0x803, 1, 16385, 1},
+     16401,
+     false,
+     true,
+     SUMI_EUNSUPPORTED,
+     "dir/x: 1 images of 16385x1 are out of range (sides 1 to 16384)"},
+    {{0x801, 2},
+     10,
+     true,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: expected one label for each of the 3 images, found 2 labels"},
+    {{0x801, 0xffffffff},
+     10,
+     true,
+     false,
+     SUMI_EFORMAT,
+     "dir/x: expected one label for each of the 3 images, found 4294967295 labels"},
+    {{0x801, 3}, 10, true, false, SUMI_EFORMAT, "dir/x: truncated: 3 labels take 3 bytes, found 2"},
+    {{0x801, 3}, 12, true, false, SUMI_EFORMAT, "dir/x: oversized: 3 labels take 3 bytes, found 4"},
+    {{0x801, 3},
+     12,
+     true,
+     true,
+     SUMI_EFORMAT,
+     "dir/x: oversized: 3 labels take 3 bytes, found more"},
+};
+
+static void says_exactly_what_is_wrong(void **state)
+{
+    (void)state;
+    assert_true(sizeof broken / sizeof *broken >= 30);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        uint8_t head[16];
+        sumi_dataset set = {.count = 3};
+        sumi_error err = {{0}};
+        blob b = {calloc(1, broken[i].size + 1), broken[i].size};
+        assert_non_null(b.data);
+        for (int k = 0; k < 4; k++)
+            put_big_endian(head + 4 * k, broken[i].numbers[k]);
+        memcpy(b.data, head, b.size < sizeof head ? b.size : sizeof head);
+        b = broken[i].gzip ? gzipped(b) : b;
+        sumi_status status = broken[i].labels
+                                 ? sumi_idx_labels_parse("dir/x", b.data, b.size, &set, &err)
+                                 : parse(b, &set, &err);
+        if (status != broken[i].status || strcmp(err.text, broken[i].message) != 0)
+            fail_msg("case %zu: status %d, '%s', expected '%s'", i, (int)status, err.text,
+                     broken[i].message);
+        free(b.data);
+    }
+}
+
 /* 32 MiB of zeros behind a header of one image: only one byte past it is ever unpacked. */
 static void stops_a_gzip_bomb(void **state)
 {
@@ -122,7 +310,6 @@ static void stops_a_gzip_bomb(void **state)
     free(small.data);
 }
 
-/* Headers that announce gigabytes: refused by the file's size, before memory is taken. */
 /* Whole files, with more than is taken. */
 static void refuses_what_is_too_large(void **state)
 {
@@ -138,6 +325,7 @@ static void refuses_what_is_too_large(void **state)
     }
 }
 
+/* Headers that announce gigabytes: refused by the file's size, before memory is taken. */
 static void refuses_large_claims(void **state)
 {
     (void)state;
@@ -329,6 +517,7 @@ int main(void)
         cmocka_unit_test(parses_gzip_members),
         cmocka_unit_test(refuses_every_prefix),
         cmocka_unit_test(names_expected_and_found_sizes),
+        cmocka_unit_test(says_exactly_what_is_wrong),
         cmocka_unit_test(stops_a_gzip_bomb),
         cmocka_unit_test(refuses_large_claims),
         cmocka_unit_test(refuses_what_is_too_large),

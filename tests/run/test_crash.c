@@ -354,6 +354,37 @@ static void test_every_damage_is_noticed(void **state)
     assert_int_equal(expect_whole("latest", 0), OLD);
 }
 
+/* ---- The folder goes away -------------------------------------------------------------------- */
+
+/* Neither moved nor removed is it made anew by a save. */
+static void test_folder_is_gone(void **state)
+{
+    (void)state;
+    char lock[PATH_MAX], moved[PATH_MAX];
+    join(moved, f.folder, "moved");
+    for (int remove = 0; remove < 2; remove++) {
+        sumi_run_dir dir;
+        sumi_error err = {""};
+        copy(f.base, f.run);
+        open_dir(&dir);
+        dir.lock = open(join(lock, f.run, "run.lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        assert_true(dir.lock >= 0);
+        assert_ok(sumi_run_save(&dir, f.trainer, NULL, NULL));
+        assert_ok(sumi_remove_tree(moved, NULL));
+        assert_int_equal(rename(f.run, moved), 0);
+        if (remove)
+            assert_ok(sumi_remove_tree(moved, NULL));
+        assert_int_equal(sumi_run_save(&dir, f.trainer, NULL, &err), SUMI_EIO);
+        assert_says(err, "the run's folder was moved or removed");
+        assert_false(sumi_is_dir(f.run));
+        /* Another run took its place. */
+        copy(f.base, f.run);
+        assert_int_equal(sumi_run_save(&dir, f.trainer, NULL, NULL), SUMI_EIO);
+        close(dir.lock);
+    }
+    assert_ok(sumi_remove_tree(moved, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_power_loss),
         cmocka_unit_test(test_compound),
         cmocka_unit_test(test_every_damage_is_noticed),
+        cmocka_unit_test(test_folder_is_gone),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
