@@ -3,7 +3,8 @@
  * their weights, optimiser, averages and metrics are those of a run that nothing happened to. And
  * runs that two processes want.
  *
- * SUMI_TEST_KILLS is how often processes are killed; 12 where it is not set.
+ * SUMI_TEST_KILLS is how often processes are killed; 12 where it is not set. SUMI_TEST_FIRST is the
+ * number of the first run, so that many kills can be had in slices.
  */
 #include "program.h"
 
@@ -112,8 +113,9 @@ static uint32_t draw(uint64_t number, uint32_t bound)
 static void test_killed_at_random_times(void **state)
 {
     temp_folder *temp = *state;
-    const char *text = getenv("SUMI_TEST_KILLS");
-    int wanted = text != NULL ? atoi(text) : 12, kills = 0, runs = 0;
+    const char *text = getenv("SUMI_TEST_KILLS"), *begin = getenv("SUMI_TEST_FIRST");
+    int first = begin != NULL ? atoi(begin) : 0, runs = first;
+    int wanted = text != NULL ? atoi(text) : 12, kills = 0;
     char line[512], run[32];
     program p;
     write_data(temp);
@@ -121,7 +123,7 @@ static void test_killed_at_random_times(void **state)
     assert_quiet_run(temp,
                      "train @x.npy --recipe tutorial " SETTINGS " --threads 1 --out @straight");
     uint32_t longest = (uint32_t)((sumi_time_now() - start) * 4e5) + 1000; /* microseconds */
-    for (; kills < wanted || runs == 0; runs++) {
+    for (; kills < wanted || runs == first; runs++) {
         bool begun = false, finished = false;
         snprintf(run, sizeof run, "run%d", runs);
         for (int turn = 0; !finished; turn++) {
@@ -153,7 +155,8 @@ static void test_killed_at_random_times(void **state)
         assert_same_run(temp, run);
         assert_int_equal(sumi_remove_tree(temp_path(temp, run), NULL), SUMI_OK);
     }
-    print_message("%d kills in %d runs\n", kills, runs);
+    print_message("%d kills in %d runs; the next slice is SUMI_TEST_FIRST=%d\n", kills,
+                  runs - first, runs);
 }
 
 /* The second process is refused with the number of the first; a lock ends with its process. */
