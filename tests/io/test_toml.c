@@ -30,6 +30,7 @@ static void test_what_is_read(void **state)
     expect("a = \"x # y\" # z\nb = 'C:\\x'", "{\"a\":\"x # y\",\"b\":\"C:\\\\x\"}");
     expect("a = \"\\b\\t\\n\\f\\r\\\"\\\\\"", "{\"a\":\"\\b\\t\\n\\f\\r\\\"\\\\\"}");
     expect("a = \"\\u00e9\\U0001F600\\u20AC~\"", "{\"a\":\"\\u00E9\\uD83D\\uDE00\\u20AC~\"}");
+    expect("a = \"\\u0041\\u007e\\u00AB\"\r\n#\t\r", "{\"a\":\"A~\\u00AB\"}");
     expect("a = \"\xC3\xA9\"\nb = ''", "{\"a\":\"\\u00E9\",\"b\":\"\"}");
     expect("a = [1, 2,2 ]\nb = []\nc = [ # one\n 'x',\n\n \"y\", # two\n]\n",
            "{\"a\":[1,2,2],\"b\":[],\"c\":[\"x\",\"y\"]}");
@@ -87,6 +88,18 @@ static void test_what_is_refused(void **state)
         {"a = {b = 1}", "expected a value"},
         {"a = True", "expected a value"},
         {"a = \xFF", "is not UTF-8"},
+        {"a = \"\\u004G\"", "hexadecimal"},
+        {"a = \"\\u004g\"", "hexadecimal"},
+        {"a = \"\\u00", "hexadecimal"},
+        {"a = \"\x7F\"", "a control character in a string"},
+        {"a = 1 # \x7F", "a control character in a comment"},
+        {"[", "tables ([name]) are not read"},
+        {"a = [1, x]", "expected a value"},
+        {"a = [1, [2]]", "arrays of arrays"},
+        {"a = [ # \x01\n1]", "a control character in a comment"},
+        {"a = 11111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+         "111111111111111111111111111111111111111111111111111",
+         ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         json_t *json = NULL;
