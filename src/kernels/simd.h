@@ -333,7 +333,13 @@ INLINE vi v_dot16(vi sum, vi x, vi b)
 #if SUMI_VB == 64
     return (vi)_mm512_add_epi32((__m512i)sum, _mm512_madd_epi16((__m512i)x, (__m512i)b));
 #elif SUMI_VB == 32
-    return (vi)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)x, (__m256i)b));
+    /* In assembly: GCC 12 adds the products of two steps before it adds them to the sum, and then
+     * has more numbers than registers. */
+    vi products;
+    __asm__("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+            : "+x"(sum), "=&x"(products)
+            : "x"(x), "x"(b));
+    return sum;
 #else
     vi low = ((vi)((vu)x << 16) >> 16) * ((vi)((vu)b << 16) >> 16);
     return (vi)((vu)sum + (vu)low + (vu)((x >> 16) * (b >> 16)));
