@@ -417,6 +417,15 @@ static void labels_are_checked_against_images(void **state)
     check_failed(sumi_idx_labels_parse("y", b.data, b.size, &set, &err), SUMI_EFORMAT, &err, "y",
                  "31 images", "found 30 labels", NULL);
     free(b.data);
+    /* More than so few bytes can stand for: refused before memory is taken. */
+    b = idx_labels(2, 2);
+    put_big_endian(b.data + 4, 1000000);
+    b = gzipped(b);
+    set.count = 1000000;
+    check_failed(sumi_idx_labels_parse("y", b.data, b.size, &set, &err), SUMI_EFORMAT, &err,
+                 "truncated: 1000000 labels take 1000000 bytes, which a gzip file of", NULL);
+    free(b.data);
+    set.count = 31;
     b = idx_labels(31, 7);
     for (size_t size = 0; size < b.size; size++)
         check_failed(sumi_idx_labels_parse("y", b.data, size, &set, &err), SUMI_EFORMAT, &err, "y",

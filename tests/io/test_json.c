@@ -153,11 +153,24 @@ static void test_reals(void **state)
     }
 }
 
+/* In one line, in the order in which it was made, whatever the locale. */
+static void test_compact(void **state)
+{
+    (void)state;
+    json_t *json = json_pack("{s:f, s:[i, n, b]}", "z", .1, "a", 7, 1);
+    char *text = sumi_json_compact(json);
+    assert_string_equal(text, "{\"z\":0.1,\"a\":[7,null,true]}");
+    free(text);
+    json_decref(json);
+    assert_null(sumi_json_compact(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_members),
+        cmocka_unit_test(test_compact),
         cmocka_unit_test_setup_teardown(test_round_trip, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_reals, temp_setup, temp_teardown),
     };

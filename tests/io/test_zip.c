@@ -65,6 +65,18 @@ static void test_name_limit(void **state)
     expect_error("long", sumi_zip_write(file, &entry, 1, SUMI_ZIP_CLASSIC_MAX, &err), &err,
                  SUMI_EINVAL, "an entry's name has more than 1024 bytes");
     sumi_file_abort(file);
+    name[1024] = '\0'; /* the longest */
+    blob b = {0};
+    sumi_zip zip;
+    assert_int_equal(sumi_file_begin(temp_path(temp, "b.zip"), &file, NULL), SUMI_OK);
+    assert_int_equal(sumi_zip_write(file, &entry, 1, SUMI_ZIP_CLASSIC_MAX, NULL), SUMI_OK);
+    assert_int_equal(sumi_file_commit(file, NULL), SUMI_OK);
+    assert_int_equal(sumi_file_read(temp_path(temp, "b.zip"), 1 << 20, &b.data, &b.size, NULL),
+                     SUMI_OK);
+    assert_int_equal(sumi_zip_parse("f", b.data, b.size, &zip, NULL), SUMI_OK);
+    assert_non_null(sumi_zip_find(&zip, name));
+    sumi_zip_free(&zip);
+    blob_free(&b);
 }
 
 /* An edit: at the n-th occurrence of mark, plus offset, `size` bytes become `value`

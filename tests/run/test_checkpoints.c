@@ -156,6 +156,10 @@ static void test_which_are_the_best(void **state)
     assert_ok(sumi_run_find_best(&dir, 9, NULL));
     assert_int_equal(dir.best, -1);
     assert_false(sumi_is_file(path));
+    /* A folder that cannot be read is no folder without checkpoints. */
+    assert_ok(sumi_remove_tree(join(path, dir.path, "checkpoints"), NULL));
+    assert_ok(sumi_file_save(path, "", 0, NULL));
+    assert_int_equal(sumi_run_find_best(&dir, 100, NULL), SUMI_EIO);
     assert_ok(sumi_remove_tree(dir.path, NULL));
 }
 
