@@ -173,11 +173,13 @@ static sumi_status halve(search *run, int p)
 
 /* Of its work, what the ways without guidance may take to begin with, and then those with it; the
  * rest is for a closer look at the best few. Of ways that are as good but for so much, the one with
- * the fewest evaluations is taken. */
+ * the fewest evaluations is taken. Guidance makes pictures more alike, which alone lowers a
+ * distance from few of them: it has to be better by more. */
 #define SHARE_PLAIN .5
 #define SHARE_GUIDED .25
 enum { CLOSER = 3 };
 #define AS_GOOD 1.03
+#define GUIDED_WORTH .9
 
 /* Images of a first look: more than a feature has numbers, as a distance needs. */
 static int64_t first_look(int d)
@@ -206,11 +208,36 @@ static sumi_status look_first(search *run, int first, double allowed)
     return status;
 }
 
-/* More images of the best few, from what work is left. */
+static bool is_guided(const sumi_tune_candidate *candidate)
+{
+    return candidate->way.guidance != 1;
+}
+
+/* The best without guidance, among `count`; -1: there is none. */
+static int best_plain(const sumi_tune_space *space, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!is_guided(&space->list[i]))
+            return i;
+    return -1;
+}
+
+/* Candidate `from` comes to stand at `to`, before it. */
+static void move(sumi_tune_space *space, int from, int to)
+{
+    sumi_tune_candidate moved = space->list[from];
+    memmove(space->list + to + 1, space->list + to, (size_t)(from - to) * sizeof moved);
+    space->list[to] = moved;
+}
+
+/* More images of the best few, one without guidance among them, from what work is left. */
 static sumi_status look_closer(search *run, double work)
 {
     sumi_tune_space *space = &run->space;
     int count = space->count < CLOSER ? space->count : CLOSER, evaluations = 0;
+    int plain = best_plain(space, space->count);
+    if (plain >= count)
+        move(space, plain, count - 1);
     for (int i = 0; i < count; i++)
         evaluations += space->list[i].evaluations;
     int64_t n = run->unit + (int64_t)((work - run->done) / evaluations);
@@ -223,17 +250,22 @@ static sumi_status look_closer(search *run, double work)
     return status;
 }
 
-/* The first is the best; one that costs less and is as good comes before it. */
-static void prefer_fewer(sumi_tune_space *space)
+void sumi_tune_choose(sumi_tune_space *space)
 {
-    int chosen = 0;
-    for (int i = 1; i < space->count && space->list[i].n == space->list[0].n; i++)
-        if (space->list[i].distance <= AS_GOOD * space->list[0].distance &&
-            space->list[i].evaluations < space->list[chosen].evaluations)
+    const sumi_tune_candidate *list = space->list;
+    int count = 0, best = 0;
+    while (count < space->count && list[count].n == list[0].n)
+        count++;
+    int plain = best_plain(space, count);
+    if (plain > 0 && list[0].distance > GUIDED_WORTH * list[plain].distance)
+        best = plain;
+    int chosen = best;
+    for (int i = 0; i < count; i++)
+        if (list[i].distance <= AS_GOOD * list[best].distance &&
+            list[i].evaluations < list[chosen].evaluations &&
+            (is_guided(&list[best]) || !is_guided(&list[i])))
             chosen = i;
-    sumi_tune_candidate first = space->list[chosen];
-    memmove(space->list + 1, space->list, (size_t)chosen * sizeof first);
-    space->list[0] = first;
+    move(space, chosen, 0);
 }
 
 static void give_figure(const sumi_tune_candidate *of, sumi_tune_judged *out)
@@ -279,7 +311,7 @@ static sumi_status look_shortly(search *run, sumi_tune_report *report)
         status = look_closer(run, work);
     if (status != SUMI_OK)
         return stopped(run, status);
-    prefer_fewer(space);
+    sumi_tune_choose(space);
     report_short(space, usual, report);
     run->n = space->list[0].n;
     return SUMI_OK;

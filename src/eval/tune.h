@@ -69,6 +69,10 @@ char *sumi_tune_text(const sumi_tune_report *report);
  * evaluations. */
 int64_t sumi_tune_least_work(int features, int evaluations);
 
+/* Of candidates in their order, the nearest first, brings the one that a search with a limit takes
+ * to the front. */
+void sumi_tune_choose(sumi_tune_space *space);
+
 /* The body of sumi_tune. */
 sumi_status sumi_tune_run(sumi_runtime *runtime, const sumi_model *model,
                           const sumi_tune_config *config, sumi_sample_config *best,

@@ -19,14 +19,22 @@
 
 static const char FILE_NAME[] = "tuning.json", SAMPLING[] = "sampling";
 
-/* A training step costs as much as three evaluations of its images. The search may take WORK_SHARE
- * of the evaluations of all steps, of which TIME_SHARE of a step's time are to be kept free: its
- * evaluator takes some, too. More than WORK_MOST finds nothing better. */
-enum { EVALUATIONS = 20, STEP_EVALUATIONS = 3, WORK_MOST = 60000, REFERENCE_IMAGES = 4096 };
-#define WORK_SHARE .04
-#define TIME_SHARE .05
+/* A training step costs as much as three evaluations of its images. The search and its evaluator
+ * may take SHARE of the evaluations of all steps; more than WORK_MOST finds nothing better. */
+enum { EVALUATIONS = 20, STEP_EVALUATIONS = 3, WORK_MOST = 60000 };
+#define SHARE .05
 
-static const char SHAPE[] = "random-conv";
+/* Images that the evaluator sees of the data: in the batches whose statistics it takes, which cost
+ * three times as much, and those that are compared with. In a network's evaluations one of them is
+ * a ninth at 28x28 and a whole at 256x256, where a network's first levels are narrow. */
+enum { BATCHES = 32, REFERENCE_IMAGES = 4096, SIDE_OF_WHOLE = 256 };
+
+static double evaluator_work(const sumi_dataset *set)
+{
+    double side = sqrt((double)set->height * (double)set->width);
+    return (STEP_EVALUATIONS * BATCHES * SUMI_CLASSIFY_BATCH + REFERENCE_IMAGES) *
+           fmin(1, side / SIDE_OF_WHOLE);
+}
 
 static int evaluations_of(const sumi_train_run *run)
 {
@@ -36,22 +44,26 @@ static int evaluations_of(const sumi_train_run *run)
 
 static double work_a_step(const sumi_train_run *run)
 {
-    return WORK_SHARE * STEP_EVALUATIONS * run->settings.batch;
+    return SHARE * STEP_EVALUATIONS * run->settings.batch;
+}
+
+static int features(void)
+{
+    return sumi_classifier_shape_find(SUMI_RANDOM_SHAPE)->features;
 }
 
 static int64_t least_work(const sumi_train_run *run)
 {
-    return sumi_tune_least_work(sumi_classifier_shape_find(SHAPE)->features, evaluations_of(run));
+    return sumi_tune_least_work(features(), evaluations_of(run));
 }
 
 /* What the data allow: a distance needs more images than a feature has numbers, and the evaluator
  * takes images of some sizes. */
 static bool data_allow(const sumi_dataset *set)
 {
-    int features = sumi_classifier_shape_find(SHAPE)->features;
     int low = set->height < set->width ? set->height : set->width;
     int high = set->height < set->width ? set->width : set->height;
-    return set->count > 2 * features && low >= SUMI_CLASSIFIER_SIDE_MIN &&
+    return set->count > 2 * features() && low >= SUMI_CLASSIFIER_SIDE_MIN &&
            high <= SUMI_CLASSIFIER_SIDE_MAX;
 }
 
@@ -65,10 +77,10 @@ sumi_tuning_time sumi_run_tuning_time(const sumi_train_run *run)
 {
     if (!is_wanted(run))
         return (sumi_tuning_time){0, 0, 0};
-    double each = work_a_step(run);
-    return (sumi_tuning_time){.share = TIME_SHARE,
-                              .least = ceil((double)least_work(run) / each),
-                              .most = TIME_SHARE * WORK_MOST / each};
+    double each = work_a_step(run), evaluator = evaluator_work(run->set);
+    return (sumi_tuning_time){.share = SHARE,
+                              .least = ceil(((double)least_work(run) + evaluator) / each),
+                              .most = SHARE * (WORK_MOST + evaluator) / each};
 }
 
 /* ---- What the run's folder has --------------------------------------------------------------- */
@@ -116,7 +128,6 @@ static sumi_status search(sumi_train_run *run, int64_t work, sumi_sample_config 
     sumi_classifier_config shape = SUMI_CLASSIFIER_CONFIG_INIT;
     sumi_tune_config config = SUMI_TUNE_CONFIG_INIT;
     sumi_classifier *evaluator = NULL;
-    shape.shape = SHAPE;
     shape.progress = see_evaluator;
     shape.user = run;
     config.training = run->set;
@@ -127,7 +138,7 @@ static sumi_status search(sumi_train_run *run, int64_t work, sumi_sample_config 
     config.progress = sumi_run_see_sampling;
     config.user = run;
     sumi_status status =
-        sumi_classify_train(run->runtime, run->set, NULL, &shape, &evaluator, run->err);
+        sumi_classify_random(run->runtime, run->set, &shape, BATCHES, &evaluator, run->err);
     config.evaluator = evaluator;
     if (status == SUMI_OK)
         status = sumi_tune_run(run->runtime, model, &config, best, result, run->err);
@@ -188,7 +199,8 @@ sumi_status sumi_run_tune(sumi_train_run *run)
     bool set = false;
     if (!is_wanted(run) || sumi_run_asked_to_stop(run))
         return SUMI_OK;
-    double work = fmin(WORK_MOST, work_a_step(run) * (double)run->trainer->steps);
+    double work = work_a_step(run) * (double)run->trainer->steps - evaluator_work(run->set);
+    work = fmin(WORK_MOST, work);
     sumi_status status = read_file(run, FILE_NAME, &before);
     json_t *found = json_object_get(before, SAMPLING);
     if (status == SUMI_OK)

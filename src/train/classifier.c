@@ -13,7 +13,6 @@
 #include "train/classify.h"
 
 enum {
-    BATCH = 128,
     EPOCHS = 5,
     STEPS_LEAST = 1500, /* of small sets, unless these are too many passes: */
     EPOCHS_MOST = 100,
@@ -202,21 +201,23 @@ static void describe(training *run, const sumi_dataset *set)
     sumi_data_hash(set, info->data_hash);
 }
 
+/* random: the batches whose statistics random-conv takes. */
 static sumi_status train(sumi_runtime *runtime, const sumi_dataset *set,
-                         const sumi_classifier_config *config, sumi_classifier *classifier,
-                         sumi_error *err)
+                         const sumi_classifier_config *config, int64_t random,
+                         sumi_classifier *classifier, sumi_error *err)
 {
     training run = {.runtime = runtime,
                     .classifier = classifier,
                     .config = config,
                     .settings = SUMI_TRAINER_CONFIG_INIT,
-                    .batch = set->count < BATCH ? (int)set->count : BATCH,
-                    .per_epoch = sumi_batches_per_epoch(set, BATCH),
+                    .batch =
+                        set->count < SUMI_CLASSIFY_BATCH ? (int)set->count : SUMI_CLASSIFY_BATCH,
+                    .per_epoch = sumi_batches_per_epoch(set, SUMI_CLASSIFY_BATCH),
                     .image_floats = (size_t)classifier->height * (size_t)classifier->width *
                                     (size_t)classifier->info.channels,
                     .started = sumi_time_now()};
     run.steps =
-        classifier->shape->labels ? epochs_of(config, run.per_epoch) * run.per_epoch : STEPS_RANDOM;
+        classifier->shape->labels ? epochs_of(config, run.per_epoch) * run.per_epoch : random;
     run.settings.learning_rate = 2e-3f;
     run.settings.rate_schedule = "cosine";
     run.settings.warmup_steps = run.steps / 20;
@@ -266,7 +267,7 @@ sumi_status sumi_classify_train(sumi_runtime *runtime, const sumi_dataset *set,
     status = sumi_classifier_create(shape, sizes, classes, config->seed, &made, err);
     if (status != SUMI_OK)
         return status;
-    status = train(runtime, set, config, made, err);
+    status = train(runtime, set, config, STEPS_RANDOM, made, err);
     if (status == SUMI_OK && test && shape->labels) {
         status = sumi_classify_accuracy(runtime, made, test, &made->info.accuracy, err);
         made->info.tested = test->count;
@@ -277,4 +278,26 @@ sumi_status sumi_classify_train(sumi_runtime *runtime, const sumi_dataset *set,
     }
     *out = made;
     return SUMI_OK;
+}
+
+sumi_status sumi_classify_random(sumi_runtime *runtime, const sumi_dataset *set,
+                                 const sumi_classifier_config *config, int64_t batches,
+                                 sumi_classifier **out, sumi_error *err)
+{
+    const sumi_classifier_shape *shape;
+    sumi_classifier_config random = *config;
+    sumi_classifier *made;
+    random.shape = SUMI_RANDOM_SHAPE;
+    sumi_status status = check(set, NULL, &random, &shape, err);
+    const int sizes[] = {set->height, set->width, set->channels};
+    if (status == SUMI_OK)
+        status = sumi_classifier_create(shape, sizes, 0, config->seed, &made, err);
+    if (status != SUMI_OK)
+        return status;
+    status = train(runtime, set, &random, batches, made, err);
+    if (status == SUMI_OK)
+        *out = made;
+    else
+        sumi_classifier_free(made);
+    return status;
 }

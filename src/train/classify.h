@@ -55,5 +55,13 @@ void sumi_classify_pad(const sumi_classifier *classifier, const uint8_t *pixels,
 sumi_status sumi_classify_train(sumi_runtime *runtime, const sumi_dataset *set,
                                 const sumi_dataset *test, const sumi_classifier_config *config,
                                 sumi_classifier **out, sumi_error *err);
+/* An evaluator of the shape random-conv that has taken the statistics of fewer batches than the one
+ * that sumi_classifier_train makes: quicker, for figures that are not told. Of config seed and
+ * progress are looked at. */
+#define SUMI_RANDOM_SHAPE "random-conv"
+enum { SUMI_CLASSIFY_BATCH = 128 }; /* images of such a batch, or all that there are */
+sumi_status sumi_classify_random(sumi_runtime *runtime, const sumi_dataset *set,
+                                 const sumi_classifier_config *config, int64_t batches,
+                                 sumi_classifier **out, sumi_error *err);
 
 #endif

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "api/api.h"
+#include "eval/tune.h"
 #include "io/io.h"
 #include "models/models.h"
 
@@ -238,6 +239,48 @@ static void test_limited(void **state)
     free(first);
 }
 
+/* Which of some ways with so many images is taken: evaluations, distance, guided; the first case's
+ * last way had fewer images. */
+static void test_choice(void **state)
+{
+    (void)state;
+    enum { WAYS = 4 };
+    static const struct {
+        struct {
+            int64_t n;
+            int evaluations;
+            double distance;
+            bool guided;
+        } ways[WAYS];
+        int taken;
+    } cases[] = {
+        {{{300, 20, 1, 0}, {300, 14, 1.02, 0}, {300, 10, 1.04, 0}, {160, 5, .5, 0}}, 1},
+        {{{300, 16, .92, 1}, {300, 20, 1, 0}, {300, 12, 1.01, 1}, {300, 14, 1.02, 0}}, 3},
+        {{{300, 16, .88, 1}, {300, 15, .89, 1}, {300, 20, 1, 0}, {300, 10, 1.01, 0}}, 1},
+        {{{300, 10, 1, 0}, {300, 9, 1.01, 1}, {300, 10, 1.02, 0}, {300, 11, 1.02, 0}}, 0},
+    };
+    sumi_tune_space *space = calloc(1, sizeof *space);
+    assert_non_null(space);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        space->count = WAYS;
+        for (int i = 0; i < WAYS; i++) {
+            space->list[i] = (sumi_tune_candidate){.way = SUMI_SAMPLE_CONFIG_INIT};
+            space->list[i].way.seed = (uint64_t)i;
+            space->list[i].way.guidance = cases[k].ways[i].guided ? 1.5f : 1;
+            space->list[i].n = cases[k].ways[i].n;
+            space->list[i].evaluations = cases[k].ways[i].evaluations;
+            space->list[i].distance = cases[k].ways[i].distance;
+        }
+        sumi_tune_choose(space);
+        assert_int_equal(space->list[0].way.seed, cases[k].taken);
+        int sum = 0;
+        for (int i = 0; i < WAYS; i++)
+            sum += 1 << space->list[i].way.seed;
+        assert_int_equal(sum, (1 << WAYS) - 1); /* none is lost */
+    }
+    free(space);
+}
+
 /* Wherever it is stopped the model is as it was, and what was found so far is told. */
 static void test_cancelled(void **state)
 {
@@ -300,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_on_any_threads, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_limited, temp_setup, temp_teardown),
+        cmocka_unit_test(test_choice),
         cmocka_unit_test_setup_teardown(test_cancelled, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_refused, temp_setup, temp_teardown),
     };

@@ -8,9 +8,11 @@
 #include "io/io.h"
 #include "models/sampling.h"
 
-/* 6 evaluations an image at most: two ways' first look at 160 images is 1,440 evaluations, what a
- * search may take of 64 steps of 200 images 1,536. */
-enum { MANY = 300, LARGE = 200, STEPS = 64, T = 6, WORK = STEPS * LARGE * 3 / 25 };
+/* 6 evaluations an image at most: two ways' first look at 160 images is 1,440 evaluations. Search
+ * and evaluator may take a twentieth of three evaluations of 200 images in each of 70 steps; of
+ * images of 8x8 the evaluator is worth 8 / 256 of 16,384. */
+enum { MANY = 300, LARGE = 200, STEPS = 70, TOO_FEW = 65, T = 6 };
+enum { WORK = STEPS * LARGE * 3 / 20 - 512 };
 
 static sumi_model *make_labelled(uint64_t seed)
 {
@@ -132,7 +134,7 @@ static void test_stopped_in_it(void **state)
         f.stop_phase = SUMI_PHASE_SAMPLE;
         f.stop_step = places[i];
         assert_int_equal(run(&f, &err), SUMI_CANCELLED);
-        assert_says(err, "stopped after step 64; the run is saved and can be resumed");
+        assert_says(err, "stopped after step 70; the run is saved and can be resumed");
         assert_false(has(&f, "tuning.json") || has(&f, "model.safetensors"));
         assert_ok(sumi_run_load(f.run, &model, NULL, NULL));
         assert_same_model(model, whole.model);
@@ -197,7 +199,7 @@ static void test_too_small(void **state)
     (void)state;
     static const struct {
         int64_t images, steps;
-    } cases[] = {{MANY, 59}, {256, STEPS}};
+    } cases[] = {{MANY, TOO_FEW}, {256, STEPS}};
     for (int i = 0; i < 2; i++) {
         fixture f;
         open_tuned(&f, 2, cases[i].images);
