@@ -175,8 +175,8 @@ static sumi_status halve(search *run, int p)
  * rest is for a closer look at the best few. Of ways that are as good but for so much, the one with
  * the fewest evaluations is taken. Guidance makes pictures more alike, which alone lowers a
  * distance from few of them: it has to be better by more. */
-#define SHARE_PLAIN .5
-#define SHARE_GUIDED .25
+#define SHARE_PLAIN .4
+#define SHARE_GUIDED .4
 enum { CLOSER = 3 };
 #define AS_GOOD 1.03
 #define GUIDED_WORTH .9

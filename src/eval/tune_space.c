@@ -263,14 +263,14 @@ static void widen_clip(sumi_tune_space *space, int i)
 
 void sumi_tune_add_guided(sumi_tune_space *space, int i)
 {
-    static const float weights[] = {1.5f, 2};
+    static const float weights[] = {2, 1.5f, 1.5f}; /* the last everywhere */
     char name[SUMI_TUNE_NAME_MAX];
     double deviation = (double)space->process.config.sigma_data;
     for (int k = 0; k < 3; k++) {
         sumi_sample_config way = space->list[i].way;
         if (space->model->graph.labels < 0 || way.guidance != 1)
             return;
-        way.guidance = weights[k % 2];
+        way.guidance = weights[k];
         if (k < 2) {
             way.guidance_from = (float)(GUIDED_FROM * deviation);
             way.guidance_to = (float)(GUIDED_TO * deviation);
