@@ -7,9 +7,9 @@ trap 'rm -rf "$folder"' EXIT
 cat >"$folder/sumi" <<'EOF'
 #!/bin/sh
 case $2 in
-a) echo '{"n": 10, "frechet": 1.5, "frechet_interval": [1, 2], "frechet_second": 2.5e-1, "k": 1}' ;;
-b) echo '{"frechet": 2.5, "frechet_second": 3.5, "frechet_second_interval": [3, 4]}' ;;
-c) echo '{"frechet": 3.5, "frechet_second": 3.0}' ;;
+a) echo '{"n": 10, "frechet": 1.5, "frechet_interval": [1, 2], "frechet_second": 2.5e-1, "scale": {"frechet": 9}}' ;;
+b) echo '{"frechet": 2.5, "frechet_second": 3.5, "frechet_second_interval": [3, 4], "scale": {"frechet": 9}}' ;;
+c) echo '{"frechet": 3.5, "frechet_second": 3.0, "scale": {"frechet": 9}}' ;;
 *) echo '{"frechet": 3.5, "frechet_second": null}' ;;
 esac
 echo "$@" >>"$0.calls"
