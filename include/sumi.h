@@ -144,6 +144,42 @@ SUMI_API int sumi_context_threads(const sumi_context *ctx);
 /* The instruction set: "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx" or "neon". */
 SUMI_API const char *sumi_context_isa(const sumi_context *ctx);
 
+/* ---- Several processes ------------------------------------------------------------------------
+ * Processes, or threads, that train one model together, each with a context of its own that has
+ * joined the others: a rank is one of them. sumi_train and sumi_trainer_step are then called by
+ * all, with the same settings, and give all the same bits: those of one process with as many
+ * `groups` (sumi_trainer_config). A rank draws, reads and computes its share of each batch's
+ * images; rank 0 alone has the run directory, and says what a clock decides. Where one rank fails,
+ * all do.
+ */
+
+/* How ranks reach each other. Each function is called by all ranks, in the same order, and returns
+ * when this rank has what it wants; at most 2^31 - 1 bytes move at a time but for tell. Whoever
+ * gives them ends all ranks where one is lost. */
+typedef struct {
+    size_t size;
+    int rank, count; /* 0 to count - 1; count is 1 to 1024 */
+    /* all: receives what each rank has, one after the other; bytes [count]: how much that is. */
+    void (*gather)(void *user, const void *mine, void *all, const size_t *bytes);
+    /* out: for each rank, one after the other, out_bytes [count] of them; in: receives likewise
+     * what each rank has for this one. */
+    void (*swap)(void *user, const void *out, const size_t *out_bytes, void *in,
+                 const size_t *in_bytes);
+    /* All get what rank 0 has. */
+    void (*tell)(void *user, void *bytes, size_t count);
+    void *user;
+    const char *build; /* NULL, or a text that is the same where the same program runs */
+} sumi_ranks;
+#define SUMI_RANKS_INIT                                                                            \
+    {                                                                                              \
+        sizeof(sumi_ranks), 0, 1, NULL, NULL, NULL, NULL, NULL                                     \
+    }
+
+/* Makes ctx one of several; what ranks points to must stay, and trainers are made afterwards. All
+ * else that a context does, it does alone. NULL: it is alone again. SUMI_EINVAL: there cannot be
+ * such a rank, or a function is missing. */
+SUMI_API sumi_status sumi_context_join(sumi_context *ctx, const sumi_ranks *ranks);
+
 /* ---- Precision -------------------------------------------------------------------------------
  * What a network keeps in memory. With bf16 the tensors between its layers and their gradients are
  * bfloat16, half as large, and a layer computes with its weights rounded to bfloat16; arithmetic is
@@ -185,6 +221,8 @@ typedef struct {
     const char *path;        /* NULL, or a file or folder that was just written */
     int64_t images;          /* sampling: so many leading images are whole by now */
     const char *note;        /* NULL, or one line: a loss that jumped, a return to a checkpoint */
+    double waiting; /* training on several ranks: the share of the time in which this one waited for
+                       others, 0 to 1 */
 } sumi_progress_t;
 typedef sumi_progress_t sumi_progress; /* the name that version 0.1.0 had */
 
@@ -477,7 +515,10 @@ typedef struct {
     int accumulate;
     /* In how many groups the images of a batch, or of such a part, are cut: what is added up over
      * images is added up in each group, and then over the groups along a binary tree. 0: images are
-     * added up one after the other. At most 1024, and at most batch. */
+     * added up one after the other. At most 1024, and at most batch. Ranks that have joined
+     * (sumi_context_join) share a batch by its groups: their bits are those of one process. A run
+     * of several ranks takes 8 in place of 0, or as many as there are ranks, rounded up to a power
+     * of 2. */
     int groups;
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \

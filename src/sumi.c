@@ -501,8 +501,12 @@ static sumi_status train_or_verify(sumi_context *ctx, sumi_model *model, const s
     /* Held, so that what a callback frees lives until this call ends. */
     sumi_dataset *held_set = sumi_data_hold(set);
     sumi_model *held_model = sumi_models_hold(model);
+    const sumi_ranks *ranks = ctx->runtime.ranks;
+    if (result) /* one alone replays the steps of several */
+        ctx->runtime.ranks = NULL;
     status = result ? sumi_run_verify(&ctx->runtime, model, set, &full, result, &ctx->error)
                     : sumi_run_train(&ctx->runtime, model, set, &full, &ctx->error);
+    ctx->runtime.ranks = ranks;
     sumi_models_free(held_model);
     sumi_data_free(held_set);
     return status;

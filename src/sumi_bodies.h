@@ -11,6 +11,7 @@
 struct sumi_context {
     sumi_runtime runtime;
     sumi_error error;
+    sumi_ranks ranks; /* that it has joined, where the runtime has any */
     atomic_bool busy; /* a long call runs: what its callbacks may not do is refused */
 };
 

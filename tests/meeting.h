@@ -77,7 +77,8 @@ static inline void meeting_tell(void *user, void *bytes, size_t count)
 
 static inline sumi_ranks meeting_ranks(attendant *me)
 {
-    return (sumi_ranks){.rank = me->rank,
+    return (sumi_ranks){.size = sizeof(sumi_ranks),
+                        .rank = me->rank,
                         .count = me->at->count,
                         .gather = meeting_gather,
                         .swap = meeting_swap,

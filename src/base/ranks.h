@@ -1,6 +1,6 @@
 /*
  * Trainers that take every step together, each with a share of the batch's images: threads of a
- * process, processes, or machines. A rank is one of them.
+ * process, processes, or machines. A rank is one of them; how they reach each other is sumi.h's.
  *
  * So that no bit depends on how many they are, a batch is cut into groups; how many of them is
  * a setting of the training. A rank has some groups that follow each other. What is summed over
@@ -19,26 +19,14 @@
 
 enum { SUMI_RANKS_MAX = 1024, SUMI_GROUPS_MAX = 1024 };
 
-/* How ranks reach each other. Every function is called by all ranks, in the same order and with the
- * same counts. Whoever gives them sees to it that a rank that is lost ends the others too. */
-typedef struct {
-    int rank, count; /* 0..count - 1; count is 1..SUMI_RANKS_MAX */
-    /* all: receives what each rank has, one after the other; bytes [count]: how much that is. */
-    void (*gather)(void *user, const void *mine, void *all, const size_t *bytes);
-    /* out: for each rank, one after the other, out_bytes [count] of them; in: receives likewise
-     * what each rank has for this one. */
-    void (*swap)(void *user, const void *out, const size_t *out_bytes, void *in,
-                 const size_t *in_bytes);
-    /* All get what rank 0 has. */
-    void (*tell)(void *user, void *bytes, size_t count);
-    void *user;
-} sumi_ranks;
-
 /* NULL is alone, too. */
 static inline bool sumi_ranks_alone(const sumi_ranks *ranks)
 {
     return !ranks || ranks->count == 1;
 }
+
+/* SUMI_EINVAL where there cannot be such a rank, or it cannot reach the others. */
+sumi_status sumi_ranks_check(const sumi_ranks *ranks, sumi_error *err);
 
 /* Of `total` things in order, part number `part` of `count` has those from here to where the next
  * part begins: groups of ranks, and images of groups. */

@@ -93,13 +93,29 @@ static sumi_status make_room(sumi_reduction *r, sumi_error *err)
                : sumi_fail_memory(err, "numbers on their way between ranks", bytes + incoming);
 }
 
+static sumi_status check_rank(const sumi_ranks *ranks, sumi_error *err)
+{
+    bool good = ranks->count >= 1 && ranks->count <= SUMI_RANKS_MAX && ranks->rank >= 0 &&
+                ranks->rank < ranks->count;
+    return good ? SUMI_OK
+                : sumi_fail(err, SUMI_EINVAL, "rank %d of %d ranks", ranks->rank, ranks->count);
+}
+
+sumi_status sumi_ranks_check(const sumi_ranks *ranks, sumi_error *err)
+{
+    if (check_rank(ranks, err) != SUMI_OK)
+        return SUMI_EINVAL;
+    if (ranks->count > 1 && !(ranks->gather && ranks->swap && ranks->tell))
+        return sumi_fail(err, SUMI_EINVAL, "ranks need gather, swap and tell");
+    return SUMI_OK;
+}
+
 sumi_status sumi_reduction_init(sumi_reduction *r, const sumi_ranks *ranks, int groups,
                                 sumi_error *err)
 {
     *r = (sumi_reduction){.ranks = ranks, .groups = groups};
-    if (ranks && (ranks->count < 1 || ranks->count > SUMI_RANKS_MAX || ranks->rank < 0 ||
-                  ranks->rank >= ranks->count))
-        return sumi_fail(err, SUMI_EINVAL, "rank %d of %d ranks", ranks->rank, ranks->count);
+    if (ranks && check_rank(ranks, err) != SUMI_OK)
+        return SUMI_EINVAL;
     if (groups < 1 || groups > SUMI_GROUPS_MAX)
         return sumi_fail(err, SUMI_EINVAL, "groups is %d, expected 1..%d", groups, SUMI_GROUPS_MAX);
     if (groups < ranks_of(r))

@@ -10,6 +10,7 @@
 
 #include <limits.h>
 
+#include "dist/dist.h"
 #include "io/io.h"
 #include "options.h"
 #include "signals.h"
@@ -27,6 +28,12 @@ typedef struct {
     sumi_context *ctx;  /* after sumi_cli_open */
     char *command_line; /* as the user typed it, quoted for a shell */
     bool quiet, json;
+    /* One of `launched` processes that were started together: its number; they meet as ranks. */
+    int launched, rank;
+    sumi_dist *dist; /* after sumi_cli_begin_together, NULL where it is alone */
+    sumi_ranks ranks;
+    char build[65];
+    sumi_error *held; /* what another rank than the first would have said of an error */
 } sumi_cli;
 
 /* One function a command; each returns the exit code. */
@@ -73,6 +80,18 @@ void sumi_cli_trained_size(const sumi_model_info_t *info, const sumi_dataset *da
 /* labels.c: what --guidance and its like say to a sampling; *guide receives the model that --guide
  * names, the caller's to free. Returns 0 or the exit code, with the error printed. */
 int sumi_cli_guidance(sumi_cli *cli, sumi_sample_config *config, sumi_model **guide);
+
+/* ---- Several processes (together.c) ---------------------------------------------------------- */
+
+/* Finds out whether there are others: all but the first are silent from here on. */
+void sumi_cli_find_others(sumi_cli *cli);
+/* Starts what processes reach each other by, where the command is one that several share; else it
+ * is refused. After signals are taken care of. Returns 0, or the exit code with the error told. */
+int sumi_cli_begin_together(sumi_cli *cli);
+/* What all have come to: 0, or the exit code of the first that failed, whose error is printed. */
+int sumi_cli_meet(sumi_cli *cli, int code);
+/* False for all but the first: what is printed once, it prints. */
+bool sumi_cli_talks(const sumi_cli *cli);
 
 /* ---- Talking (report.c) ---------------------------------------------------------------------- */
 

@@ -64,7 +64,7 @@ static int prepare(sumi_cli *cli, sumi_train_settings *s, sumi_dataset **set, su
 static int prepare_scores(sumi_cli *cli, sumi_train_settings *s, const sumi_dataset *set,
                           sumi_dataset **test, sumi_classifier **evaluator)
 {
-    if (s->train.eval_every == 0)
+    if (s->train.eval_every == 0 || !sumi_cli_talks(cli))
         return 0;
     if (strcmp(s->dataset.split, "train") == 0)
         sumi_cli_open_test(cli, s->data, set, &s->dataset, "test", test);
@@ -239,6 +239,9 @@ int sumi_cmd_train(sumi_cli *cli)
         code = prepare(cli, &settings, &set, &model);
     if (code == 0)
         code = prepare_scores(cli, &settings, set, &test, &evaluator);
+    code = sumi_cli_meet(cli, code);
+    if (code == 0 && sumi_context_join(cli->ctx, cli->dist != NULL ? &cli->ranks : NULL) != SUMI_OK)
+        code = sumi_cli_fail_context(cli, SUMI_EINVAL);
     if (code != 0)
         goto done;
     if (strcmp(sumi_option_text(&cli->options, "recipe"), SUMI_FORMER_RECIPE) == 0)
@@ -251,9 +254,9 @@ int sumi_cmd_train(sumi_cli *cli)
     settings.train.user = &bar;
     settings.train.command = cli->command_line;
     sumi_signals_watch(cli->signals, cli->ctx,
-                       cli->quiet  ? NULL
-                       : cli->json ? stopping_json
-                                   : stopping);
+                       cli->quiet || !sumi_cli_talks(cli) ? NULL
+                       : cli->json                        ? stopping_json
+                                                          : stopping);
     sumi_status status = sumi_train(cli->ctx, model, set, &settings.train);
     sumi_signals_watch(cli->signals, NULL, NULL);
     sumi_bar_end(&bar);

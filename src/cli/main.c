@@ -111,22 +111,35 @@ static bool asks_for_json(int argc, const char *const *argv)
     return false;
 }
 
+/* What is printed once, and needs nobody else, is the first one's. */
+static int run(sumi_cli *cli)
+{
+    sumi_command_id command = cli->options.command;
+    bool prints = command == SUMI_CMD_HELP || command == SUMI_CMD_VERSION || cli->options.help;
+    int code = prints ? 0 : sumi_cli_begin_together(cli);
+    if (code == 0 && (!prints || sumi_cli_talks(cli)))
+        code = commands[command].run(cli);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     sumi_cli cli;
-    sumi_error err = {""};
+    sumi_error err = {""}, held = {""};
     hold_standard_descriptors();
     memset(&cli, 0, sizeof cli);
     setlocale(LC_CTYPE, "");
     turn_signals_into_errors();
     const char *const *words = (const char *const *)argv;
+    cli.held = &held;
+    sumi_cli_find_others(&cli);
     if (sumi_options_read(argc > 0 ? argc - 1 : 0, words + 1, &cli.options, &err) != SUMI_OK) {
         cli.json = asks_for_json(argc, words);
         int wrong = sumi_cli_fail_usage(&cli, err.text);
         sumi_options_free(&cli.options);
         return wrong;
     }
-    if (cli.options.help) {
+    if (cli.options.help && sumi_cli_talks(&cli)) {
         sumi_help_command(stdout, cli.options.command);
         return close_output(&cli, 0);
     }
@@ -136,10 +149,11 @@ int main(int argc, char **argv)
     cli.signals = sumi_signals_start();
     int code = cli.command_line == NULL || cli.signals == NULL
                    ? sumi_cli_fail(&cli, SUMI_ENOMEM, "out of memory at the start")
-                   : commands[cli.options.command].run(&cli);
+                   : run(&cli);
     code = close_output(&cli, code);
     sumi_signals_watch(cli.signals, NULL, NULL);
     sumi_context_free(cli.ctx);
+    sumi_dist_stop(cli.dist);
     sumi_signals_stop(cli.signals);
     sumi_options_free(&cli.options);
     free(cli.command_line);

@@ -20,6 +20,8 @@ int sumi_cli_open(sumi_cli *cli)
             return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, err.text);
         }
         threads = (int)sumi_option_int(options, "threads");
+        if (threads == 0 && cli->dist != NULL)
+            threads = sumi_dist_threads(cli->dist);
     }
     sumi_status status = sumi_context_create(threads, &cli->ctx);
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));

@@ -163,8 +163,11 @@ const sumi_option sumi_option_rows_train[] = {
      .metavar = "N",
      .key = "train.groups",
      .commands = BIT(TRAIN),
-     .help = "Groups into which the images of a batch are cut: sums over images are taken in each, "
-             "and then over the groups along a tree; 0: they go over all images in their order."},
+     .help =
+         "Groups into which the images of a batch are cut: sums over images are taken in each, "
+         "and then over the groups along a tree, so that ranks (mpirun) can share a batch: no bit "
+         "depends on their number. 0: sums go over all images in their order, and ranks take "
+         "8 groups."},
     {.name = "lr",
      .kind = SUMI_ARG_REAL,
      .least = 1e-12,

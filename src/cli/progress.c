@@ -33,7 +33,7 @@ void sumi_bar_begin(sumi_bar *bar, const sumi_cli *cli)
                 : cli->quiet ? SUMI_SHOW_NOTHING
                 : smart      ? SUMI_SHOW_BAR
                              : SUMI_SHOW_LINES;
-    if (cli->json && cli->quiet)
+    if ((cli->json && cli->quiet) || !sumi_cli_talks(cli))
         bar->show = SUMI_SHOW_NOTHING;
     bar->unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     bar->colour = !set_and_not_empty("NO_COLOR");
@@ -63,7 +63,7 @@ static double fraction(const sumi_progress *p)
 /* "1970/4690 [02:31<03:43, 812 img/s, loss 0.029, lr 0.001]" */
 static void numbers(const sumi_bar *bar, const sumi_progress *p, char *out, size_t size)
 {
-    char elapsed[32], eta[32] = "?", steps[64], rest[96] = "";
+    char elapsed[32], eta[32] = "?", steps[64], rest[96] = "", waiting[32] = "";
     sumi_format_duration(p->elapsed_s, elapsed);
     if (p->eta_s >= 0)
         sumi_format_duration(p->eta_s, eta);
@@ -73,8 +73,11 @@ static void numbers(const sumi_bar *bar, const sumi_progress *p, char *out, size
         snprintf(steps, sizeof steps, "%lld steps", (long long)p->step);
     if (p->phase == SUMI_PHASE_TRAIN)
         snprintf(rest, sizeof rest, ", loss %.4g, lr %.3g", bar->loss, p->learning_rate);
-    snprintf(out, size, "%s [%s<%s, %.*f %s%s]", steps, elapsed, eta, p->images_per_s < 10 ? 2 : 0,
-             p->images_per_s, p->phase == SUMI_PHASE_TRAIN ? "img/s" : "eval/s", rest);
+    if (p->waiting > 0)
+        snprintf(waiting, sizeof waiting, ", %.0f %% waiting", 100 * p->waiting);
+    snprintf(out, size, "%s [%s<%s, %.*f %s%s%s]", steps, elapsed, eta,
+             p->images_per_s < 10 ? 2 : 0, p->images_per_s,
+             p->phase == SUMI_PHASE_TRAIN ? "img/s" : "eval/s", waiting, rest);
 }
 
 /* A bar of `cells` columns, in eighths of a block where the terminal has them. */
@@ -141,6 +144,8 @@ static void json_update(const sumi_progress *p)
         json_object_set_new(line, "loss", json_real(p->loss));
         json_object_set_new(line, "learning_rate", json_real(p->learning_rate));
     }
+    if (p->waiting > 0)
+        json_object_set_new(line, "waiting", json_real(p->waiting));
     if (p->path != NULL)
         json_object_set_new(line, "path", sumi_json_name(p->path));
     if (p->note != NULL)

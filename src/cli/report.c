@@ -49,6 +49,10 @@ char *sumi_cli_text(const char *format, ...)
 /* The error as one line, in the form that the user asked for. */
 static void print_error(const sumi_cli *cli, const char *message, const char *kind, int code)
 {
+    if (!sumi_cli_talks(cli)) {
+        sumi_fail(cli->held, SUMI_OK, "%s", message);
+        return;
+    }
     if (cli->json)
         json_line(json_pack("{s:o, s:s, s:i}", "error", sumi_json_any(message), "status", kind,
                             "exit", code));
@@ -92,7 +96,7 @@ int sumi_cli_usage(const sumi_cli *cli, const char *format, ...)
 
 void sumi_cli_note(const sumi_cli *cli, const char *kind, const char *format, ...)
 {
-    if (cli->quiet)
+    if (cli->quiet || !sumi_cli_talks(cli))
         return;
     va_list arguments;
     va_start(arguments, format);
@@ -120,6 +124,10 @@ void sumi_cli_notices(const sumi_cli *cli, const sumi_dataset *set)
 
 int sumi_cli_result(const sumi_cli *cli, json_t *object)
 {
+    if (!sumi_cli_talks(cli)) {
+        json_decref(object);
+        return 0;
+    }
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(object);
     if (text == NULL)

@@ -297,7 +297,8 @@ static int choose_run(sumi_cli *cli, sumi_train_settings *out)
         snprintf(out->run, sizeof out->run, "%s", run);
     else
         name_run(out->data, out->run, sizeof out->run);
-    return check_run(cli, out->run);
+    /* Of several processes the first has the folder. */
+    return sumi_cli_talks(cli) ? check_run(cli, out->run) : 0;
 }
 
 static void give_dataset(const sumi_options *options, sumi_dataset_config *dataset)

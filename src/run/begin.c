@@ -62,7 +62,7 @@ sumi_status sumi_run_check(sumi_train_run *run)
         return sumi_fail(run->err, SUMI_EINVAL,
                          "eval_every is %d and eval_images %d: expected 0 or more",
                          config->eval_every, config->eval_images);
-    if (config->eval_every > 0 && !(config->evaluator && config->out_dir))
+    if (config->eval_every > 0 && sumi_run_leads(run) && !(config->evaluator && config->out_dir))
         return sumi_fail(run->err, SUMI_EINVAL, "eval_every needs %s",
                          config->out_dir ? "an evaluator" : "out_dir, the run directory");
     if (config->resume && !config->out_dir)
@@ -113,6 +113,18 @@ static sumi_status check_batches(const sumi_train_run *run)
 /* Where minutes are to say how many steps there are, so many are needed to time them. */
 enum { TIMED_WARMUP_MIN = 4 };
 
+/* Groups that several ranks share where nobody says how many: the same for up to 8 of them. */
+static void choose_groups(sumi_train_run *run)
+{
+    const sumi_ranks *ranks = run->runtime->ranks;
+    int groups = 8;
+    if (sumi_ranks_alone(ranks) || run->settings.groups > 0)
+        return;
+    while (groups < ranks->count)
+        groups *= 2;
+    run->settings.groups = groups < run->settings.batch ? groups : run->settings.batch;
+}
+
 /* The last step; and a rate's schedule that nobody gave an end ends with it. */
 static sumi_status find_end(sumi_train_run *run)
 {
@@ -149,6 +161,7 @@ sumi_status sumi_run_make_trainer(sumi_train_run *run)
 {
     run->settings.height = run->set->height;
     run->settings.width = run->set->width;
+    choose_groups(run);
     sumi_status status = find_end(run);
     if (status == SUMI_OK)
         status = sumi_train_measure(&run->runtime->cancel, run->model, run->set, run->err);

@@ -48,18 +48,34 @@ static int64_t choose_end(const sumi_clock *clock, double *seconds_a_step)
     return end < clock->last_step ? end : clock->last_step;
 }
 
+/* Rank 0's answers; and any rank may fail, or be asked to stop. */
+static sumi_decisions agree(const sumi_ranks *ranks, const sumi_decisions *mine)
+{
+    sumi_decisions all[SUMI_RANKS_MAX], decided;
+    size_t bytes[SUMI_RANKS_MAX] = {0};
+    for (int rank = 0; rank < ranks->count; rank++)
+        bytes[rank] = sizeof *all;
+    ranks->gather(ranks->user, mine, all, bytes);
+    decided = all[0];
+    for (int rank = 0; rank < ranks->count; rank++) {
+        decided.stop |= all[rank].stop;
+        if (all[rank].failed && !decided.failed)
+            decided.failed = rank + 1;
+    }
+    return decided;
+}
+
 sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock)
 {
     double ran = clock->now - clock->started, unsaved = clock->now - clock->saved_at;
     double most = clock->minutes * 60 / (1 + clock->tuning.share);
     sumi_decisions decided = {
+        .failed = clock->failed,
         .stop = clock->asked_to_stop,
         .time_is_up = clock->minutes > 0 && !clock->open && clock->began && ran >= most,
         .save_at_epoch = unsaved >= fmax(SAVE_SECONDS_MIN, clock->save_took / SAVE_SHARE_MAX),
         .save_within = clock->save_minutes > 0 && unsaved >= clock->save_minutes * 60,
     };
     decided.last_step = choose_end(clock, &decided.seconds_a_step);
-    if (!sumi_ranks_alone(ranks))
-        ranks->tell(ranks->user, &decided, sizeof decided);
-    return decided;
+    return sumi_ranks_alone(ranks) ? decided : agree(ranks, &decided);
 }

@@ -205,14 +205,39 @@ static sumi_status go_back(sumi_train_run *run)
     return say(run, text);
 }
 
-sumi_status sumi_run_not_finite(sumi_train_run *run, const sumi_data_batch *data)
+/* What the rank with the run directory does. */
+static sumi_status report_and_go_back(sumi_train_run *run, const sumi_data_batch *data)
 {
     sumi_error reason = *run->err;
-    if (!run->dir)
-        return SUMI_EINVAL;
     sumi_status status = write_report(run, data, reason.text);
     if (status != SUMI_OK)
         return status;
     *run->err = reason;
     return run->config->on_nan == SUMI_ON_NAN_ROLLBACK ? go_back(run) : SUMI_EINVAL;
+}
+
+/* The others follow rank 0 to where it went. */
+static sumi_status follow(sumi_train_run *run)
+{
+    sumi_status status = sumi_run_share(run);
+    if (status != SUMI_OK || sumi_run_leads(run))
+        return status;
+    sumi_batches_free(run->batches);
+    run->batches = NULL;
+    run->window.count = 0;
+    if (run->first_step > run->trainer->steps)
+        run->first_step = run->trainer->steps;
+    return sumi_run_begin_batches(run);
+}
+
+sumi_status sumi_run_not_finite(sumi_train_run *run, const sumi_data_batch *data)
+{
+    bool alone = sumi_ranks_alone(run->runtime->ranks);
+    if (!run->config->out_dir)
+        return SUMI_EINVAL;
+    sumi_status status = run->dir ? report_and_go_back(run, data) : SUMI_OK;
+    if (alone)
+        return status;
+    status = sumi_run_meet(run, status);
+    return status == SUMI_OK ? follow(run) : status;
 }

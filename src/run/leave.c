@@ -67,7 +67,8 @@ static void tell(sumi_train_run *run, sumi_phase phase, int64_t epoch, double lo
                               .elapsed_s = elapsed,
                               .eta_s = time_left(run, elapsed),
                               .path = path,
-                              .note = note};
+                              .note = note,
+                              .waiting = sumi_run_waiting(run)};
     if (run->config->progress(run->config->user, &progress))
         run->stop = true;
 }

@@ -24,8 +24,9 @@ sumi_status sumi_run_in_turn(sumi_train_run *run, const sumi_run_stage *stages, 
 
 static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, double loss)
 {
-    char line[416], back[32] = "", norm[SUMI_NUMBER_MAX + 24] = "", loss_number[SUMI_NUMBER_MAX],
-                    rate[SUMI_NUMBER_MAX], speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX];
+    char line[480], back[32] = "", norm[SUMI_NUMBER_MAX + 24] = "", loss_number[SUMI_NUMBER_MAX],
+                    rate[SUMI_NUMBER_MAX], speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX],
+                    waiting[SUMI_NUMBER_MAX + 24] = "";
     double now = sumi_time_now(), step_seconds = fmax(1e-9, now - run->step_at);
     run->step_at = now;
     /* The first step of a call takes longer than others. */
@@ -40,13 +41,16 @@ static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, doubl
     if (run->settings.clip_norm > 0)
         snprintf(norm, sizeof norm, ", \"gradient_norm\": %s",
                  sumi_run_number(speed, run->trainer->gradient_norm, 6));
+    if (!sumi_ranks_alone(run->runtime->ranks))
+        snprintf(waiting, sizeof waiting, ", \"waiting\": %s",
+                 sumi_run_number(speed, sumi_run_waiting(run), 3));
     snprintf(line, sizeof line,
              "{\"step\": %" PRId64 ", \"epoch\": %" PRId64
-             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s%s%s}",
+             ", \"loss\": %s, \"lr\": %s, \"images_per_s\": %s, \"time\": %s%s%s%s}",
              run->trainer->steps, epoch, sumi_run_number(loss_number, loss, 9),
              sumi_run_number(rate, sumi_run_rate(run), 6),
              sumi_run_number(speed, n / step_seconds, 5),
-             sumi_run_number(time, sumi_run_seconds(run), 9), norm, back);
+             sumi_run_number(time, sumi_run_seconds(run), 9), norm, back, waiting);
     const sumi_event_scalar events[] = {{"train/loss", loss},
                                         {"train/learning_rate", sumi_run_rate(run)},
                                         {"train/images_per_s", n / step_seconds},
@@ -116,7 +120,7 @@ sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, doub
                         .augmentation = data->augmentation};
     sumi_status status = sumi_train_step(run->trainer, &batch, loss, run->err);
     if (status == SUMI_OK)
-        run->images += data->n;
+        run->images += data->whole;
     return status;
 }
 
@@ -130,7 +134,7 @@ static sumi_status one_step(sumi_train_run *run)
         return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
     run->loss_sum += loss;
     run->loss_count++;
-    status = write_metric(run, epoch, data.n, loss);
+    status = write_metric(run, epoch, data.whole, loss);
     if (status != SUMI_OK)
         return status;
     sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
@@ -183,7 +187,8 @@ static sumi_status fix_end(sumi_train_run *run)
     return status == SUMI_OK ? sumi_run_save_step(run) : status;
 }
 
-static sumi_status decide(sumi_train_run *run)
+/* status: whether this rank can go on. */
+static sumi_status decide(sumi_train_run *run, sumi_status status)
 {
     const sumi_clock clock = {.now = sumi_time_now(),
                               .started = run->started,
@@ -191,6 +196,7 @@ static sumi_status decide(sumi_train_run *run)
                               .minutes = run->config->minutes,
                               .save_minutes = run->config->checkpoint_minutes,
                               .save_took = run->save_took,
+                              .failed = status != SUMI_OK,
                               .began = run->trainer->steps > run->first_step,
                               .asked_to_stop = sumi_run_asked_to_stop(run),
                               .open = run->settings.schedule_steps == SUMI_SCHEDULE_OPEN,
@@ -202,8 +208,13 @@ static sumi_status decide(sumi_train_run *run)
                               .seconds_a_step =
                                   run->seconds_before / fmax(1, (double)run->trainer->steps),
                               .tuning = sumi_run_tuning_time(run)};
+    bool alone = sumi_ranks_alone(run->runtime->ranks);
+    if (status != SUMI_OK && (alone || run->parted))
+        return status;
     run->decided = sumi_run_decide(run->runtime->ranks, &clock);
-    return run->decided.last_step > 0 ? fix_end(run) : SUMI_OK;
+    if (run->decided.failed)
+        return sumi_run_fail_together(run, run->decided.failed - 1, status);
+    return run->decided.last_step > 0 ? sumi_run_meet(run, fix_end(run)) : SUMI_OK;
 }
 
 static bool finished(const sumi_train_run *run)
@@ -308,12 +319,9 @@ static sumi_status missed_grid(sumi_train_run *run)
 
 static sumi_status all_steps(sumi_train_run *run)
 {
-    sumi_status status = decide(run);
-    while (status == SUMI_OK && !finished(run)) {
-        status = run->decided.stop ? SUMI_CANCELLED : one_step(run);
-        if (status == SUMI_OK)
-            status = decide(run);
-    }
+    sumi_status status = decide(run, SUMI_OK);
+    while (status == SUMI_OK && !finished(run) && !run->decided.stop)
+        status = decide(run, one_step(run));
     bool short_of_it = run->decided.stop && run->trainer->steps < run->last_step;
     return status == SUMI_OK && short_of_it ? SUMI_CANCELLED : status;
 }
@@ -330,9 +338,9 @@ static sumi_status train(sumi_train_run *run)
 sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err)
 {
-    static const sumi_run_stage stages[] = {sumi_run_check,         sumi_run_make_trainer,
-                                            sumi_run_begin_scores,  sumi_run_begin_dir,
-                                            sumi_run_begin_batches, train};
+    static const sumi_run_stage stages[] = {
+        sumi_run_check,     sumi_run_make_trainer, sumi_run_begin_scores,  sumi_run_check_ranks,
+        sumi_run_begin_dir, sumi_run_share,        sumi_run_begin_batches, train};
     sumi_error own = {""};
     sumi_run_dir dir = {.lock = -1};
     sumi_train_run run = {.config = config,
@@ -340,11 +348,12 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
                           .set = set,
                           .runtime = runtime,
                           .model = model,
-                          .dir = config->out_dir ? &dir : NULL,
                           .last_step = INT64_MAX,
                           .saved_step = -1,
                           .err = err ? err : &own};
+    run.dir = config->out_dir && sumi_run_leads(&run) ? &dir : NULL;
     sumi_status status = sumi_run_in_turn(&run, stages, sizeof stages / sizeof *stages);
+    status = sumi_run_meet(&run, status);
     if (status == SUMI_OK && err)
         *err = run.notice;
     sumi_batches_free(run.batches);

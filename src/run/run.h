@@ -55,6 +55,7 @@ typedef struct {
     double minutes;                /* that a run may take; 0: as long as it likes */
     double save_minutes;           /* between two checkpoints; 0: as many as there are */
     double save_took;              /* seconds that the last checkpoint took */
+    bool failed;                   /* this rank cannot go on */
     bool began;                    /* a step was done */
     bool asked_to_stop;
     /* The rate's schedule ends with the run, and minutes are to say where that is. The steps that
@@ -66,14 +67,15 @@ typedef struct {
     sumi_tuning_time tuning;
 } sumi_clock;
 typedef struct {
-    bool stop;          /* the caller wants to stop */
+    int failed;         /* the number of the first rank that cannot go on, from 1 on; 0: all can */
+    bool stop;          /* the caller of a rank wants to stop */
     bool time_is_up;    /* the minutes are over */
     bool save_at_epoch; /* an epoch that ends with the next step is worth a checkpoint */
     bool save_within;   /* it is high time for one, wherever the epoch stands */
     int64_t last_step;  /* the number of steps that the minutes allow; 0: not decided */
     double seconds_a_step;
 } sumi_decisions;
-/* Of rank 0, for all ranks; ranks NULL: alone. */
+/* Rank 0's, for all ranks, which all call it; ranks NULL: alone. */
 sumi_decisions sumi_run_decide(const sumi_ranks *ranks, const sumi_clock *clock);
 /* True after the epochs 0, 1, 5, 7 and 9, as in the tutorial, then 19, 49, 99, 199, 499, ... */
 bool sumi_grid_due(int64_t epoch);
@@ -211,6 +213,8 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
                                   const sumi_dataset *set, const sumi_train_config *config,
                                   const char *hash, const sumi_run_measured *measured,
                                   sumi_error *err);
+/* What all ranks of a run need to have the same: an object of objects. NULL: out of memory. */
+json_t *sumi_run_settings(const sumi_trainer *trainer, const sumi_train_config *config);
 /* Refuses to go on with other data or other settings than config.json has: the same bits could not
  * come out. */
 sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *set,

@@ -77,7 +77,7 @@ sumi_status sumi_run_read_scores(sumi_train_run *run)
 sumi_status sumi_run_begin_scores(sumi_train_run *run)
 {
     const sumi_train_config *config = run->config;
-    if (config->eval_every == 0)
+    if (config->eval_every == 0 || !sumi_run_leads(run))
         return SUMI_OK;
     int d = config->evaluator->info.features;
     if (config->eval_images > 0 && config->eval_images <= d)

@@ -96,6 +96,18 @@ static json_t *train_settings(const sumi_trainer_config *trainer, const sumi_tra
     return train;
 }
 
+json_t *sumi_run_settings(const sumi_trainer *trainer, const sumi_train_config *config)
+{
+    bool failed = false;
+    json_t *all = json_object();
+    put(all, "model", model_settings(trainer->model, &failed), &failed);
+    put(all, "train", train_settings(&trainer->config, config, &failed), &failed);
+    if (!failed)
+        return all;
+    json_decref(all);
+    return NULL;
+}
+
 /* The file's JSON, or NULL where there is none to read. */
 static json_t *read_json(const char *path)
 {

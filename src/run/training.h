@@ -41,6 +41,7 @@ typedef struct sumi_train_run {
     int64_t saved_step; /* -1: none yet */
     bool stop;          /* a callback asked for it */
     sumi_decisions decided;
+    bool parted;       /* a rank has failed, and all know: they do not meet again */
     sumi_error notice; /* what is worth saying though all went well, or "" */
     sumi_error *err;
 } sumi_train_run;
@@ -109,6 +110,22 @@ sumi_status sumi_run_tune(sumi_train_run *run);
 /* Of a run on few images that draws pictures: are there copies among them? Once for its last step.
  */
 sumi_status sumi_run_look_for_copies(sumi_train_run *run);
+
+/* ---- together.c: several ranks, where each of these is called by all ---- */
+
+/* True on the rank that has the run directory, and alone. */
+bool sumi_run_leads(const sumi_train_run *run);
+/* Whether all can go on; status: whether this one can. Where one cannot, all get its status and
+ * its message, which names it unless it is rank 0. */
+sumi_status sumi_run_meet(sumi_train_run *run, sumi_status status);
+/* The same once all know the rank that failed. */
+sumi_status sumi_run_fail_together(sumi_train_run *run, int rank, sumi_status status);
+/* Refuses ranks with another program, other data or other settings than rank 0. */
+sumi_status sumi_run_check_ranks(sumi_train_run *run);
+/* Brings all to where rank 0 is. */
+sumi_status sumi_run_share(sumi_train_run *run);
+/* The share of the time so far in which this rank waited for others. */
+double sumi_run_waiting(const sumi_train_run *run);
 
 /* ---- run.c ---- */
 

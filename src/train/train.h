@@ -229,6 +229,8 @@ static inline sumi_reduction *sumi_train_cut(sumi_trainer *trainer)
 {
     return trainer->cut.groups > 0 ? &trainer->cut : NULL;
 }
+/* Gives all of the runtime's ranks, each of which calls it, what rank 0 has (share.c). */
+void sumi_train_share(sumi_trainer *trainer);
 /* Gives the device what model and averages hold in the host's memory. */
 void sumi_train_push(sumi_trainer *trainer);
 /* The weights for use: the first average where there is one, by a power where there is such, else

@@ -314,6 +314,10 @@ static sumi_status make_cut(sumi_trainer *trainer, sumi_error *err)
     const sumi_trainer_config *config = &trainer->config;
     const sumi_ranks *ranks = trainer->runtime->ranks;
     bool alone = sumi_ranks_alone(ranks);
+    if (!alone && config->batch < ranks->count)
+        return sumi_fail(err, SUMI_EINVAL,
+                         "batch is %d, and there are %d ranks: each takes images of every batch",
+                         config->batch, ranks->count);
     if (!alone && config->accumulate > 1)
         return sumi_fail(err, SUMI_EUNSUPPORTED,
                          "accumulate is %d: where %d ranks share a batch, each takes its share at "

@@ -89,6 +89,10 @@ static void test_bar_text(void **state)
     assert_string_equal(text,
                         "epoch 3/10  50% |###############...............| 50/100 [02:31<01:01, "
                         "812 img/s, loss 0.04, lr 0.001]");
+    p.waiting = .12; /* for other ranks */
+    sumi_bar_text(&bar, &p, 110, text, sizeof text);
+    assert_non_null(strstr(text, "812 img/s, 12 % waiting, loss 0.04, lr 0.001]"));
+    p.waiting = 0;
     bar.unicode = true;
     p.step = 25;
     sumi_bar_text(&bar, &p, 78, text, sizeof text);

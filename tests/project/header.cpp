@@ -14,6 +14,7 @@ int main()
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     sumi_choice_t choice = SUMI_CHOICE_INIT;
+    sumi_ranks ranks = SUMI_RANKS_INIT;
     sumi_classifier_config classifier = SUMI_CLASSIFIER_CONFIG_INIT;
     sumi_classifier_info_t classifier_info = SUMI_CLASSIFIER_INFO_INIT;
     sumi_eval_config eval = SUMI_EVAL_CONFIG_INIT;
@@ -23,7 +24,7 @@ int main()
     sumi_tune_result_t tune_result = SUMI_TUNE_RESULT_INIT;
     return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size &&
                    field.size && batch.size && train.size && trainer.size && sample.size &&
-                   choice.size && profile.size && tune.size && tune_result.size &&
+                   ranks.size && choice.size && profile.size && tune.size && tune_result.size &&
                    classifier.size && classifier_info.size && eval.size && eval_result.size
                ? 0
                : 1;

@@ -12,10 +12,10 @@ cd "$1"
 forbidden() {
     grep -rn '^ *# *include *"' --include='*.[ch]' src examples | awk -F: '
     BEGIN {
-        count = split("base kernels graph cpu io diffusion models data train sample eval run", names, " ")
+        count = split("base kernels graph cpu io diffusion models data train sample eval run dist", names, " ")
         for (i = 1; i <= count; i++)
             rank[names[i]] = i
-        split("base io data cli", words, " ")
+        split("base io data dist cli", words, " ")
         for (i in words)
             cli[words[i]] = 1
     }
@@ -30,7 +30,7 @@ forbidden() {
         from = path[2]
         if (path[1] == "examples")
             bad = 1
-        else if (from ~ /^sumi(_averages|_lists|_recipes|_bodies)?\.[ch]$/)
+        else if (from ~ /^sumi(_averages|_lists|_ranks|_recipes|_bodies)?\.[ch]$/)
             bad = header != "sumi_bodies.h" && !(to in rank)
         else if (header !~ /\//) # beside the file itself
             bad = from != "cli" && !(from in rank)

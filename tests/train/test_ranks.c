@@ -247,7 +247,8 @@ static void test_rank_0_decides(void **state)
         alone = sumi_run_decide(NULL, &runs[0].clock);
         for (int r = 0; r < 2; r++) {
             const sumi_decisions *decided = &runs[r].decided;
-            assert_true(decided->stop == alone.stop && decided->time_is_up == alone.time_is_up &&
+            assert_true(decided->stop); /* one of them was asked to */
+            assert_true(decided->time_is_up == alone.time_is_up &&
                         decided->save_at_epoch == alone.save_at_epoch &&
                         decided->save_within == alone.save_within &&
                         decided->last_step == alone.last_step);

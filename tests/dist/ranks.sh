@@ -1,0 +1,231 @@
+#!/bin/sh
+# Training under mpirun: the bits of one process, whatever the number of ranks, and what happens where
+# ranks do not agree, are stopped, killed or hang.
+# Arguments: the part, sumi, mpirun.
+set -eu
+part=$1 sumi=$2 mpirun=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# Open MPI as root, on fewer cores than ranks; another MPI does not look at these.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+export OMPI_MCA_btl_vader_single_copy_mechanism=none
+
+tutorial='--recipe tutorial --base-channels 16 --size 16x16 --batch 20'
+standard='--recipe standard --base-channels 16 --size 16x16 --batch 20'
+common='--seed 5 --groups 8 --grid 0 --threads 1'
+
+fail() {
+    echo "$*" >&2
+    for log in ./*.log; do
+        [ ! -f "$log" ] || sed "s|^|$log: |" "$log" >&2
+    done
+    exit 1
+}
+
+# begin FOLDER N ARGUMENT...: sumi train on N ranks (0: without mpirun) in a folder of its own, so
+# that what is written of paths and commands is the same. Its output goes to FOLDER.log.
+begin() {
+    folder=$1 ranks=$2
+    shift 2
+    mkdir -p "$folder"
+    if [ "$ranks" -eq 0 ]; then
+        (cd "$folder" && exec "$sumi" train "$@") >"$folder.log" 2>&1
+    else
+        # shellcheck disable=SC2016 # expanded by that shell
+        (cd "$folder" && exec sh -c 'echo $$ >"../$0.pid" && exec "$@"' "$folder" \
+            timeout 200 "$mpirun" -n "$ranks" "$sumi" train "$@") >"$folder.log" 2>&1
+    fi
+}
+
+# same A B: the newest checkpoints and the losses of two runs.
+same() {
+    for file in model.safetensors optim.safetensors; do
+        cmp "$1/run/checkpoints/$(cat "$1/run/latest")/$file" \
+            "$2/run/checkpoints/$(cat "$2/run/latest")/$file" || fail "$1 and $2: other bits"
+    done
+    for run in "$1" "$2"; do
+        sed 's/"lr".*//' "$run/run/metrics.jsonl" >"$run.losses"
+    done
+    cmp "$1.losses" "$2.losses" || fail "$1 and $2: other losses"
+}
+
+# lines N PATTERN LOG: exactly so many lines of the log have the pattern.
+lines() {
+    [ "$(grep -c "$2" "$3")" -eq "$1" ] || fail "expected $1 line(s) with: $2"
+}
+
+# refused PATTERN FOLDER: one line of sumi's own has it, and no run was made.
+refused() {
+    lines 1 "$1" "$2.log"
+    lines 1 '^sumi: ' "$2.log"
+    [ ! -e "$2/run/latest" ] || fail "$2: there is a run"
+}
+
+# pids: of the ranks, one a line, rank 0 first.
+pids() {
+    for process in /proc/[0-9]*; do
+        [ "$(readlink "$process/exe" 2>/dev/null)" = "$(readlink -f "$sumi")" ] || continue
+        [ "$(readlink "$process/cwd" 2>/dev/null)" = "$work/$1" ] || continue
+        rank=$(tr '\0' '\n' <"$process/environ" | sed -n 's/^\(OMPI_COMM_WORLD\|PMI\)_RANK=//p')
+        echo "$rank ${process#/proc/}"
+    done | sort -n | cut -d' ' -f2
+}
+
+# until COMMAND...: waits until it succeeds, while mpirun runs.
+until_true() {
+    while ! "$@" >/dev/null 2>&1; do
+        kill -0 "$job" 2>/dev/null || fail "ended before: $*"
+        sleep 0.05
+    done
+}
+
+all_there() {
+    [ "$(pids "$1" | wc -l)" -eq "$2" ]
+}
+
+# nobody_left FOLDER: mpirun has ended, with a failure, and so have all of its ranks.
+nobody_left() {
+    ! wait "$job" || fail "$1: expected a failure"
+    lines 0 'timeout: ' "$1.log"
+    [ -z "$(pids "$1")" ] || fail "$1: there are ranks left"
+}
+
+part_bits() {
+    for recipe in tutorial standard; do
+        options=$tutorial
+        [ "$recipe" = tutorial ] || options=$standard
+        # Three epochs, of which the last batches have 8 images: one a group.
+        # shellcheck disable=SC2086 # options are words
+        set -- shapes $options $common --steps 3 --out run
+        begin "$recipe-0" 0 "$@" || fail "$recipe alone"
+        for ranks in 1 2 3 4; do
+            begin "$recipe-$ranks" "$ranks" "$@" || fail "$recipe on $ranks ranks"
+            same "$recipe-0" "$recipe-$ranks"
+        done
+    done
+    # Eight groups are what several ranks take where nobody says so.
+    # shellcheck disable=SC2086
+    begin implied 2 shapes $tutorial --seed 5 --grid 0 --threads 2 --steps 3 --out run
+    "$sumi" diff tutorial-0/run/model.safetensors implied/run/model.safetensors >/dev/null ||
+        fail "implied groups: other bits"
+}
+
+part_resume() {
+    # shellcheck disable=SC2086
+    set -- shapes $standard $common --lr-warmup 1 --lr-steps 6 --ema 0.9 --out run
+    begin whole 3 "$@" --steps 6
+    begin pieces 2 "$@" --steps 2
+    begin pieces 3 --resume run --steps 4 --threads 1
+    begin pieces 0 --resume run --steps 6 --threads 1
+    cmp whole/run/checkpoints/step_6/optim.safetensors \
+        pieces/run/checkpoints/step_6/optim.safetensors ||
+        fail "resumed on other numbers of ranks: other bits"
+    for file in model ema; do
+        "$sumi" diff "whole/run/checkpoints/step_6/$file.safetensors" \
+            "pieces/run/checkpoints/step_6/$file.safetensors" >/dev/null ||
+            fail "resumed on other numbers of ranks: other $file"
+    done
+    "$sumi" verify pieces/run --threads 1 >verify.log 2>&1 || fail "verify"
+}
+
+# The second rank's arguments differ. both FOLDER "ARGUMENTS" "ARGUMENTS"
+both() {
+    mkdir "$1"
+    # shellcheck disable=SC2086
+    ! (cd "$1" && timeout 100 "$mpirun" -n 1 $2 : -n 1 $3) >"$1.log" 2>&1 ||
+        fail "$1: was not refused"
+}
+
+part_refusals() {
+    base="$sumi train shapes $tutorial $common --steps 2 --out run"
+    both settings "$base" "$base --lr 0.002"
+    refused 'rank 1: train learning_rate is 0.002 here and 0.001 at rank 0' settings
+    both isa "$base" "env SUMI_ISA=generic $base"
+    refused 'rank 1: program instruction_set is "generic" here and ' isa
+    cp "$sumi" other
+    printf x >>other
+    both build "$base" "$work/other train shapes $tutorial $common --steps 2 --out run"
+    refused 'rank 1: program build is ".*" here and ".*" at rank 0' build
+    both data "$base" "$base --split test"
+    refused 'rank 1: data SHA-256 is ".*" here and ".*" at rank 0' data
+    both missing "$base" "$sumi train nowhere $tutorial $common --steps 2 --out run"
+    refused 'rank 1: .*nowhere' missing
+    ! begin usage 2 shapes --stepps 2 || fail usage
+    lines 1 '^sumi: ' usage.log
+    mkdir sample
+    ! (cd sample && "$mpirun" -n 2 "$sumi" sample m.pth --out x.png) >sample.log 2>&1 || fail sample
+    refused '2 processes were started together, and only train is shared' sample
+    # A run that another process trains.
+    mkdir -p locked/run
+    (flock 9 && ! begin locked 2 shapes --recipe tutorial --size 16x16 --steps 1 --out run) \
+        9>locked/run/run.lock || fail "locked: was not refused"
+    lines 1 '^sumi: ' locked.log
+}
+
+part_stop() {
+    # Open MPI kills what it has passed SIGTERM on to a second later: a checkpoint may take longer here.
+    export OMPI_MCA_odls_base_sigkill_timeout=10
+    # shellcheck disable=SC2086
+    begin stopped 3 shapes $tutorial $common --steps 100000 --out run &
+    job=$!
+    until_true grep -q '"step": 5,' stopped/run/metrics.jsonl
+    # timeout passes it on to mpirun, and that to all ranks.
+    kill -TERM "$(cat stopped.pid)"
+    ! wait "$job" || fail "stopped: expected 130"
+    lines 1 'stopped and saved at step' stopped.log
+    step=$(sed 's/step_//' stopped/run/latest)
+    lines 1 '^stopping: ' stopped.log
+    begin stopped 0 --resume run --steps $((step + 2)) --threads 1 || fail "cannot go on"
+    export OMPI_MCA_odls_base_sigkill_timeout=1
+    # One rank alone is asked to: all stop.
+    # shellcheck disable=SC2086
+    begin one 3 shapes $tutorial $common --steps 100000 --out run &
+    job=$!
+    until_true grep -q '"step": 5,' one/run/metrics.jsonl
+    kill -TERM "$(pids one | tail -1)"
+    ! wait "$job" || fail "one: expected 130"
+    lines 1 'stopped and saved at step' one.log
+}
+
+# Rank R of 3 is killed once a line of FILE has PATTERN; what is on disk can be resumed.
+killed() {
+    name=$1 rank=$2 file=$3 pattern=$4
+    shift 4
+    # shellcheck disable=SC2086
+    begin "$name" 3 shapes $tutorial --seed 5 --groups 8 --threads 1 --out run "$@" &
+    job=$!
+    until_true grep -q "$pattern" "$file"
+    until_true all_there "$name" 3
+    kill -KILL "$(pids "$name" | sed -n "$((rank + 1))p")"
+    nobody_left "$name"
+}
+
+part_kill() {
+    killed beginning 2 /proc/self/status . --steps 100000 --grid 0
+    killed steps 1 steps/run/metrics.jsonl '"step": 3,' --steps 100000 --grid 0
+    killed saving 2 saving/run/metrics.jsonl '"step": 7,' --steps 100000 --grid 0 \
+        --checkpoint-every 1
+    killed drawing 1 drawing/run/train.log 'resumed\|Epoch\|images of' --steps 2 --grid 64
+    killed first 0 first/run/metrics.jsonl '"step": 9,' --steps 100000 --grid 0 --checkpoint-every 2
+    for name in saving first; do
+        step=$(sed 's/step_//' "$name/run/latest")
+        begin "$name" 2 --resume run --steps $((step + 1)) --threads 1 ||
+            fail "$name: cannot go on"
+    done
+}
+
+part_hang() {
+    # shellcheck disable=SC2086
+    begin hung 3 shapes $tutorial $common --steps 100000 --out run &
+    job=$!
+    until_true grep -q '"step": 5,' hung/run/metrics.jsonl
+    stopped=$(pids hung | sed -n 2p)
+    kill -STOP "$stopped"
+    nobody_left hung
+    lines 1 'rank 1 of 3 has not been heard of' hung.log
+}
+
+"part_$part"
