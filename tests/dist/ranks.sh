@@ -36,7 +36,7 @@ begin() {
     else
         # shellcheck disable=SC2016 # expanded by that shell
         (cd "$folder" && exec sh -c 'echo $$ >"../$0.pid" && exec "$@"' "$folder" \
-            timeout 200 "$mpirun" -n "$ranks" "$sumi" train "$@") >"$folder.log" 2>&1
+            timeout 1000 "$mpirun" -n "$ranks" "$sumi" train "$@") >"$folder.log" 2>&1
     fi
 }
 
