@@ -181,7 +181,8 @@ typedef struct {
     void *user;
     const char *cache; /* as sumi_eval_config.cache */
     /* So many images x evaluations are drawn at most, of a short list of ways that depends on it
-     * alone; the figures are then the search's own, without intervals. 0: as many as it takes. */
+     * alone; the figures are then those of the search's first look, which all ways had alike,
+     * without intervals. 0: as many as it takes. */
     int64_t work;
     int64_t reference; /* compare with so many images of the data, evenly spread; 0: all */
 } sumi_tune_config;

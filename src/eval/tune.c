@@ -119,6 +119,8 @@ static sumi_status bring_to(search *run, sumi_tune_candidate *c, int64_t n)
     status = sumi_scorer_distance(&run->scorer, c->features, c->n, &c->distance, run->err);
     if (isnan(c->distance))
         c->distance = INFINITY;
+    if (n <= run->unit)
+        c->first = c->distance;
     return status;
 }
 
@@ -173,13 +175,12 @@ static sumi_status halve(search *run, int p)
 
 /* Of its work, what the ways without guidance may take to begin with, and then those with it; the
  * rest is for a closer look at the best few. Of ways that are as good but for so much, the one with
- * the fewest evaluations is taken. Guidance makes pictures more alike, which alone lowers a
- * distance from few of them: it has to be better by more. */
+ * the fewest evaluations is taken, and one with guidance before those without: the features of a
+ * network that knows no labels see too little of what guidance is for (docs/QUALITY.md). */
 #define SHARE_PLAIN .4
 #define SHARE_GUIDED .4
 enum { CLOSER = 3 };
 #define AS_GOOD 1.03
-#define GUIDED_WORTH .9
 
 /* Images of a first look: more than a feature has numbers, as a distance needs. */
 static int64_t first_look(int d)
@@ -256,32 +257,37 @@ void sumi_tune_choose(sumi_tune_space *space)
     int count = 0, best = 0;
     while (count < space->count && list[count].n == list[0].n)
         count++;
-    int plain = best_plain(space, count);
-    if (plain > 0 && list[0].distance > GUIDED_WORTH * list[plain].distance)
-        best = plain;
+    double as_good = AS_GOOD * list[0].distance;
+    for (int i = 0; i < count && !is_guided(&list[best]); i++)
+        if (is_guided(&list[i]) && list[i].distance <= as_good)
+            best = i;
     int chosen = best;
     for (int i = 0; i < count; i++)
-        if (list[i].distance <= AS_GOOD * list[best].distance &&
-            list[i].evaluations < list[chosen].evaluations &&
-            (is_guided(&list[best]) || !is_guided(&list[i])))
+        if (is_guided(&list[i]) == is_guided(&list[best]) &&
+            list[i].distance <= AS_GOOD * list[best].distance &&
+            list[i].evaluations < list[chosen].evaluations)
             chosen = i;
     move(space, chosen, 0);
 }
 
+/* The figure of the first look: fewer images have a larger distance, and the way that is compared
+ * with may have had no other. */
 static void give_figure(const sumi_tune_candidate *of, sumi_tune_judged *out)
 {
     *out = (sumi_tune_judged){.way = of->way,
                               .evaluations = of->evaluations,
-                              .frechet = {of->distance, (double)NAN, (double)NAN}};
+                              .frechet = {of->first, (double)NAN, (double)NAN}};
     memcpy(out->name, of->name, sizeof out->name);
 }
 
-/* The usual way is the first of the few. */
-static void report_short(const sumi_tune_space *space, const char *usual, sumi_tune_report *report)
+/* The usual way is the first of the few, which are called alike where they only take more steps. */
+static void report_short(const sumi_tune_space *space, const sumi_tune_candidate *usual,
+                         sumi_tune_report *report)
 {
     give_figure(&space->list[0], &report->best);
     for (int i = 0; i < space->count; i++)
-        if (strcmp(space->list[i].name, usual) == 0)
+        if (strcmp(space->list[i].name, usual->name) == 0 &&
+            space->list[i].evaluations == usual->evaluations)
             give_figure(&space->list[i], &report->former);
     report->former_own = false;
 }
@@ -290,10 +296,9 @@ static sumi_status look_shortly(search *run, sumi_tune_report *report)
 {
     sumi_tune_space *space = &run->space;
     double work = (double)run->config->work;
-    char usual[SUMI_TUNE_NAME_MAX];
     run->whole = work;
     sumi_tune_add_few(space);
-    memcpy(usual, space->list[0].name, sizeof usual);
+    const sumi_tune_candidate usual = space->list[0];
     double least = (double)run->unit * (space->list[0].evaluations + space->list[1].evaluations);
     if (space->count < 2 || work < least)
         return sumi_fail(run->err, SUMI_EINVAL,
@@ -312,8 +317,8 @@ static sumi_status look_shortly(search *run, sumi_tune_report *report)
     if (status != SUMI_OK)
         return stopped(run, status);
     sumi_tune_choose(space);
-    report_short(space, usual, report);
-    run->n = space->list[0].n;
+    report_short(space, &usual, report);
+    run->n = run->unit;
     return SUMI_OK;
 }
 

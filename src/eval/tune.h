@@ -17,6 +17,7 @@ typedef struct {
     float *features;               /* [n][d] */
     int64_t n;                     /* images so far: the first of the search's */
     double distance;               /* of all of them; infinite where there is none */
+    double first;                  /* of the first look's, of which all have as many */
     bool widened;                  /* its neighbours are candidates, too */
 } sumi_tune_candidate;
 
@@ -57,7 +58,7 @@ typedef struct {
     const sumi_scorer *scorer;
     sumi_tune_judged best, former;
     bool former_own; /* it is how the model was sampled, not what stands in for that */
-    int64_t n;       /* images behind both figures */
+    int64_t n;       /* images behind both figures, as many of either */
     uint64_t seed;
 } sumi_tune_report;
 

@@ -91,7 +91,7 @@ char *sumi_tune_text(const sumi_tune_report *report)
         fprintf(out, "\nOn other noise, %" PRId64 " images each, with 95 %% intervals:\n",
                 report->n);
     else
-        fprintf(out, "\nIn the search, %" PRId64 " images of the best:\n", report->n);
+        fprintf(out, "\nIn the search's first look, %" PRId64 " images each:\n", report->n);
     put_judged(out, "best", &report->best);
     put_judged(out, report->former_own ? "before" : "usual", &report->former);
     bool failed = ferror(out) != 0;

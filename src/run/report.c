@@ -266,8 +266,8 @@ static void put_tuning(FILE *page, const json_t *tuning)
         return;
     fputs("<h2>Ways to sample</h2>\n<p>The first is kept: <code>sumi sample</code> draws by it. Of "
           "ways that are equally good it takes the fewest evaluations. Distances are by a random "
-          "network, from few images of the same noise: they compare these ways, and nothing "
-          "else.</p>\n<table><tr><th>Way</th><th class=\"n\">Evaluations</th>"
+          "network, from few images of the same noise: they compare ways of as many images, and "
+          "nothing else.</p>\n<table><tr><th>Way</th><th class=\"n\">Evaluations</th>"
           "<th class=\"n\">Images</th><th class=\"n\">Distance</th></tr>\n",
           page);
     json_array_foreach(list, i, way)

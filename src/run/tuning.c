@@ -165,10 +165,10 @@ static sumi_status tell(sumi_train_run *run, const sumi_tune_result_t *result,
     char text[256], distance[SUMI_NUMBER_MAX], usual[SUMI_NUMBER_MAX];
     snprintf(text, sizeof text,
              "samples: %.20s, %.20s%s, %d evaluations an image, is the best of %d ways (distance "
-             "%s; the usual way %s in %d)",
+             "%s of %" PRId64 " images; the usual way %s in %d)",
              best->solver, best->spacing, best->guidance != 1 ? " with guidance" : "",
              result->evaluations, result->candidates,
-             sumi_run_number(distance, result->frechet.value, 3),
+             sumi_run_number(distance, result->frechet.value, 3), result->n,
              sumi_run_number(usual, result->former_frechet.value, 3), result->former_evaluations);
     sumi_run_tell_note(run, text);
     return sumi_run_log(run->dir, run->err, "%s", text);

@@ -199,6 +199,38 @@ static void check_evaluations(fixture *f, const json_t *candidate)
         assert_int_equal(taken[i], json_integer_value(json_object_get(candidate, "evaluations")));
 }
 
+/* Both figures are of the first look: fewer images have a larger distance, and one way may have had
+ * more than the other. */
+static void check_compared_alike(const json_t *json, const sumi_tune_result_t *result)
+{
+    static const char *const which[] = {"best", "former"};
+    const double figures[] = {result->frechet.value, result->former_frechet.value};
+    int64_t most = 0, same = 0, found = 0;
+    size_t i;
+    json_t *each;
+    assert_int_equal(result->n, 160);
+    json_array_foreach(json_object_get(json, "candidates"), i, each)
+    {
+        int64_t n = json_integer_value(json_object_get(each, "n"));
+        most = n > most ? n : most;
+        for (int k = 0; k < 2; k++) {
+            const json_t *judged = json_object_get(json, which[k]);
+            if (!json_equal(json_object_get(judged, "name"), json_object_get(each, "name")) ||
+                !json_equal(json_object_get(judged, "sampling"), json_object_get(each, "sampling")))
+                continue;
+            double distance = json_real_value(json_object_get(each, "frechet"));
+            found++;
+            same += n == 160;
+            assert_true(figures[k] > distance * (n == 160 ? 1 - 1e-6 : 1 + 1e-6));
+            assert_true(n > 160 || figures[k] < distance * (1 + 1e-6));
+        }
+    }
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(json, "former"), "evaluations")), MOST);
+    assert_int_equal(found, 2);
+    assert_true(most > 160 && same < 2);
+}
+
 /* Within its work, guidance among what is looked at, and the same on any number of threads. */
 static void test_limited(void **state)
 {
@@ -223,7 +255,8 @@ static void test_limited(void **state)
         assert_true(work <= WORK && work > WORK / 2);
         assert_true(guided >= 1 && guided < (int64_t)i);
         assert_true(isnan(result.frechet.low) && result.frechet.value > 0);
-        assert_non_null(strstr(result.table, "In the search"));
+        assert_non_null(strstr(result.table, "first look, 160 images each"));
+        check_compared_alike(json, &result);
         if (first != NULL)
             assert_string_equal(first, result.json);
         free(first);
@@ -255,9 +288,10 @@ static void test_choice(void **state)
         int taken;
     } cases[] = {
         {{{300, 20, 1, 0}, {300, 14, 1.02, 0}, {300, 10, 1.04, 0}, {160, 5, .5, 0}}, 1},
-        {{{300, 16, .92, 1}, {300, 20, 1, 0}, {300, 12, 1.01, 1}, {300, 14, 1.02, 0}}, 3},
+        {{{300, 16, .92, 1}, {300, 20, .93, 0}, {300, 12, .94, 1}, {300, 9, .94, 0}}, 2},
         {{{300, 16, .88, 1}, {300, 15, .89, 1}, {300, 20, 1, 0}, {300, 10, 1.01, 0}}, 1},
-        {{{300, 10, 1, 0}, {300, 9, 1.01, 1}, {300, 10, 1.02, 0}, {300, 11, 1.02, 0}}, 0},
+        {{{300, 10, 1, 0}, {300, 11, 1.02, 1}, {300, 9, 1.02, 0}, {160, 10, .9, 1}}, 1},
+        {{{300, 10, 1, 0}, {300, 9, 1.02, 0}, {300, 8, 1.04, 1}, {160, 7, 1, 1}}, 1},
     };
     sumi_tune_space *space = calloc(1, sizeof *space);
     assert_non_null(space);
