@@ -74,8 +74,7 @@ sumi_status sumi_run_find_best(sumi_run_dir *dir, int64_t last, sumi_error *err)
     bool same = count > 0 && steps[0] == dir->best;
     int64_t best = count > 0 ? steps[0] : -1;
     free(steps);
-    if (status == SUMI_OK)
-        status = sumi_run_file(dir, "best", path, err);
+    sumi_run_file(dir, "best", path);
     if (status != SUMI_OK || same)
         return status;
     dir->best = -1;

@@ -181,9 +181,15 @@ sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoi
 static sumi_status write_latest(const sumi_run_dir *dir, const char *name, sumi_error *err)
 {
     char path[PATH_MAX], text[SUMI_STEP_NAME_MAX + 1];
-    sumi_status status = sumi_run_file(dir, "latest", path, err);
     int n = snprintf(text, sizeof text, "%s\n", name);
-    return status == SUMI_OK ? sumi_file_save(path, text, (size_t)n, err) : status;
+    return sumi_file_save(sumi_run_file(dir, "latest", path), text, (size_t)n, err);
+}
+
+static const char *step_folder(const sumi_run_dir *dir, int64_t step, char out[PATH_MAX])
+{
+    char name[SUMI_STEP_NAME_MAX + 16];
+    snprintf(name, sizeof name, "checkpoints/%s%" PRId64, prefix, step);
+    return sumi_run_file(dir, name, out);
 }
 
 static bool is_among(int64_t step, const int64_t *steps, size_t count)
@@ -196,25 +202,21 @@ static bool is_among(int64_t step, const int64_t *steps, size_t count)
 
 /* Removes what is no longer kept of the checkpoints, the newest being that of `last`. One of a
  * later step is damaged: the run was resumed before it. */
-static sumi_status prune(const sumi_run_dir *dir, const char *folder, int64_t last, sumi_error *err)
+static sumi_status prune(const sumi_run_dir *dir, int64_t last, sumi_error *err)
 {
-    char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    char path[PATH_MAX];
     int64_t *steps = NULL, *best = NULL;
     size_t count = 0, best_count = 0;
     int newer = 0;
-    sumi_status status = list_steps(folder, &steps, &count, err);
+    sumi_status status = sumi_run_list_steps(dir->path, &steps, &count, err);
     if (status == SUMI_OK)
         status = sumi_run_best_steps(dir, last, &best, &best_count, err);
     for (size_t i = 0; i < count && status == SUMI_OK; i++) {
-        snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
         newer += steps[i] <= last;
         bool kept = steps[i] <= last && newer <= dir->keep_last;
         kept |= dir->keep_every > 0 && steps[i] > 0 && steps[i] % dir->keep_every == 0;
-        if (kept || is_among(steps[i], best, best_count))
-            continue;
-        status = sumi_path_join(path, sizeof path, folder, name, err);
-        if (status == SUMI_OK)
-            status = sumi_remove_tree(path, err);
+        if (!kept && !is_among(steps[i], best, best_count))
+            status = sumi_remove_tree(step_folder(dir, steps[i], path), err);
     }
     free(best);
     free(steps);
@@ -229,27 +231,22 @@ static sumi_status check_place(const sumi_run_dir *dir, sumi_error *err)
     struct stat held, there;
     if (dir->lock < 0)
         return SUMI_OK;
-    sumi_status status = sumi_run_file(dir, "run.lock", path, err);
-    if (status == SUMI_OK && (fstat(dir->lock, &held) != 0 || stat(path, &there) != 0 ||
-                              held.st_ino != there.st_ino || held.st_dev != there.st_dev))
-        status = sumi_fail(err, SUMI_EIO, "%s: the run's folder was moved or removed", dir->path);
-    return status;
+    if (fstat(dir->lock, &held) != 0 || stat(sumi_run_file(dir, "run.lock", path), &there) != 0 ||
+        held.st_ino != there.st_ino || held.st_dev != there.st_dev)
+        return sumi_fail(err, SUMI_EIO, "%s: the run's folder was moved or removed", dir->path);
+    return SUMI_OK;
 }
 
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
                           sumi_error *err)
 {
-    char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    char path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
     snprintf(name, sizeof name, "%s%" PRId64, prefix, trainer->steps);
     sumi_status status = check_place(dir, err);
     if (status == SUMI_OK)
         status = sumi_run_check_space(dir, trainer, 1, err);
     if (status == SUMI_OK)
-        status = sumi_run_file(dir, "checkpoints", folder, err);
-    if (status == SUMI_OK)
-        status = sumi_path_join(path, sizeof path, folder, name, err);
-    if (status == SUMI_OK)
-        status = sumi_checkpoint_save(trainer, state, path, err);
+        status = sumi_checkpoint_save(trainer, state, step_folder(dir, trainer->steps, path), err);
     if (status == SUMI_OK)
         status = write_latest(dir, name, err);
     if (status != SUMI_OK)
@@ -258,12 +255,12 @@ sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const 
     status = sumi_run_find_best(dir, trainer->steps, err);
     if (status != SUMI_OK)
         return status;
-    return prune(dir, folder, trainer->steps, err);
+    return prune(dir, trainer->steps, err);
 }
 
 sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err)
 {
-    char folder[PATH_MAX], path[PATH_MAX], name[SUMI_STEP_NAME_MAX];
+    char path[PATH_MAX];
     int64_t *steps = NULL;
     size_t count = 0;
     snprintf(dir->latest, sizeof dir->latest, "%s%" PRId64, prefix, step);
@@ -271,15 +268,9 @@ sumi_status sumi_run_drop_later(sumi_run_dir *dir, int64_t step, sumi_error *err
     if (status == SUMI_OK)
         status = sumi_run_find_best(dir, step, err);
     if (status == SUMI_OK)
-        status = sumi_run_file(dir, "checkpoints", folder, err);
-    if (status == SUMI_OK)
-        status = list_steps(folder, &steps, &count, err);
-    for (size_t i = 0; i < count && steps[i] > step && status == SUMI_OK; i++) {
-        snprintf(name, sizeof name, "%s%" PRId64, prefix, steps[i]);
-        status = sumi_path_join(path, sizeof path, folder, name, err);
-        if (status == SUMI_OK)
-            status = sumi_remove_tree(path, err);
-    }
+        status = sumi_run_list_steps(dir->path, &steps, &count, err);
+    for (size_t i = 0; i < count && steps[i] > step && status == SUMI_OK; i++)
+        status = sumi_remove_tree(step_folder(dir, steps[i], path), err);
     free(steps);
     return status;
 }
@@ -325,8 +316,7 @@ sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err)
     char folder[PATH_MAX];
     sumi_status status = SUMI_OK;
     for (size_t i = 0; i < sizeof folders / sizeof *folders && status == SUMI_OK; i++) {
-        status = sumi_run_file(dir, folders[i], folder, err);
-        DIR *open_folder = status == SUMI_OK ? opendir(folder) : NULL;
+        DIR *open_folder = opendir(sumi_run_file(dir, folders[i], folder));
         if (!open_folder)
             continue;
         for (const struct dirent *entry; status == SUMI_OK && (entry = readdir(open_folder));)

@@ -14,8 +14,7 @@ sumi_status sumi_run_note_data(const sumi_run_dir *dir, const sumi_dataset *set,
     sumi_status status = SUMI_OK;
     for (int i = 0; i < set->notice_count && status == SUMI_OK; i++)
         status = sumi_run_log(dir, err, "data: %s", set->notices[i].text);
-    if (status == SUMI_OK)
-        status = sumi_run_file(dir, "skipped.txt", path, err);
+    sumi_run_file(dir, "skipped.txt", path);
     if (status != SUMI_OK || (set->skipped_count == 0 && !sumi_is_file(path)))
         return status;
     status = sumi_file_begin(path, &file, err);

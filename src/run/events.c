@@ -30,9 +30,8 @@ sumi_status sumi_run_events_flush(sumi_run_dir *dir, sumi_error *err)
         return sumi_fail_memory(err, file_name, events->size);
     if (events->size == 0)
         return SUMI_OK;
-    sumi_status status = sumi_run_file(dir, file_name, path, err);
-    if (status == SUMI_OK)
-        status = sumi_file_append(path, events->data, events->size, err);
+    sumi_status status =
+        sumi_file_append(sumi_run_file(dir, file_name, path), events->data, events->size, err);
     if (status == SUMI_OK)
         events->size = 0;
     return status;
@@ -62,12 +61,12 @@ sumi_status sumi_run_events_rewind(sumi_run_dir *dir, int64_t steps, sumi_error 
     char path[PATH_MAX];
     dir->events.size = 0;
     dir->pictured = false;
-    sumi_status status = sumi_run_file(dir, file_name, path, err);
-    FILE *file = status == SUMI_OK ? fopen(path, "r+b") : NULL;
-    if (status != SUMI_OK || (!file && errno != ENOENT))
-        return status == SUMI_OK ? sumi_fail_errno(err, path, errno) : status;
+    sumi_status status = SUMI_OK;
+    FILE *file = fopen(sumi_run_file(dir, file_name, path), "r+b");
+    if (!file && errno != ENOENT)
+        return sumi_fail_errno(err, path, errno);
     int64_t keep = file ? sumi_events_scan(file, steps, &dir->pictured) : 0;
-    if (file && (ferror(file) || ftruncate(fileno(file), (off_t)keep) != 0))
+    if (file && (keep < 0 || ftruncate(fileno(file), (off_t)keep) != 0))
         status = sumi_fail_errno(err, path, errno);
     if (file)
         fclose(file);

@@ -77,16 +77,15 @@ static sumi_status write_report(const sumi_train_run *run, const sumi_data_batch
     const sumi_not_finite *bad = &run->trainer->not_finite;
     char path[PATH_MAX];
     int64_t step = run->trainer->steps + 1;
-    sumi_status status = sumi_run_file(run->dir, "nan_report.json", path, run->err);
-    if (status != SUMI_OK)
-        return status;
+    sumi_run_file(run->dir, "nan_report.json", path);
     json_t *report = json_pack(
         "{s:I, s:I, s:s, s:s?, s:o, s:o, s:f, s:s, s:s}", "step", (json_int_t)step, "epoch",
         (json_int_t)sumi_run_epoch(run), "what", bad->what, "layer", bad->layer, "image",
         image_of(run, data), "loss", number(bad->loss), "learning_rate",
         sumi_halved_rate(&run->settings, &run->trainer->halvings, step), "on_nan",
         run->config->on_nan == SUMI_ON_NAN_ROLLBACK ? "rollback" : "stop", "message", message);
-    status = report ? sumi_json_write(path, report, run->err) : sumi_fail_memory(run->err, path, 0);
+    sumi_status status =
+        report ? sumi_json_write(path, report, run->err) : sumi_fail_memory(run->err, path, 0);
     json_decref(report);
     return status;
 }
@@ -104,10 +103,9 @@ sumi_status sumi_run_read_rollbacks(sumi_train_run *run)
     const json_t *entry;
     sumi_halvings *halvings = &run->trainer->halvings;
     halvings->count = 0;
-    sumi_status status = sumi_run_file(run->dir, list_name, path, run->err);
-    if (status != SUMI_OK || !sumi_is_file(path))
-        return status;
-    status = sumi_json_read(path, &list, run->err);
+    if (!sumi_is_file(sumi_run_file(run->dir, list_name, path)))
+        return SUMI_OK;
+    sumi_status status = sumi_json_read(path, &list, run->err);
     if (status == SUMI_OK && (!json_is_array(list) || json_array_size(list) > SUMI_HALVINGS_MAX))
         status = sumi_fail(run->err, SUMI_EFORMAT, "%s: expected a list of at most %d", path,
                            SUMI_HALVINGS_MAX);
@@ -125,9 +123,9 @@ static sumi_status write_rollbacks(const sumi_train_run *run, int64_t failed)
 {
     const sumi_halvings *halvings = &run->trainer->halvings;
     char path[PATH_MAX];
-    sumi_status status = sumi_run_file(run->dir, list_name, path, run->err);
+    sumi_status status = SUMI_OK;
     json_t *list = NULL;
-    if (status == SUMI_OK && sumi_is_file(path))
+    if (sumi_is_file(sumi_run_file(run->dir, list_name, path)))
         status = sumi_json_read(path, &list, run->err);
     if (status == SUMI_OK && !list)
         list = json_array();
@@ -150,8 +148,7 @@ static void remove_grids(const sumi_train_run *run, int64_t first, int64_t last)
     char path[PATH_MAX], name[64];
     for (int64_t epoch = first; epoch <= last; epoch++) {
         snprintf(name, sizeof name, "samples/epoch_%03" PRId64 ".png", epoch);
-        if (sumi_run_file(run->dir, name, path, NULL) == SUMI_OK)
-            (void)unlink(path);
+        (void)unlink(sumi_run_file(run->dir, name, path));
     }
 }
 

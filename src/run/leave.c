@@ -128,11 +128,11 @@ sumi_status sumi_run_save_step(sumi_train_run *run)
         run->saved_at = sumi_time_now();
         run->save_took = run->saved_at - began;
         snprintf(name, sizeof name, "checkpoints/%s", run->dir->latest);
-        status = sumi_run_file(run->dir, name, path, run->err);
     }
     if (status != SUMI_OK)
         return status;
-    sumi_run_tell(run, SUMI_PHASE_SAVE, sumi_run_epoch(run), 0, path);
+    sumi_run_tell(run, SUMI_PHASE_SAVE, sumi_run_epoch(run), 0,
+                  sumi_run_file(run->dir, name, path));
     return check_next(run);
 }
 
@@ -159,12 +159,9 @@ static sumi_status draw(sumi_train_run *run, const char *name, const char *title
     char path[PATH_MAX], file[96];
     if (!run->dir || count == 0 || sumi_run_asked_to_stop(run))
         return SUMI_OK;
-    sumi_status status = sumi_run_file(run->dir, "samples", path, run->err);
-    if (status == SUMI_OK)
-        status = sumi_make_dirs(path, run->err);
+    sumi_status status = sumi_make_dirs(sumi_run_file(run->dir, "samples", path), run->err);
     snprintf(file, sizeof file, "samples/%.64s.png", name);
-    if (status == SUMI_OK)
-        status = sumi_run_file(run->dir, file, path, run->err);
+    sumi_run_file(run->dir, file, path);
     /* One that a resumed run finds may be missing among the events. */
     if (status == SUMI_OK && sumi_is_file(path))
         return run->dir->pictured ? SUMI_OK : tell_picture(run, title, path);

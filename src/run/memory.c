@@ -29,7 +29,7 @@ static bool is_done(const sumi_train_run *run)
 {
     char path[PATH_MAX];
     json_t *json = NULL;
-    if (sumi_run_file(run->dir, FILE_NAME, path, NULL) != SUMI_OK || !sumi_is_file(path) ||
+    if (!sumi_is_file(sumi_run_file(run->dir, FILE_NAME, path)) ||
         sumi_json_read(path, &json, NULL) != SUMI_OK)
         return false;
     bool done = json_integer_value(json_object_get(json, "step")) == run->trainer->steps;
@@ -97,12 +97,13 @@ static sumi_status write_files(const sumi_train_run *run, const sumi_memory *mem
 {
     char path[PATH_MAX];
     bool drawable = (samples->c == 1 || samples->c == 3) && memory->pair_count > 0;
-    sumi_status status = sumi_run_file(run->dir, FILE_NAME, path, run->err);
-    if (status == SUMI_OK && drawable)
+    sumi_status status = SUMI_OK;
+    if (drawable)
         status =
             sumi_eval_write_pairs(run->dir->path, PICTURE, memory, samples, training, run->err);
     if (status != SUMI_OK)
         return status;
+    sumi_run_file(run->dir, FILE_NAME, path);
     json_t *json =
         json_pack("{s:I, s:I, s:f, s:f, s:b, s:o}", "step", (json_int_t)run->trainer->steps,
                   "pictures", (json_int_t)samples->n, "memorised", memory->share.value, "usual",

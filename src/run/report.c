@@ -90,16 +90,14 @@ static sumi_status draw_plot(const sumi_run_dir *dir, double *points, const char
 static sumi_status write_plot(sumi_run_dir *dir, sumi_error *err)
 {
     char path[PATH_MAX];
-    sumi_status status = sumi_run_file(dir, "loss.svg", path, err);
-    if (status == SUMI_OK)
-        status = sumi_run_flush(dir, err);
+    sumi_status status = sumi_run_flush(dir, err);
     if (status == SUMI_OK)
         status = sumi_run_step_losses(dir, err);
     if (status != SUMI_OK || dir->step_count + dir->epoch_count == 0)
         return status;
     size_t count = 2 * dir->step_count + 1 + 2 * dir->epoch_count;
     double *points = sumi_calloc(count, sizeof *points);
-    status = points ? draw_plot(dir, points, path, err)
+    status = points ? draw_plot(dir, points, sumi_run_file(dir, "loss.svg", path), err)
                     : sumi_fail_memory(err, "the loss plot", count * sizeof *points);
     free(points);
     return status;
@@ -110,9 +108,8 @@ static sumi_status write_scores(const sumi_run_dir *dir, sumi_error *err)
 {
     char path[PATH_MAX], *svg = NULL;
     size_t count = dir->score_count, size;
-    sumi_status status = sumi_run_file(dir, "score.svg", path, err);
-    if (status != SUMI_OK || count == 0)
-        return status;
+    if (count == 0)
+        return SUMI_OK;
     double *points = sumi_calloc(2 * count, sizeof *points);
     if (!points)
         return sumi_fail_memory(err, "the plot of scores", 2 * count * sizeof *points);
@@ -127,9 +124,9 @@ static sumi_status write_scores(const sumi_run_dir *dir, sumi_error *err)
                             .series = &series,
                             .series_count = 1,
                             .log_y = falls_far(points + count, count)};
-    status = sumi_plot_svg(&plot, &svg, &size, err);
+    sumi_status status = sumi_plot_svg(&plot, &svg, &size, err);
     if (status == SUMI_OK)
-        status = sumi_file_save(path, svg, size, err);
+        status = sumi_file_save(sumi_run_file(dir, "score.svg", path), svg, size, err);
     free(svg);
     free(points);
     return status;
@@ -333,14 +330,13 @@ static void put_page(FILE *page, const sumi_run_dir *dir, const char *state, boo
     json_t *config = settings[CONFIG];
     char folder[PATH_MAX], plot[PATH_MAX];
     put_head(page, dir, state, running);
-    if (sumi_run_file(dir, "loss.svg", plot, NULL) == SUMI_OK && sumi_is_file(plot))
+    if (sumi_is_file(sumi_run_file(dir, "loss.svg", plot)))
         fputs("<h2>Loss</h2>\n<img class=\"plot\" src=\"loss.svg\" alt=\"training loss\">\n", page);
     if (dir->score_count > 0)
         fputs("<h2>Score</h2>\n<img class=\"plot\" src=\"score.svg\" alt=\"Frechet distance\">\n"
               "<p>Every score: <a href=\"eval.jsonl\">eval.jsonl</a></p>\n",
               page);
-    if (sumi_run_file(dir, "samples", folder, NULL) == SUMI_OK)
-        put_grids(page, folder);
+    put_grids(page, sumi_run_file(dir, "samples", folder));
     put_copies(page, settings[MEMORY]);
     put_tuning(page, settings[TUNING]);
     fputs("<div class=\"columns\">\n", page);
@@ -363,8 +359,7 @@ static json_t *read_settings(const sumi_run_dir *dir, const char *name)
 {
     char path[PATH_MAX];
     json_t *json = NULL;
-    if (sumi_run_file(dir, name, path, NULL) == SUMI_OK)
-        (void)sumi_json_read(path, &json, NULL);
+    (void)sumi_json_read(sumi_run_file(dir, name, path), &json, NULL);
     return json;
 }
 
@@ -375,10 +370,9 @@ sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, 
     sumi_status status = write_plot(dir, err);
     if (status == SUMI_OK)
         status = write_scores(dir, err);
-    if (status == SUMI_OK)
-        status = sumi_run_file(dir, "index.html", path, err);
     if (status != SUMI_OK)
         return status;
+    sumi_run_file(dir, "index.html", path);
     FILE *page = open_memstream(&text, &size);
     if (!page)
         return sumi_fail_memory(err, path, 0);

@@ -85,6 +85,7 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     run->loss_sum = 0;
     run->loss_count = 0;
     sumi_run_tell(run, SUMI_PHASE_EPOCH, epoch, loss, NULL);
+    run->untold = false;
     if (!run->dir)
         return SUMI_OK;
     sumi_epoch_record record = {epoch, run->trainer->steps, loss, sumi_run_seconds(run)};
@@ -94,6 +95,7 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
         sumi_run_log(run->dir, run->err, "Epoch %" PRId64 " | Loss: %s", epoch, number);
     if (status == SUMI_OK)
         status = sumi_run_add_epoch(run->dir, &record, run->err);
+    run->untold = status != SUMI_OK;
     sumi_run_event(run->dir, record.step, &(sumi_event_scalar){"epoch/loss", loss}, 1);
     bool last = run->trainer->steps >= run->last_step;
     bool due = run->decided.save_at_epoch || run->decided.save_within || due_by_step(run);
@@ -134,6 +136,7 @@ static sumi_status one_step(sumi_train_run *run)
         return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
     run->loss_sum += loss;
     run->loss_count++;
+    run->untold = true;
     status = write_metric(run, epoch, data.whole, loss);
     if (status != SUMI_OK)
         return status;
@@ -145,10 +148,12 @@ static sumi_status one_step(sumi_train_run *run)
         return status;
     if (run->trainer->steps % run->per_epoch == 0)
         status = end_epoch(run, epoch);
-    else if (run->decided.save_within || due_by_step(run))
+    else {
+        run->untold = false;
+        if (!run->decided.save_within && !due_by_step(run))
+            return SUMI_OK;
         status = sumi_run_save_step(run);
-    else
-        return SUMI_OK;
+    }
     /* The next step's speed is its own, without what was done here. */
     run->step_at = sumi_time_now();
     return status;
@@ -243,10 +248,8 @@ static sumi_status unless_stopped(sumi_train_run *run)
 static sumi_status write_model(const sumi_train_run *run, const char *name)
 {
     char path[PATH_MAX];
-    sumi_status status = sumi_run_file(run->dir, name, path, run->err);
-    if (status != SUMI_OK)
-        return status;
-    return sumi_models_save(path, sumi_train_best(run->trainer), NULL, run->err);
+    return sumi_models_save(sumi_run_file(run->dir, name, path), sumi_train_best(run->trainer),
+                            NULL, run->err);
 }
 
 static sumi_status write_models(sumi_train_run *run)
@@ -287,7 +290,8 @@ static sumi_status interrupt(sumi_train_run *run, sumi_status status)
                   run->dir ? "; the run is saved and can be resumed" : "");
     else if (err)
         first = *err;
-    sumi_status saved = sumi_run_save_step(run);
+    /* A checkpoint of a step whose lines are missing would go on without them. */
+    sumi_status saved = run->untold ? SUMI_OK : sumi_run_save_step(run);
     if (status == SUMI_CANCELLED && saved != SUMI_OK)
         return saved;
     if (run->dir) {

@@ -128,9 +128,10 @@ typedef struct {
  * empty is refused; with it, one that has no run. */
 sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, sumi_error *err);
 void sumi_run_dir_close(sumi_run_dir *dir);
-/* path/name */
-sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX],
-                          sumi_error *err);
+/* The path alone; SUMI_EINVAL where what lies in the run would have a path that is too long. */
+sumi_status sumi_run_dir_name(sumi_run_dir *dir, const char *path, sumi_error *err);
+/* path/name, which fits. Returns out. */
+const char *sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX]);
 /* A number with so many digits, with a point whatever the program's locale says. */
 enum { SUMI_NUMBER_MAX = 40 };
 const char *sumi_run_number(char out[SUMI_NUMBER_MAX], double value, int digits);

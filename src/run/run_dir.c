@@ -7,6 +7,7 @@
  */
 #include "run/run.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,10 +23,12 @@
  * found before the training and not at some later step. */
 #define INNER_MAX 80
 
-sumi_status sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX],
-                          sumi_error *err)
+const char *sumi_run_file(const sumi_run_dir *dir, const char *name, char out[PATH_MAX])
 {
-    return sumi_path_join(out, PATH_MAX, dir->path, name, err);
+    sumi_status status = sumi_path_join(out, PATH_MAX, dir->path, name, NULL);
+    assert(status == SUMI_OK);
+    (void)status;
+    return out;
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */
@@ -53,23 +56,21 @@ static sumi_status fail_locked(const char *path, int fd, sumi_error *err)
 static sumi_status take_lock(sumi_run_dir *dir, sumi_error *err)
 {
     char path[PATH_MAX], pid[32];
-    sumi_status status = sumi_run_file(dir, "run.lock", path, err);
-    if (status != SUMI_OK)
-        return status;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    int fd = open(sumi_run_file(dir, "run.lock", path), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0)
         return sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        status = errno == EWOULDBLOCK ? fail_locked(dir->path, fd, err)
-                                      : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+        sumi_status status = errno == EWOULDBLOCK
+                                 ? fail_locked(dir->path, fd, err)
+                                 : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
         close(fd);
         return status;
     }
     int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     if (ftruncate(fd, 0) != 0 || write(fd, pid, (size_t)length) != length) {
-        status = sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+        sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
         close(fd);
-        return status;
+        return SUMI_EIO;
     }
     dir->lock = fd;
     return SUMI_OK;
@@ -80,11 +81,9 @@ static sumi_status take_lock(sumi_run_dir *dir, sumi_error *err)
 static sumi_status claim(sumi_run_dir *dir, bool resume, sumi_error *err)
 {
     char locked[PATH_MAX], config[PATH_MAX];
-    sumi_status status = sumi_run_file(dir, "run.lock", locked, err);
-    if (status == SUMI_OK)
-        status = sumi_run_file(dir, "config.json", config, err);
-    if (status != SUMI_OK)
-        return status;
+    sumi_status status = SUMI_OK;
+    sumi_run_file(dir, "run.lock", locked);
+    sumi_run_file(dir, "config.json", config);
     if (resume && !sumi_is_file(config))
         return sumi_fail(err, SUMI_EIO, "%s: nothing to resume: there is no run (config.json)",
                          dir->path);
@@ -100,9 +99,8 @@ static sumi_status claim(sumi_run_dir *dir, bool resume, sumi_error *err)
     return status;
 }
 
-sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, sumi_error *err)
+sumi_status sumi_run_dir_name(sumi_run_dir *dir, const char *path, sumi_error *err)
 {
-    *dir = (sumi_run_dir){.lock = -1, .best = -1};
     size_t length = strlen(path);
     if (length == 0 || length > sizeof dir->path - 1 - INNER_MAX)
         return sumi_fail(err, SUMI_EINVAL,
@@ -110,7 +108,15 @@ sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, 
                          "it has longer ones",
                          path, length, sizeof dir->path - 1 - INNER_MAX);
     memcpy(dir->path, path, length + 1);
-    sumi_status status = claim(dir, resume, err);
+    return SUMI_OK;
+}
+
+sumi_status sumi_run_dir_open(sumi_run_dir *dir, const char *path, bool resume, sumi_error *err)
+{
+    *dir = (sumi_run_dir){.lock = -1, .best = -1};
+    sumi_status status = sumi_run_dir_name(dir, path, err);
+    if (status == SUMI_OK)
+        status = claim(dir, resume, err);
     if (status != SUMI_OK)
         sumi_run_dir_close(dir);
     return status;
@@ -160,8 +166,7 @@ static sumi_status append(const sumi_run_dir *dir, const char *name, const char 
                           sumi_error *err)
 {
     char path[PATH_MAX];
-    sumi_status status = sumi_run_file(dir, name, path, err);
-    return status == SUMI_OK ? sumi_file_append(path, text, size, err) : status;
+    return sumi_file_append(sumi_run_file(dir, name, path), text, size, err);
 }
 
 sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *format, ...)
@@ -194,11 +199,8 @@ sumi_status sumi_run_settle(sumi_run_dir *dir, sumi_error *err)
                                         "events.out.tfevents.sumi"};
     char path[PATH_MAX];
     sumi_status status = sumi_run_flush(dir, err);
-    for (size_t i = 0; i < sizeof names / sizeof *names && status == SUMI_OK; i++) {
-        status = sumi_run_file(dir, names[i], path, err);
-        if (status == SUMI_OK)
-            status = sumi_file_sync(path, err);
-    }
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == SUMI_OK; i++)
+        status = sumi_file_sync(sumi_run_file(dir, names[i], path), err);
     return status;
 }
 
@@ -277,22 +279,22 @@ static sumi_status cut(sumi_run_dir *dir, const char *name, int64_t last, bool e
 {
     char path[PATH_MAX], *line = NULL;
     size_t capacity = 0;
-    sumi_status status = sumi_run_file(dir, name, path, err);
-    FILE *file = status == SUMI_OK ? fopen(path, "r+") : NULL;
+    sumi_status status = SUMI_OK;
+    FILE *file = fopen(sumi_run_file(dir, name, path), "r+");
     if (!file)
-        return status != SUMI_OK || errno == ENOENT
-                   ? status
-                   : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+        return errno == ENOENT ? SUMI_OK : sumi_fail_errno(err, path, errno);
     off_t keep = 0;
-    for (ssize_t n; status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0; keep += n) {
+    ssize_t n = 0;
+    for (; status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0; keep += n) {
         const char *number = strpbrk(line, "0123456789");
         if (line[n - 1] != '\n' || (number && strtoll(number, NULL, 10) > last))
             break;
         if (epochs)
             status = read_epoch(dir, line, err);
     }
-    if (status == SUMI_OK && (ferror(file) || ftruncate(fileno(file), keep) != 0))
-        status = sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
+    /* What could not be read is no end: the lines behind it would be lost. */
+    if (status == SUMI_OK && ((n <= 0 && !feof(file)) || ftruncate(fileno(file), keep) != 0))
+        status = sumi_fail_errno(err, path, errno);
     free(line);
     fclose(file);
     return status;
@@ -331,10 +333,10 @@ sumi_status sumi_run_step_losses(sumi_run_dir *dir, sumi_error *err)
     char path[PATH_MAX], *line = NULL;
     size_t capacity = 0;
     double step, loss;
-    sumi_status status = sumi_run_file(dir, "metrics.jsonl", path, err);
-    FILE *file = status == SUMI_OK ? fopen(path, "r") : NULL;
+    sumi_status status = SUMI_OK;
+    FILE *file = fopen(sumi_run_file(dir, "metrics.jsonl", path), "r");
     if (!file)
-        return status; /* there is none before the first step */
+        return SUMI_OK; /* there is none before the first step */
     if (fseeko(file, (off_t)dir->step_offset, SEEK_SET) != 0)
         status = sumi_fail_errno(err, path, errno);
     for (ssize_t n; status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0;) {

@@ -3,6 +3,7 @@
  * data, one line of eval.jsonl each. Nothing here touches the training: the noise of these images
  * has addresses of its own, and the same for every run, so that runs can be compared.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -62,13 +63,16 @@ sumi_status sumi_run_read_scores(sumi_train_run *run)
     sumi_run_dir *dir = run->dir;
     if (!run->scorer)
         return SUMI_OK;
-    sumi_status status = sumi_run_file(dir, FILE_NAME, path, run->err);
-    FILE *file = status == SUMI_OK ? fopen(path, "r") : NULL;
-    for (ssize_t n; file && status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0;)
+    sumi_status status = SUMI_OK;
+    FILE *file = fopen(sumi_run_file(dir, FILE_NAME, path), "r");
+    if (!file)
+        return errno == ENOENT ? SUMI_OK : sumi_fail_errno(run->err, path, errno);
+    for (ssize_t n; status == SUMI_OK && (n = getline(&line, &capacity, file)) > 0;)
         status = read_line(dir, path, line, (size_t)n, run->config->evaluator->info.hash, run->err);
+    if (status == SUMI_OK && !feof(file))
+        status = sumi_fail_errno(run->err, path, errno);
     free(line);
-    if (file)
-        fclose(file);
+    fclose(file);
     return status;
 }
 
@@ -149,14 +153,16 @@ static sumi_status append_line(sumi_train_run *run, json_t *line)
     char path[PATH_MAX];
     char *text = sumi_json_compact(line), *whole = NULL;
     size_t size = text ? strlen(text) + 1 : 0;
-    sumi_status status = sumi_run_file(run->dir, FILE_NAME, path, run->err);
-    if (status == SUMI_OK && !(text && (whole = realloc(text, size + 1))))
-        status = sumi_fail_memory(run->err, "a score", size);
-    if (status == SUMI_OK) {
-        whole[size - 1] = '\n';
-        status = sumi_file_append(path, whole, size, run->err);
+    if (text)
+        whole = realloc(text, size + 1);
+    if (!whole) {
+        free(text);
+        return sumi_fail_memory(run->err, "a score", size);
     }
-    free(whole ? whole : text);
+    whole[size - 1] = '\n';
+    sumi_status status =
+        sumi_file_append(sumi_run_file(run->dir, FILE_NAME, path), whole, size, run->err);
+    free(whole);
     return status;
 }
 
@@ -183,9 +189,8 @@ static sumi_status keep(sumi_train_run *run, const sumi_eval_report *report)
         status = sumi_run_log(dir, run->err, "Step %" PRId64 " | Frechet distance: %s", record.step,
                               sumi_run_number(number, record.frechet, 5));
     if (status == SUMI_OK)
-        status = sumi_run_file(dir, FILE_NAME, path, run->err);
-    if (status == SUMI_OK)
-        sumi_run_tell(run, SUMI_PHASE_SCORE, record.epoch, record.frechet, path);
+        sumi_run_tell(run, SUMI_PHASE_SCORE, record.epoch, record.frechet,
+                      sumi_run_file(dir, FILE_NAME, path));
     return status;
 }
 

@@ -155,11 +155,9 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
 {
     char path[PATH_MAX];
     const sumi_model_info_t *info = &trainer->model->info;
-    sumi_status status = sumi_run_file(dir, "config.json", path, err);
-    if (status != SUMI_OK)
-        return status;
     bool failed = false;
     bool begun = config->resume || measured;
+    sumi_run_file(dir, "config.json", path);
     json_t *json = json_object(), *old = begun ? read_json(path) : NULL;
     put(json, "recipe", json_string(info->preset), &failed);
     put(json, "data", data_settings(set, hash, &failed), &failed);
@@ -174,7 +172,7 @@ sumi_status sumi_run_write_config(const sumi_run_dir *dir, const sumi_trainer *t
             json_pack("{s:f, s:I, s:f}", "minutes", measured->minutes, "at_step",
                       (json_int_t)measured->at_step, "seconds_a_step", measured->seconds_a_step),
             &failed);
-    status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
+    sumi_status status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
     json_decref(json);
     json_decref(old);
     return status;
@@ -206,9 +204,7 @@ sumi_status sumi_run_check_config(const sumi_run_dir *dir, const sumi_dataset *s
     char path[PATH_MAX];
     json_t *json = NULL;
     const char *expected = "";
-    sumi_status status = sumi_run_file(dir, "config.json", path, err);
-    if (status == SUMI_OK)
-        status = sumi_json_read(path, &json, err);
+    sumi_status status = sumi_json_read(sumi_run_file(dir, "config.json", path), &json, err);
     const json_t *data = json_object_get(json, "data");
     if (status == SUMI_OK)
         status = sumi_json_string(path, data, "hash", &expected, err);
@@ -245,8 +241,8 @@ sumi_status sumi_run_check_isa(const sumi_run_dir *dir, const sumi_runtime *runt
 {
     const sumi_backend *backend = runtime->backend;
     char path[PATH_MAX];
-    sumi_status status = sumi_run_file(dir, "env.json", path, err);
-    json_t *json = status == SUMI_OK ? read_json(path) : NULL;
+    sumi_status status = SUMI_OK;
+    json_t *json = read_json(sumi_run_file(dir, "env.json", path));
     const char *before = json_string_value(json_object_get(json, "isa"));
     if (before && !backend->same_bits(runtime->device, before, precision)) {
         sumi_fail(notice, SUMI_OK,
@@ -264,9 +260,7 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
 {
     char path[PATH_MAX], cpu[256], os[256], stamp[32];
     struct utsname system = {0};
-    sumi_status status = sumi_run_file(dir, "env.json", path, err);
-    if (status != SUMI_OK)
-        return status;
+    sumi_run_file(dir, "env.json", path);
     uname(&system);
     if (!sumi_cpu_name(cpu, sizeof cpu))
         snprintf(cpu, sizeof cpu, "%s", system.machine);
@@ -282,7 +276,7 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
     put(json, "compiler", json_string(COMPILER), &failed);
     put(json, "version", json_string(SUMI_VERSION), &failed);
     put(json, "started", json_string(stamp), &failed);
-    status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
+    sumi_status status = failed ? sumi_fail_memory(err, path, 0) : sumi_json_write(path, json, err);
     json_decref(json);
     return status;
 }

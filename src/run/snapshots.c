@@ -72,9 +72,7 @@ sumi_status sumi_run_snapshot(sumi_train_run *run)
     char folder[PATH_MAX];
     if (!is_due(run))
         return SUMI_OK;
-    sumi_status status = sumi_run_file(run->dir, folder_name, folder, run->err);
-    if (status == SUMI_OK)
-        status = sumi_make_dirs(folder, run->err);
+    sumi_status status = sumi_make_dirs(sumi_run_file(run->dir, folder_name, folder), run->err);
     for (int k = 0; k < SUMI_AVERAGES_MAX && status == SUMI_OK; k++)
         if (run->settings.power_averages[k] > 0)
             status = save(run, folder, k);

@@ -39,6 +39,7 @@ typedef struct sumi_train_run {
     double started, seconds_before; /* that earlier calls trained for */
     double saved_at, save_took, step_at;
     int64_t saved_step; /* -1: none yet */
+    bool untold;        /* a step was done, and not all lines that belong to it are written */
     bool stop;          /* a callback asked for it */
     sumi_decisions decided;
     bool parted;       /* a rank has failed, and all know: they do not meet again */

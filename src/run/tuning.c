@@ -90,8 +90,8 @@ static sumi_status read_file(const sumi_train_run *run, const char *name, json_t
 {
     char path[PATH_MAX];
     *out = NULL;
-    sumi_status status = sumi_run_file(run->dir, name, path, run->err);
-    return status == SUMI_OK && sumi_is_file(path) ? sumi_json_read(path, out, run->err) : status;
+    return sumi_is_file(sumi_run_file(run->dir, name, path)) ? sumi_json_read(path, out, run->err)
+                                                             : SUMI_OK;
 }
 
 /* A way that was set from outside stands above any that is found here. */
@@ -152,9 +152,9 @@ static sumi_status write_file(const sumi_train_run *run, const char *report, jso
     json_t *json = sumi_json_load(report, strlen(report), 0, NULL);
     bool ok = json && json_object_set_new(json, "step", json_integer(run->trainer->steps)) == 0 &&
               json_object_set(json, SAMPLING, sampling) == 0;
-    sumi_status status = sumi_run_file(run->dir, FILE_NAME, path, run->err);
-    if (status == SUMI_OK)
-        status = ok ? sumi_json_write(path, json, run->err) : sumi_fail_memory(run->err, path, 0);
+    sumi_run_file(run->dir, FILE_NAME, path);
+    sumi_status status =
+        ok ? sumi_json_write(path, json, run->err) : sumi_fail_memory(run->err, path, 0);
     json_decref(json);
     return status;
 }

@@ -68,8 +68,7 @@ static sumi_status load_from(sumi_train_run *run, int64_t step)
 {
     char name[SUMI_STEP_NAME_MAX + 16], path[PATH_MAX];
     snprintf(name, sizeof name, "checkpoints/step_%" PRId64, step);
-    sumi_status status = sumi_run_file(run->dir, name, path, run->err);
-    return status == SUMI_OK ? sumi_checkpoint_load(run->trainer, path, NULL, run->err) : status;
+    return sumi_checkpoint_load(run->trainer, sumi_run_file(run->dir, name, path), NULL, run->err);
 }
 
 /* The two neighbours with the fewest steps between them; of several, the newest. */
@@ -104,8 +103,7 @@ static void compare_machines(const sumi_train_run *run, sumi_verify_t *out)
     char path[PATH_MAX];
     json_t *env = NULL;
     sumi_error note = {""};
-    if (sumi_run_file(run->dir, "env.json", path, NULL) != SUMI_OK ||
-        sumi_json_read(path, &env, NULL) != SUMI_OK)
+    if (sumi_json_read(sumi_run_file(run->dir, "env.json", path), &env, NULL) != SUMI_OK)
         return;
     const char *isa = json_string_value(json_object_get(env, "isa"));
     const char *version = json_string_value(json_object_get(env, "version"));
@@ -192,9 +190,9 @@ static sumi_status check(sumi_train_run *run)
     sumi_run_dir *dir = run->dir;
     if (!run->config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL, "verify needs out_dir, the run directory");
-    if (strlen(run->config->out_dir) >= sizeof dir->path)
-        return sumi_fail(run->err, SUMI_EINVAL, "%s: the path is too long", run->config->out_dir);
-    strcpy(dir->path, run->config->out_dir);
+    sumi_status status = sumi_run_dir_name(dir, run->config->out_dir, run->err);
+    if (status != SUMI_OK)
+        return status;
     sumi_data_hash(run->set, run->hash);
     return sumi_run_check_config(dir, run->set, &run->settings, run->config, run->hash, run->err);
 }

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 static uint64_t room;    /* bytes on the disk; 0: as it is */
+static bool fail_once;   /* the next write fails */
 static long writes_left; /* whole ones before one is cut and the next fails; -1: all are whole */
 
 int __real_statvfs(const char *path, struct statvfs *out);
@@ -27,6 +28,11 @@ int __wrap_statvfs(const char *path, struct statvfs *out)
 
 ssize_t __wrap_write(int fd, const void *data, size_t size)
 {
+    if (fail_once) {
+        fail_once = false;
+        errno = EIO;
+        return -1;
+    }
     if (writes_left > 0)
         writes_left--;
     if (writes_left != 0)
@@ -355,6 +361,52 @@ static void test_lines_on_a_full_disk(void **state)
     assert_ok(sumi_remove_tree(folder, NULL));
 }
 
+static sumi_phase failing_phase;
+
+static int fail_write(void *user, const sumi_progress *p)
+{
+    fail_once |= p->phase == failing_phase && p->step == PER_EPOCH;
+    return watch(user, p);
+}
+
+/* At the end of an epoch a snapshot or a line cannot be written: the run goes on from a checkpoint
+ * before that, and no epoch's line is missing. */
+static void test_an_end_of_an_epoch_that_is_not_told(void **state)
+{
+    (void)state;
+    static const sumi_phase phases[] = {SUMI_PHASE_TRAIN, SUMI_PHASE_EPOCH};
+    sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
+    fixture straight;
+    trainer.batch = BATCH;
+    trainer.seed = 4;
+    trainer.power_averages[0] = .1f;
+    for (int i = 0; i < 3; i++) {
+        fixture f, *now = i ? &f : &straight;
+        sumi_error err = {""};
+        open_fixture(now, 1, 0);
+        now->config.trainer = &trainer;
+        now->config.snapshots = 2;
+        now->config.grid = 0;
+        now->config.checkpoint_every = 2;
+        if (i > 0) {
+            failing_phase = phases[i - 1];
+            f.config.progress = fail_write;
+            assert_int_equal(run(&f, &err), SUMI_EIO);
+            assert_false(has_step(&f, PER_EPOCH));
+            f.config.progress = watch;
+            go_on(&f);
+        }
+        assert_ok(run(now, &err));
+        assert_int_equal(count_lines(now, "metrics.csv"), 1 + 2);
+        assert_int_equal(count_lines(now, "metrics.jsonl"), 2 * PER_EPOCH);
+        assert_true(has(now, "averages/step_3_1.safetensors"));
+        assert_same_model(now->model, straight.model);
+        if (i > 0)
+            close_fixture(&f);
+    }
+    close_fixture(&straight);
+}
+
 /* Whatever step it goes on from, on however many threads, the run is the same to the bit. */
 static void test_every_step_goes_on(void **state)
 {
@@ -405,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_disk_fills),
         cmocka_unit_test(test_lines_on_a_full_disk),
+        cmocka_unit_test(test_an_end_of_an_epoch_that_is_not_told),
         cmocka_unit_test(test_every_step_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
