@@ -249,24 +249,26 @@ static bool read_event(const uint8_t *data, size_t size, uint64_t *step, bool *i
     return true;
 }
 
-/* Reads a record into *data, which grows; false at the end of the file or where it is damaged. */
-static bool read_record(FILE *file, const uint32_t table[TABLE], uint8_t **data, size_t *room,
-                        size_t *size)
+/* Reads a record into *data, which grows: 1; 0 at the end of the file or where it is damaged, and
+ * -1 where that cannot be told. */
+static int read_record(FILE *file, const uint32_t table[TABLE], uint8_t **data, size_t *room,
+                       size_t *size)
 {
     uint8_t head[12], tail[4];
     if (fread(head, 1, sizeof head, file) != sizeof head ||
         masked_crc(table, head, 8) != sumi_get32(head + 8) || sumi_get64(head) > RECORD_MAX)
-        return false;
+        return ferror(file) ? -1 : 0;
     *size = (size_t)sumi_get64(head);
     if (*size > *room) {
         uint8_t *larger = realloc(*data, *size);
         if (!larger)
-            return false;
+            return -1;
         *data = larger;
         *room = *size;
     }
-    return fread(*data, 1, *size, file) == *size && fread(tail, 1, 4, file) == 4 &&
-           masked_crc(table, *data, *size) == sumi_get32(tail);
+    if (fread(*data, 1, *size, file) != *size || fread(tail, 1, 4, file) != 4)
+        return ferror(file) ? -1 : 0;
+    return masked_crc(table, *data, *size) == sumi_get32(tail);
 }
 
 int64_t sumi_events_scan(FILE *file, int64_t last, bool *image)
@@ -277,13 +279,14 @@ int64_t sumi_events_scan(FILE *file, int64_t last, bool *image)
     int64_t keep = 0;
     uint64_t step;
     bool picture;
+    int found;
     *image = false;
     make_table(table);
-    while (read_record(file, table, &data, &room, &size) &&
+    while ((found = read_record(file, table, &data, &room, &size)) > 0 &&
            read_event(data, size, &step, &picture) && step <= (uint64_t)last) {
         *image = *image || (picture && step == (uint64_t)last);
         keep += (int64_t)size + 16;
     }
     free(data);
-    return keep;
+    return found < 0 ? -1 : keep;
 }

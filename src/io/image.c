@@ -337,8 +337,7 @@ sumi_status sumi_png_encode(const char *path, const sumi_image *image, const cha
     if (!info)
         status = sumi_fail_memory(err, path, sizeof target);
     else if (!encode_png(png, info, &target, image, plain ? text : escaped, parameters))
-        status = sumi_fail(err, target.bytes.failed ? SUMI_ENOMEM : SUMI_EINVAL, "%s: PNG: %s",
-                           path, target.reason);
+        status = sumi_fail(err, SUMI_ENOMEM, "%s: PNG: %s", path, target.reason);
     png_destroy_write_struct(&png, &info);
     free(escaped);
     if (status == SUMI_OK)
@@ -365,8 +364,9 @@ sumi_status sumi_png_write(const char *path, const sumi_image *image, const char
     return sumi_png_write_with(path, image, text, NULL, err);
 }
 
-/* The text of a whole tEXt chunk of that name, which is ASCII; NULL: it is another. */
-static char *text_of_chunk(const uint8_t *chunk, size_t length)
+/* The text of a whole tEXt chunk of that name, which is ASCII; *text stays NULL: it is another. */
+static sumi_status text_of_chunk(const char *path, const uint8_t *chunk, size_t length, char **text,
+                                 sumi_error *err)
 {
     const uint8_t *sum = chunk + 8 + length;
     size_t key = sizeof PARAMETERS; /* with its end */
@@ -374,11 +374,12 @@ static char *text_of_chunk(const uint8_t *chunk, size_t length)
         memcmp(chunk + 8, PARAMETERS, key) != 0 ||
         crc32(0, chunk + 4, (uInt)length + 4) !=
             ((uLong)sum[0] << 24 | (uLong)sum[1] << 16 | (uLong)sum[2] << 8 | sum[3]))
-        return NULL;
-    char *text = sumi_calloc(length - key + 1, 1);
-    if (text)
-        memcpy(text, chunk + 8 + key, length - key);
-    return text;
+        return SUMI_OK;
+    *text = sumi_calloc(length - key + 1, 1);
+    if (!*text)
+        return sumi_fail_memory(err, path, length);
+    memcpy(*text, chunk + 8 + key, length - key);
+    return SUMI_OK;
 }
 
 sumi_status sumi_png_parameters(const char *path, char **parameters, sumi_error *err)
@@ -398,7 +399,7 @@ sumi_status sumi_png_parameters(const char *path, char **parameters, sumi_error 
         if (length > size - at - 12)
             break;
         if (!*parameters)
-            *parameters = text_of_chunk(chunk, length);
+            status = text_of_chunk(path, chunk, length, parameters, err);
     }
     free(data);
     if (status == SUMI_OK && !*parameters)

@@ -278,7 +278,7 @@ void sumi_event_scalars(sumi_text *out, double time, int64_t step, const sumi_ev
 void sumi_event_png(sumi_text *out, double time, int64_t step, const char *tag, const uint8_t *png,
                     size_t size);
 /* How many leading bytes of a file hold whole events of steps up to `last`; *image: one of that
- * step has a picture. */
+ * step has a picture. -1, with errno, where the file cannot be read or memory is out. */
 int64_t sumi_events_scan(FILE *file, int64_t last, bool *image);
 
 #endif

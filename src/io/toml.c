@@ -177,14 +177,13 @@ static sumi_status read_number(reader *r, json_t **out)
     if (length == 0 || length >= sizeof number || !clean_number(start, length, number))
         return fail(r, "expected a value: a \"string\", a number, true, false or [an array]");
     errno = 0;
-    if (strpbrk(number, ".eE")) {
-        double value = sumi_parse_real(number, &end);
-        *out = *end == '\0' && isfinite(value) ? json_real(value) : NULL;
-    } else {
-        long long value = strtoll(number, &end, 10);
-        *out = *end == '\0' && errno == 0 ? json_integer(value) : NULL;
-    }
-    return *out ? SUMI_OK : fail(r, "a number that is malformed or too large");
+    bool real = strpbrk(number, ".eE") != NULL;
+    double value = real ? sumi_parse_real(number, &end) : 0;
+    long long whole = real ? 0 : strtoll(number, &end, 10);
+    if (*end != '\0' || (!real && errno != 0) || !isfinite(value))
+        return fail(r, "a number that is malformed or too large");
+    *out = real ? json_real(value) : json_integer(whole);
+    return *out ? SUMI_OK : sumi_fail_memory(r->err, r->path, 0);
 }
 
 /* ---- Values ---------------------------------------------------------------------------------- */

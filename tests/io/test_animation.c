@@ -53,7 +53,7 @@ static uint8_t *join_blocks(const uint8_t *data, size_t *at, size_t *size)
 }
 
 /* The decoder as the format describes it: sequences are spelled out from their last pixel back. */
-static void unpack(const uint8_t *data, size_t size, uint8_t *out)
+static void unpack(const uint8_t *data, size_t size, uint8_t *out, size_t pixels)
 {
     static uint16_t before[4096];
     static uint8_t last[4096];
@@ -93,9 +93,9 @@ static void unpack(const uint8_t *data, size_t size, uint8_t *out)
                 width++;
         }
         previous = code;
-        assert_true(made <= PIXELS);
+        assert_true(made <= pixels);
     }
-    assert_int_equal(made, PIXELS);
+    assert_int_equal(made, pixels);
 }
 
 /* Largest distance of a channel from the frames that were written. */
@@ -119,7 +119,7 @@ static int check_gif(const char *path, int channels, const uint8_t *const *frame
         assert_true(data[at] == 0x2c && data[at + 10] == 8 && frame < FRAMES);
         at += 11;
         uint8_t *packed = join_blocks(data, &at, &frame_size);
-        unpack(packed, frame_size, pixels);
+        unpack(packed, frame_size, pixels, PIXELS);
         free(packed);
         for (int i = 0; i < PIXELS * channels; i++) {
             int off = palette[3 * pixels[i / channels] + i % channels] - frames[frame][i];
@@ -165,6 +165,34 @@ static void test_gif_of_few_colours(void **state)
     assert_int_equal(check_gif(temp_path(*state, "y.gif"), 3, frames), 0);
 }
 
+/* Codes grow longer, or are full, at any place of a picture, its end too; so do blocks. */
+static void test_gif_of_any_length(void **state)
+{
+    enum { LONGEST = 4000 };
+    static uint8_t noise[LONGEST], read[LONGEST];
+    const uint8_t *frame = noise;
+    const char *path = temp_path(*state, "l.gif");
+    uint32_t random = 3;
+    for (int i = 0; i < LONGEST; i++) {
+        random = random * 1664525u + 1013904223u;
+        noise[i] = (uint8_t)(random >> 24);
+    }
+    for (int width = 1; width <= LONGEST; width += width == 600 ? 3200 : 1) {
+        const sumi_animation animation = {1, width, 1, 1, &frame, 50, 50};
+        size_t size, packed_size, at = 13 + 768 + 19 + 8;
+        assert_int_equal(sumi_gif_write(path, &animation, "", NULL), SUMI_OK);
+        uint8_t *data = read_file(path, &size);
+        assert_true(data[at] == 0x2c && data[at + 10] == 8);
+        at += 11;
+        uint8_t *packed = join_blocks(data, &at, &packed_size);
+        unpack(packed, packed_size, read, (size_t)width);
+        assert_memory_equal(read, noise, (size_t)width);
+        assert_true(data[at] == 0x3b && at + 1 == size);
+        free(packed);
+        free(data);
+    }
+}
+
 /* ---- APNG ------------------------------------------------------------------------------------ */
 
 static uint32_t get_u32(const uint8_t *at)
@@ -208,12 +236,27 @@ static void test_apng(void **state)
 
 static void test_refusals(void **state)
 {
-    sumi_error err;
     const uint8_t pixel = 0, *frame = &pixel;
-    const sumi_animation none = {1, 1, 1, 0, &frame, 50, 50}, two = {1, 1, 2, 1, &frame, 50, 50};
-    assert_int_equal(sumi_gif_write(temp_path(*state, "z"), &none, NULL, &err), SUMI_EINVAL);
-    assert_int_equal(sumi_apng_write(temp_path(*state, "z"), &two, NULL, &err), SUMI_EINVAL);
-    assert_non_null(strstr(err.text, "1 frames of 1 x 1 pixels and 2 channels"));
+    static const struct {
+        int height, width, channels, count;
+    } bad[] = {{1, 1, 1, 0},     {1, 1, 2, 1},     {0, 1, 1, 1},    {1, 0, 3, 1},
+               {65536, 1, 1, 1}, {1, 65536, 1, 1}, {1, 1, 1, 10001}};
+    char expected[128];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const sumi_animation animation = {
+            bad[i].height, bad[i].width, bad[i].channels, bad[i].count, &frame, 50, 50};
+        sumi_error err = {""};
+        snprintf(expected, sizeof expected, "f: %d frames of %d x %d pixels and %d channels",
+                 bad[i].count, bad[i].width, bad[i].height, bad[i].channels);
+        assert_int_equal(sumi_gif_write("f", &animation, NULL, &err), SUMI_EINVAL);
+        assert_string_equal(err.text, expected);
+        assert_int_equal(sumi_apng_write("f", &animation, NULL, &err), SUMI_EINVAL);
+        assert_string_equal(err.text, expected);
+    }
+    const sumi_animation good = {1, 1, 1, 1, &frame, 50, 50};
+    (void)state;
+    assert_int_equal(sumi_gif_write("/no/such/folder/a.gif", &good, NULL, NULL), SUMI_EIO);
+    assert_int_equal(sumi_apng_write("/no/such/folder/a.png", &good, NULL, NULL), SUMI_EIO);
 }
 
 /* ---- Parameters ------------------------------------------------------------------------------ */
@@ -232,14 +275,54 @@ static void test_parameters(void **state)
     assert_int_equal(sumi_png_write(path, &image, "comment", NULL), SUMI_OK);
     assert_int_equal(sumi_png_parameters(path, &found, &err), SUMI_EFORMAT);
     assert_non_null(strstr(err.text, "does not tell how it was sampled"));
+    assert_int_equal(sumi_png_parameters("/no/such/file", &found, &err), SUMI_EIO);
+    assert_int_equal(sumi_file_save(path, "GIF89a", 6, NULL), SUMI_OK);
+    assert_int_equal(sumi_png_parameters(path, &found, &err), SUMI_EFORMAT);
+    assert_non_null(strstr(err.text, "not a PNG picture"));
+}
+
+/* Of a chunk that is damaged, cut, or has another name or none nothing is taken. */
+static void test_broken_parameters(void **state)
+{
+    uint8_t pixel = 9;
+    size_t size, length;
+    char *found = NULL;
+    const sumi_image image = {1, 1, 1, &pixel};
+    const char *path = temp_path(*state, "p.png");
+    assert_int_equal(sumi_png_write_with(path, &image, NULL, "{}", NULL), SUMI_OK);
+    uint8_t *data = read_file(path, &size);
+    size_t at = 8;
+    while (memcmp(data + at + 4, "tEXt", 4) != 0)
+        at += 12 + get_u32(data + at);
+    length = 12 + get_u32(data + at);
+    assert_int_equal(length, 12 + 18); /* "sumi parameters", 0, "{}" */
+    for (size_t i = 0; i < length; i++) {
+        data[at + i] ^= 1;
+        assert_int_equal(sumi_file_save(path, data, size, NULL), SUMI_OK);
+        assert_int_equal(sumi_png_parameters(path, &found, NULL), SUMI_EFORMAT);
+        data[at + i] ^= 1;
+    }
+    for (size_t cut = at; cut < at + length; cut++) {
+        assert_int_equal(sumi_file_save(path, data, cut, NULL), SUMI_OK);
+        assert_int_equal(sumi_png_parameters(path, &found, NULL), SUMI_EFORMAT);
+    }
+    assert_int_equal(sumi_file_save(path, data, at + length, NULL), SUMI_OK);
+    assert_int_equal(sumi_png_parameters(path, &found, NULL), SUMI_OK);
+    assert_string_equal(found, "{}");
+    free(found);
+    free(data);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gif),        cmocka_unit_test(test_gif_of_few_colours),
-        cmocka_unit_test(test_apng),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_gif),
+        cmocka_unit_test(test_gif_of_few_colours),
+        cmocka_unit_test(test_apng),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_broken_parameters),
+        cmocka_unit_test(test_gif_of_any_length),
     };
     return cmocka_run_group_tests(tests, temp_setup, temp_teardown);
 }

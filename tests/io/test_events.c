@@ -141,6 +141,27 @@ static void test_other_messages(void **state)
     sumi_text_free(&text);
 }
 
+/* A picture counts where any event of the last step has one. */
+static void test_several_events(void **state)
+{
+    (void)state;
+    static const struct {
+        const uint8_t *data;
+        size_t size;
+    } events[] = {{BYTES("\x10\x07\x2a\x04\x0a\x02\x22\0")},
+                  {BYTES("\x10\x07")},
+                  {BYTES("\x10\x07\x2a\x04\x0a\x02\x22\0")}};
+    sumi_text text = {0};
+    bool image = false;
+    for (size_t i = 0; i < 3; i++)
+        add_record(&text, events[i].size, events[i].data, events[i].size);
+    assert_int_equal(scan(text.data, text.size, 7, &image), (int64_t)text.size);
+    assert_true(image);
+    assert_int_equal(scan(text.data, text.size, 8, &image), (int64_t)text.size);
+    assert_false(image);
+    sumi_text_free(&text);
+}
+
 /* 127 is the last number of one byte. */
 static void test_numbers(void **state)
 {
@@ -166,6 +187,14 @@ static void test_pictures(void **state)
     /* height 2, width 3, channels 1 */
     assert_non_null(memmem(text.data, text.size, "\x08\2\x10\3\x18\1\x22", 7));
     sumi_text_free(&text);
+    /* One that no record can hold is left out, too, and not looked at. */
+    sumi_event_png(&text, 0, 1, "samples", png, SIZE_MAX / 2);
+    assert_int_equal(text.size, 0);
+    /* A number may have no name. */
+    const sumi_event_scalar nameless = {"", 1};
+    sumi_event_scalars(&text, 0, 1, &nameless, 1);
+    assert_non_null(memmem(text.data, text.size, "\x0a\0", 2));
+    sumi_text_free(&text);
 }
 
 int main(void)
@@ -173,7 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),          cmocka_unit_test(test_where_it_is_whole),
         cmocka_unit_test(test_other_messages), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_pictures),       cmocka_unit_test(test_several_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

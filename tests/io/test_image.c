@@ -332,6 +332,41 @@ static void test_other_content(void **state)
     assert_int_equal(sumi_image_read("/no/such/file.png", &image, NULL), SUMI_EIO);
 }
 
+/* What follows a picture, whole chunks or not, does not change it. */
+static void test_bytes_behind(void **state)
+{
+    (void)state;
+    static const struct {
+        const uint8_t *data;
+        size_t size;
+    } cases[] = {{BYTES("")},
+                 {BYTES("\0\0\0\0eXI")},
+                 {BYTES("\xff\xff\xff\xff"
+                        "eXIfwithout an end")},
+                 {BYTES("\0\0\0\2eXIfMM\0\0\0\0")},
+                 {BYTES("\0\0\0\2eXIfMM\xca\x4e\x1f")}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        blob b = make_png(4, 5, 8, 0, 25);
+        sumi_image image;
+        blob_splice(&b, b.size, 0, cases[i].data, cases[i].size);
+        assert_int_equal(sumi_image_parse("f", b.data, b.size, &image, NULL), SUMI_OK);
+        expect_size(&image, 5, 4, 1);
+        sumi_image_free(&image);
+        blob_free(&b);
+    }
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    static const uint32_t good[][2] = {{1, 1}, {1048576, 64}, {64, 1048576}, {8192, 8192}};
+    static const uint32_t bad[][2] = {{0, 1}, {1, 0}, {1048577, 1}, {1, 1048577}, {8192, 8193}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_int_equal(sumi_image_check_size("f", good[i][0], good[i][1], NULL), SUMI_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(sumi_image_check_size("f", bad[i][0], bad[i][1], NULL), SUMI_EUNSUPPORTED);
+}
+
 /* ---- Writing --------------------------------------------------------------------------------- */
 
 static void test_png_round_trip(void **state)
@@ -379,13 +414,17 @@ static void test_png_write_checks(void **state)
     (void)state;
     uint8_t pixel[4] = {0};
     sumi_error err = {""};
-    const sumi_image bad[] = {
-        {1, 1, 2, pixel}, {0, 1, 1, pixel}, {1, -1, 1, pixel}, {1, (1 << 20) + 1, 1, pixel}};
+    const sumi_image bad[] = {{1, 1, 2, pixel},
+                              {0, 1, 1, pixel},
+                              {1, -1, 1, pixel},
+                              {1, (1 << 20) + 1, 1, pixel},
+                              {(1 << 20) + 1, 1, 3, pixel}};
     static const char *const messages[] = {"f: a picture of 1 x 1 pixels and 2 channels",
                                            "f: a picture of 1 x 0 pixels and 1 channels",
                                            "f: a picture of -1 x 1 pixels and 1 channels",
-                                           "f: a picture of 1048577 x 1 pixels and 1 channels"};
-    for (int i = 0; i < 4; i++)
+                                           "f: a picture of 1048577 x 1 pixels and 1 channels",
+                                           "f: a picture of 1 x 1048577 pixels and 3 channels"};
+    for (int i = 0; i < 5; i++)
         expect_error(messages[i], sumi_png_write("f", &bad[i], NULL, &err), &err, SUMI_EINVAL,
                      messages[i]);
     const sumi_image good = {1, 1, 1, pixel};
@@ -435,9 +474,10 @@ static void test_grids(void **state)
 static void test_grid_checks(void **state)
 {
     (void)state;
-    static const int bad[][4] = {{0, 1, 1, 1},       {-1, 1, 1, 1},      {1, 0, 1, 1},
-                                 {1, 1, -3, 1},      {1, 1, 1, 0},       {1, 1, 1, -4},
-                                 {1, 2000000, 1, 1}, {80000000, 1, 1, 1}};
+    static const int bad[][4] = {{0, 1, 1, 1},       {-1, 1, 1, 1},       {1, 0, 1, 1},
+                                 {1, 1, -3, 1},      {1, 1, 1, 0},        {1, 1, 1, -4},
+                                 {1, 2000000, 1, 1}, {80000000, 1, 1, 1}, {1, 1, 2000000, 1},
+                                 {4, 600000, 1, 1},  {4, 1, 600000, 1}};
     uint8_t pixel[4] = {0};
     sumi_image grid;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -450,13 +490,41 @@ static void test_grid_checks(void **state)
                  "a grid of 10000 pictures of 1000 x 1000 pixels has more than 67108864 pixels");
 }
 
+/* Rows and columns as they are asked for, which may be few or many. */
+static void test_tables(void **state)
+{
+    (void)state;
+    uint8_t pixels[2 * 3 * 96 * 96];
+    sumi_image image;
+    sumi_error err = {""};
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i / (96 * 96));
+    assert_int_equal(sumi_image_table(pixels, 2, 3, 96, 96, 1, &image, NULL), SUMI_OK);
+    expect_size(&image, 2 * 98 + 2, 3 * 98 + 2, 1);
+    for (int row = 0; row < 2; row++)
+        for (int column = 0; column < 3; column++)
+            assert_int_equal(image.pixels[(row * 98 + 50) * image.width + column * 98 + 50],
+                             row * 3 + column);
+    sumi_image_free(&image);
+    expect_error("no channels", sumi_image_table(pixels, 2, 3, 96, 96, 0, &image, &err), &err,
+                 SUMI_EINVAL, "a table of pictures of 0 channels");
+    expect_error("no rows", sumi_image_table(pixels, 0, 0, 96, 96, 1, &image, &err), &err,
+                 SUMI_EINVAL, "a grid of 0 pictures of 96 x 96 pixels");
+    static const int large[][2] = {{1000, 1000}, {1, 100000}, {100000, 1}};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            sumi_image_table(pixels, large[i][0], large[i][1], 96, 96, 1, &image, &err),
+            SUMI_EINVAL);
+    assert_non_null(strstr(err.text, "has more than 67108864 pixels"));
+}
+
 /* Each kind has its row, and the first may begin within a column. */
 static void test_rows_of_kinds(void **state)
 {
     (void)state;
     static const uint8_t pixels[5 * 96 * 96] = {0};
     static const int at[5][2] = {{2, 0}, {0, 1}, {1, 1}, {2, 1}, {0, 2}};
-    const sumi_kind_rows rows = {3, 2}, none = {0, 0}, late = {3, 3};
+    const sumi_kind_rows rows = {3, 2}, none = {0, 0}, late = {3, 3}, early = {3, -1};
     sumi_image image;
     assert_int_equal(sumi_image_rows(pixels, 5, &rows, 96, 96, 1, &image, NULL), SUMI_OK);
     assert_int_equal(image.height, 3 * 98 + 2);
@@ -470,6 +538,10 @@ static void test_rows_of_kinds(void **state)
     sumi_image_free(&image);
     assert_int_equal(sumi_image_rows(pixels, 5, &none, 96, 96, 1, &image, NULL), SUMI_EINVAL);
     assert_int_equal(sumi_image_rows(pixels, 5, &late, 96, 96, 1, &image, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_image_rows(pixels, 5, &early, 96, 96, 1, &image, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_image_rows(pixels, 0, &rows, 96, 96, 1, &image, NULL), SUMI_EINVAL);
+    assert_int_equal(sumi_image_rows(pixels, 80000000, &rows, 96, 96, 1, &image, NULL),
+                     SUMI_EINVAL);
     assert_int_equal(sumi_image_rows(pixels, 5, &rows, 96, 96, 0, &image, NULL), SUMI_EINVAL);
 }
 
@@ -543,6 +615,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_png_round_trip, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_png_comment, temp_setup, temp_teardown),
         cmocka_unit_test(test_png_write_checks),
+        cmocka_unit_test(test_bytes_behind),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_tables),
         cmocka_unit_test(test_grids),
         cmocka_unit_test(test_grid_checks),
         cmocka_unit_test(test_grid_size),

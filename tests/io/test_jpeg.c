@@ -330,13 +330,36 @@ static void test_ink(void **state)
     sumi_npy_free(&seen);
 }
 
+/* Scans that say the same again and again would take for ever. */
+static void test_many_scans(void **state)
+{
+    (void)state;
+    enum { SCANS_MAX = 500 };
+    const recipe progressive = {"scans", .channels = 1, .progressive = true};
+    for (int more = 0; more < 2; more++) {
+        blob b = encode(&progressive), scan = {0};
+        size_t scans = 0, first = blob_find(&b, "\xFF\xDA", 2, 0), end = first + 2;
+        while (b.data[end] != 0xFF || b.data[end + 1] == 0)
+            end++;
+        for (size_t at = first; at + 1 < b.size; at++)
+            scans += b.data[at] == 0xFF && b.data[at + 1] == 0xDA;
+        blob_splice(&scan, 0, 0, b.data + first, end - first);
+        for (; scans < SCANS_MAX + (size_t)more; scans++)
+            blob_splice(&b, end, 0, scan.data, scan.size);
+        expect_status("scans", &b, more ? SUMI_EUNSUPPORTED : SUMI_OK,
+                      more ? "f: JPEG: more than 500 scans" : "");
+        blob_free(&scan);
+        blob_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),      cmocka_unit_test(test_stray_bytes),
         cmocka_unit_test(test_truncation), cmocka_unit_test(test_restarts),
         cmocka_unit_test(test_beyond),     cmocka_unit_test(test_components),
-        cmocka_unit_test(test_ink),
+        cmocka_unit_test(test_ink),        cmocka_unit_test(test_many_scans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

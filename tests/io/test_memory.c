@@ -7,12 +7,16 @@
  */
 #include "io/io_test.h"
 
+#include <png.h>
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
+png_infop __real_png_create_info_struct(png_const_structrp png);
+png_infop __wrap_png_create_info_struct(png_const_structrp png);
 
 static long failing; /* the number of the allocation that fails, counted down; 0: none */
 
@@ -34,6 +38,11 @@ void *__wrap_calloc(size_t count, size_t size)
 void *__wrap_realloc(void *block, size_t size)
 {
     return fails() ? NULL : __real_realloc(block, size);
+}
+
+png_infop __wrap_png_create_info_struct(png_const_structrp png)
+{
+    return fails() ? NULL : __real_png_create_info_struct(png);
 }
 
 /* One use of the library; what it made is released again. */
@@ -160,7 +169,7 @@ static sumi_status write_png(const char *path, sumi_error *err)
     sumi_image grid;
     sumi_status status = sumi_image_grid(pixels, 3, 2, 2, 1, &grid, err);
     if (status == SUMI_OK) {
-        status = sumi_png_write(path, &grid, "comment", err);
+        status = sumi_png_write(path, &grid, "comment that is no UTF-8: \xff", err);
         sumi_image_free(&grid);
     }
     return status;
@@ -181,6 +190,85 @@ static sumi_status write_svg(const char *path, sumi_error *err)
     return status;
 }
 
+static const uint8_t colours[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+static const uint8_t *const frames[2] = {colours, colours};
+static const sumi_animation moving = {2, 2, 3, 2, frames, 50, 100};
+
+static sumi_status write_gif(const char *path, sumi_error *err)
+{
+    return sumi_gif_write(path, &moving, "comment", err);
+}
+
+static sumi_status write_apng(const char *path, sumi_error *err)
+{
+    return sumi_apng_write(path, &moving, "comment", err);
+}
+
+static sumi_status write_npz(const char *path, sumi_error *err)
+{
+    const sumi_npy array = {SUMI_NPY_U8, 1, {12}, 12, (void *)(uintptr_t)colours};
+    return sumi_npz_write(path, "arr_0", &array, err);
+}
+
+static sumi_status write_rows(const char *path, sumi_error *err)
+{
+    const sumi_npy type = {.dtype = SUMI_NPY_U8, .rank = 2, .shape = {4, 3}};
+    sumi_npy_stream *stream;
+    sumi_status status = sumi_npy_begin(path, &type, &stream, err);
+    if (status != SUMI_OK)
+        return status;
+    for (int i = 0; i < 2 && status == SUMI_OK; i++)
+        status = sumi_npy_add(stream, colours + 6 * i, 2, err);
+    if (status == SUMI_OK)
+        return sumi_npy_end(stream, err);
+    sumi_npy_stop(stream);
+    char part[4096];
+    snprintf(part, sizeof part, "%s.part", path);
+    remove(part);
+    return status;
+}
+
+static sumi_status write_events(const char *path, sumi_error *err)
+{
+    static const uint8_t png[100];
+    sumi_text text = {0};
+    sumi_event_png(&text, 0, 1, "samples", png, sizeof png);
+    sumi_status status = text.failed ? sumi_fail_memory(err, path, sizeof png)
+                                     : sumi_file_save(path, text.data, text.size, err);
+    sumi_text_free(&text);
+    return status;
+}
+
+/* What cannot be looked at for want of memory is no end of the file. */
+static sumi_status scan_events(const char *path, sumi_error *err)
+{
+    bool image;
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    int64_t keep = sumi_events_scan(file, 1, &image);
+    fclose(file);
+    assert_true(keep == -1 || (keep > 100 && image));
+    return keep < 0 ? sumi_fail_memory(err, path, 0) : SUMI_OK;
+}
+
+/* Text of a picture that tells how it was made, read back. */
+static sumi_status use_parameters(const char *path, sumi_error *err)
+{
+    char *text = NULL;
+    sumi_status status = sumi_png_parameters(path, &text, err);
+    free(text);
+    return status;
+}
+
+static sumi_status use_toml(const char *path, sumi_error *err)
+{
+    static const char text[] = "a = \"b\\u00e9\"\nc = [1, 'x', true]\n";
+    json_t *json = NULL;
+    sumi_status status = sumi_toml_parse(path, (const uint8_t *)text, sizeof text - 1, &json, err);
+    json_decref(json);
+    return status;
+}
+
 static json_t *json_to_write; /* made before memory runs out */
 
 static sumi_status write_json(const char *path, sumi_error *err)
@@ -196,11 +284,35 @@ static void test_pth_metadata(void **state)
     assert_true(run_with_failures(path, use_tensors) > 12);
 }
 
+static void test_scanning(void **state)
+{
+    const char *path = temp_path(*state, "events");
+    assert_int_equal(write_events(path, NULL), SUMI_OK);
+    assert_true(run_with_failures(path, scan_events) == 2);
+}
+
+static void test_parameters(void **state)
+{
+    const char *path = temp_path(*state, "p.png");
+    const sumi_image image = {2, 2, 3, (uint8_t *)(uintptr_t)colours};
+    assert_int_equal(sumi_png_write_with(path, &image, NULL, "{}", NULL), SUMI_OK);
+    assert_true(run_with_failures(path, use_parameters) >= 2);
+}
+
+static void test_toml(void **state)
+{
+    (void)state;
+    json_set_alloc_funcs(__wrap_malloc, free);
+    assert_true(run_with_failures("f.toml", use_toml) > 10);
+    json_set_alloc_funcs(__real_malloc, free);
+}
+
 static void test_writers(void **state)
 {
     temp_folder *temp = *state;
-    static const use_fn writers[] = {write_safetensors, write_pth, write_npy,
-                                     write_png,         write_svg, write_json};
+    static const use_fn writers[] = {write_safetensors, write_pth,  write_npy,   write_png,
+                                     write_svg,         write_json, write_gif,   write_apng,
+                                     write_npz,         write_rows, write_events};
     json_to_write = json_pack("{s:[i, f], s:s}", "list", 1, 0.5, "text", "x");
     assert_non_null(json_to_write);
     json_set_alloc_funcs(__wrap_malloc, free);
@@ -219,6 +331,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_readers, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_pth_metadata, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_parameters, temp_setup, temp_teardown),
+        cmocka_unit_test(test_toml),
+        cmocka_unit_test_setup_teardown(test_scanning, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_writers, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

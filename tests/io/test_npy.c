@@ -338,9 +338,78 @@ static void test_write_checks(void **state)
     }
 }
 
+/* An array of `rows` rows of 2 x 3 bytes that count up is at name. */
+static void expect_rows(temp_folder *temp, const char *name, int64_t rows)
+{
+    sumi_npy array;
+    assert_int_equal(sumi_npy_read(temp_path(temp, name), &array, NULL), SUMI_OK);
+    assert_true(array.dtype == SUMI_NPY_U8 && array.rank == 3);
+    assert_true(array.shape[0] == rows && array.shape[1] == 2 && array.shape[2] == 3);
+    for (size_t i = 0; i < array.count; i++)
+        assert_int_equal(((uint8_t *)array.data)[i], i);
+    sumi_npy_free(&array);
+}
+
+/* Row by row: at any time what is beside the final name is an array of the rows so far. */
+static void test_streams(void **state)
+{
+    temp_folder *temp = *state;
+    static const sumi_npy type = {.dtype = SUMI_NPY_U8, .rank = 3, .shape = {1000, 2, 3}};
+    const char *path = temp_path(temp, "a.npy");
+    uint8_t data[30];
+    sumi_npy_stream *stream;
+    sumi_error err = {""};
+    for (int i = 0; i < 30; i++)
+        data[i] = (uint8_t)i;
+    assert_int_equal(sumi_npy_begin(path, &type, &stream, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_add(stream, data, 2, NULL), SUMI_OK);
+    expect_rows(temp, "a.npy.part", 2);
+    assert_int_equal(sumi_npy_add(stream, data, -1, &err), SUMI_EINVAL);
+    assert_int_equal(sumi_npy_add(stream, data, 999, &err), SUMI_EINVAL);
+    assert_non_null(strstr(err.text, "a.npy: more rows than were announced"));
+    assert_int_equal(sumi_npy_add(stream, data + 12, 3, NULL), SUMI_OK);
+    assert_int_equal(sumi_npy_end(stream, NULL), SUMI_OK);
+    expect_rows(temp, "a.npy", 5);
+    assert_false(sumi_is_file(temp_path(temp, "a.npy.part")));
+    /* One that stops leaves its rows, or nothing. */
+    for (int rows = 0; rows < 2; rows++) {
+        assert_int_equal(sumi_npy_begin(path, &type, &stream, NULL), SUMI_OK);
+        assert_int_equal(sumi_npy_add(stream, data, rows, NULL), SUMI_OK);
+        sumi_npy_stop(stream);
+        assert_int_equal(sumi_is_file(temp_path(temp, "a.npy.part")), rows == 1);
+    }
+    expect_rows(temp, "a.npy.part", 1);
+    expect_rows(temp, "a.npy", 5);
+    sumi_npy_stop(NULL);
+}
+
+static void test_stream_checks(void **state)
+{
+    (void)state;
+    sumi_npy bad[5];
+    sumi_npy_stream *stream = NULL;
+    for (int i = 0; i < 5; i++)
+        bad[i] = (sumi_npy){.dtype = SUMI_NPY_U8, .rank = 2, .shape = {4, 6}};
+    bad[0].rank = 0;
+    bad[1].dtype = (sumi_npy_dtype)5;
+    bad[2].shape[0] = -1;
+    bad[3].shape[1] = -6;
+    bad[4].shape[0] = bad[4].shape[1] = INT64_C(1) << 40;
+    for (int i = 0; i < 5; i++) {
+        sumi_error err = {""};
+        expect_error("stream", sumi_npy_begin("f", &bad[i], &stream, &err), &err, SUMI_EINVAL,
+                     "f: the array's type and shape do not fit");
+    }
+    const sumi_npy good = {.dtype = SUMI_NPY_U8, .rank = 2, .shape = {4, 6}};
+    assert_int_equal(sumi_npy_begin("/no/such/folder/a.npy", &good, &stream, NULL), SUMI_EIO);
+    assert_null(stream);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_streams, temp_setup, temp_teardown),
+        cmocka_unit_test(test_stream_checks),
         cmocka_unit_test(test_numpy_files),
         cmocka_unit_test(test_refused_numpy_files),
         cmocka_unit_test(test_headers),

@@ -26,6 +26,8 @@ static void test_what_is_read(void **state)
     expect("\xEF\xBB\xBF# nothing\n\n  \t\r\n", "{}");
     expect("a = 1\nb=-2 # two\nc-d_e = +3_000", "{\"a\":1,\"b\":-2,\"c-d_e\":3000}");
     expect("x = 1.5\r\ny = 2e3\nz = -0.5E-1\n", "{\"x\":1.5,\"y\":2000.0,\"z\":-0.05}");
+    expect("a = 0\nb = 0.5\nc = -0", "{\"a\":0,\"b\":0.5,\"c\":0}");
+    expect("a = 'x\ty'", "{\"a\":\"x\\ty\"}");
     expect("a = true\nb = false", "{\"a\":true,\"b\":false}");
     expect("a = \"x # y\" # z\nb = 'C:\\x'", "{\"a\":\"x # y\",\"b\":\"C:\\\\x\"}");
     expect("a = \"\\b\\t\\n\\f\\r\\\"\\\\\"", "{\"a\":\"\\b\\t\\n\\f\\r\\\"\\\\\"}");
@@ -72,6 +74,14 @@ static void test_what_is_refused(void **state)
         {"a = 1.", "expected a value"},
         {"a = .5", "expected a value"},
         {"a = +-1", "expected a value"},
+        {"a = -", "expected a value"},
+        {"a = -x", "expected a value"},
+        {"a = 1\r", "expected the end of the line"},
+        {"-", "line 1: expected ="},
+        {"a = [1,", "expected a value"},
+        {"a = [", "expected a value"},
+        {"a = [ # x", "expected a value"},
+        {"a = 1:", "dates and times"},
         {"a = 1-2", "malformed"},
         {"a = 1e", "malformed"},
         {"a = 1e999", "too large"},
