@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DEPTH_MAX = 64, ENDINGS_MAX = 256, ENDINGS_SHOWN = 8 };
+enum { DEPTH_MAX = 64, ENDINGS_MAX = 256, ENDINGS_SHOWN = 8, OTHERS_ROOM = 32 };
 
 struct sumi_folder_id {
     dev_t device;
@@ -314,7 +314,8 @@ void sumi_listing_left_out(const sumi_listing *list, char *out, size_t size, boo
         }
         int n = snprintf(out + used, size - used, "%s%zu %s (%s)", i > 0 ? ", " : "", kind->count,
                          kind->ending[0] ? kind->ending : "without an ending", kind->example);
-        if (n < 0 || (size_t)n >= size - used) {
+        /* With room for the others behind it. */
+        if (n < 0 || (size_t)n + OTHERS_ROOM >= size - used) {
             out[used] = '\0';
             rest += kind->count;
         } else

@@ -400,6 +400,22 @@ static void refuses_broken_gzip(void **state)
     memcpy(b.data + b.size, "abc", 3);
     b.size += 3;
     check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "3 bytes follow", NULL);
+    /* The beginning of a member is none. */
+    static const char *const ends[] = {"\x1f",
+                                       "\x1f"
+                                       "b",
+                                       "\x1f\x8b"};
+    size_t whole = b.size - 3;
+    for (int i = 0; i < 3; i++) {
+        b.size = whole + strlen(ends[i]);
+        memcpy(b.data + whole, ends[i], strlen(ends[i]));
+        check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "dir/x", NULL);
+    }
+    free(b.data);
+    /* zlib asks for a dictionary, which gzip does not have: no message of its own. */
+    b = gzipped(idx_images(4, 9, 9));
+    b.data[3] |= 0xe0; /* flags that are reserved */
+    check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "broken gzip data: ", NULL);
     free(b.data);
 }
 
@@ -488,6 +504,40 @@ static void opens_a_file_with_labels_beside(void **state)
                  &err, path, "test split", NULL);
 }
 
+/* Names that are nearly those of IDX files are not; a plain set stands before one with a prefix. */
+static void names_of_sets(void **state)
+{
+    static const char *const none[] = {".train-images-idx3-ubyte", "train-images-idx3-ubyte.xz",
+                                       "train-images-idx3-ubytes", "rain-images-idx3-ubyte"};
+    char path[1024], name[256];
+    for (int i = 0; i < 4; i++)
+        put_bytes(state, none[i], idx_images(3, 4, 4));
+    in_dir(state, "train-images-idx3-ubyte/x", path); /* a folder */
+    memset(name, 'p', 200);
+    strcpy(name + 200, "-train-images-idx3-ubyte");
+    put_bytes(state, name, idx_images(3, 4, 4)); /* a prefix that is too long */
+    assert_int_equal(sumi_idx_count(*state), 0);
+    assert_int_equal(sumi_idx_count("/no/such/folder"), 0);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "many/set%02d-train-images-idx3-ubyte", i);
+        put_bytes(state, name, idx_images(3, 4, 4));
+        snprintf(name, sizeof name, "many/set%02d-test-images.idx3-ubyte", i);
+        put_bytes(state, name, idx_images(2, 4, 4));
+    }
+    int count = sumi_idx_count(in_dir(state, "many", path));
+    assert_in_range(count, 2, 40);
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EINVAL, &err, "set00, set01",
+                 "name the images file", NULL);
+    put_bytes(state, "many/train-images-idx3-ubyte", idx_images(5, 4, 4));
+    if (count < 40)
+        return;
+    check_ok(sumi_data_open(path, NULL, &set, &err), &err);
+    assert_int_equal(set->count, 5);
+    sumi_data_free(set);
+}
+
 static void resizes_and_converts(void **state)
 {
     put_bytes(state, "train-images-idx3-ubyte", idx_images(3, 7, 9));
@@ -535,6 +585,7 @@ int main(void)
         cmocka_unit_test(labels_are_checked_against_images),
         cmocka_unit_test_setup_teardown(opens_a_folder_by_split, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(opens_a_file_with_labels_beside, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(names_of_sets, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(resizes_and_converts, dir_setup, dir_teardown),
     };
     return cmocka_run_group_tests_name("idx", tests, NULL, NULL);

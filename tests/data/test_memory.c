@@ -6,6 +6,11 @@
  */
 #include "data_test.h"
 
+#include <errno.h>
+#include <pthread.h>
+
+#include "data/augment.h"
+
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
@@ -37,6 +42,17 @@ void *__wrap_realloc(void *block, size_t size)
     return fails() ? NULL : __real_realloc(block, size);
 }
 
+/* There may be no memory for a thread, either. */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *),
+                          void *arg)
+{
+    return fails() ? EAGAIN : __real_pthread_create(thread, how, run, arg);
+}
+
 /* Opens path again and again, each time with a later allocation failing, until none is left. */
 static void open_with_failures(const char *path, const sumi_dataset_config *config)
 {
@@ -58,11 +74,27 @@ static void open_with_failures(const char *path, const sumi_dataset_config *conf
     }
 }
 
+static blob blob_of(const uint8_t *data, size_t size)
+{
+    blob out = {malloc(size), size};
+    assert_non_null(out.data);
+    memcpy(out.data, data, size);
+    return out;
+}
+
 static void loaders_survive_failing_memory(void **state)
 {
     char path[1024];
     sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
-    put_bytes(state, "idx/train-images-idx3-ubyte.gz", gzipped(idx_images(9, 6, 6)));
+    blob half = idx_images(9, 6, 6), rest = blob_of(half.data + 100, half.size - 100);
+    half.size = 100;
+    half = gzipped(half);
+    rest = gzipped(rest);
+    half.data = realloc(half.data, half.size + rest.size);
+    memcpy(half.data + half.size, rest.data, rest.size);
+    half.size += rest.size;
+    free(rest.data);
+    put_bytes(state, "idx/train-images-idx3-ubyte.gz", half);
     put_bytes(state, "idx/train-labels-idx1-ubyte", idx_labels(9, 3));
     write_png(state, "pictures/a/1.png", 4, 4, 1, 10);
     write_png(state, "pictures/a/2.png", 7, 4, 3, 20);
@@ -89,6 +121,9 @@ static void loaders_survive_failing_memory(void **state)
         open_with_failures(in_dir(state, "splits", path), &config);
         open_with_failures(in_dir(state, "bad", path), &skipping);
         open_with_failures(in_dir(state, "npy/x.npy", path), &config);
+        config.split = "rest";
+        open_with_failures(in_dir(state, "npy/x.npy", path), &config);
+        config.split = "train";
         config.height = 12;
         config.width = 10;
         config.channels = 3;
@@ -108,10 +143,59 @@ static void batches_survive_failing_memory(void **state)
         sumi_status status = sumi_batches_create(set, 16, 1, 0, &batches, &err);
         atomic_store(&failing, 0);
         if (!batches)
-            check_failed(status, SUMI_ENOMEM, &err, "memory", NULL);
+            assert_int_equal(status, SUMI_ENOMEM);
     } while (!batches);
     assert_in_range(n, 6, 20);
     sumi_batches_free(batches);
+    sumi_data_free(set);
+}
+
+/* Each with a later allocation failing, until none is left. */
+static void augmented_batches_survive_failing_memory(void **state)
+{
+    (void)state;
+    const sumi_augment augment = {.flip = true, .told = .5f, .seed = 1};
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open("shapes", NULL, &set, &err), &err);
+    set->count = 100;
+    sumi_batches *batches = NULL;
+    long n = 0;
+    do {
+        atomic_store(&failing, ++n);
+        sumi_status status = sumi_batches_create_augmented(set, 16, 1, 0, &augment, &batches, &err);
+        atomic_store(&failing, 0);
+        if (!batches)
+            assert_int_equal(status, SUMI_ENOMEM);
+    } while (!batches);
+    assert_in_range(n, 9, 30);
+    sumi_batches_free(batches);
+    sumi_data_free(set);
+}
+
+static void measures_survive_failing_memory(void **state)
+{
+    (void)state;
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    check_ok(sumi_data_open("shapes", NULL, &set, &err), &err);
+    set->count = 100;
+    for (int measure = 0; measure < 2; measure++) {
+        sumi_status status = SUMI_ENOMEM;
+        for (long n = 1; status != SUMI_OK; n++) {
+            float mean[SUMI_CHANNELS_MAX], deviation[SUMI_CHANNELS_MAX];
+            double asymmetry;
+            int label;
+            atomic_store(&failing, n);
+            status = measure ? sumi_data_asymmetry(set, &asymmetry, &label, &err)
+                             : sumi_data_statistics(set, mean, deviation, NULL, &err);
+            atomic_store(&failing, 0);
+            if (status != SUMI_OK)
+                check_failed(status, SUMI_ENOMEM, &err, "memory", NULL);
+            else
+                assert_int_equal(n, measure ? 5 : 3);
+        }
+    }
     sumi_data_free(set);
 }
 
@@ -139,6 +223,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(loaders_survive_failing_memory, dir_setup, dir_teardown),
         cmocka_unit_test(batches_survive_failing_memory),
+        cmocka_unit_test(augmented_batches_survive_failing_memory),
+        cmocka_unit_test(measures_survive_failing_memory),
         cmocka_unit_test(batches_allocate_nothing),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

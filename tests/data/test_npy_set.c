@@ -82,8 +82,32 @@ static void labels_lie_beside(void **state)
     check_failed(open_x(state, &set, &err), SUMI_EUNSUPPORTED, &err, "integer labels", NULL);
 }
 
+/* Only beside a name that ends in .npy, and as one row. */
+static void labels_elsewhere_are_none(void **state)
+{
+    uint8_t pixels[12] = {0};
+    char path[1024], other[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    put_array(state, "x.npy", SUMI_NPY_U8, pixels, 3, (int64_t[]){3, 2, 2});
+    put_array(state, "x-labels.npy", SUMI_NPY_I64, (int64_t[]){0, 0, 1}, 2, (int64_t[]){3, 1});
+    check_failed(open_x(state, &set, &err), SUMI_ESHAPE, &err, "x-labels.npy", NULL);
+    put_array(state, "x-labels.npy", SUMI_NPY_F64, (double[]){0, 0, 1}, 1, (int64_t[]){3});
+    check_failed(open_x(state, &set, &err), SUMI_EUNSUPPORTED, &err, "integer labels", NULL);
+    static const char *const names[] = {"x", "x.npy.part", "npy"};
+    in_dir(state, "x.npy", path);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rename(path, in_dir(state, names[i], other)), 0);
+        strcpy(path, other);
+        check_ok(sumi_data_open(path, NULL, &set, &err), &err);
+        assert_true(set->count == 3 && set->classes == 0);
+        sumi_data_free(set);
+    }
+}
+
 static void other_arrays_are_refused(void **state)
 {
+    static const uint8_t wide[SUMI_SIDE_MAX + 1];
     float data[68] = {0};
     sumi_dataset *set = NULL;
     sumi_error err = {{0}};
@@ -95,6 +119,12 @@ static void other_arrays_are_refused(void **state)
     check_failed(open_x(state, &set, &err), SUMI_ESHAPE, &err, "[1][2][2][0]", NULL);
     put_array(state, "x.npy", SUMI_NPY_I32, data, 3, (int64_t[]){2, 4, 4});
     check_failed(open_x(state, &set, &err), SUMI_EUNSUPPORTED, &err, "integers", NULL);
+    for (int i = 0; i < 2; i++) {
+        int64_t shape[] = {1, i ? 1 : SUMI_SIDE_MAX + 1, i ? SUMI_SIDE_MAX + 1 : 1};
+        put_array(state, "x.npy", SUMI_NPY_U8, wide, 3, shape);
+        check_failed(open_x(state, &set, &err), SUMI_EUNSUPPORTED, &err,
+                     i ? "images of 1x16385" : "images of 16385x1", NULL);
+    }
     put_array(state, "x.npy", SUMI_NPY_F32, data, 3, (int64_t[]){0, 4, 4});
     check_failed(open_x(state, &set, &err), SUMI_EFORMAT, &err, "no images", NULL);
     data[40] = 1.5f;
@@ -113,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_bytes_and_floats, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(labels_lie_beside, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(labels_elsewhere_are_none, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(other_arrays_are_refused, dir_setup, dir_teardown),
     };
     return cmocka_run_group_tests_name("npy_set", tests, NULL, NULL);

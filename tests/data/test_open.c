@@ -197,6 +197,104 @@ static void idx_files_may_have_a_prefix(void **state)
                  "qmnist-train-images-idx3-ubyte", "train split", NULL);
 }
 
+/* One image has no part, a tenth of many is 10,000 at most, and labels go along. */
+static void parts_of_few_and_of_many(void **state)
+{
+    enum { MANY = 100001 };
+    char path[1024], beside[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 3, .shape = {1, 1, 1}, .count = 1};
+    uint8_t *pixels = array.data = malloc(MANY);
+    assert_non_null(pixels);
+    for (int i = 0; i < MANY; i++)
+        pixels[i] = (uint8_t)(i % 200);
+    assert_int_equal(sumi_npy_write(in_dir(state, "x.npy", path), &array, NULL), SUMI_OK);
+    config.split = "rest";
+    check_failed(sumi_data_open(path, &config, &set, &err), SUMI_EINVAL, &err,
+                 "one image cannot be split", NULL);
+    array.shape[0] = MANY;
+    array.count = MANY;
+    assert_int_equal(sumi_npy_write(path, &array, NULL), SUMI_OK);
+    array.rank = 1; /* each image's label is its pixel */
+    assert_int_equal(sumi_npy_write(in_dir(state, "x-labels.npy", beside), &array, NULL), SUMI_OK);
+    free(pixels);
+    for (int p = 0; p < 2; p++) {
+        config.split = p ? "held-back" : "rest";
+        check_ok(sumi_data_open(path, &config, &set, &err), &err);
+        assert_int_equal(set->count, p ? 10000 : MANY - 10000);
+        for (int64_t i = 0; i < set->count; i++)
+            assert_int_equal(set->labels[i], set->pixels[i]);
+        sumi_data_free(set);
+    }
+}
+
+/* Variables that are empty or say nothing of use are as if they were not set. */
+static void the_environment_may_be_odd(void **state)
+{
+    char path[1024], found[1024];
+    sumi_error err = {{0}};
+    static const char *const no_names[] = {"", ".hidden", "a/b", "..", "nothing"};
+    put_fashion(state, ".cache/sumi/mine");
+    setenv("SUMI_DATA", "", 1);
+    setenv("XDG_CACHE_HOME", "relative", 1);
+    assert_true(sumi_find_named("mine", found, sizeof found));
+    assert_string_equal(found, in_dir(state, ".cache/sumi/mine", path));
+    for (size_t i = 0; i < sizeof no_names / sizeof *no_names; i++)
+        assert_false(sumi_find_named(no_names[i], found, sizeof found));
+    assert_false(sumi_find_named("mine", found, 20)); /* too long to be told */
+    /* A single file may lie there, too. */
+    put_bytes(state, "data/one", idx_images(2, 4, 4));
+    setenv("SUMI_DATA", in_dir(state, "data", path), 1);
+    assert_true(sumi_find_named("one", found, sizeof found));
+    unsetenv("SUMI_DATA");
+    unsetenv("HOME");
+    assert_false(sumi_find_named("mine", found, sizeof found));
+    sumi_dataset *set = NULL;
+    check_failed(sumi_data_open("digits", NULL, &set, &err), SUMI_EIO, &err, "$SUMI_DATA (not set)",
+                 "~/.cache/sumi", NULL);
+    char looked[1024];
+    assert_false(sumi_find_fashion(SUMI_SPLIT_TRAIN, "/nonexistent/f", found, looked, 1024));
+    assert_string_equal(looked, "$SUMI_DATA (not set), /nonexistent/f");
+}
+
+/* Beside a set of that name, a file or folder here is the one, or the other, and that is said. */
+static void names_that_are_here_too(void **state)
+{
+    char path[1024], before[1024];
+    sumi_dataset *set = NULL;
+    sumi_error err = {{0}};
+    assert_non_null(getcwd(before, sizeof before));
+    put_bytes(state, "data/digits/train-images-idx3-ubyte", idx_images(4, 4, 4));
+    put_bytes(state, "here/digits/train-images-idx3-ubyte", idx_images(3, 4, 4));
+    put_bytes(state, "here/shapes", idx_images(3, 4, 4));
+    put_bytes(state, "here/fashion-mnist", idx_images(3, 4, 4));
+    setenv("SUMI_DATA", in_dir(state, "data", path), 1);
+    assert_int_equal(chdir(in_dir(state, "here", path)), 0);
+    check_ok(sumi_data_open("digits", NULL, &set, &err), &err);
+    assert_int_equal(set->count, 3);
+    assert_non_null(strstr(set->notices[0].text, "digits is the one here, not "));
+    sumi_data_free(set);
+    check_ok(sumi_data_open("shapes", NULL, &set, &err), &err);
+    assert_string_equal(set->notices[0].text, "shapes is the built-in data set; the file of that "
+                                              "name here is ./shapes");
+    sumi_data_free(set);
+    if (!sumi_is_dir(SUMI_SYSTEM_FASHION))
+        check_failed(sumi_data_open("fashion-mnist", NULL, &set, &err), SUMI_EIO, &err,
+                     "what is here is ./fashion-mnist", NULL);
+    put_fashion(state, "data/fashion-mnist");
+    check_ok(sumi_data_open("fashion-mnist", NULL, &set, &err), &err);
+    assert_non_null(strstr(set->notices[0].text, "the data set in "));
+    sumi_data_free(set);
+    /* The same place by two names is one. */
+    setenv("SUMI_DATA", in_dir(state, "here", path), 1);
+    check_ok(sumi_data_open("digits", NULL, &set, &err), &err);
+    assert_int_equal(set->notice_count, 0);
+    sumi_data_free(set);
+    assert_int_equal(chdir(before), 0);
+}
+
 static void missing_fashion_says_what_to_do(void **state)
 {
     char found[1024], looked[1024], path[1024];
@@ -256,6 +354,8 @@ static void settings_are_checked(void **state)
         {"train", -1, 0, 0, "found -1"},
         {"train", 0, -5, 8, "-5x8"},
         {"train", 0, 8, 16385, "8x16385"},
+        {"train", 0, 16385, 8, "16385x8"},
+        {"train", 0, 8, -1, "8x-1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
@@ -270,8 +370,14 @@ static void settings_are_checked(void **state)
         assert_null(set);
     }
     sumi_dataset_config config = SUMI_DATASET_CONFIG_INIT;
-    config.split = NULL;
     sumi_dataset *set = NULL;
+    static const float greys[] = {-.1f, 1.1f};
+    for (int i = 0; i < 2; i++) {
+        config.background = greys[i];
+        assert_int_equal(sumi_data_open("shapes", &config, &set, NULL), SUMI_EINVAL);
+    }
+    config.background = 1;
+    config.split = NULL;
     assert_int_equal(sumi_data_open("shapes", &config, &set, NULL), SUMI_OK);
     assert_int_equal(set->count, 60000);
     sumi_data_free(set);
@@ -295,6 +401,14 @@ static void other_files_are_named_for_what_they_are(void **state)
         check_failed(sumi_data_open(in_dir(state, "file", path), NULL, &set, &err), SUMI_EFORMAT,
                      &err, path, cases[i].text, NULL);
     }
+    put_file(state, "one.jpg", "\xff\xd8\xff\xe0", 4);
+    check_failed(sumi_data_open(in_dir(state, "one.jpg", path), NULL, &set, &err), SUMI_EFORMAT,
+                 &err, path, "one picture", NULL);
+    put_file(state, "odd", "no kind at all", 14);
+    check_failed(sumi_data_open(in_dir(state, "odd", path), NULL, &set, &err), SUMI_EFORMAT, &err,
+                 path, "is of an unknown kind", NULL);
+    strcat(path, "/within");
+    check_failed(sumi_data_open(path, NULL, &set, &err), SUMI_EIO, &err, path, NULL);
     write_png(state, "one.png", 4, 4, 1, 9);
     check_failed(sumi_data_open(in_dir(state, "one.png", path), NULL, &set, &err), SUMI_EFORMAT,
                  &err, path, "one picture", NULL);
@@ -368,13 +482,15 @@ static void sizes_are_capped_before_memory_is_taken(void **state)
     static const int64_t cases[][4] = {
         {0, 4, 4, 1},           {-1, 4, 4, 1},         {1LL << 31, 1, 1, 1},
         {1, 0, 4, 1},           {1, 4, 16385, 1},      {1, 4, 4, 17},
+        {1, 4, 0, 1},           {1, 16385, 4, 1},      {1, 4, 4, 0},
         {300, 16384, 16384, 1}, {0x7fffffff, 6, 6, 1}, {0x7fffffff, 16384, 16384, 3},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_failed(sumi_data_alloc(&set, "dir/x", cases[i][0], (int)cases[i][1], (int)cases[i][2],
                                      (int)cases[i][3], &err),
-                     cases[i][0] < 1 || cases[i][1] < 1 ? SUMI_EFORMAT : SUMI_EUNSUPPORTED, &err,
-                     "dir/x", "64 GiB", NULL);
+                     cases[i][0] < 1 || cases[i][1] < 1 || cases[i][2] < 1 ? SUMI_EFORMAT
+                                                                           : SUMI_EUNSUPPORTED,
+                     &err, "dir/x", "64 GiB", NULL);
     assert_null(set.pixels);
 }
 
@@ -421,6 +537,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_of_a_set, dir_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(idx_files_are_found_below, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(idx_files_may_have_a_prefix, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(parts_of_few_and_of_many, dir_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(the_environment_may_be_odd, place_setup, dir_teardown),
+        cmocka_unit_test_setup_teardown(names_that_are_here_too, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(missing_fashion_says_what_to_do, place_setup, dir_teardown),
         cmocka_unit_test_setup_teardown(other_names_are_looked_up, place_setup, dir_teardown),
         cmocka_unit_test(settings_are_checked),

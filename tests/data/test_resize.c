@@ -96,6 +96,24 @@ static void crops_the_centre(void **state)
     assert_memory_equal(found, source + 8, 16);
 }
 
+/* Grey and colour become each other; other channels only what they are. */
+static void other_channels_are_refused(void **state)
+{
+    (void)state;
+    static const int cases[][2] = {{2, 3}, {3, 2}, {2, 1}, {1, 4}, {4, 3}};
+    uint8_t source[4 * 4 * 4] = {0}, found[4 * 4 * 4];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_error err = {{0}};
+        char text[64];
+        sumi_fitter fitter = {.h = 4, .w = 4, .c = cases[i][1]};
+        snprintf(text, sizeof text, "images of %d channel%s cannot be made ones of %d", cases[i][0],
+                 cases[i][0] == 1 ? "" : "s", cases[i][1]);
+        check_failed(sumi_fitter_run(&fitter, source, 4, 4, cases[i][0], found, &err), SUMI_EINVAL,
+                     &err, text, NULL);
+        sumi_fitter_free(&fitter);
+    }
+}
+
 /* Every extreme of proportion and scale keeps a constant picture constant. */
 static void constant_stays_constant(void **state)
 {
@@ -120,9 +138,13 @@ static void constant_stays_constant(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matches_pillow),         cmocka_unit_test(grey_is_pillows_luma),
-        cmocka_unit_test(grey_to_colour_repeats), cmocka_unit_test(same_size_is_a_copy),
-        cmocka_unit_test(crops_the_centre),       cmocka_unit_test(constant_stays_constant),
+        cmocka_unit_test(matches_pillow),
+        cmocka_unit_test(grey_is_pillows_luma),
+        cmocka_unit_test(grey_to_colour_repeats),
+        cmocka_unit_test(same_size_is_a_copy),
+        cmocka_unit_test(other_channels_are_refused),
+        cmocka_unit_test(crops_the_centre),
+        cmocka_unit_test(constant_stays_constant),
     };
     return cmocka_run_group_tests_name("resize", tests, NULL, NULL);
 }
