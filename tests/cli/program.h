@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -15,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/temp_folder.h"
+#include "io/io.h"
 
 extern char **environ;
 
@@ -115,6 +117,32 @@ static inline int count_lines(const char *text)
     for (; *text != '\0'; text++)
         lines += *text == '\n';
     return lines;
+}
+
+/* Writes so many grey pictures of side x side pixels to x.npy in the temporary folder. */
+static inline void put_pictures(temp_folder *temp, int count, int side)
+{
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 3, .shape = {count, side, side}};
+    array.count = (size_t)count * side * side;
+    uint8_t *pixels = malloc(array.count);
+    assert_non_null(pixels);
+    for (size_t i = 0; i < array.count; i++)
+        pixels[i] = (uint8_t)(i * i / 7 % 251);
+    array.data = pixels;
+    assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &array, NULL), SUMI_OK);
+    free(pixels);
+}
+
+/* The step that `latest` of a run in the temporary folder names. */
+static inline int64_t latest_of(temp_folder *temp, const char *run)
+{
+    char name[64];
+    int64_t step = -1;
+    snprintf(name, sizeof name, "%s/latest", run);
+    char *text = program_read(temp, name);
+    assert_int_equal(sscanf(text, "step_%" SCNd64, &step), 1);
+    free(text);
+    return step;
 }
 
 /* Waits until the running program has written text, and that many lines, to standard error. */

@@ -8,44 +8,17 @@
 #define _GNU_SOURCE
 #include "program.h"
 
-#include <inttypes.h>
 #include <sched.h>
 #include <sys/stat.h>
 #ifdef __linux__
 #include <sys/mount.h>
 #endif
 
-#include "io/io.h"
-
 #define TINY                                                                                       \
     "--recipe tutorial --batch 8 --base-channels 4 --time-dim 4 --timesteps 8 --grid 0 --threads " \
     "1 "
 #define ENDLESS TINY "--checkpoint-every 50 --steps 100000000 "
 enum { IMAGES = 40, SIDE = 8, NOBODY = 65534 };
-
-static void put_array(temp_folder *temp)
-{
-    uint8_t pixels[IMAGES * SIDE * SIDE];
-    sumi_npy array = {.dtype = SUMI_NPY_U8,
-                      .rank = 3,
-                      .shape = {IMAGES, SIDE, SIDE},
-                      .count = sizeof pixels,
-                      .data = pixels};
-    for (size_t i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)(i * i / 7 % 251);
-    assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &array, NULL), SUMI_OK);
-}
-
-static int64_t latest_of(temp_folder *temp, const char *run)
-{
-    char name[64];
-    int64_t step = -1;
-    snprintf(name, sizeof name, "%s/latest", run);
-    char *text = program_read(temp, name);
-    assert_int_equal(sscanf(text, "step_%" SCNd64, &step), 1);
-    free(text);
-    return step;
-}
 
 /* Goes on for a step; then the run is that of so many steps which nothing happened to. */
 static void goes_on(temp_folder *temp, const char *run)
@@ -139,7 +112,7 @@ static void test_no_rights(void **state)
     temp_folder *temp = *state;
     if (!can_run())
         skip();
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     assert_quiet_run(temp, "train @x.npy " TINY "-q --steps 2 --out @run");
     assert_int_equal(mkdir(temp_path(temp, "closed"), 0555), 0);
     nothing_can_be_written(temp, "closed", "ermission denied");
@@ -161,7 +134,7 @@ static void test_rights_go(void **state)
     program p;
     if (!can_run())
         skip();
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     program_start(&p, temp, "train @x.npy " ENDLESS "--out @run");
     program_await(&p, temp, "img/s", 1);
     set_rights(temp, "run/checkpoints", 0555);
@@ -174,7 +147,7 @@ static void test_folder_goes(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     program_start(&p, temp, "train @x.npy " ENDLESS "--out @run");
     program_await(&p, temp, "img/s", 1);
     assert_int_equal(sumi_remove_tree(temp_path(temp, "run"), NULL), SUMI_OK);
@@ -266,7 +239,7 @@ static void fill(temp_folder *temp)
 static void test_small_disk(void **state)
 {
     temp_folder *temp = *state;
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     mount_disk(temp, "size=64k");
     assert_failed_run(temp, "train @x.npy " TINY "-q --steps 1 --out @disk/run", 10 + SUMI_EIO,
                       "no room for 2 checkpoints");
@@ -277,7 +250,7 @@ static void test_small_disk(void **state)
 static void test_full_disk(void **state)
 {
     temp_folder *temp = *state;
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     assert_quiet_run(temp, "train @x.npy " TINY "-q --steps 2 --out @run");
     mount_disk(temp, "size=64k");
     fill(temp);
@@ -292,7 +265,7 @@ static void test_disk_fills(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     mount_disk(temp, "size=8m");
     program_start(&p, temp, "train @x.npy " ENDLESS "--out @disk/run");
     program_await(&p, temp, "img/s", 1);
@@ -307,7 +280,7 @@ static void test_disk_fills(void **state)
 static void test_read_only(void **state)
 {
     temp_folder *temp = *state;
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     mount_disk(temp, "size=8m");
     assert_quiet_run(temp, "train @x.npy " TINY "-q --steps 2 --out @disk/run");
     assert_quiet_run(temp, "train @x.npy " TINY "-q --steps 2 --out @run");

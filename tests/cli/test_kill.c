@@ -10,25 +10,10 @@
 
 #include <sys/stat.h>
 
-#include "io/io.h"
-
 #define SETTINGS                                                                                   \
     "--batch 8 --base-channels 4 --time-dim 4 --timesteps 8 --grid 0 --ema 0.9 --epochs 40 "       \
     "--checkpoint-every 3 -q"
 enum { IMAGES = 40, SIDE = 8, STEPS = 200 };
-
-static void write_data(temp_folder *temp)
-{
-    uint8_t pixels[IMAGES * SIDE * SIDE];
-    sumi_npy array = {.dtype = SUMI_NPY_U8,
-                      .rank = 3,
-                      .shape = {IMAGES, SIDE, SIDE},
-                      .count = sizeof pixels,
-                      .data = pixels};
-    for (size_t i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)(i * i / 7 % 251);
-    assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &array, NULL), SUMI_OK);
-}
 
 /* Every tensor, to the bit; how a model was made may be told in other words. */
 static void assert_same_tensors(temp_folder *temp, const char *run, const char *name)
@@ -118,7 +103,7 @@ static void test_killed_at_random_times(void **state)
     int wanted = text != NULL ? atoi(text) : 12, kills = 0;
     char line[512], run[32];
     program p;
-    write_data(temp);
+    put_pictures(temp, IMAGES, SIDE);
     double start = sumi_time_now();
     assert_quiet_run(temp,
                      "train @x.npy --recipe tutorial " SETTINGS " --threads 1 --out @straight");
@@ -165,7 +150,7 @@ static void test_two_want_one_run(void **state)
     temp_folder *temp = *state;
     program first, second;
     char text[80];
-    write_data(temp);
+    put_pictures(temp, IMAGES, SIDE);
     program_start(
         &first, temp,
         "train shapes --recipe tutorial --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "
@@ -192,7 +177,7 @@ static void test_signals_at_random_times(void **state)
     temp_folder *temp = *state;
     char line[512];
     program p;
-    write_data(temp);
+    put_pictures(temp, IMAGES, SIDE);
     double start = sumi_time_now();
     assert_quiet_run(temp,
                      "train @x.npy --recipe tutorial " SETTINGS " --threads 1 --out @straight");
@@ -225,7 +210,7 @@ static void test_places(void **state)
 {
     temp_folder *temp = *state;
     program p;
-    write_data(temp);
+    put_pictures(temp, IMAGES, SIDE);
     program_start(
         &p, temp,
         "train shapes --recipe tutorial --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "

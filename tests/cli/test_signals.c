@@ -8,27 +8,11 @@
 #define _GNU_SOURCE
 #include "program.h"
 
-#include <inttypes.h>
 #include <jansson.h>
-
-#include "io/io.h"
 
 #define NET "--recipe tutorial --base-channels 4 --time-dim 4 "
 enum { SIDE = 8, IMAGES = 400 };
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-
-static void put_array(temp_folder *temp)
-{
-    static uint8_t pixels[IMAGES * SIDE * SIDE];
-    sumi_npy array = {.dtype = SUMI_NPY_U8,
-                      .rank = 3,
-                      .shape = {IMAGES, SIDE, SIDE},
-                      .count = sizeof pixels,
-                      .data = pixels};
-    for (size_t i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)(i * i / 7 % 251);
-    assert_int_equal(sumi_npy_write(temp_path(temp, "x.npy"), &array, NULL), SUMI_OK);
-}
 
 /* The data, a run of two epochs and an evaluator. */
 static int setup(void **state)
@@ -36,7 +20,7 @@ static int setup(void **state)
     if (temp_setup(state) != 0)
         return -1;
     temp_folder *temp = *state;
-    put_array(temp);
+    put_pictures(temp, IMAGES, SIDE);
     if (setenv("XDG_CACHE_HOME", temp_path(temp, "cache"), 1) != 0)
         return -1;
     assert_quiet_run(temp, "train @x.npy " NET "--epochs 2 --batch 40 --grid 0 -q --out @run");
@@ -58,18 +42,6 @@ static void stops(temp_folder *temp, const char *line, const char *told, int num
         fail_msg("sumi %s: signal %d, exit %d, expected '%s': %s%s", line, number, p.code, part,
                  p.err, p.out);
     program_free(&p);
-}
-
-/* The step that `latest` of a run names. */
-static int64_t latest_of(temp_folder *temp, const char *run)
-{
-    char name[64];
-    int64_t step = -1;
-    snprintf(name, sizeof name, "%s/latest", run);
-    char *text = program_read(temp, name);
-    assert_int_equal(sscanf(text, "step_%" SCNd64, &step), 1);
-    free(text);
-    return step;
 }
 
 /* It goes on from there. */
