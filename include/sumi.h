@@ -169,10 +169,13 @@ typedef struct {
     void (*tell)(void *user, void *bytes, size_t count);
     void *user;
     const char *build; /* NULL, or a text that is the same where the same program runs */
+    /* NULL, or what gather and swap are called with in place of user by a second thread, whose
+     * exchanges go on beside the first one's, in an order of their own. */
+    void *behind;
 } sumi_ranks;
 #define SUMI_RANKS_INIT                                                                            \
     {                                                                                              \
-        sizeof(sumi_ranks), 0, 1, NULL, NULL, NULL, NULL, NULL                                     \
+        sizeof(sumi_ranks), 0, 1, NULL, NULL, NULL, NULL, NULL, NULL                               \
     }
 
 /* Makes ctx one of several; what ranks points to must stay, and trainers are made afterwards. All
@@ -520,11 +523,15 @@ typedef struct {
      * of several ranks takes 8 in place of 0, or as many as there are ranks, rounded up to a power
      * of 2. */
     int groups;
+    /* How gradients go from rank to rank: fp32, or bf16 in half the bytes. With bf16 the sums, and
+     * so the weights, depend on the number of ranks. */
+    sumi_precision transport;
 } sumi_trainer_config;
 #define SUMI_TRAINER_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(sumi_trainer_config), 128, 0, 1e-3f, "constant", 0, 0, 0, "adam", 0, {0, 0, 0, 0},  \
-            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}, 1, 0                   \
+            SUMI_PRECISION_FP32, 0, 0, .1f, .02f, 0, 0, 0, 0, {0, 0, 0, 0}, 1, 0,                  \
+            SUMI_PRECISION_FP32                                                                    \
     }
 
 /* What a run does at a step whose loss, gradients or statistics are not finite. Nothing was updated

@@ -20,9 +20,10 @@ typedef struct {
     _Atomic int64_t exchanges, bytes;
 } meeting;
 
-typedef struct {
+typedef struct attendant {
     meeting *at;
     int rank;
+    struct attendant *behind; /* what a second thread of the rank meets as; NULL: there is none */
 } attendant;
 
 static inline void meeting_come(const attendant *me, const void *values, const size_t *sizes)
@@ -83,25 +84,40 @@ static inline sumi_ranks meeting_ranks(attendant *me)
                         .gather = meeting_gather,
                         .swap = meeting_swap,
                         .tell = meeting_tell,
-                        .user = me};
+                        .user = me,
+                        .behind = me->behind};
 }
 
 /* Runs a function once for each rank, each on a thread of its own, with args [count] of `size`
- * bytes; people [count]: its attendants, which args may point to. Returns how often they met. */
-static inline int64_t meeting_hold(int count, attendant *people, void *(*run)(void *), void *args,
-                                   size_t size)
+ * bytes; people [count]: its attendants, which args may point to. Returns how often they met, and
+ * *behind (NULL is fine) how often their second threads did. */
+static inline int64_t meeting_hold_both(int count, attendant *people, void *(*run)(void *),
+                                        void *args, size_t size, int64_t *behind)
 {
-    meeting at = {.count = count};
+    meeting at = {.count = count}, second = {.count = count};
+    attendant seconds[MEETING_MAX];
     pthread_t threads[MEETING_MAX];
     pthread_barrier_init(&at.barrier, NULL, (unsigned)count);
-    for (int r = 0; r < count; r++)
-        people[r] = (attendant){&at, r};
+    pthread_barrier_init(&second.barrier, NULL, (unsigned)count);
+    for (int r = 0; r < count; r++) {
+        seconds[r] = (attendant){&second, r, NULL};
+        people[r] = (attendant){&at, r, &seconds[r]};
+    }
     for (int r = 0; r < count; r++)
         pthread_create(&threads[r], NULL, run, (char *)args + (size_t)r * size);
     for (int r = 0; r < count; r++)
         pthread_join(threads[r], NULL);
     pthread_barrier_destroy(&at.barrier);
+    pthread_barrier_destroy(&second.barrier);
+    if (behind)
+        *behind = second.exchanges;
     return at.exchanges;
+}
+
+static inline int64_t meeting_hold(int count, attendant *people, void *(*run)(void *), void *args,
+                                   size_t size)
+{
+    return meeting_hold_both(count, people, run, args, size, NULL);
 }
 
 #endif

@@ -35,6 +35,11 @@ static inline int64_t sumi_part_first(int64_t part, int64_t count, int64_t total
     return total * part / count;
 }
 
+/* A run of numbers. */
+typedef struct {
+    size_t first, count;
+} sumi_range;
+
 /* ---- Sums along the tree (reduce.c) ---------------------------------------------------------- */
 
 enum { SUMI_BRANCHES_MAX = 20 }; /* that a rank's groups are, at most */
@@ -54,7 +59,9 @@ typedef struct {
     int16_t *branches_of;          /* [ranks]: how many each has */
     sumi_tree_pair *inner, *outer; /* within this rank's groups; between branches of the ranks */
     int inner_count, outer_count;
+    bool narrow;    /* floats go from rank to rank as bfloat16 */
     void *out, *in; /* numbers on their way */
+    float *wide;    /* what came in as bfloat16 */
     size_t *out_bytes, *in_bytes;
     double waited; /* seconds in exchanges so far */
 } sumi_reduction;
@@ -63,6 +70,9 @@ typedef struct {
  * failed one holds is released by free, too; zeros are fine. */
 sumi_status sumi_reduction_init(sumi_reduction *reduction, const sumi_ranks *ranks, int groups,
                                 sumi_error *err);
+/* Floats are sent as bfloat16 from now on: half the bytes, and sums that depend on the ranks, all of
+ * which call it. */
+sumi_status sumi_reduction_narrow(sumi_reduction *reduction, sumi_error *err);
 void sumi_reduction_free(sumi_reduction *reduction);
 /* Of `images` images, group number `group` of this rank has those from here to where the next group
  * begins, counted from this rank's first. */
@@ -78,7 +88,32 @@ void sumi_reduce_floats_here(const sumi_reduction *reduction, float *values, siz
 /* The rest of it: values [branch][stride], of which the first count are added up. All ranks get the
  * sums in values [0]. */
 void sumi_reduce_floats(sumi_reduction *reduction, float *values, size_t stride, size_t count);
+/* The same for numbers of some ranges, SUMI_REDUCED_FLOATS at most, in one exchange. */
+enum { SUMI_REDUCED_FLOATS = 1 << 18 };
+void sumi_reduce_ranges(sumi_reduction *reduction, float *values, size_t stride,
+                        const sumi_range *ranges, int count);
 /* Both, for values [group][count]; all ranks get the sums in values [0]. */
 void sumi_reduce_doubles(sumi_reduction *reduction, double *values, size_t count);
+
+/* ---- Sums while something else is done (exchange.c) ------------------------------------------ */
+
+/* Floats that are added up over ranks, range by range, as soon as they are there: by a thread of its
+ * own where the ranks have a second line (sumi_ranks.behind), else at the end. Ranks add the same
+ * ranges in the same order. */
+typedef struct sumi_exchange sumi_exchange;
+
+/* most: ranges that are added between begin and end, of `floats` numbers in all. ranks and groups
+ * as sumi_reduction_init has them; alone, *out is NULL. */
+sumi_status sumi_exchange_create(const sumi_ranks *ranks, int groups, bool narrow, int most,
+                                 size_t floats, sumi_exchange **out, sumi_error *err);
+void sumi_exchange_free(sumi_exchange *exchange); /* NULL is fine */
+/* values [branch][stride] stay the exchange's until the end; sums are then in values [0]. */
+void sumi_exchange_begin(sumi_exchange *exchange, float *values, size_t stride);
+/* These numbers are there, and will not be touched before the end. */
+void sumi_exchange_add(sumi_exchange *exchange, sumi_range range);
+void sumi_exchange_end(sumi_exchange *exchange);
+/* Seconds so far in which the caller waited in end, and those that exchanges took. */
+double sumi_exchange_waited(const sumi_exchange *exchange);
+double sumi_exchange_took(const sumi_exchange *exchange);
 
 #endif

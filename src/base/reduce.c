@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Numbers that are exchanged at a time: doubles are a norm's and few, floats the gradients. */
-enum { DOUBLES = 4096, FLOATS = 1 << 20 };
+enum { DOUBLES = 4096, FLOATS = SUMI_REDUCED_FLOATS };
 
 /* ---- Making it ------------------------------------------------------------------------------- */
 
@@ -93,6 +93,17 @@ static sumi_status make_room(sumi_reduction *r, sumi_error *err)
                : sumi_fail_memory(err, "numbers on their way between ranks", bytes + incoming);
 }
 
+sumi_status sumi_reduction_narrow(sumi_reduction *r, sumi_error *err)
+{
+    if (sumi_ranks_alone(r->ranks) || r->narrow)
+        return SUMI_OK;
+    size_t floats = (size_t)r->all_branches * (FLOATS / (size_t)r->ranks->count + 1);
+    r->wide = malloc(floats * sizeof *r->wide);
+    r->narrow = r->wide != NULL;
+    return r->wide ? SUMI_OK
+                   : sumi_fail_memory(err, "numbers from other ranks", floats * sizeof *r->wide);
+}
+
 static sumi_status check_rank(const sumi_ranks *ranks, sumi_error *err)
 {
     bool good = ranks->count >= 1 && ranks->count <= SUMI_RANKS_MAX && ranks->rank >= 0 &&
@@ -145,6 +156,7 @@ void sumi_reduction_free(sumi_reduction *r)
     free(r->outer);
     free(r->out);
     free(r->in);
+    free(r->wide);
     free(r->out_bytes);
     free(r->in_bytes);
     *r = (sumi_reduction){0};
@@ -229,40 +241,132 @@ void sumi_reduce_doubles(sumi_reduction *r, double *values, size_t count)
         reduce_block(r, values + at, count, count - at < DOUBLES ? count - at : DOUBLES);
 }
 
-/* Many numbers: each rank gets every branch's of its part of them, adds those, and tells all. */
-static void reduce_many(sumi_reduction *r, float *values, size_t stride, size_t count)
+/* To the nearest, a tie to the even one; what is not a number stays none. */
+static uint16_t narrow_of(float value)
 {
-    int ranks = r->ranks->count, me = r->ranks->rank;
-    float *out = r->out, *in = r->in;
-    size_t mine = 0;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float wide_of(uint16_t value)
+{
+    uint32_t bits = (uint32_t)value << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+static size_t width_of(const sumi_reduction *r)
+{
+    return r->narrow ? sizeof(uint16_t) : sizeof(float);
+}
+
+/* As they are sent. */
+static void pack(const sumi_reduction *r, const float *from, size_t count, void *to)
+{
+    uint16_t *narrow = to;
+    if (!r->narrow)
+        memcpy(to, from, count * sizeof *from);
+    for (size_t i = 0; i < count && r->narrow; i++)
+        narrow[i] = narrow_of(from[i]);
+}
+
+static void unpack(const sumi_reduction *r, const void *from, size_t count, float *to)
+{
+    const uint16_t *narrow = from;
+    if (!r->narrow)
+        memcpy(to, from, count * sizeof *to);
+    for (size_t i = 0; i < count && r->narrow; i++)
+        to[i] = wide_of(narrow[i]);
+}
+
+/* Ranges as one row of numbers, of which `count` from `begin` on are packed into `sent` or, where
+ * that is what came in, unpacked from it. */
+typedef struct {
+    const sumi_reduction *reduction;
+    const sumi_range *ranges;
+    bool in;
+} row;
+
+static void move(const row *of, float *values, size_t begin, size_t count, void *sent)
+{
+    const sumi_range *range = of->ranges;
+    char *at = sent;
+    for (; count > 0; range++) {
+        if (begin >= range->count) {
+            begin -= range->count;
+            continue;
+        }
+        size_t left = range->count - begin, part = left < count ? left : count;
+        float *here = values + range->first + begin;
+        if (of->in)
+            unpack(of->reduction, at, part, here);
+        else
+            pack(of->reduction, here, part, at);
+        at += part * width_of(of->reduction);
+        count -= part;
+        begin = 0;
+    }
+}
+
+/* The sums of this rank's part, `mine` numbers of each branch, which have come in. */
+static const float *add_part(sumi_reduction *r, size_t mine)
+{
+    float *sums = r->narrow ? r->wide : r->in;
+    if (r->narrow)
+        unpack(r, r->in, (size_t)r->all_branches * mine, sums);
+    add_floats(r->outer, r->outer_count, sums, mine, 0, mine);
+    return sums;
+}
+
+/* Many numbers: each rank gets every branch's of its part of them, adds those, and tells all. */
+static void reduce_many(sumi_reduction *r, float *values, size_t stride, const sumi_range *ranges,
+                        size_t count)
+{
+    int ranks = r->ranks->count;
+    size_t width = width_of(r), mine = 0;
+    char *out = r->out;
+    const row sent = {r, ranges, false}, got = {r, ranges, true};
     for (int rank = 0; rank < ranks; rank++) {
         size_t begin = (size_t)sumi_part_first(rank, ranks, (int64_t)count);
         size_t part = (size_t)sumi_part_first(rank + 1, ranks, (int64_t)count) - begin;
-        for (int b = 0; b < r->branches; b++, out += part)
-            memcpy(out, values + (size_t)b * stride + begin, part * sizeof *out);
-        r->out_bytes[rank] = (size_t)r->branches * part * sizeof *out;
-        if (rank == me)
+        for (int b = 0; b < r->branches; b++, out += part * width)
+            move(&sent, values + (size_t)b * stride, begin, part, out);
+        r->out_bytes[rank] = (size_t)r->branches * part * width;
+        if (rank == r->ranks->rank)
             mine = part;
     }
     for (int rank = 0; rank < ranks; rank++)
-        r->in_bytes[rank] = (size_t)r->branches_of[rank] * mine * sizeof *in;
+        r->in_bytes[rank] = (size_t)r->branches_of[rank] * mine * width;
     double began = sumi_time_now();
-    r->ranks->swap(r->ranks->user, r->out, r->out_bytes, in, r->in_bytes);
+    r->ranks->swap(r->ranks->user, r->out, r->out_bytes, r->in, r->in_bytes);
     r->waited += sumi_time_now() - began;
-    add_floats(r->outer, r->outer_count, in, mine, 0, mine);
-    memcpy(r->out, in, mine * sizeof *in);
+    pack(r, add_part(r, mine), mine, r->out);
     for (int rank = 0; rank < ranks; rank++)
         r->in_bytes[rank] = (size_t)(sumi_part_first(rank + 1, ranks, (int64_t)count) -
                                      sumi_part_first(rank, ranks, (int64_t)count)) *
-                            sizeof *in;
-    gather(r, r->out, in);
-    memcpy(values, in, count * sizeof *values);
+                            width;
+    gather(r, r->out, r->in);
+    move(&got, values, 0, count, r->in);
+}
+
+void sumi_reduce_ranges(sumi_reduction *r, float *values, size_t stride, const sumi_range *ranges,
+                        int count)
+{
+    size_t floats = 0;
+    for (int i = 0; i < count; i++)
+        floats += ranges[i].count;
+    if (!sumi_ranks_alone(r->ranks))
+        reduce_many(r, values, stride, ranges, floats);
 }
 
 void sumi_reduce_floats(sumi_reduction *r, float *values, size_t stride, size_t count)
 {
-    if (sumi_ranks_alone(r->ranks))
-        return;
-    for (size_t at = 0; at < count; at += FLOATS)
-        reduce_many(r, values + at, stride, count - at < FLOATS ? count - at : FLOATS);
+    for (size_t at = 0; at < count; at += FLOATS) {
+        const sumi_range range = {at, count - at < FLOATS ? count - at : FLOATS};
+        sumi_reduce_ranges(r, values, stride, &range, 1);
+    }
 }

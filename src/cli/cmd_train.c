@@ -248,6 +248,11 @@ int sumi_cmd_train(sumi_cli *cli)
         sumi_cli_note(cli, "note", SUMI_FORMER_RECIPE_NOTE,
                       settings.train.resume ? settings.run : "--recipe");
     print_banner(cli, &settings, set, model);
+    if (settings.trainer.transport == SUMI_PRECISION_BF16 && cli->launched > 1)
+        sumi_cli_note(
+            cli, "warning",
+            "--transport bf16: with another number of ranks than %d the weights are others",
+            cli->launched);
 
     sumi_bar_begin(&bar, cli);
     settings.train.progress = sumi_bar_update;

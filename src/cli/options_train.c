@@ -168,6 +168,15 @@ const sumi_option sumi_option_rows_train[] = {
          "and then over the groups along a tree, so that ranks (mpirun) can share a batch: no bit "
          "depends on their number. 0: sums go over all images in their order, and ranks take "
          "8 groups."},
+    {.name = "transport",
+     .kind = SUMI_ARG_CHOICE,
+     .choices = "fp32|bf16",
+     .initial = "fp32",
+     .metavar = "NAME",
+     .key = "train.transport",
+     .commands = BIT(TRAIN),
+     .help = "How gradients go between ranks (mpirun): exactly, or as bfloat16 in half the bytes; "
+             "weights then depend on the number of ranks."},
     {.name = "lr",
      .kind = SUMI_ARG_REAL,
      .least = 1e-12,

@@ -144,6 +144,10 @@ static void fill_trainer(const sumi_options *options, sumi_trainer_config *out)
         else
             *(const char **)to = sumi_option_text(options, row->option);
     }
+    if (sumi_option_said(options, "transport"))
+        out->transport = strcmp(sumi_option_text(options, "transport"), "bf16") == 0
+                             ? SUMI_PRECISION_BF16
+                             : SUMI_PRECISION_FP32;
     if (sumi_option_said(options, "precision"))
         out->precision = sumi_cli_precision(options);
     out->seed = (uint64_t)sumi_option_int(options, "seed");

@@ -97,6 +97,14 @@ static void gather_run(const job *run, float *moments, const float *gradients, i
     }
 }
 
+/* The same in the same pieces, of a matrix that has no X here. */
+static void move_moments(const job *run, float *moments, const float *gradients, int count)
+{
+    for (int i = 0; i < count; i += BLOCK)
+        run->o->kernels->ema(moments + i, gradients + i, run->momentum,
+                             (size_t)(count - i < BLOCK ? count - i : BLOCK));
+}
+
 /* Columns of X past the last, in the memory of other groups. */
 static void clear_past(const matrix *m, int first, int count)
 {
@@ -113,9 +121,14 @@ static void gather_task(void *arg, int64_t chunk, int thread)
     const matrix *m = &run->o->matrices[t->matrix];
     for (int r = t->first; r < t->first + t->second; r++) {
         size_t at = m->is.offset + (size_t)r * m->is.stride;
-        gather_run(run, run->moments + at, run->gradients + at, m->is.cols,
-                   m->turned ? m->x + r : m->x + (size_t)r * m->ld, m->turned ? m->ld : 1);
+        if (m->is.elsewhere)
+            move_moments(run, run->moments + at, run->gradients + at, m->is.cols);
+        else
+            gather_run(run, run->moments + at, run->gradients + at, m->is.cols,
+                       m->turned ? m->x + r : m->x + (size_t)r * m->ld, m->turned ? m->ld : 1);
     }
+    if (m->is.elsewhere)
+        return;
     if (!m->turned)
         clear_past(m, t->first, t->second);
     else if (t->first == 0)
@@ -187,6 +200,8 @@ static void scale_task(void *arg, int64_t chunk, int thread)
     const job *run = arg;
     matrix *m = &run->o->matrices[run->group->first + chunk];
     double trace = 0;
+    if (m->is.elsewhere)
+        return;
     for (int i = 0; i < m->wide; i++)
         trace += (double)m->small[G][(size_t)i * m->ld + (size_t)i];
     double by = isfinite(trace) ? 1 / (sqrt(trace) + 1e-7) : 0;
@@ -299,7 +314,7 @@ static void plan_matrix(const sumi_orthogonaliser *o, const sumi_matrix *is, mat
 
 static size_t small_floats(const matrix *m)
 {
-    return SMALLS * (size_t)m->padded * m->ld;
+    return m->is.elsewhere ? 0 : SMALLS * (size_t)m->padded * m->ld;
 }
 
 /* Cuts the matrices into groups. */
@@ -323,6 +338,8 @@ static size_t place_matrices(sumi_orthogonaliser *o, const group *g, float *base
     size_t used = 0;
     for (int i = g->first; i < g->first + g->count; i++) {
         matrix *m = &o->matrices[i];
+        if (m->is.elsewhere)
+            continue;
         m->x = base ? base + used : NULL;
         used += (size_t)m->tall * m->ld;
         for (int k = 0; k < SMALLS; k++, used += (size_t)m->padded * m->ld)
@@ -370,9 +387,11 @@ static void list_tasks(sumi_orthogonaliser *o)
             add_rows(o, &g->gathered, i, o->matrices[i].is.rows, rows);
         }
         for (int i = g->first; i < end; i++)
-            add_tiles(o, &g->tiles, i, o->matrices[i].padded);
+            if (!o->matrices[i].is.elsewhere)
+                add_tiles(o, &g->tiles, i, o->matrices[i].padded);
         for (int i = g->first; i < end; i++)
-            add_rows(o, &g->results, i, o->matrices[i].tall, RESULT_ROWS);
+            if (!o->matrices[i].is.elsewhere)
+                add_rows(o, &g->results, i, o->matrices[i].tall, RESULT_ROWS);
     }
 }
 
@@ -390,6 +409,7 @@ static sumi_status allocate(sumi_orthogonaliser *o, const sumi_matrix *matrices,
         size_t used = place_matrices(o, &o->groups[i], NULL);
         floats = used > floats ? used : floats;
     }
+    floats += (size_t)o->tile; /* all may be elsewhere */
     o->memory_bytes =
         (floats + (size_t)sumi_pool_threads(o->pool) * o->scratch_floats) * sizeof(float);
     o->memory = sumi_pages_alloc(o->memory_bytes);

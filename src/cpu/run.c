@@ -83,13 +83,28 @@ static void run_backward(const sumi_run *run, int node)
     run_op(run, sumi_node_op(net, node)->backward, node, nodes + node);
 }
 
+/* A layer that a superseding node uses is that one's. */
+static void say_ready(const sumi_run *run, int node)
+{
+    if (!run->in.ready || run->net->graph->nodes[node].layer < 0 ||
+        run->net->graph->nodes[node].superseded)
+        return;
+    const sumi_layer *layer = sumi_node_layer(run->net, node);
+    if (layer->weight >= 0)
+        run->in.ready(run->in.ready_user, layer->weight);
+    if (layer->bias >= 0)
+        run->in.ready(run->in.ready_user, layer->bias);
+}
+
 double sumi_network_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients)
 {
     double loss = 0;
     sumi_run run = {.net = net, .n = n, .in = *in, .gradients = gradients, .loss = &loss};
     run_forward(&run);
     clear_vectors(&run);
-    for (int i = net->graph->node_count - 1; i >= 0; i--)
+    for (int i = net->graph->node_count - 1; i >= 0; i--) {
         run_backward(&run, i);
+        say_ready(&run, i);
+    }
     return loss;
 }

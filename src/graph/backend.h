@@ -74,6 +74,10 @@ typedef struct {
      * then the whole batch's; gradients are [branch][params.values], the sums of this rank's
      * branches (base/ranks.h). All ranks run then. */
     int whole;
+    /* NULL, or called for parameters whose gradients will not change any more, each once at most, in
+     * an order that depends on the graph alone. */
+    void (*ready)(void *user, int param);
+    void *ready_user;
 } sumi_inputs;
 
 /* A sum of tensors and noise, number by number:
@@ -105,6 +109,7 @@ typedef struct {
 typedef struct {
     size_t offset, stride;
     int rows, cols;
+    bool elsewhere; /* only its moments are kept here: another rank finds how it moves */
 } sumi_matrix;
 
 typedef struct sumi_orthogonaliser sumi_orthogonaliser;
@@ -116,11 +121,6 @@ typedef enum { SUMI_RULE_ADAM } sumi_rule;
 
 enum { SUMI_STATES_MAX = 2 }; /* numbers that an optimiser remembers of each weight */
 
-/* A run of weights. */
-typedef struct {
-    size_t first, count;
-} sumi_range;
-
 /* One step of an optimiser; then each average a takes the new weights in: a = d a + (1 - d) w. */
 typedef struct {
     sumi_rule rule;
@@ -130,7 +130,7 @@ typedef struct {
     float *weights; /* [count], as all others */
     const float *gradients;
     float *state[SUMI_STATES_MAX]; /* m, v */
-    /* Weights that the rule leaves out, in their order: w = matrix_keep w - matrix_rate g. */
+    /* Runs of weights that the rule leaves out, in their order: w = matrix_keep w - matrix_rate g. */
     const sumi_range *matrices;
     int matrix_count;
     double matrix_rate, matrix_keep;
@@ -186,6 +186,7 @@ typedef struct {
      *     m = m + (1 - momentum) (g - m),  X = g + momentum (m - g),  X = X / (||X||_F + 1e-7),
      *     five times: X = 3.4445 X - 4.7750 (X X^T) X + 2.0315 (X X^T)^2 X,
      *     g = sqrt(max(1, cols / rows)) X.
+     * Of one that is `elsewhere` m alone; g is anything then, and will be replaced.
      * Their memory and plan; matrices (which do not overlap) need not last. No call allocates. */
     sumi_status (*orthogonaliser_create)(sumi_device *device, const sumi_matrix *matrices,
                                          int count, sumi_orthogonaliser **out, sumi_error *err);

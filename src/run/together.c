@@ -189,5 +189,5 @@ sumi_status sumi_run_share(sumi_train_run *run)
 double sumi_run_waiting(const sumi_train_run *run)
 {
     double ran = sumi_time_now() - run->started;
-    return ranks_of(run) && ran > 0 ? run->trainer->cut.waited / ran : 0;
+    return ranks_of(run) && ran > 0 ? sumi_train_waited(run->trainer) / ran : 0;
 }

@@ -190,6 +190,11 @@ static sumi_status check(sumi_train_run *run)
     sumi_run_dir *dir = run->dir;
     if (!run->config->out_dir)
         return sumi_fail(run->err, SUMI_EINVAL, "verify needs out_dir, the run directory");
+    if (run->settings.transport != SUMI_PRECISION_FP32)
+        return sumi_fail(run->err, SUMI_EUNSUPPORTED,
+                         "%s: its gradients went between ranks as bfloat16 (transport): what these "
+                         "added up cannot be replayed in one process",
+                         run->config->out_dir);
     sumi_status status = sumi_run_dir_name(dir, run->config->out_dir, run->err);
     if (status != SUMI_OK)
         return status;

@@ -21,6 +21,7 @@ const sumi_kept sumi_kept_trainer[] = {
     {"optimiser", SUMI_KEPT_TEXT, FIELD(optimiser), "adam"},
     {"accumulate", SUMI_KEPT_INT, FIELD(accumulate), "1"},
     {"groups", SUMI_KEPT_INT, FIELD(groups), "0"},
+    {"transport", SUMI_KEPT_PRECISION, FIELD(transport), "fp32"},
     {"beta1", SUMI_KEPT_FLOAT, FIELD(beta1), "0"},
     {"beta2", SUMI_KEPT_FLOAT, FIELD(beta2), "0"},
     {"epsilon", SUMI_KEPT_FLOAT, FIELD(epsilon), "0"},
@@ -130,7 +131,7 @@ static json_t *found_value(const sumi_kept *kept, const json_t *object)
     json_t *value = json_object_get(object, kept->name);
     if (value || !kept->before)
         return json_incref(value);
-    if (kept->kind == SUMI_KEPT_TEXT)
+    if (kept->kind == SUMI_KEPT_TEXT || kept->kind == SUMI_KEPT_PRECISION)
         return json_string(kept->before);
     if (kept->kind == SUMI_KEPT_BOOL)
         return json_boolean(strcmp(kept->before, "true") == 0);

@@ -83,7 +83,7 @@ static double chosen(float given, double own)
     return given > 0 ? sumi_shortest(given) : own;
 }
 
-sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_runtime *runtime,
+sumi_update sumi_optimiser_update(sumi_optimiser *optimiser, const sumi_runtime *runtime,
                                   const sumi_trainer_config *config, double factor, int64_t step,
                                   float *gradients)
 {

@@ -8,6 +8,7 @@
 #include "train/train.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- Draw ------------------------------------------------------------------------------------ */
 
@@ -206,21 +207,38 @@ static void draw(sumi_trainer *trainer, const sumi_batch *batch)
 
 /* ---- Gradients ------------------------------------------------------------------------------- */
 
-/* Adds up the branches of all ranks. */
-static void reduce(sumi_trainer *trainer)
+/* Sends a parameter's gradients, of all branches, on their way to the other ranks. */
+static void send(void *user, int param)
 {
+    sumi_trainer *trainer = user;
     const sumi_backend *backend = trainer->runtime->backend;
-    sumi_device *device = trainer->runtime->device;
-    size_t count = trainer->model->graph.params.value_count, bytes = count * sizeof(float);
-    backend->download(device, trainer->exchanged, trainer->gradients,
-                      (size_t)trainer->cut.branches * bytes);
-    sumi_reduce_floats(&trainer->cut, trainer->exchanged, count, count);
-    backend->upload(device, trainer->gradients, trainer->exchanged, bytes);
+    const sumi_params *params = &trainer->model->graph.params;
+    const sumi_range range = {params->items[param].offset, params->items[param].count};
+    for (int b = 0; b < trainer->cut.branches; b++) {
+        size_t at = (size_t)b * params->value_count + range.first;
+        backend->download(trainer->runtime->device, trainer->exchanged + at,
+                          trainer->gradients + at, range.count * sizeof(float));
+    }
+    trainer->sent[param] = true;
+    sumi_exchange_add(trainer->exchange, range);
+}
+
+/* What the backend has not told of, and then the sums of all. */
+static void receive(sumi_trainer *trainer)
+{
+    const sumi_params *params = &trainer->model->graph.params;
+    for (int i = params->count - 1; i >= 0; i--)
+        if (sumi_param_trainable(&params->items[i]) && !trainer->sent[i])
+            send(trainer, i);
+    sumi_exchange_end(trainer->exchange);
+    trainer->runtime->backend->upload(trainer->runtime->device, trainer->gradients,
+                                      trainer->exchanged, params->value_count * sizeof(float));
 }
 
 /* Returns the loss. */
 static double gradients(sumi_trainer *trainer, int n)
 {
+    const sumi_params *params = &trainer->model->graph.params;
     bool alone = sumi_ranks_alone(trainer->runtime->ranks);
     const sumi_inputs in = {.image = trainer->input,
                             .time = trainer->time,
@@ -228,11 +246,17 @@ static double gradients(sumi_trainer *trainer, int n)
                             .condition = trainer->condition,
                             .target = trainer->target,
                             .weight = trainer->weight,
-                            .whole = alone ? n : (int)trainer->whole};
+                            .whole = alone ? n : (int)trainer->whole,
+                            .ready = alone ? NULL : send,
+                            .ready_user = trainer};
+    if (!alone) {
+        memset(trainer->sent, 0, (size_t)params->count * sizeof *trainer->sent);
+        sumi_exchange_begin(trainer->exchange, trainer->exchanged, params->value_count);
+    }
     double loss =
         trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
     if (!alone)
-        reduce(trainer);
+        receive(trainer);
     return loss;
 }
 

@@ -53,16 +53,22 @@ typedef struct {
     sumi_range *ranges;                  /* of the weights that are hidden, in their order */
     int range_count;
     bool *hidden; /* of each parameter */
+    /* Several ranks that share the ranges out; NULL: each finds all. */
+    const sumi_ranks *ranks;
+    int *owner;        /* of each range: a rank */
+    size_t *bytes;     /* of each rank's ranges */
+    float *mine, *all; /* on their way */
+    double waited;     /* seconds so far */
 } sumi_muon;
 
-/* What a failed one holds is released by free, too; zeros are fine. */
+/* Where the runtime has ranks, each is to make one and to turn it in every step. What a failed one
+ * holds is released by free, too; zeros are fine. */
 sumi_status sumi_muon_init(const sumi_runtime *runtime, const sumi_graph *graph, sumi_muon *muon,
                            sumi_error *err);
 void sumi_muon_free(const sumi_runtime *runtime, sumi_muon *muon);
 /* Makes of the gradients of hidden matrices what they move along; moments is their momentum, as
  * gradients. */
-void sumi_muon_turn(const sumi_muon *muon, const sumi_runtime *runtime, float *gradients,
-                    float *moments);
+void sumi_muon_turn(sumi_muon *muon, const sumi_runtime *runtime, float *gradients, float *moments);
 
 /* ---- Optimisers (optimisers.c) --------------------------------------------------------------- */
 
@@ -94,7 +100,7 @@ void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser)
 const char *sumi_optimiser_state_name(const sumi_optimiser *optimiser, int param, int state);
 /* Its part of a step, counted from 1: all but weights and averages. factor: of every rate. May
  * change the gradients. */
-sumi_update sumi_optimiser_update(const sumi_optimiser *optimiser, const sumi_runtime *runtime,
+sumi_update sumi_optimiser_update(sumi_optimiser *optimiser, const sumi_runtime *runtime,
                                   const sumi_trainer_config *config, double factor, int64_t step,
                                   float *gradients);
 
@@ -203,8 +209,12 @@ struct sumi_trainer {
     /* How batches are cut into groups and shared among the runtime's ranks; zeros: they are not. */
     sumi_reduction cut;
     int64_t first, whole; /* of the present step: the batch's images in all, and its first here */
-    float *exchanged;     /* several ranks: gradients, [branch][...], in the host's memory */
-    float *standardised;  /* in the host's memory, as images; NULL: they are told as they are */
+    /* Several ranks: gradients, [branch][...], in the host's memory, on their way to the others;
+     * and which parameters' are. */
+    sumi_exchange *exchange;
+    float *exchanged;
+    bool *sent;
+    float *standardised; /* in the host's memory, as images; NULL: they are told as they are */
     /* In the host's, [batch] each: what draws give the device. */
     float *drawn_time, *drawn_weight;
     int32_t *drawn_labels;
@@ -231,6 +241,8 @@ static inline sumi_reduction *sumi_train_cut(sumi_trainer *trainer)
 }
 /* Gives all of the runtime's ranks, each of which calls it, what rank 0 has (share.c). */
 void sumi_train_share(sumi_trainer *trainer);
+/* Seconds so far in which this rank waited for others. */
+double sumi_train_waited(const sumi_trainer *trainer);
 /* Gives the device what model and averages hold in the host's memory. */
 void sumi_train_push(sumi_trainer *trainer);
 /* The weights for use: the first average where there is one, by a power where there is such, else

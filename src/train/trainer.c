@@ -100,6 +100,9 @@ static sumi_status check_config(const sumi_model *model, const sumi_trainer_conf
     if (!(config->label_drop >= 0 && config->label_drop <= 1))
         return sumi_fail(err, SUMI_EINVAL, "label_drop is %g, expected 0 to 1",
                          (double)config->label_drop);
+    if (config->transport != SUMI_PRECISION_FP32 && config->transport != SUMI_PRECISION_BF16)
+        return sumi_fail(err, SUMI_EINVAL, "transport is %d, expected fp32 or bf16",
+                         (int)config->transport);
     if (config->height < 0 || config->width < 0 || !config->height != !config->width)
         return sumi_fail(err, SUMI_EINVAL, "images of %dx%d: expected both sizes or neither",
                          config->height, config->width);
@@ -296,16 +299,22 @@ static size_t gradient_bytes(const sumi_trainer *trainer)
 static sumi_status make_gradients(sumi_trainer *trainer, sumi_error *err)
 {
     const sumi_runtime *runtime = trainer->runtime;
+    const sumi_params *params = &trainer->model->graph.params;
     bool parts = trainer->config.accumulate > 1, alone = sumi_ranks_alone(runtime->ranks);
     size_t bytes = gradient_bytes(trainer);
     trainer->gradients = runtime->backend->alloc(runtime->device, bytes);
     if (parts)
         trainer->accumulated = runtime->backend->alloc(runtime->device, bytes);
-    if (!alone)
+    if (!alone) {
         trainer->exchanged = sumi_calloc(bytes / sizeof(float), sizeof(float));
-    return trainer->gradients && (!parts || trainer->accumulated) && (alone || trainer->exchanged)
-               ? SUMI_OK
-               : sumi_fail_memory(err, "gradients", bytes);
+        trainer->sent = sumi_calloc((size_t)params->count, sizeof *trainer->sent);
+    }
+    if (!trainer->gradients || (parts && !trainer->accumulated) ||
+        (!alone && !(trainer->exchanged && trainer->sent)))
+        return sumi_fail_memory(err, "gradients", bytes);
+    bool narrow = trainer->config.transport == SUMI_PRECISION_BF16;
+    return sumi_exchange_create(runtime->ranks, trainer->config.groups, narrow, params->count,
+                                params->value_count, &trainer->exchange, err);
 }
 
 /* Groups, and the ranks that share them. */
@@ -383,6 +392,12 @@ sumi_status sumi_train_create(sumi_runtime *runtime, sumi_model *model,
     return SUMI_OK;
 }
 
+double sumi_train_waited(const sumi_trainer *trainer)
+{
+    return trainer->cut.waited + trainer->optimiser.muon.waited +
+           sumi_exchange_waited(trainer->exchange);
+}
+
 sumi_model *sumi_train_best(const sumi_trainer *trainer)
 {
     return trainer->averages.count > 0 ? trainer->averages.model[0] : trainer->model;
@@ -402,7 +417,9 @@ void sumi_train_free(sumi_trainer *trainer)
     trainer->runtime->backend->free(trainer->runtime->device, trainer->accumulated, bytes);
     sumi_reduction_free(&trainer->cut);
     sumi_process_free(&trainer->process);
+    sumi_exchange_free(trainer->exchange);
     free(trainer->exchanged);
+    free(trainer->sent);
     free(trainer->drawn_time);
     free(trainer->drawn_weight);
     free(trainer->drawn_labels);

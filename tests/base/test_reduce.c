@@ -3,6 +3,7 @@
  */
 #include "meeting.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -138,7 +139,7 @@ static void test_images(void **state)
             int64_t before = 0;
             for (int rank = 0; rank < count; rank++) {
                 sumi_reduction r;
-                attendant me = {&(meeting){.count = count}, rank};
+                attendant me = {&(meeting){.count = count}, rank, NULL};
                 const sumi_ranks ranks = meeting_ranks(&me);
                 assert_int_equal(sumi_reduction_init(&r, &ranks, 7, NULL), SUMI_OK);
                 assert_int_equal(sumi_reduction_first(&r, images), before);
@@ -153,6 +154,120 @@ static void test_images(void **state)
             }
             assert_int_equal(before, images);
         }
+}
+
+/* ---- While something else is done ------------------------------------------------------------ */
+
+/* The branches of a rank, [branch][count]. */
+static float *make_branches(const sumi_reduction *r, size_t count)
+{
+    float *all = calloc((size_t)r->count * count, sizeof *all);
+    float *branches = calloc((size_t)r->branches * count, sizeof *branches);
+    assert_true(all && branches);
+    for (int g = 0; g < r->count; g++)
+        for (size_t i = 0; i < count; i++)
+            all[(size_t)g * count + i] = (float)number(r->first + g, i);
+    sumi_reduce_floats_here(r, all, count, 0, count);
+    for (int b = 0; b < r->branches; b++)
+        memcpy(branches + (size_t)b * count, all + (size_t)r->branch[b] * count,
+               count * sizeof *all);
+    free(all);
+    return branches;
+}
+
+typedef struct {
+    attendant *me;
+    bool second; /* the ranks have a second line */
+    bool narrow;
+    float *sums;
+} exchanging;
+
+/* Ranges of different lengths, from the last to the first, as backward has them. The whole is more
+ * than a parcel: where there is a second line, that comes before the end is called for. */
+static void *add_ranges(void *arg)
+{
+    static const size_t lengths[] = {1, 1000, 300000, 7, 65536};
+    exchanging *run = arg;
+    sumi_ranks ranks = meeting_ranks(run->me);
+    sumi_reduction r;
+    sumi_exchange *e;
+    meeting *behind = run->me->behind->at;
+    if (!run->second)
+        ranks.behind = NULL;
+    assert_int_equal(sumi_reduction_init(&r, &ranks, 8, NULL), SUMI_OK);
+    run->sums = make_branches(&r, LONG_COUNT);
+    assert_int_equal(sumi_exchange_create(&ranks, 8, run->narrow, 20, LONG_COUNT, &e, NULL),
+                     SUMI_OK);
+    sumi_exchange_begin(e, run->sums, LONG_COUNT);
+    size_t left = LONG_COUNT;
+    for (int i = 0; left > 0; i++) {
+        size_t count = lengths[i % 5] < left ? lengths[i % 5] : left;
+        left -= count;
+        sumi_exchange_add(e, (sumi_range){left, count});
+    }
+    while (run->second && behind->exchanges == 0)
+        ;
+    sumi_exchange_end(e);
+    assert_true(sumi_exchange_took(e) > 0);
+    sumi_exchange_free(e);
+    sumi_reduction_free(&r);
+    return NULL;
+}
+
+static void exchange_with(int ranks, bool second, bool narrow, exchanging *runs)
+{
+    attendant people[MEETING_MAX];
+    int64_t behind = 0;
+    for (int r = 0; r < ranks; r++)
+        runs[r] = (exchanging){&people[r], second, narrow, NULL};
+    int64_t front = meeting_hold_both(ranks, people, add_ranges, runs, sizeof *runs, &behind);
+    assert_true(second ? front == 0 && behind > 0 : front > 0 && behind == 0);
+    for (int r = 1; r < ranks; r++)
+        assert_memory_equal(runs[r].sums, runs[0].sums, LONG_COUNT * sizeof(float));
+}
+
+static void release_sums(exchanging *runs, int ranks)
+{
+    for (int r = 0; r < ranks; r++)
+        free(runs[r].sums);
+}
+
+static void test_exchange(void **state)
+{
+    (void)state;
+    for (int ranks = 2; ranks <= 3; ranks++)
+        for (int second = 0; second < 2; second++) {
+            exchanging runs[MEETING_MAX];
+            exchange_with(ranks, second, false, runs);
+            for (size_t i = 0; i < LONG_COUNT; i += 997)
+                assert_true(runs[0].sums[i] == float_tree(0, 8, i));
+            release_sums(runs, ranks);
+        }
+    sumi_exchange *none;
+    assert_int_equal(sumi_exchange_create(NULL, 8, false, 1, 1, &none, NULL), SUMI_OK);
+    assert_null(none);
+}
+
+/* Each term and the sum are rounded to 8 bits; all ranks have the same. */
+static void test_narrow(void **state)
+{
+    (void)state;
+    exchanging runs[MEETING_MAX];
+    size_t rounded = 0;
+    exchange_with(3, true, true, runs);
+    for (size_t i = 0; i < LONG_COUNT; i += 97) {
+        double terms = 0;
+        uint32_t bits;
+        for (int g = 0; g < 8; g++)
+            terms += fabs(number(g, i));
+        memcpy(&bits, &runs[0].sums[i], sizeof bits);
+        assert_int_equal(bits & 0xffff, 0);
+        double off = fabs((double)runs[0].sums[i] - tree(0, 8, i));
+        assert_true(off <= 2 * terms / 256);
+        rounded += off > 0;
+    }
+    assert_true(rounded > 0);
+    release_sums(runs, 3);
 }
 
 static void test_refuses(void **state)
@@ -172,7 +287,7 @@ static void test_refuses(void **state)
     assert_int_equal(sumi_reduction_init(&r, NULL, 0, &err), SUMI_EINVAL);
     assert_int_equal(sumi_reduction_init(&r, NULL, SUMI_GROUPS_MAX + 1, &err), SUMI_EINVAL);
     /* As many branches as there can be. */
-    attendant me = {&(meeting){.count = 3}, 1};
+    attendant me = {&(meeting){.count = 3}, 1, NULL};
     const sumi_ranks three = meeting_ranks(&me);
     assert_int_equal(sumi_reduction_init(&r, &three, SUMI_GROUPS_MAX, &err), SUMI_OK);
     assert_true(r.branches > 1 && r.branches <= SUMI_BRANCHES_MAX);
@@ -182,10 +297,9 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_tree),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_images),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_one_tree), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_images),   cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_narrow),   cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

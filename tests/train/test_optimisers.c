@@ -110,7 +110,7 @@ static void test_numbers_of_adam(void **state)
     fixture f;
     open_fixture(&f, 1, config);
     step(&f);
-    const sumi_optimiser *optimiser = &f.trainer->optimiser;
+    sumi_optimiser *optimiser = &f.trainer->optimiser;
     float *g = f.trainer->gradients;
     sumi_update update = sumi_optimiser_update(optimiser, &f.runtime, &config, 1, 2, g);
     assert_true(update.beta1 == .9 && update.beta2 == .999 && update.eps == 1e-8);

@@ -18,7 +18,7 @@ typedef void (*build_fn)(sumi_graph *graph);
 typedef struct {
     build_fn build; /* NULL: the tutorial's network */
     int batch, steps, groups, threads;
-    sumi_precision precision;
+    sumi_precision precision, transport;
     const char *optimiser;
     attendant *me; /* NULL: alone */
     double loss[STEPS_MAX];
@@ -75,6 +75,7 @@ static void *train(void *arg)
     config.batch = run->batch;
     config.groups = run->groups;
     config.precision = run->precision;
+    config.transport = run->transport;
     config.height = config.width = SIDE;
     if (run->optimiser)
         config.optimiser = run->optimiser;
@@ -175,6 +176,130 @@ static void test_any_number_of_ranks(void **state)
     check_same(&trainings[0], 8);
 }
 
+/* As bfloat16 between ranks: all ranks have the same, which is near to one trainer's. */
+static void test_transport(void **state)
+{
+    (void)state;
+    attendant people[MEETING_MAX];
+    training one = {.build = build_groups, .batch = 8, .groups = 8, .steps = 3}, many[3];
+    train(&one);
+    size_t count = one.model->graph.params.value_count;
+    for (int r = 0; r < 3; r++) {
+        many[r] = one;
+        many[r].me = &people[r];
+        many[r].transport = SUMI_PRECISION_BF16;
+    }
+    assert_true(meeting_hold(3, people, train, many, sizeof *many) > 0);
+    double apart = distance(many[0].gradients, one.gradients, count);
+    if (!(apart > 1e-4 && apart < 1e-2))
+        fail_msg("gradients are %g apart", apart);
+    for (int r = 1; r < 3; r++)
+        assert_same_model(many[r].model, many[0].model);
+    for (int r = 0; r < 3; r++)
+        release(&many[r]);
+    release(&one);
+}
+
+/* ---- Overlap --------------------------------------------------------------------------------- */
+
+/* A backend whose gradients are watched: of which parameters they are ready, and when. */
+typedef struct {
+    const sumi_inputs *in;
+    const sumi_params *params;
+    int count, first, last; /* those that were told of, in their order */
+    bool seen[1024], changed;
+    float *gradients, *copy; /* copy: each as it was when it was told of */
+} ready_watch;
+
+static _Thread_local ready_watch watch;
+static double (*real_gradients)(sumi_network *, const sumi_inputs *, int, float *);
+
+static void see_ready(void *user, int param)
+{
+    const sumi_param *of = &watch.params->items[param];
+    assert_false(watch.seen[param]);
+    watch.seen[param] = true;
+    watch.first = watch.count == 0 ? param : watch.first;
+    watch.last = param;
+    watch.count++;
+    memcpy(watch.copy + of->offset, watch.gradients + of->offset, of->count * sizeof(float));
+    watch.in->ready(watch.in->ready_user, param);
+    (void)user;
+}
+
+static double see_gradients(sumi_network *network, const sumi_inputs *in, int n, float *gradients)
+{
+    sumi_inputs watched = *in;
+    memset(watch.seen, 0, sizeof watch.seen);
+    watch.in = in;
+    watch.count = 0;
+    watch.gradients = gradients;
+    watched.ready = see_ready;
+    double loss = real_gradients(network, &watched, n, gradients);
+    watch.changed |=
+        memcmp(watch.copy, gradients, watch.params->value_count * sizeof *gradients) != 0;
+    return loss;
+}
+
+static void *train_watched(void *arg)
+{
+    training *run = arg;
+    sumi_runtime runtime;
+    sumi_trainer *trainer;
+    sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
+    const sumi_ranks ranks = meeting_ranks(run->me);
+    float images[BATCH_MAX * PIXELS];
+    make_runtime(&runtime, 1);
+    sumi_backend backend = *runtime.backend;
+    backend.gradients = see_gradients;
+    runtime.backend = &backend;
+    runtime.ranks = &ranks;
+    for (int i = 0; i < BATCH_MAX * PIXELS; i++)
+        images[i] = (float)(i % 7) / 7;
+    config.batch = BATCH_MAX;
+    config.groups = 2; /* a branch for each rank */
+    sumi_model *model = build_model(run->build);
+    watch.params = &model->graph.params;
+    watch.copy = calloc(watch.params->value_count, sizeof(float));
+    assert_non_null(watch.copy);
+    assert_ok(sumi_train_create(&runtime, model, &config, &trainer, NULL));
+    assert_ok(sumi_train_begin(trainer, SIDE, SIDE, NULL));
+    int trainable = 0;
+    for (int i = 0; i < watch.params->count; i++)
+        trainable += sumi_param_trainable(&watch.params->items[i]);
+    sumi_batch batch = {
+        .size = sizeof batch, .n = BATCH_MAX / 2, .h = SIDE, .w = SIDE, .x = images};
+    assert_ok(sumi_train_step(trainer, &batch, NULL, NULL));
+    assert_int_equal(watch.count, trainable);
+    assert_true(watch.first > watch.last); /* the last layers come first */
+    assert_false(watch.changed);
+    sumi_train_free(trainer);
+    sumi_models_free(model);
+    sumi_runtime_free(&runtime);
+    free(watch.copy);
+    return NULL;
+}
+
+/* Every parameter's gradients are sent once, layer by layer, and do not change afterwards. */
+static void test_layer_by_layer(void **state)
+{
+    (void)state;
+    static const build_fn builds[] = {NULL, build_groups, build_unet};
+    sumi_runtime runtime;
+    make_runtime(&runtime, 1);
+    real_gradients = runtime.backend->gradients;
+    sumi_runtime_free(&runtime);
+    for (int b = 0; b < 3; b++) {
+        attendant people[MEETING_MAX];
+        training runs[2];
+        int64_t behind = 0;
+        for (int r = 0; r < 2; r++)
+            runs[r] = (training){.build = builds[b], .me = &people[r]};
+        meeting_hold_both(2, people, train_watched, runs, sizeof *runs, &behind);
+        assert_true(behind > 0);
+    }
+}
+
 /* Groups change the order of sums, and nothing else. */
 static void test_groups_are_rounding(void **state)
 {
@@ -263,7 +388,7 @@ static void test_refuses_ranks(void **state)
     sumi_trainer *trainer;
     sumi_error err = {""};
     sumi_trainer_config config = SUMI_TRAINER_CONFIG_INIT;
-    attendant me = {&(meeting){.count = 3}, 0};
+    attendant me = {&(meeting){.count = 3}, 0, NULL};
     const sumi_ranks ranks = meeting_ranks(&me);
     make_runtime(&runtime, 1);
     runtime.ranks = &ranks;
@@ -355,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_number_of_ranks), cmocka_unit_test(test_groups_are_rounding),
+        cmocka_unit_test(test_transport),           cmocka_unit_test(test_layer_by_layer),
         cmocka_unit_test(test_fails_together),      cmocka_unit_test(test_rank_0_decides),
         cmocka_unit_test(test_refuses_ranks),
     };

@@ -2,7 +2,11 @@
  * Ranks over MPI. The only file that includes mpi.h.
  *
  * Every exchange is one that does not block, and is asked for again and again: so a rank that
- * waits leaves its core to others, and a second thread can get a word in. That thread sends a byte
+ * waits leaves its core to others, and other threads can get a word in. There are two lines, with
+ * exchanges of their own: what goes on behind a computation is asked for less often, to leave it the
+ * core.
+ *
+ * A thread sends a byte
  * to the next rank every second and expects one from the rank before: where none comes for so long
  * that the other must have stopped or lost its network, all are ended. MPI's calls are made by one
  * thread at a time.
@@ -22,16 +26,24 @@ enum {
     BEAT_TAG = 1,
     BEATS_MISSED = 20,    /* seconds, as many as the thread itself was awake for */
     TELL_BYTES = 1 << 28, /* at a time */
-    SPINS = 2000,         /* before a wait becomes a sleep */
+    SPINS = 2000,
     SLEEP_NANOSECONDS = 50000
 };
 
+/* What one thread exchanges. */
+typedef struct {
+    sumi_dist *dist;
+    MPI_Comm comm;                                /* a copy of our own */
+    int *counts, *places, *in_counts, *in_places; /* [ranks], as MPI wants them */
+    int spins;                                    /* before a wait becomes a sleep */
+} line;
+
 struct sumi_dist {
     sumi_ranks ranks;
-    MPI_Comm world, beats;                        /* copies of our own */
-    int *counts, *places, *in_counts, *in_places; /* [ranks], as MPI wants them */
-    pthread_mutex_t calls;                        /* held while MPI is called */
-    pthread_mutex_t lock;                         /* guards stop */
+    line front, behind;
+    MPI_Comm beats;
+    pthread_mutex_t calls; /* held while MPI is called */
+    pthread_mutex_t lock;  /* guards stop */
     pthread_cond_t stopped;
     pthread_t thread;
     bool beating, stop;
@@ -42,14 +54,14 @@ struct sumi_dist {
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
-static void complete(sumi_dist *dist, MPI_Request *request)
+static void complete(const line *of, MPI_Request *request)
 {
     static const struct timespec nap = {0, SLEEP_NANOSECONDS};
     for (int spins = 0, done = 0; !done; spins++) {
-        pthread_mutex_lock(&dist->calls);
+        pthread_mutex_lock(&of->dist->calls);
         MPI_Test(request, &done, MPI_STATUS_IGNORE);
-        pthread_mutex_unlock(&dist->calls);
-        if (!done && spins < SPINS)
+        pthread_mutex_unlock(&of->dist->calls);
+        if (!done && spins < of->spins)
             sched_yield();
         else if (!done)
             nanosleep(&nap, NULL);
@@ -69,41 +81,43 @@ static void place_all(const size_t *bytes, int count, int *counts, int *places)
 
 static void gather(void *user, const void *mine, void *all, const size_t *bytes)
 {
-    sumi_dist *dist = user;
+    const line *of = user;
+    const sumi_ranks *ranks = &of->dist->ranks;
     MPI_Request request;
-    place_all(bytes, dist->ranks.count, dist->counts, dist->places);
-    pthread_mutex_lock(&dist->calls);
-    MPI_Iallgatherv(mine, dist->counts[dist->ranks.rank], MPI_BYTE, all, dist->counts, dist->places,
-                    MPI_BYTE, dist->world, &request);
-    pthread_mutex_unlock(&dist->calls);
-    complete(dist, &request);
+    place_all(bytes, ranks->count, of->counts, of->places);
+    pthread_mutex_lock(&of->dist->calls);
+    MPI_Iallgatherv(mine, of->counts[ranks->rank], MPI_BYTE, all, of->counts, of->places, MPI_BYTE,
+                    of->comm, &request);
+    pthread_mutex_unlock(&of->dist->calls);
+    complete(of, &request);
 }
 
 static void swap(void *user, const void *out, const size_t *out_bytes, void *in,
                  const size_t *in_bytes)
 {
-    sumi_dist *dist = user;
+    const line *of = user;
+    int count = of->dist->ranks.count;
     MPI_Request request;
-    place_all(out_bytes, dist->ranks.count, dist->counts, dist->places);
-    place_all(in_bytes, dist->ranks.count, dist->in_counts, dist->in_places);
-    pthread_mutex_lock(&dist->calls);
-    MPI_Ialltoallv(out, dist->counts, dist->places, MPI_BYTE, in, dist->in_counts, dist->in_places,
-                   MPI_BYTE, dist->world, &request);
-    pthread_mutex_unlock(&dist->calls);
-    complete(dist, &request);
+    place_all(out_bytes, count, of->counts, of->places);
+    place_all(in_bytes, count, of->in_counts, of->in_places);
+    pthread_mutex_lock(&of->dist->calls);
+    MPI_Ialltoallv(out, of->counts, of->places, MPI_BYTE, in, of->in_counts, of->in_places,
+                   MPI_BYTE, of->comm, &request);
+    pthread_mutex_unlock(&of->dist->calls);
+    complete(of, &request);
 }
 
 static void tell(void *user, void *bytes, size_t count)
 {
-    sumi_dist *dist = user;
+    const line *of = user;
     for (size_t at = 0; at < count; at += TELL_BYTES) {
         size_t left = count - at;
         MPI_Request request;
-        pthread_mutex_lock(&dist->calls);
+        pthread_mutex_lock(&of->dist->calls);
         MPI_Ibcast((char *)bytes + at, left < TELL_BYTES ? (int)left : TELL_BYTES, MPI_BYTE, 0,
-                   dist->world, &request);
-        pthread_mutex_unlock(&dist->calls);
-        complete(dist, &request);
+                   of->comm, &request);
+        pthread_mutex_unlock(&of->dist->calls);
+        complete(of, &request);
     }
 }
 
@@ -132,7 +146,7 @@ static void lose(const sumi_dist *dist, int rank)
         "can be resumed from its last checkpoint",
         rank, dist->ranks.count, BEATS_MISSED);
     dist->lost(dist->user, err.text);
-    MPI_Abort(dist->world, 1);
+    MPI_Abort(dist->front.comm, 1);
 }
 
 /* Counts seconds in which this thread was awake, not a clock's: processes that were all stopped and
@@ -173,22 +187,25 @@ static void *beat(void *arg)
 
 /* ---- Start and end --------------------------------------------------------------------------- */
 
-static bool make_lists(sumi_dist *dist, size_t count)
+static bool make_line(sumi_dist *dist, line *of, int spins)
 {
-    dist->counts = sumi_calloc(count, sizeof *dist->counts);
-    dist->places = sumi_calloc(count, sizeof *dist->places);
-    dist->in_counts = sumi_calloc(count, sizeof *dist->in_counts);
-    dist->in_places = sumi_calloc(count, sizeof *dist->in_places);
-    return dist->counts && dist->places && dist->in_counts && dist->in_places;
+    size_t count = (size_t)dist->ranks.count;
+    *of = (line){.dist = dist, .spins = spins};
+    of->counts = sumi_calloc(count, sizeof *of->counts);
+    of->places = sumi_calloc(count, sizeof *of->places);
+    of->in_counts = sumi_calloc(count, sizeof *of->in_counts);
+    of->in_places = sumi_calloc(count, sizeof *of->in_places);
+    MPI_Comm_dup(MPI_COMM_WORLD, &of->comm);
+    return of->counts && of->places && of->in_counts && of->in_places;
 }
 
-static void release(sumi_dist *dist)
+static void end_line(line *of)
 {
-    free(dist->counts);
-    free(dist->places);
-    free(dist->in_counts);
-    free(dist->in_places);
-    free(dist);
+    MPI_Comm_free(&of->comm);
+    free(of->counts);
+    free(of->places);
+    free(of->in_counts);
+    free(of->in_places);
 }
 
 static int count_neighbours(void)
@@ -218,20 +235,22 @@ sumi_status sumi_dist_start(sumi_dist_lost_fn lost, void *user, sumi_dist **out,
                          provided < MPI_THREAD_SERIALIZED ? " and of no threads" : "");
     }
     sumi_dist *dist = sumi_calloc(1, sizeof *dist);
-    if (!dist || !make_lists(dist, (size_t)count))
+    if (!dist)
         MPI_Abort(MPI_COMM_WORLD, 1); /* the others wait already */
-    MPI_Comm_dup(MPI_COMM_WORLD, &dist->world);
-    MPI_Comm_dup(MPI_COMM_WORLD, &dist->beats);
-    dist->neighbours = count_neighbours();
-    dist->lost = lost;
-    dist->user = user;
     dist->ranks = (sumi_ranks)SUMI_RANKS_INIT;
     dist->ranks.rank = rank;
     dist->ranks.count = count;
     dist->ranks.gather = gather;
     dist->ranks.swap = swap;
     dist->ranks.tell = tell;
-    dist->ranks.user = dist;
+    dist->ranks.user = &dist->front;
+    dist->ranks.behind = &dist->behind;
+    if (!make_line(dist, &dist->front, SPINS) || !make_line(dist, &dist->behind, 0))
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    MPI_Comm_dup(MPI_COMM_WORLD, &dist->beats);
+    dist->neighbours = count_neighbours();
+    dist->lost = lost;
+    dist->user = user;
     pthread_mutex_init(&dist->calls, NULL);
     pthread_mutex_init(&dist->lock, NULL);
     pthread_cond_init(&dist->stopped, NULL);
@@ -258,9 +277,9 @@ void sumi_dist_stop(sumi_dist *dist)
     if (!dist)
         return;
     pthread_mutex_lock(&dist->calls);
-    MPI_Ibarrier(dist->world, &request);
+    MPI_Ibarrier(dist->front.comm, &request);
     pthread_mutex_unlock(&dist->calls);
-    complete(dist, &request);
+    complete(&dist->front, &request);
     pthread_mutex_lock(&dist->lock);
     dist->stop = true;
     pthread_cond_signal(&dist->stopped);
@@ -268,10 +287,11 @@ void sumi_dist_stop(sumi_dist *dist)
     if (dist->beating)
         pthread_join(dist->thread, NULL);
     MPI_Comm_free(&dist->beats);
-    MPI_Comm_free(&dist->world);
+    end_line(&dist->behind);
+    end_line(&dist->front);
     MPI_Finalize();
     pthread_cond_destroy(&dist->stopped);
     pthread_mutex_destroy(&dist->lock);
     pthread_mutex_destroy(&dist->calls);
-    release(dist);
+    free(dist);
 }
