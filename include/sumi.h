@@ -746,12 +746,16 @@ typedef struct {
      * other labels; SUMI_ESHAPE: a guide for images of another size. */
     float guidance, guidance_from, guidance_to;
     const sumi_model *guide;
+    /* Where the context has joined others (sumi_context_join): they share the images by their
+     * numbers, and rank 0 gets them, in out, on_images and evaluations. All ranks make the call,
+     * with the same model and settings, else SUMI_EINVAL; there is no on_step then. */
+    bool share;
 } sumi_sample_config;
 #define SUMI_SAMPLE_CONFIG_INIT                                                                    \
     {                                                                                              \
         sizeof(sumi_sample_config), 1, 32, 32, 0, NULL, -1, 0, 0, NULL, NULL, NULL, NULL, 0,       \
             SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, false, 0, 0, 1e30f, 1, 0, 0, 0, NULL, 1,     \
-            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL, 0, 0, 0, 1, 0, 1e30f, NULL            \
+            NULL, NULL, NULL, 10, 0, -1, 1e-3f, 1e-3f, NULL, 0, 0, 0, 1, 0, 1e30f, NULL, false     \
     }
 
 /* Solvers, and ways to space the timesteps: index from 0; SUMI_EINVAL past the end. */

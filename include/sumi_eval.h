@@ -96,7 +96,9 @@ typedef struct {
     const sumi_sample_config *sample; /* how the model draws (count, seed and callbacks are not
                                          looked at); NULL: as its sampling defaults say, or dpmpp-2m
                                          in 20 evaluations. Without labels image k has label k
-                                         modulo classes, where the model is told of labels */
+                                         modulo classes, where the model is told of labels. Where
+                                         ranks share the drawing, all make the call, and only rank
+                                         0 needs an evaluator and gets a result */
     const char *subject, *tier;       /* for the report; NULL: not told */
     const char *report_dir;           /* a folder for a page with pictures; NULL: none */
     const char *npz;                  /* a file for other evaluators: uint8 arr_0; NULL: none */

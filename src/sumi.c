@@ -614,7 +614,8 @@ sumi_status sumi_sample(sumi_context *ctx, const sumi_model *model,
         return leave_long_call(ctx, missing(ctx, "sumi_sample", "model"));
     sumi_sample_config full = SUMI_SAMPLE_CONFIG_INIT;
     status = take_config(ctx, "sumi_sample_config", config, &full, sizeof full);
-    if (status == SUMI_OK && !out && !full.on_images)
+    bool follows = full.share && ctx->runtime.ranks && ctx->runtime.ranks->rank > 0;
+    if (status == SUMI_OK && !out && !full.on_images && !follows)
         status = missing(ctx, "sumi_sample", "out");
     sumi_model *held = sumi_models_hold(model); /* as in sumi_train */
     sumi_model *guide = full.guide ? sumi_models_hold(full.guide) : NULL;

@@ -1,8 +1,8 @@
 /*
  * Sums over ranks that go on while their caller computes.
  *
- * Ranges are collected into parcels, each of which is one exchange: by the numbers in them alone, so
- * that all ranks make the same. What is added up does not depend on how it was parcelled.
+ * Ranges are collected into parcels, each of which is one exchange: by the numbers in them alone,
+ * so that all ranks make the same. What is added up does not depend on how it was parcelled.
  */
 #include "base/ranks.h"
 

@@ -28,6 +28,12 @@ static inline bool sumi_ranks_alone(const sumi_ranks *ranks)
 /* SUMI_EINVAL where there cannot be such a rank, or it cannot reach the others. */
 sumi_status sumi_ranks_check(const sumi_ranks *ranks, sumi_error *err);
 
+/* Whether all ranks, which all call it, can go on; status: whether this one can. Where one cannot,
+ * all get its status and its message, which names it unless it is rank 0 (meet.c). */
+sumi_status sumi_ranks_meet(const sumi_ranks *ranks, sumi_status status, sumi_error *err);
+/* The same once all know that this rank has failed. */
+sumi_status sumi_ranks_fail(const sumi_ranks *ranks, int rank, sumi_status status, sumi_error *err);
+
 /* Of `total` things in order, part number `part` of `count` has those from here to where the next
  * part begins: groups of ranks, and images of groups. */
 static inline int64_t sumi_part_first(int64_t part, int64_t count, int64_t total)
@@ -70,8 +76,8 @@ typedef struct {
  * failed one holds is released by free, too; zeros are fine. */
 sumi_status sumi_reduction_init(sumi_reduction *reduction, const sumi_ranks *ranks, int groups,
                                 sumi_error *err);
-/* Floats are sent as bfloat16 from now on: half the bytes, and sums that depend on the ranks, all of
- * which call it. */
+/* Floats are sent as bfloat16 from now on: half the bytes, and sums that depend on the ranks, all
+ * of which call it. */
 sumi_status sumi_reduction_narrow(sumi_reduction *reduction, sumi_error *err);
 void sumi_reduction_free(sumi_reduction *reduction);
 /* Of `images` images, group number `group` of this rank has those from here to where the next group
@@ -97,9 +103,9 @@ void sumi_reduce_doubles(sumi_reduction *reduction, double *values, size_t count
 
 /* ---- Sums while something else is done (exchange.c) ------------------------------------------ */
 
-/* Floats that are added up over ranks, range by range, as soon as they are there: by a thread of its
- * own where the ranks have a second line (sumi_ranks.behind), else at the end. Ranks add the same
- * ranges in the same order. */
+/* Floats that are added up over ranks, range by range, as soon as they are there: by a thread of
+ * its own where the ranks have a second line (sumi_ranks.behind), else at the end. Ranks add the
+ * same ranges in the same order. */
 typedef struct sumi_exchange sumi_exchange;
 
 /* most: ranges that are added between begin and end, of `floats` numbers in all. ranks and groups

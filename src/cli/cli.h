@@ -88,6 +88,9 @@ void sumi_cli_find_others(sumi_cli *cli);
 /* Starts what processes reach each other by, where the command is one that several share; else it
  * is refused. After signals are taken care of. Returns 0, or the exit code with the error told. */
 int sumi_cli_begin_together(sumi_cli *cli);
+/* Makes the context one of those of the other processes, where there are such. Returns 0 or the
+ * exit code, with the error printed. */
+int sumi_cli_join(sumi_cli *cli);
 /* What all have come to: 0, or the exit code of the first that failed, whose error is printed. */
 int sumi_cli_meet(sumi_cli *cli, int code);
 /* False for all but the first: what is printed once, it prints. */

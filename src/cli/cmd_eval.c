@@ -167,7 +167,7 @@ static int prepare(sumi_cli *cli, eval_job *job)
     if (code == 0)
         code = sumi_cli_open_splits(cli, data, job->info.height, job->info.width, &job->train,
                                     &job->test);
-    if (code == 0)
+    if (code == 0 && sumi_cli_talks(cli)) /* the first scores what all have drawn */
         code = open_evaluators(cli, job);
     job->config.training = job->train;
     if (code == 0 && job->model != NULL)
@@ -183,6 +183,7 @@ static int prepare(sumi_cli *cli, eval_job *job)
         job->config.cache = job->cache;
     job->config.seed = (uint64_t)sumi_option_int(options, "seed");
     job->config.bits = sumi_option_flag(options, "bits");
+    job->sample.share = cli->dist != NULL;
     job->config.classification = wants_classification(cli, job);
     job->config.report_dir = sumi_option_text(options, "html");
     job->config.npz = sumi_option_text(options, "export-npz");
@@ -201,8 +202,10 @@ static int evaluate(sumi_cli *cli, eval_job *job)
     sumi_status status = sumi_eval(cli->ctx, &job->config, &result);
     sumi_signals_watch(cli->signals, NULL, NULL);
     sumi_bar_end(&job->bar);
-    if (status != SUMI_OK)
-        return sumi_cli_fail_context(cli, status);
+    if (status != SUMI_OK || !sumi_cli_talks(cli)) {
+        sumi_eval_result_free(&result);
+        return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
+    }
     if (result.outside > .001)
         sumi_cli_note(cli, "warning",
                       "%.2f %% of the ink lies in the frame that was cut off the pictures",
@@ -222,15 +225,20 @@ int sumi_cmd_eval(sumi_cli *cli)
     const char *page = sumi_option_text(&cli->options, "html");
     sumi_error err = {""};
     eval_job job = {0};
-    sumi_status status = npz != NULL ? sumi_check_output(npz, &err) : SUMI_OK;
-    if (status == SUMI_OK && page != NULL)
+    bool writes = sumi_cli_talks(cli);
+    sumi_status status = npz != NULL && writes ? sumi_check_output(npz, &err) : SUMI_OK;
+    if (status == SUMI_OK && page != NULL && writes)
         status = sumi_check_output_dir(page, &err);
-    if (status != SUMI_OK)
-        return sumi_cli_fail(cli, status, err.text);
-    int code = sumi_cli_open(cli);
+    int code = status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, err.text);
+    if (code == 0)
+        code = sumi_cli_open(cli);
     if (code == 0)
         code = prepare(cli, &job);
+    code = sumi_cli_meet(cli, code);
     if (code == 0)
+        code = sumi_cli_join(cli);
+    /* Pictures that are there already need nobody to draw them. */
+    if (code == 0 && (writes || job.model != NULL))
         code = evaluate(cli, &job);
     release(&job);
     return code;

@@ -183,6 +183,27 @@ static int finish(sumi_cli *cli, const sample_job *job, sample_watch *watch, sum
                              : sumi_cli_fail(cli, status, watch->err.text);
 }
 
+/* Watched for signals. */
+static sumi_status run_sampling(sumi_cli *cli, const sumi_model *model,
+                                const sumi_sample_config *config, sumi_npy *out)
+{
+    sumi_signals_watch(cli->signals, cli->ctx, NULL);
+    sumi_status status = sumi_sample(cli->ctx, model, config, out != NULL ? out->data : NULL,
+                                     out != NULL ? out->count : 0);
+    sumi_signals_watch(cli->signals, NULL, NULL);
+    return status;
+}
+
+/* One of several processes that are not the first: it draws its share, which the first writes. */
+static int follow(sumi_cli *cli, const sample_job *job, const sumi_model *model)
+{
+    int code = sumi_cli_meet(cli, 0); /* whether the first can write */
+    if (code != 0 || !job->config.share)
+        return code;
+    sumi_status status = run_sampling(cli, model, &job->config, NULL);
+    return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
+}
+
 /* Draws and writes. */
 static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
 {
@@ -207,10 +228,12 @@ static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
     sumi_status status = comment != NULL && parameters != NULL
                              ? sumi_output_begin(&watch.output, &watch.err)
                              : sumi_fail(&watch.err, SUMI_ENOMEM, "out of memory for the comment");
-    if (status != SUMI_OK) {
+    int code = status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, watch.err.text);
+    code = sumi_cli_meet(cli, code);
+    if (code != 0) {
         free(comment);
         free(parameters);
-        return sumi_cli_fail(cli, status, watch.err.text);
+        return code;
     }
     double start = sumi_time_now();
     sumi_bar_begin(&watch.bar, cli);
@@ -219,11 +242,9 @@ static int draw(sumi_cli *cli, sample_job *job, const sumi_model *model)
     if (job->strip || job->gif != NULL || job->apng != NULL)
         job->config.on_step = see_step;
     job->config.user = &watch;
-    sumi_signals_watch(cli->signals, cli->ctx, NULL);
-    status = sumi_sample(cli->ctx, model, &job->config, NULL, 0);
-    sumi_signals_watch(cli->signals, NULL, NULL);
+    status = run_sampling(cli, model, &job->config, NULL);
     sumi_bar_end(&watch.bar);
-    int code = finish(cli, job, &watch, status, sumi_time_now() - start);
+    code = finish(cli, job, &watch, status, sumi_time_now() - start);
     sumi_output_stop(&watch.output);
     sumi_film_free(&watch.film);
     free(watch.pixels);
@@ -242,17 +263,19 @@ static int draw_noise(sumi_cli *cli, sample_job *job, const sumi_model *model)
         .dtype = SUMI_NPY_F32, .rank = 4, .shape = {c->count, c->height, c->width, job->channels}};
     noise.count = (size_t)c->count * (size_t)c->height * (size_t)c->width * (size_t)job->channels;
     noise.data = sumi_calloc(noise.count, sizeof(float));
-    if (noise.data == NULL)
-        return sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the noise");
+    int code =
+        noise.data != NULL ? 0 : sumi_cli_fail(cli, SUMI_ENOMEM, "out of memory for the noise");
+    code = sumi_cli_meet(cli, code);
+    if (code != 0) {
+        sumi_npy_free(&noise);
+        return code;
+    }
     double start = sumi_time_now();
     sumi_bar_begin(&bar, cli);
     c->progress = see_bar;
     c->user = &bar;
-    sumi_signals_watch(cli->signals, cli->ctx, NULL);
-    sumi_status status = sumi_sample(cli->ctx, model, c, noise.data, noise.count);
-    sumi_signals_watch(cli->signals, NULL, NULL);
+    sumi_status status = run_sampling(cli, model, c, &noise);
     sumi_bar_end(&bar);
-    int code = 0;
     if (status != SUMI_OK)
         code = sumi_cli_fail_context(cli, status);
     else if ((status = sumi_npy_write(job->path, &noise, &err)) != SUMI_OK)
@@ -270,7 +293,14 @@ int sumi_cmd_sample(sumi_cli *cli)
         code = sumi_cli_open(cli);
     if (code == 0)
         code = load_model(cli, &job, &model);
+    code = sumi_cli_meet(cli, code);
     if (code == 0)
+        code = sumi_cli_join(cli);
+    /* What moves shows every step of every image: the first draws it alone. */
+    job.config.share = cli->dist != NULL && !job.strip && job.gif == NULL && job.apng == NULL;
+    if (code == 0 && !sumi_cli_talks(cli))
+        code = follow(cli, &job, model);
+    else if (code == 0)
         code = job.inverse ? draw_noise(cli, &job, model) : draw(cli, &job, model);
     sumi_model_free(model);
     sumi_sample_job_free(&job);

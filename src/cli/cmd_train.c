@@ -240,8 +240,8 @@ int sumi_cmd_train(sumi_cli *cli)
     if (code == 0)
         code = prepare_scores(cli, &settings, set, &test, &evaluator);
     code = sumi_cli_meet(cli, code);
-    if (code == 0 && sumi_context_join(cli->ctx, cli->dist != NULL ? &cli->ranks : NULL) != SUMI_OK)
-        code = sumi_cli_fail_context(cli, SUMI_EINVAL);
+    if (code == 0)
+        code = sumi_cli_join(cli);
     if (code != 0)
         goto done;
     if (strcmp(sumi_option_text(&cli->options, "recipe"), SUMI_FORMER_RECIPE) == 0)

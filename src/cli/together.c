@@ -46,10 +46,11 @@ int sumi_cli_begin_together(sumi_cli *cli)
     sumi_error err = {""};
     if (cli->launched == 1)
         return 0;
-    if (cli->options.command != SUMI_CMD_TRAIN)
+    sumi_command_id command = cli->options.command;
+    if (command != SUMI_CMD_TRAIN && command != SUMI_CMD_SAMPLE && command != SUMI_CMD_EVAL)
         return sumi_cli_usage(cli,
-                              "%d processes were started together, and only train is shared "
-                              "among several",
+                              "%d processes were started together, and only train, sample and eval "
+                              "are shared among several",
                               cli->launched);
     sumi_status status = sumi_dist_start(say_lost, cli, &cli->dist, &err);
     if (status != SUMI_OK)
@@ -58,6 +59,12 @@ int sumi_cli_begin_together(sumi_cli *cli)
     if (hash_program(cli->build))
         cli->ranks.build = cli->build;
     return 0;
+}
+
+int sumi_cli_join(sumi_cli *cli)
+{
+    bool joined = cli->dist == NULL || sumi_context_join(cli->ctx, &cli->ranks) == SUMI_OK;
+    return joined ? 0 : sumi_cli_fail_context(cli, SUMI_EINVAL);
 }
 
 int sumi_cli_meet(sumi_cli *cli, int code)

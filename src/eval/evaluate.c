@@ -130,6 +130,20 @@ static sumi_status choose_labels(const evaluation *run, const sumi_sample_config
     return SUMI_OK;
 }
 
+/* The ranks that draw the samples together, or NULL. */
+static const sumi_ranks *ranks_of(const evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    bool shared = config->model && config->sample && config->sample->share;
+    return shared && !sumi_ranks_alone(run->runtime->ranks) ? run->runtime->ranks : NULL;
+}
+
+/* Whether this rank only draws its share. */
+static bool follows(const evaluation *run)
+{
+    return ranks_of(run) && ranks_of(run)->rank > 0;
+}
+
 static sumi_status draw_samples(evaluation *run)
 {
     const sumi_eval_config *config = run->config;
@@ -141,11 +155,16 @@ static sumi_status draw_samples(evaluation *run)
     int32_t *labels;
     sumi_status status = choose_labels(run, &sample, &labels);
     if (status != SUMI_OK)
-        return status;
+        return sumi_sample_decline(run->runtime, &sample, status, run->err);
     snprintf(run->report.sampling, sizeof run->report.sampling, "%.40s, at most %d evaluations%s",
              sample.solver, sample.steps > 0 ? sample.steps : config->model->info.timesteps,
              labels && !sample.labels ? ", each label in turn" : "");
     sample.labels = labels;
+    if (follows(run)) {
+        status = sumi_sample_run(run->runtime, config->model, &sample, NULL, 0, run->err);
+        free(labels);
+        return status;
+    }
     status = sumi_pictures_draw(run->runtime, config->model, &sample, run->sizes, &run->samples,
                                 run->err);
     if (status == SUMI_OK && labels && has_labels_of(config->model, config->training)) {
@@ -382,23 +401,38 @@ void sumi_eval_result_free(sumi_eval_result_t *result)
     result->json = result->table = NULL;
 }
 
+/* All that needs no pictures. */
+static sumi_status begin(evaluation *run)
+{
+    const sumi_eval_config *config = run->config;
+    const sumi_dataset *data = config->training;
+    sumi_status status = check(config, run->err);
+    if (status == SUMI_OK)
+        status = check_evaluator(config, run->err);
+    if (status == SUMI_OK)
+        status = check_labels(config, run->err);
+    if (status != SUMI_OK)
+        return status;
+    memcpy(run->sizes, (const int[]){data->height, data->width, data->channels}, sizeof run->sizes);
+    status = sumi_eval_machine_open(run->runtime, &run->machine, run->err);
+    return status == SUMI_OK ? begin_report(run) : status;
+}
+
 sumi_status sumi_eval_run(sumi_runtime *runtime, const sumi_eval_config *config,
                           sumi_eval_result_t *out, sumi_error *err)
 {
     evaluation run = {.runtime = runtime, .config = config, .started = sumi_time_now(), .err = err};
     sumi_eval_result_t result = {.size = sizeof result};
-    sumi_status status = check(config, err);
-    if (status == SUMI_OK)
-        status = check_evaluator(config, err);
-    if (status == SUMI_OK)
-        status = check_labels(config, err);
-    if (status != SUMI_OK)
-        return status;
-    const sumi_dataset *data = config->training;
-    memcpy(run.sizes, (const int[]){data->height, data->width, data->channels}, sizeof run.sizes);
-    status = sumi_eval_machine_open(runtime, &run.machine, err);
-    if (status == SUMI_OK)
-        status = begin_report(&run);
+    sumi_status status = SUMI_OK;
+    if (!follows(&run))
+        status = begin(&run);
+    else if (!config->training)
+        status = sumi_fail(err, SUMI_EINVAL, "sumi_eval: training is NULL");
+    status = sumi_ranks_meet(ranks_of(&run), status, err);
+    if (status == SUMI_OK && follows(&run)) {
+        *out = result;
+        return draw_samples(&run);
+    }
     if (status == SUMI_OK)
         status = config->model ? draw_samples(&run) : read_samples(&run);
     if (status == SUMI_OK)

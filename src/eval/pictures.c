@@ -160,13 +160,14 @@ sumi_status sumi_pictures_draw(sumi_runtime *runtime, const sumi_model *model,
     if (status == SUMI_OK)
         status = allocate(out, sample->count, sizes, err);
     if (status != SUMI_OK)
-        return status;
+        return sumi_sample_decline(runtime, sample, status, err);
     run.bytes = sumi_calloc((size_t)sample->height * (size_t)sample->width, (size_t)sizes[2]);
     config.on_images = take_images;
     config.progress = see_progress;
     config.user = &run;
-    status = run.bytes ? sumi_sample_run(runtime, model, &config, NULL, 0, err)
-                       : sumi_fail_memory(err, "a picture", 0);
+    status = run.bytes
+                 ? sumi_sample_run(runtime, model, &config, NULL, 0, err)
+                 : sumi_sample_decline(runtime, sample, sumi_fail_memory(err, "a picture", 0), err);
     out->outside = outside_of(&run.cut);
     free(run.bytes);
     if (status != SUMI_OK)

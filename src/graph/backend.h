@@ -74,8 +74,8 @@ typedef struct {
      * then the whole batch's; gradients are [branch][params.values], the sums of this rank's
      * branches (base/ranks.h). All ranks run then. */
     int whole;
-    /* NULL, or called for parameters whose gradients will not change any more, each once at most, in
-     * an order that depends on the graph alone. */
+    /* NULL, or called for parameters whose gradients will not change any more, each once at most,
+     * in an order that depends on the graph alone. */
     void (*ready)(void *user, int param);
     void *ready_user;
 } sumi_inputs;
@@ -130,7 +130,7 @@ typedef struct {
     float *weights; /* [count], as all others */
     const float *gradients;
     float *state[SUMI_STATES_MAX]; /* m, v */
-    /* Runs of weights that the rule leaves out, in their order: w = matrix_keep w - matrix_rate g. */
+    /* Weights that the rule leaves out, in their order: w = matrix_keep w - matrix_rate g. */
     const sumi_range *matrices;
     int matrix_count;
     double matrix_rate, matrix_keep;

@@ -232,6 +232,11 @@ sumi_status sumi_plot_svg(const sumi_plot *plot, char **svg, size_t *size, sumi_
 sumi_status sumi_json_parse(const char *path, const uint8_t *data, size_t size, json_t **out,
                             sumi_error *err);
 sumi_status sumi_json_read(const char *path, json_t **out, sumi_error *err);
+/* Compares an object of objects with rank 0's; all ranks call it. SUMI_EINVAL names the first key
+ * whose values differ, with both. status other than SUMI_OK: this rank has none, for that reason,
+ * which all then get (agree.c). */
+sumi_status sumi_json_agree(const sumi_ranks *ranks, sumi_status status, const json_t *mine,
+                            sumi_error *err);
 /* json_loadb in the C locale. */
 json_t *sumi_json_load(const void *data, size_t size, size_t flags, json_error_t *reason);
 /* A text of any bytes, such as a file's name, as sumi_escape_text writes it; NULL where memory is

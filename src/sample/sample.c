@@ -4,6 +4,7 @@
  */
 #include "sample/guidance.h"
 #include "sample/settings.h"
+#include "sample/share.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -29,6 +30,8 @@ typedef struct {
     int jump;               /* steps that go back at a time */
     float *ends;            /* noise of the two images between which others lie */
     int batch;              /* images evaluated together */
+    sumi_share share;       /* with other ranks, each of which has a batch of its own at a time */
+    int64_t first;          /* of the call's images: the first of the present batch */
     int64_t done;           /* images that are whole */
     int64_t steps_before;   /* evaluations of the batches that are done */
     int64_t images_x_steps; /* predictions so far */
@@ -61,19 +64,21 @@ static int step_done(void *user, int step)
 {
     sampling_call *call = user;
     const sumi_sample_config *config = call->config;
-    call->images_x_steps += call->n;
+    int together = sumi_share_images(&call->share, config->count - call->done, call->batch);
+    call->images_x_steps += together;
     if (!config->progress)
         return 0;
-    int64_t batches = (config->count + call->batch - 1) / call->batch;
+    int64_t at_a_time = (int64_t)call->batch * sumi_share_ranks(&call->share);
+    int64_t batches = (config->count + at_a_time - 1) / at_a_time;
     double done = (double)call->images_x_steps, all = (double)config->count * call->evaluations;
-    bool whole = !call->varies && step == call->evaluations;
+    bool whole = !call->varies && step == call->evaluations && !call->share.ranks;
     double elapsed = sumi_time_now() - call->started;
+    double evaluations = (double)call->asking.evaluations * sumi_share_ranks(&call->share);
     sumi_progress progress = {.size = sizeof progress,
                               .phase = SUMI_PHASE_SAMPLE,
                               .step = call->steps_before + step,
                               .step_count = call->varies ? 0 : batches * call->evaluations,
-                              .images_per_s =
-                                  elapsed > 0 ? (double)call->asking.evaluations / elapsed : 0,
+                              .images_per_s = elapsed > 0 ? evaluations / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = call->varies ? -1 : elapsed * (all - done) / done,
                               .images = call->done + (whole ? call->n : 0)};
@@ -118,7 +123,7 @@ static void make_noise(void *user, const sumi_random *address, int n, float *z)
     double angle = acos(fmax(-1, fmin(1, cosine)));
     for (int i = 0; i < n; i++) {
         int last = call->config->count - 1;
-        double share = last > 0 ? (double)(call->done + i) / last : 0;
+        double share = last > 0 ? (double)(call->first + i) / last : 0;
         double by_a = 1 - share, by_b = share;
         if (share > 0 && share < 1 && sin(angle) > 1e-6) {
             by_a = sin(by_a * angle) / sin(angle);
@@ -141,31 +146,64 @@ static const float *told(const sampling_call *call, const float *images)
     return call->given;
 }
 
+/* The call's images from call->first on, call->n of them. */
+static sumi_status draw_batch(sampling_call *call, sumi_sampling *sampling, float *images,
+                              int *taken)
+{
+    const sumi_sample_config *config = call->config;
+    size_t offset = (size_t)call->first * call->image_floats;
+    sampling->n = call->n;
+    sampling->first_image = config->first_index + call->first;
+    sampling->noise = config->noise ? config->noise + offset : NULL;
+    sampling->image = config->image ? told(call, config->image + offset) : NULL;
+    sampling->start = config->start ? told(call, config->start + offset) : NULL;
+    sumi_asking_labels(&call->asking, config->labels ? config->labels + call->first : NULL,
+                       call->n);
+    sampling->taken = taken;
+    sumi_status status = sumi_sampling_run(sampling, images, call->err);
+    if (call->standard)
+        sumi_standard_undo(call->standard, images, images, (size_t)call->n * call->image_floats);
+    return status;
+}
+
+/* Draws the next batch, or with other ranks one each; *images: all of them, where this rank has
+ * them. */
+static sumi_status draw_next(sampling_call *call, sumi_sampling *sampling, float *out,
+                             float **images)
+{
+    const sumi_sample_config *config = call->config;
+    int64_t left = config->count - call->done;
+    int *taken = config->evaluations ? config->evaluations + call->done : NULL;
+    float *all = out ? out + (size_t)call->done * call->image_floats : call->images;
+    sumi_status status = SUMI_OK;
+    call->n = sumi_share_mine(&call->share, left, call->batch, &call->first);
+    call->first += call->done;
+    *images = all;
+    if (!call->share.ranks)
+        return draw_batch(call, sampling, all, taken);
+    if (call->n > 0)
+        status = draw_batch(call, sampling, call->images, call->share.taken);
+    status = sumi_ranks_meet(call->share.ranks, status, call->err);
+    if (status == SUMI_OK)
+        *images = sumi_share_collect(&call->share, left, call->batch, call->images,
+                                     out ? all : NULL, taken);
+    return status;
+}
+
 static sumi_status draw_batches(sampling_call *call, sumi_sampling *sampling, float *out)
 {
     const sumi_sample_config *config = call->config;
     sumi_status status = SUMI_OK;
     while (call->done < config->count && status == SUMI_OK) {
-        int64_t left = config->count - call->done;
-        size_t offset = (size_t)call->done * call->image_floats;
-        sampling->n = call->n = left < call->batch ? (int)left : call->batch;
-        sampling->first_image = config->first_index + call->done;
-        sampling->noise = config->noise ? config->noise + offset : NULL;
-        sampling->image = config->image ? told(call, config->image + offset) : NULL;
-        sampling->start = config->start ? told(call, config->start + offset) : NULL;
-        sumi_asking_labels(&call->asking, config->labels ? config->labels + call->done : NULL,
-                           call->n);
-        sampling->taken = config->evaluations ? config->evaluations + call->done : NULL;
-        float *images = out ? out + offset : call->images;
-        status = sumi_sampling_run(sampling, images, call->err);
-        if (call->standard)
-            sumi_standard_undo(call->standard, images, images,
-                               (size_t)call->n * call->image_floats);
+        int n = sumi_share_images(&call->share, config->count - call->done, call->batch);
+        float *images;
+        status = draw_next(call, sampling, out, &images);
         if (status == SUMI_OK) {
-            call->done += call->n;
-            if (config->on_images &&
-                config->on_images(config->user, call->done - call->n, images, call->n))
+            call->done += n;
+            if (config->on_images && sumi_share_leads(&call->share) &&
+                config->on_images(config->user, call->done - n, images, n))
                 status = SUMI_CANCELLED;
+            status = sumi_ranks_meet(call->share.ranks, status, call->err);
         }
         call->steps_before += call->evaluations;
     }
@@ -182,7 +220,7 @@ static sumi_status add_memory(sampling_call *call, const float *out)
     size_t floats = (size_t)call->batch * call->image_floats;
     size_t pixels = (size_t)config->height * (size_t)config->width;
     bool ok = true;
-    if (!out)
+    if (!out || call->share.ranks)
         ok = (call->images = sumi_calloc(floats, sizeof *call->images)) != NULL;
     if (ok && config->mask)
         ok = (call->mask = sumi_calloc(floats, sizeof *call->mask)) != NULL;
@@ -210,6 +248,9 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
     sumi_status status = sumi_asking_init(&call->asking, model, call->batch, call->image_floats);
     if (status == SUMI_OK)
         status = add_memory(call, out);
+    if (status == SUMI_OK)
+        status = sumi_share_begin(&call->share, call->batch, call->image_floats, call->err);
+    status = sumi_ranks_meet(call->share.ranks, status, call->err);
     sumi_sampling sampling = {.path = path,
                               .limits = call->limits,
                               .mask = call->mask,
@@ -229,6 +270,7 @@ static sumi_status sample_path(sampling_call *call, const sumi_model *model, con
     if (status == SUMI_OK)
         status = draw_batches(call, &sampling, out);
     sumi_asking_free(&call->asking);
+    sumi_share_end(&call->share);
     free(call->images);
     free(call->mask);
     free(call->ends);
@@ -296,10 +338,14 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
         status = sumi_sample_path(&path, &process, config, err);
     if (status == SUMI_OK)
         status = count_evaluations(&call, &path);
+    call.share.ranks = sumi_share_of(runtime, config);
+    if (call.share.ranks)
+        status = sumi_share_agree(runtime, model, config, status, err);
     if (status == SUMI_OK) {
         call.image_floats =
             (size_t)config->height * (size_t)config->width * (size_t)info->out_channels;
-        call.batch = choose_batch(config);
+        call.batch =
+            sumi_share_batch(&call.share, choose_batch(config), config->count, call.image_floats);
         status = sample_path(&call, model, &path, out);
     }
     sumi_path_free(&path);

@@ -16,6 +16,11 @@ sumi_status sumi_sample_run(sumi_runtime *runtime, const sumi_model *model,
                             const sumi_sample_config *config, float *out, size_t out_floats,
                             sumi_error *err);
 
+/* In place of that where the call is shared and this rank cannot make it: so that the others do not
+ * wait. Returns status where it is not shared. */
+sumi_status sumi_sample_decline(const sumi_runtime *runtime, const sumi_sample_config *config,
+                                sumi_status status, sumi_error *err);
+
 /* Where config names no solver: what the model says, else ddpm. */
 void sumi_sample_complete(const sumi_model *model, sumi_sample_config *config);
 /* SUMI_EINVAL where images of this model cannot be drawn so, as its own way. */

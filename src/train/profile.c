@@ -159,7 +159,7 @@ static sumi_status bench_make(sumi_runtime *runtime, const sumi_model *model,
 }
 
 /* On copies, so that the model stays as it is; returns its time in seconds. */
-static double run_optimiser(const bench *b, sumi_runtime *runtime)
+static double run_optimiser(bench *b, sumi_runtime *runtime)
 {
     const sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
     double begin = sumi_time_now();
@@ -170,7 +170,7 @@ static double run_optimiser(const bench *b, sumi_runtime *runtime)
     return sumi_time_now() - begin;
 }
 
-static void run_once(const bench *b, sumi_runtime *runtime, const sumi_profile_config *config)
+static void run_once(bench *b, sumi_runtime *runtime, const sumi_profile_config *config)
 {
     const sumi_inputs in = {.image = b->images, .time = b->time, .target = b->target};
     if (config->training) {

@@ -70,7 +70,7 @@ static void check_published(const char *isa, int index, int out, int in, const d
 {
     enum { BESIDE = 3 };
     size_t count = (size_t)(in * (out + BESIDE));
-    const sumi_matrix is = {1, (size_t)(out + BESIDE), in, out};
+    const sumi_matrix is = {1, (size_t)(out + BESIDE), in, out, false};
     float *g = zeros(count + 1, sizeof *g), *m = zeros(count + 1, sizeof *m);
     double *want = zeros(count, sizeof *want);
     for (uint32_t step = 0; step < 2; step++) {
@@ -179,7 +179,8 @@ static size_t lay_out(sumi_matrix matrices[SHAPES])
 {
     size_t at = 0;
     for (int i = 0; i < SHAPES; i++) {
-        matrices[i] = (sumi_matrix){at, (size_t)shapes[i].cols, shapes[i].rows, shapes[i].cols};
+        matrices[i] =
+            (sumi_matrix){at, (size_t)shapes[i].cols, shapes[i].rows, shapes[i].cols, false};
         at += (size_t)(shapes[i].rows * shapes[i].cols);
     }
     return at;
@@ -278,7 +279,7 @@ static void test_no_direction_is_no_update(void **state)
 {
     (void)state;
     static const float values[] = {0, 1e25f, 1e-30f};
-    const sumi_matrix is = {0, 8, 40, 8};
+    const sumi_matrix is = {0, 8, 40, 8, false};
     for (int k = 0; k < 3; k++) {
         float g[320], m[320] = {0};
         for (uint32_t i = 0; i < 320; i++)
@@ -289,6 +290,36 @@ static void test_no_direction_is_no_update(void **state)
     }
 }
 
+/* Of matrices that another rank turns the momentum is kept, to the bit; the others do not notice. */
+static void test_elsewhere(void **state)
+{
+    (void)state;
+    sumi_matrix matrices[SHAPES];
+    size_t count = lay_out(matrices);
+    float *g[2], *m[2];
+    for (int k = 0; k < 2; k++) {
+        g[k] = zeros(count, sizeof *g[k]);
+        m[k] = zeros(count, sizeof *m[k]);
+    }
+    for (int every = 1; every < 3; every++) { /* all of them, and every second one */
+        for (int k = 0; k < 2; k++) {
+            fill(matrices, g[k], m[k]);
+            for (int i = 0; i < SHAPES; i++)
+                matrices[i].elsewhere = k == 1 && i % every == 0;
+            run(NULL, 2, matrices, SHAPES, g[k], m[k]);
+        }
+        assert_memory_equal(m[1], m[0], count * sizeof(float));
+        for (int i = 0; i < SHAPES; i++)
+            if (!matrices[i].elsewhere)
+                assert_memory_equal(g[1] + matrices[i].offset, g[0] + matrices[i].offset,
+                                    (size_t)(matrices[i].rows * matrices[i].cols) * sizeof(float));
+    }
+    for (int k = 0; k < 2; k++) {
+        free(g[k]);
+        free(m[k]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_follows_the_steps_in_double),
         cmocka_unit_test(test_threads_change_no_bit),
         cmocka_unit_test(test_no_direction_is_no_update),
+        cmocka_unit_test(test_elsewhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Training under mpirun: the bits of one process, whatever the number of ranks, and what happens where
+# Training, sampling and scoring under mpirun: the bits of one process, whatever the number of ranks, and what happens where
 # ranks do not agree, are stopped, killed or hang.
 # Arguments: the part, sumi, mpirun.
 set -eu
@@ -156,8 +156,12 @@ part_refusals() {
     ! begin usage 2 shapes --stepps 2 || fail usage
     lines 1 '^sumi: ' usage.log
     mkdir sample
-    ! (cd sample && "$mpirun" -n 2 "$sumi" sample m.pth --out x.png) >sample.log 2>&1 || fail sample
-    refused '2 processes were started together, and only train is shared' sample
+    ! (cd sample && "$mpirun" -n 2 "$sumi" info m.pth) >sample.log 2>&1 || fail sample
+    refused '2 processes were started together, and only train, sample and eval are shared' sample
+    both few "$base --batch 1" "$base --batch 1"
+    refused 'batch is 1, and there are 2 ranks' few
+    both hidden "$sumi train shapes $tutorial $common --steps 2 --out /dev/null/run" "$base"
+    refused '/dev/null' hidden
     # A run that another process trains.
     mkdir -p locked/run
     (flock 9 && ! begin locked 2 shapes --recipe tutorial --size 16x16 --steps 1 --out run) \
@@ -226,6 +230,83 @@ part_hang() {
     kill -STOP "$stopped"
     nobody_left hung
     lines 1 'rank 1 of 3 has not been heard of' hung.log
+}
+
+# A model, and on N ranks (0: without mpirun) what ARGUMENT... make of it, in the same folder, so that
+# the words are the same.
+make_model() {
+    # shellcheck disable=SC2086
+    begin model 0 shapes $tutorial $common --steps 2 --out run || fail model
+}
+
+on() {
+    ranks=$1 log=$2
+    shift 2
+    if [ "$ranks" -eq 0 ]; then
+        (cd model && exec "$sumi" "$@") >"$log.log" 2>"$log.err.log"
+    else
+        (cd model && exec timeout 1000 "$mpirun" -n "$ranks" "$sumi" "$@") >"$log.log" \
+            2>"$log.err.log"
+    fi
+}
+
+part_sample() {
+    make_model
+    for kind in 'npy --solver ddim --steps 5' 'npy --solver rk45 --steps 100' 'png --solver ddim --steps 3' \
+        'gif --gif x.gif --steps 3'; do
+        out=x.${kind%% *}
+        [ "$out" != x.gif ] || out=y.png
+        # shellcheck disable=SC2086
+        set -- sample run -n 21 --threads 1 --seed 3 ${kind#* } --out "$out"
+        for ranks in 0 1 2 3 4; do
+            on "$ranks" "sample$ranks" "$@" || fail "$kind on $ranks ranks"
+            [ "$ranks" -ne 0 ] || cp "model/$out" one
+            cmp "model/$out" one || fail "$kind: $ranks ranks make another file"
+            lines 1 'wrote 21 images' "sample$ranks.err.log"
+        done
+    done
+    # Only the first needs to see the file; where that cannot, it says so.
+    ! on 2 nowhere sample run -n 4 --solver ddim --steps 2 --out /dev/null/x.npy || fail nowhere
+    lines 1 '^sumi: .*/dev/null' nowhere.err.log
+    lines 1 '^sumi: ' nowhere.err.log
+    base="$sumi sample run -n 6 --solver ddim --steps 2 --threads 1 --out x.npy"
+    mkdir seeds && cp -r model/run seeds
+    # shellcheck disable=SC2086
+    ! (cd seeds && "$mpirun" -n 1 $base : -n 1 $base --seed 9) >seeds.log 2>&1 || fail seeds
+    lines 1 'rank 1: sample seed is 9 here and 0 at rank 0' seeds.log
+    lines 1 '^sumi: ' seeds.log
+}
+
+part_eval() {
+    export HOME="$work"
+    make_model
+    on 0 data sample run -n 300 --solver ddim --steps 2 --threads 1 --out d.npy || fail data
+    on 0 evaluator classify train d.npy --shape random-conv --out e.safetensors || fail evaluator
+    for ranks in 0 1 3; do
+        on "$ranks" "eval$ranks" eval run --data d.npy --size 16x16 --evaluator e.safetensors \
+            -n 200 --steps 2 --threads 1 --json || fail "eval on $ranks ranks"
+        grep '"subject"' "eval$ranks.log" | sed 's/"seconds":[0-9.e-]*,//' >"eval$ranks.json"
+        lines 1 '"frechet":' "eval$ranks.json"
+        cmp eval0.json "eval$ranks.json" || fail "$ranks ranks have other scores"
+    done
+    # What only the first can find is told once, and nobody waits for it.
+    ! on 2 none eval run --data d.npy --size 16x16 --evaluator none.safetensors -n 200 || fail none
+    lines 1 '^sumi: .*none.safetensors' none.err.log
+}
+
+# As bfloat16: the bits are those of a number of ranks, and that is said.
+part_transport() {
+    # shellcheck disable=SC2086
+    set -- shapes $tutorial $common --transport bf16 --steps 2 --keep-last 3 --checkpoint-every 1
+    begin narrow 2 "$@" --out run || fail narrow
+    begin again 2 "$@" --out run || fail again
+    begin exact 0 "$@" --out run || fail exact
+    lines 1 'with another number of ranks than 2 the weights are others' narrow.log
+    same narrow again
+    ! "$sumi" diff narrow/run/model.safetensors exact/run/model.safetensors >/dev/null ||
+        fail "bf16 between ranks rounds nothing"
+    ! "$sumi" verify narrow/run --threads 1 >verify.log 2>&1 || fail "verify"
+    lines 1 '(transport)' verify.log
 }
 
 "part_$part"

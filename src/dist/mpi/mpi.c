@@ -3,13 +3,12 @@
  *
  * Every exchange is one that does not block, and is asked for again and again: so a rank that
  * waits leaves its core to others, and other threads can get a word in. There are two lines, with
- * exchanges of their own: what goes on behind a computation is asked for less often, to leave it the
- * core.
+ * exchanges of their own: what goes on behind a computation is asked for less often, to leave it
+ * the core.
  *
- * A thread sends a byte
- * to the next rank every second and expects one from the rank before: where none comes for so long
- * that the other must have stopped or lost its network, all are ended. MPI's calls are made by one
- * thread at a time.
+ * A thread sends a byte to the next rank every second and expects one from the rank before: where
+ * none comes for so long that the other must have stopped or lost its network, all are ended. MPI's
+ * calls are made by one thread at a time.
  */
 #include "dist/dist.h"
 
