@@ -290,7 +290,7 @@ static void test_no_direction_is_no_update(void **state)
     }
 }
 
-/* Of matrices that another rank turns the momentum is kept, to the bit; the others do not notice. */
+/* Of matrices that another rank turns the momentum is kept, to the bit; others do not notice. */
 static void test_elsewhere(void **state)
 {
     (void)state;

@@ -158,7 +158,7 @@ part_refusals() {
     mkdir sample
     ! (cd sample && "$mpirun" -n 2 "$sumi" info m.pth) >sample.log 2>&1 || fail sample
     refused '2 processes were started together, and only train, sample and eval are shared' sample
-    both few "$base --batch 1" "$base --batch 1"
+    both few "$base --batch 1 --groups 1" "$base --batch 1 --groups 1"
     refused 'batch is 1, and there are 2 ranks' few
     both hidden "$sumi train shapes $tutorial $common --steps 2 --out /dev/null/run" "$base"
     refused '/dev/null' hidden
