@@ -67,9 +67,7 @@ static int64_t size_of(const bench *b, const char *name)
 {
     char path[PATH_MAX];
     struct stat info;
-    return sumi_run_file(&b->dir, name, path, NULL) == SUMI_OK && stat(path, &info) == 0
-               ? (int64_t)info.st_size
-               : 0;
+    return stat(sumi_run_file(&b->dir, name, path), &info) == 0 ? (int64_t)info.st_size : 0;
 }
 
 static void open_bench(bench *b, const char *folder)
