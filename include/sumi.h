@@ -123,6 +123,38 @@ typedef struct sumi_context sumi_context;
  * instruction set that the CPU has (one of the names at sumi_context_isa). On a CPU with AMX, Linux
  * is asked to let this process use it. */
 SUMI_API sumi_status sumi_context_create(int threads, sumi_context **out);
+/* The same on a device: "cpu"; "opencl:N", device number N of OpenCL; "opencl", the first graphics
+ * card there, or else the first device; "cuda" and "mps", the first card of NVIDIA and of Apple; or
+ * "auto". NULL, and "auto" for now: the CPU. Devices predict and sample; training is refused there
+ * with SUMI_EUNSUPPORTED. SUMI_EINVAL for a name that is none, SUMI_EUNSUPPORTED, with a list of
+ * what is there, for a device that is not. OpenCL is looked for when it is asked for. */
+typedef struct {
+    size_t size;
+    int threads; /* of the host: as sumi_context_create */
+    const char *device;
+} sumi_context_config;
+#define SUMI_CONTEXT_CONFIG_INIT                                                                   \
+    {                                                                                              \
+        sizeof(sumi_context_config), 0, NULL                                                       \
+    }
+SUMI_API sumi_status sumi_context_open(const sumi_context_config *config, sumi_context **out);
+
+/* A device that a context can be made on. Sizes are in bytes; 0: not known, or the host's. */
+typedef struct {
+    size_t size;
+    char id[32]; /* for sumi_context_config */
+    char name[128], vendor[64], kind[16], driver[96];
+    uint64_t memory, largest_block, local_memory;
+    int units, megahertz, group; /* cores or multiprocessors; work items of a group */
+    bool doubles, halves;        /* whether it has numbers of 64 and of 16 bits */
+    bool usable;                 /* false: it lacks something that sumi needs */
+} sumi_device_info_t;
+#define SUMI_DEVICE_INFO_INIT                                                                      \
+    {                                                                                              \
+        .size = sizeof(sumi_device_info_t)                                                         \
+    }
+/* From index 0 on, which is the CPU; SUMI_EINVAL past the last. Looks for OpenCL at each call. */
+SUMI_API sumi_status sumi_device_at(int index, sumi_device_info_t *device);
 /* Not from a callback: a call on ctx has yet to return there, and nothing is done. */
 SUMI_API void sumi_context_free(sumi_context *ctx);
 /* What the last call on ctx had to say: why it failed, or its notice; "" where there is neither.
@@ -141,8 +173,11 @@ SUMI_API const char *sumi_last_error(const sumi_context *ctx);
 SUMI_API void sumi_cancel(sumi_context *ctx);
 /* How many threads it computes with. */
 SUMI_API int sumi_context_threads(const sumi_context *ctx);
-/* The instruction set: "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx" or "neon". */
+/* The instruction set: "generic", "avx2", "avx2vnni", "avx512", "avx512vnni", "amx" or "neon". Of a
+ * device: "opencl-" and a few digits that name device, driver and version, on which bits depend. */
 SUMI_API const char *sumi_context_isa(const sumi_context *ctx);
+/* What it computes on: "cpu", or the name of a device and its driver. */
+SUMI_API const char *sumi_context_device(const sumi_context *ctx);
 
 /* ---- Several processes ------------------------------------------------------------------------
  * Processes, or threads, that train one model together, each with a context of its own that has

@@ -30,18 +30,24 @@ static inline sumi_status missing(sumi_context *ctx, const char *function, const
 
 /* Takes over the caller's config, which may be an older, shorter one: what it does not have keeps
  * the value it has in out. */
-static inline sumi_status take_config(sumi_context *ctx, const char *name, const void *config,
-                                      void *out, size_t out_size)
+static inline sumi_status sumi_take_config(const char *name, const void *config, void *out,
+                                           size_t out_size, sumi_error *err)
 {
     size_t size;
     if (!config)
         return SUMI_OK;
     memcpy(&size, config, sizeof size);
     if (size < sizeof size || size > 1 << 16)
-        return sumi_fail(&ctx->error, SUMI_EINVAL,
+        return sumi_fail(err, SUMI_EINVAL,
                          "%s: its size field is %zu; fill it with the _INIT macro", name, size);
     memcpy(out, config, size < out_size ? size : out_size);
     return SUMI_OK;
+}
+
+static inline sumi_status take_config(sumi_context *ctx, const char *name, const void *config,
+                                      void *out, size_t out_size)
+{
+    return sumi_take_config(name, config, out, out_size, &ctx->error);
 }
 
 /* Gives an info struct to the caller, as much of it as the caller's has room for. The caller's size

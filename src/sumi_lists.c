@@ -41,6 +41,30 @@ sumi_status sumi_precision_at(int index, sumi_choice_t *precision)
     return row ? give_choice(row->name, row->about, precision) : SUMI_EINVAL;
 }
 
+sumi_status sumi_device_at(int index, sumi_device_info_t *device)
+{
+    sumi_device_facts facts;
+    if (index < 0 || !device || !sumi_device_row(index, &facts))
+        return SUMI_EINVAL;
+    sumi_device_info_t full = {.size = sizeof full,
+                               .memory = facts.memory,
+                               .largest_block = facts.largest,
+                               .local_memory = facts.local_bytes,
+                               .units = facts.units,
+                               .megahertz = facts.megahertz,
+                               .group = (int)facts.group,
+                               .doubles = facts.doubles,
+                               .halves = facts.halves,
+                               .usable = facts.usable};
+    memcpy(full.id, facts.id, sizeof full.id);
+    memcpy(full.name, facts.name, sizeof full.name);
+    memcpy(full.vendor, facts.vendor, sizeof full.vendor);
+    memcpy(full.kind, facts.kind, sizeof full.kind);
+    memcpy(full.driver, facts.driver, sizeof full.driver);
+    sumi_give_info(&full, sizeof full, device);
+    return SUMI_OK;
+}
+
 sumi_status sumi_objective_at(int index, sumi_choice_t *objective)
 {
     return give_row(SUMI_CHOICE_OBJECTIVE, index, objective);

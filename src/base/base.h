@@ -252,6 +252,9 @@ bool sumi_is_file(const char *path);
 bool sumi_disk_free(const char *folder, uint64_t *bytes);
 /* True for a folder that holds nothing but, perhaps, an entry of that name. */
 bool sumi_dir_has_only(const char *path, const char *name);
+/* The folder in the user's cache where sumi keeps what it can make again, or the one in it of that
+ * name; false where the user has none. It need not be there. */
+bool sumi_cache_folder(const char *name, char *out, size_t size);
 /* dir + "/" + name into out; SUMI_EINVAL where it does not fit. */
 sumi_status sumi_path_join(char *out, size_t size, const char *dir, const char *name,
                            sumi_error *err);

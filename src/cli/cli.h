@@ -53,6 +53,7 @@ int sumi_cmd_diff(sumi_cli *cli);
 int sumi_cmd_verify(sumi_cli *cli);
 int sumi_cmd_bench_train(sumi_cli *cli);
 int sumi_cmd_bench_sample(sumi_cli *cli);
+int sumi_cmd_devices(sumi_cli *cli);
 
 /* open.c: creates cli->ctx with --threads, or with one thread for commands that do not compute.
  * Returns 0 or the exit code, with the error printed. */

@@ -86,11 +86,12 @@ static int print_result(const sumi_cli *cli, bench *b)
         snprintf(text, sizeof text, "%dx%d", b->height, b->width);
         json_t *size = b->height == b->width ? json_integer(b->height) : json_string(text);
         return sumi_cli_result(
-            cli, json_pack("{s:s, s:s, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
-                           b->what, "isa", isa, "precision", precision, "threads", threads, "size",
-                           size, "batch", b->batch, "steps", b->steps, "ms", 1e3 * median, "min_ms",
-                           1e3 * b->times_s[0], "images_per_s", rate, "version", sumi_version(),
-                           "cpu", cpu));
+            cli,
+            json_pack("{s:s, s:o, s:s, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:f, s:s, s:s}", "what",
+                      b->what, "device", sumi_json_any(sumi_context_device(cli->ctx)), "isa", isa,
+                      "precision", precision, "threads", threads, "size", size, "batch", b->batch,
+                      "steps", b->steps, "ms", 1e3 * median, "min_ms", 1e3 * b->times_s[0],
+                      "images_per_s", rate, "version", sumi_version(), "cpu", cpu));
     }
     printf("%s  %.1f images/s  (median %.2f ms, fastest %.2f ms, of %d steps of %d images of "
            "%dx%d; %s, %s, %d thread%s, %s)\n",

@@ -92,24 +92,28 @@ int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sum
     sumi_bar_begin(&bar, cli);
     config->progress = sumi_bar_update;
     config->user = &bar;
-    sumi_signals_watch(cli->signals, cli->ctx, NULL);
-    sumi_status status = sumi_classifier_train(cli->ctx, train, test, config, out);
+    /* Training is the CPU's, whatever the model runs on. */
+    sumi_context *cpu = NULL, *ctx = cli->ctx;
+    if (strcmp(sumi_context_device(ctx), "cpu") != 0) {
+        sumi_status made = sumi_context_create(sumi_context_threads(ctx), &cpu);
+        if (made != SUMI_OK)
+            return sumi_cli_fail(cli, made, sumi_last_error(NULL));
+        ctx = cpu;
+    }
+    sumi_signals_watch(cli->signals, ctx, NULL);
+    sumi_status status = sumi_classifier_train(ctx, train, test, config, out);
     sumi_signals_watch(cli->signals, NULL, NULL);
     sumi_bar_end(&bar);
-    return status == SUMI_OK ? 0 : sumi_cli_fail_context(cli, status);
+    int code = status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(ctx));
+    sumi_context_free(cpu);
+    return code;
 }
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
 bool sumi_cli_cache(char out[PATH_MAX], const char *name)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int length = 0;
-    if (cache != NULL && cache[0] == '/')
-        length = snprintf(out, PATH_MAX, "%s/sumi/%s", cache, name);
-    else if (home != NULL && home[0] == '/')
-        length = snprintf(out, PATH_MAX, "%s/.cache/sumi/%s", home, name);
-    return length > 0 && length < PATH_MAX;
+    return sumi_cache_folder(name, out, PATH_MAX);
 }
 
 /* A file that is there and cannot be used is told, and made anew. */

@@ -63,6 +63,7 @@ static const struct {
     [SUMI_CMD_VERIFY] = {sumi_cmd_verify},
     [SUMI_CMD_BENCH_TRAIN] = {sumi_cmd_bench_train},
     [SUMI_CMD_BENCH_SAMPLE] = {sumi_cmd_bench_sample},
+    [SUMI_CMD_DEVICES] = {sumi_cmd_devices},
     [SUMI_CMD_HELP] = {cmd_help},
     [SUMI_CMD_VERSION] = {cmd_version},
 };

@@ -7,23 +7,34 @@
 #include <assert.h>
 #include <string.h>
 
+/* What trains, or repeats a training, computes on the CPU. */
+static bool runs_on_devices(sumi_command_id command)
+{
+    return command == SUMI_CMD_SAMPLE || command == SUMI_CMD_PREDICT || command == SUMI_CMD_EVAL ||
+           command == SUMI_CMD_BENCH_SAMPLE;
+}
+
 int sumi_cli_open(sumi_cli *cli)
 {
     const sumi_options *options = &cli->options;
-    int threads = 1;
+    sumi_context_config config = SUMI_CONTEXT_CONFIG_INIT;
+    sumi_error err = {""};
+    config.threads = 1;
     if (sumi_option_find(options->command, "threads", strlen("threads"), NULL) >= 0) {
-        const char *device = sumi_option_text(options, "device");
-        if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
-            sumi_error err = {""};
+        config.device = sumi_option_text(options, "device");
+        config.threads = (int)sumi_option_int(options, "threads");
+        if (strcmp(config.device, "auto") != 0 && strcmp(config.device, "cpu") != 0 &&
+            !runs_on_devices(options->command)) {
             sumi_fail(&err, SUMI_EUNSUPPORTED,
-                      "--device %s: this build of sumi computes on the CPU only", device);
+                      "--device %s: this command computes on the CPU only; sample, predict, eval "
+                      "and bench sample run on devices",
+                      config.device);
             return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, err.text);
         }
-        threads = (int)sumi_option_int(options, "threads");
-        if (threads == 0 && cli->dist != NULL)
-            threads = sumi_dist_threads(cli->dist);
+        if (config.threads == 0 && cli->dist != NULL)
+            config.threads = sumi_dist_threads(cli->dist);
     }
-    sumi_status status = sumi_context_create(threads, &cli->ctx);
+    sumi_status status = sumi_context_open(&config, &cli->ctx);
     return status == SUMI_OK ? 0 : sumi_cli_fail(cli, status, sumi_last_error(NULL));
 }
 

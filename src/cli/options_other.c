@@ -260,17 +260,19 @@ const sumi_option sumi_option_rows_other[] = {
              "given."},
     {.name = "device",
      .kind = SUMI_ARG_CHOICE,
-     .choices = "auto|cpu|cuda|mps",
+     .choices = "auto|cpu|cuda|mps|opencl|opencl:N",
      .initial = "auto",
      .metavar = "NAME",
      .resuming = true,
      .commands = COMPUTE | EVALUATE | BIT(VERIFY),
-     .help = "What to compute on; this build has the CPU only."},
+     .help = "What to compute on: cuda is a card of NVIDIA, mps one of Apple, opencl:N number N of "
+             "sumi devices, and auto the CPU. sample, predict, eval and bench sample run on any, "
+             "the others on the CPU."},
     {.name = "json",
      .kind = SUMI_ARG_FLAG,
      .resuming = true,
      .commands = BIT(DATA_LIST) | DATA_SET | COMPUTE | EVALUATE | BIT(CONVERT) | BIT(AVERAGE) |
-                 BIT(INFO) | BIT(DIFF) | BIT(VERIFY),
+                 BIT(INFO) | BIT(DIFF) | BIT(VERIFY) | BIT(DEVICES),
      .help = "Print the result as JSON on standard output, and progress as lines of JSON on "
              "standard error."},
     {.name = "quiet",

@@ -133,12 +133,23 @@ static bool parse_size(const sumi_option *option, const char *text, sumi_option_
     return true;
 }
 
+/* "opencl:N" stands for that with any number of up to six digits. */
+static bool is_numbered(const char *word, size_t length, const char *text)
+{
+    if (length < 2 || strncmp(word + length - 2, ":N", 2) != 0 ||
+        strncmp(word, text, length - 1) != 0)
+        return false;
+    size_t digits = strspn(text + length - 1, "0123456789");
+    return digits >= 1 && digits <= 6 && text[length - 1 + digits] == '\0';
+}
+
 static bool is_choice(const sumi_option *option, const char *text)
 {
     const char *word;
     int length;
     for (int i = 0; (word = sumi_option_choice(option, i, &length)) != NULL; i++)
-        if (strlen(text) == (size_t)length && strncmp(word, text, (size_t)length) == 0)
+        if ((strlen(text) == (size_t)length && strncmp(word, text, (size_t)length) == 0) ||
+            is_numbered(word, (size_t)length, text))
             return true;
     return false;
 }

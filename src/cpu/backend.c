@@ -2,6 +2,7 @@
  * The backend's table: a device is a thread pool and a table of kernels, and its memory is pages of
  * the host.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,12 +22,26 @@ static void device_close(sumi_device *device)
     free(device);
 }
 
-static sumi_status device_open(int threads, const char *isa, sumi_device **out, sumi_error *err)
+static int device_list(sumi_device_facts *out, int most, sumi_error *err)
 {
-    const sumi_kernels *kernels = sumi_kernels_pick(isa);
+    (void)err;
+    if (most < 1)
+        return 1;
+    *out = (sumi_device_facts){
+        .id = "cpu", .kind = "CPU", .units = sumi_cpu_count(), .doubles = true, .usable = true};
+    if (!sumi_cpu_name(out->name, sizeof out->name))
+        snprintf(out->name, sizeof out->name, "CPU");
+    return 1;
+}
+
+static sumi_status device_open(const sumi_device_config *config, sumi_device **out, sumi_error *err)
+{
+    int threads = config->threads;
+    const sumi_kernels *kernels = sumi_kernels_pick(config->isa);
     if (!kernels)
         return sumi_fail(err, SUMI_EUNSUPPORTED,
-                         "instruction set '%s' is unknown or this CPU lacks it; try generic", isa);
+                         "instruction set '%s' is unknown or this CPU lacks it; try generic",
+                         config->isa);
     sumi_device *device = sumi_calloc(1, sizeof *device);
     if (!device)
         return sumi_fail_memory(err, "a device", sizeof *device);
@@ -49,6 +64,20 @@ sumi_pool *sumi_cpu_pool(const sumi_device *device)
 const sumi_kernels *sumi_cpu_kernels(const sumi_device *device)
 {
     return device->kernels;
+}
+
+static const char *device_title(const sumi_device *device)
+{
+    (void)device;
+    return "cpu";
+}
+
+/* A CPU's calls do not fail. */
+static sumi_status device_status(const sumi_device *device, sumi_error *err)
+{
+    (void)device;
+    (void)err;
+    return SUMI_OK;
 }
 
 static const char *device_isa(const sumi_device *device)
@@ -173,7 +202,10 @@ const sumi_backend *sumi_cpu_backend(void)
 {
     static const sumi_backend backend = {
         .name = "cpu",
+        .list = device_list,
         .open = device_open,
+        .title = device_title,
+        .status = device_status,
         .close = device_close,
         .isa = device_isa,
         .same_bits = device_same_bits,

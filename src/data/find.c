@@ -16,21 +16,11 @@ static const char *environment(const char *name)
     return value && *value ? value : NULL;
 }
 
-/* The user cache by the XDG base directory specification, which ignores relative values. */
-static bool user_cache(char *out, size_t size)
-{
-    const char *xdg = environment("XDG_CACHE_HOME");
-    if (xdg && *xdg == '/')
-        return sumi_path_join(out, size, xdg, "sumi", NULL) == SUMI_OK;
-    const char *home = environment("HOME");
-    return home && sumi_path_join(out, size, home, ".cache/sumi", NULL) == SUMI_OK;
-}
-
 bool sumi_find_named(const char *name, char *found, size_t size)
 {
     char cache[4096];
     const char *roots[] = {environment("SUMI_DATA"),
-                           user_cache(cache, sizeof cache) ? cache : NULL};
+                           sumi_cache_folder(NULL, cache, sizeof cache) ? cache : NULL};
     if (*name == '.' || *name == '\0' || strchr(name, '/'))
         return false;
     for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
@@ -66,7 +56,7 @@ bool sumi_find_fashion(int split, const char *system, char *found, char *looked,
     } else {
         snprintf(looked, size, "$SUMI_DATA (not set)");
     }
-    if (user_cache(cache, sizeof cache) &&
+    if (sumi_cache_folder(NULL, cache, sizeof cache) &&
         sumi_path_join(found, size, cache, "fashion-mnist", NULL) == SUMI_OK &&
         try_folder(found, split, looked, size))
         return true;
@@ -176,5 +166,5 @@ sumi_status sumi_fail_not_found(const char *name_or_path, sumi_error *err)
                      "%s: no such file or folder here, below $SUMI_DATA (%s) or below %s; the "
                      "data sets with a name are fashion-mnist and shapes",
                      name_or_path, data ? data : "not set",
-                     user_cache(cache, sizeof cache) ? cache : "~/.cache/sumi");
+                     sumi_cache_folder(NULL, cache, sizeof cache) ? cache : "~/.cache/sumi");
 }

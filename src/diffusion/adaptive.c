@@ -317,8 +317,10 @@ sumi_status sumi_adaptive_run(const sumi_sampling *sampling, float *out, sumi_er
         status = take_all(&run, err);
     else
         status = sumi_fail_memory(err, "the sampler's buffers", run.bytes);
-    if (status == SUMI_OK)
+    if (status == SUMI_OK) {
         sampling->backend->download(sampling->device, out, run.image, run.bytes);
+        status = sampling->backend->status(sampling->device, err);
+    }
     for (int i = 0; status == SUMI_OK && sampling->taken && i < sampling->n; i++)
         sampling->taken[i] = run.images[i].evaluations;
     free_memory(&run);

@@ -386,8 +386,10 @@ sumi_status sumi_sampling_run(const sumi_sampling *sampling, float *out, sumi_er
     } else {
         status = sumi_fail_memory(err, "the sampler's buffers", run.bytes);
     }
-    if (status == SUMI_OK)
+    if (status == SUMI_OK) {
         sampling->backend->download(sampling->device, out, run.x, run.bytes);
+        status = sampling->backend->status(sampling->device, err);
+    }
     free_memory(&run);
     return status;
 }

@@ -26,7 +26,11 @@ static sumi_status answer(void *user, const float *x, const float *times, int n,
     backend->upload(device, ask->images, x, bytes);
     backend->upload(device, ask->times, times, (size_t)n * sizeof(float));
     backend->predict(ask->network, &in, n, &ask->out);
-    if (!backend->finite(device, ask->out, (size_t)n * ask->count))
+    bool finite = backend->finite(device, ask->out, (size_t)n * ask->count);
+    sumi_status status = backend->status(device, ask->err);
+    if (status != SUMI_OK)
+        return status;
+    if (!finite)
         return sumi_fail(ask->err, SUMI_EFORMAT,
                          "the network produced a value that is not finite: these weights cannot "
                          "be evaluated");

@@ -156,11 +156,36 @@ typedef struct {
     double absolute, relative;
 } sumi_tolerance;
 
+/* What is told of a device that a backend has. */
+typedef struct {
+    char id[32]; /* what users call it: "cpu", "opencl:0" */
+    char name[128], vendor[64], kind[16], driver[96];
+    bool is_gpu;
+    uint64_t memory, largest;     /* bytes in all, and of one block; 0: the host's */
+    int units, megahertz;         /* 0: not known */
+    uint64_t local_bytes, group;  /* of a group of work items; 0: there are none */
+    bool doubles, halves, usable; /* usable: sumi can compute on it */
+} sumi_device_facts;
+
+/* Which device, and how. */
+typedef struct {
+    int index;       /* in the order of `list` */
+    int threads;     /* of the host; 0: one for each core */
+    const char *isa; /* of the host: an instruction set's name, or NULL for the best */
+} sumi_device_config;
+
 typedef struct {
     const char *name; /* "cpu" */
 
-    /* threads 0: one for each core. isa: an instruction set's name, or NULL for the best. */
-    sumi_status (*open)(int threads, const char *isa, sumi_device **out, sumi_error *err);
+    /* Fills in up to `most` devices that are there and returns how many there are; where there are
+     * none, why is left in err. */
+    int (*list)(sumi_device_facts *out, int most, sumi_error *err);
+    sumi_status (*open)(const sumi_device_config *config, sumi_device **out, sumi_error *err);
+    /* What users call the open device: "cpu", or its name and driver. */
+    const char *(*title)(const sumi_device *device);
+    /* The first of the calls below that went wrong, which none of them tells itself: what they gave
+     * is then of no use, and the device is lost. Looked at whenever the host has waited. */
+    sumi_status (*status)(const sumi_device *device, sumi_error *err);
     void (*close)(sumi_device *device);            /* NULL is fine */
     const char *(*isa)(const sumi_device *device); /* "avx2" */
     /* True where networks of a precision have the same bits on the instruction set of that name. */

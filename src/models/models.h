@@ -172,6 +172,19 @@ sumi_status sumi_check_finite(const char *name, const float *values, const int s
                               sumi_error *err);
 sumi_status sumi_models_set_metadata(sumi_model *model, const char *key, const char *value,
                                      sumi_error *err); /* any key */
+/* ---- Devices (devices.c) --------------------------------------------------------------------- */
+
+/* The CPU's is number 0; NULL past the last. */
+const sumi_backend *sumi_backend_at(int index);
+/* All devices of all backends, counted through; false past the last. What they are is looked up
+ * anew at each call. */
+bool sumi_device_row(int index, sumi_device_facts *out);
+/* The backend of a device that is called auto, cpu, cuda (of NVIDIA), mps (of Apple), opencl or
+ * opencl:N, and its number there. SUMI_EINVAL for a name that is none; SUMI_EUNSUPPORTED, with what
+ * is there, for one that is not. */
+sumi_status sumi_device_find(const char *name, const sumi_backend **backend, int *index,
+                             sumi_error *err);
+
 /* ---- Runtime (runtime.c): what a context owns for computing ---------------------------------- */
 
 enum { SUMI_CACHED_NETWORKS = 4 };
@@ -201,7 +214,9 @@ typedef struct {
 
 /* isa: a table's name or NULL for the best. */
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err);
-/* The same on another backend than the CPU's. */
+/* The same on another backend than the CPU's, and on one of its devices. */
+sumi_status sumi_runtime_init_device(sumi_runtime *runtime, const sumi_backend *backend,
+                                     const sumi_device_config *config, sumi_error *err);
 sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *backend, int threads,
                                  const char *isa, sumi_error *err);
 void sumi_runtime_free(sumi_runtime *runtime);

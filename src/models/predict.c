@@ -58,6 +58,7 @@ static sumi_status predict_some(const predicting *run, int first, int n, sumi_er
     if (status == SUMI_OK) {
         backend->predict(run->network, &in, n, &result);
         backend->download(device, out, result, each * run->out_floats);
+        status = backend->status(device, err);
     }
     unmirror(run, result, out, each * run->out_floats);
     for (int i = 0; i < 3; i++)

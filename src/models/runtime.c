@@ -4,19 +4,24 @@
  */
 #include "models/models.h"
 
-#include "cpu/cpu.h"
-
 sumi_status sumi_runtime_init_on(sumi_runtime *runtime, const sumi_backend *backend, int threads,
                                  const char *isa, sumi_error *err)
 {
+    const sumi_device_config config = {.threads = threads, .isa = isa};
+    return sumi_runtime_init_device(runtime, backend, &config, err);
+}
+
+sumi_status sumi_runtime_init_device(sumi_runtime *runtime, const sumi_backend *backend,
+                                     const sumi_device_config *config, sumi_error *err)
+{
     *runtime = (sumi_runtime){.backend = backend};
     atomic_init(&runtime->cancel, 0);
-    return backend->open(threads, isa, &runtime->device, err);
+    return backend->open(config, &runtime->device, err);
 }
 
 sumi_status sumi_runtime_init(sumi_runtime *runtime, int threads, const char *isa, sumi_error *err)
 {
-    return sumi_runtime_init_on(runtime, sumi_cpu_backend(), threads, isa, err);
+    return sumi_runtime_init_on(runtime, sumi_backend_at(0), threads, isa, err);
 }
 
 static void drop(const sumi_runtime *runtime, sumi_cached_network *cached)

@@ -270,6 +270,7 @@ sumi_status sumi_run_write_env(const sumi_run_dir *dir, const sumi_runtime *runt
     json_t *json = json_object();
     put(json, "cpu", sumi_json_any(cpu), &failed);
     put(json, "cores", json_integer(sumi_cpu_count()), &failed);
+    put(json, "device", sumi_json_any(runtime->backend->title(runtime->device)), &failed);
     put(json, "isa", json_string(runtime->backend->isa(runtime->device)), &failed);
     put(json, "threads", json_integer(runtime->backend->threads(runtime->device)), &failed);
     put(json, "os", sumi_json_any(os), &failed);

@@ -239,8 +239,10 @@ static sumi_status ask(const sumi_asking *asking, bool guide, const sumi_inputs 
 {
     const sumi_backend *backend = asking->runtime->backend;
     backend->predict(guide ? asking->guide : asking->network, in, n, &f);
-    if (backend->finite(asking->runtime->device, f, (size_t)n * asking->image_floats))
-        return SUMI_OK;
+    bool finite = backend->finite(asking->runtime->device, f, (size_t)n * asking->image_floats);
+    sumi_status status = backend->status(asking->runtime->device, asking->err);
+    if (finite || status != SUMI_OK)
+        return status;
     return sumi_fail(asking->err, SUMI_EFORMAT,
                      "the %s produced a value that is not finite at t = %g: these weights "
                      "cannot be sampled from",

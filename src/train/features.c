@@ -203,7 +203,8 @@ sumi_status sumi_classify_run(sumi_runtime *runtime, const sumi_classifier *clas
         run.n = left < run.chunk ? (int)left : run.chunk;
         run_chunk(&run, features, probabilities);
         run.first += run.n;
-        if (sumi_runtime_cancelled(runtime))
+        status = runtime->backend->status(runtime->device, err);
+        if (status == SUMI_OK && sumi_runtime_cancelled(runtime))
             status = sumi_fail(err, SUMI_CANCELLED, "the evaluation was cancelled");
     }
     release(&run);

@@ -557,7 +557,7 @@ static void test_completion_tells_every_option(void **state)
             fail_msg("the completion lacks %s", name);
     }
     assert_non_null(strstr(text, "'data train sample predict classify eval tune convert average "
-                                 "info diff verify bench help version"));
+                                 "info diff verify bench devices help version"));
     assert_non_null(strstr(text, "'list info preview'"));
     assert_non_null(strstr(text, "words='ddpm ddpm-large ddim ddim-inverse euler "));
     free(text);

@@ -143,7 +143,7 @@ static void test_missing_files(void **state)
 static void test_devices(void **state)
 {
     assert_failed_run(*state, "train shapes --recipe tutorial --device cuda --out @run",
-                      10 + SUMI_EUNSUPPORTED, "--device cuda: this build");
+                      10 + SUMI_EUNSUPPORTED, "--device cuda: this command computes on the CPU");
     assert_failed_run(*state, "bench train --device mps", 10 + SUMI_EUNSUPPORTED, "--device mps");
 }
 

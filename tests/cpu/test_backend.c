@@ -203,10 +203,10 @@ static bool record_scan(sumi_device *device, const float *x, size_t count)
 
 /* ---- Networks -------------------------------------------------------------------------------- */
 
-static sumi_status record_open(int threads, const char *isa, sumi_device **out, sumi_error *err)
+static sumi_status record_open(const sumi_device_config *config, sumi_device **out, sumi_error *err)
 {
     seen.opened++;
-    return sumi_cpu_backend()->open(threads, isa, out, err);
+    return sumi_cpu_backend()->open(config, out, err);
 }
 
 static void record_close(sumi_device *device)

@@ -14,7 +14,8 @@ enum { N = 3, COUNT = 20011, ALL = N * COUNT };
 static sumi_device *device_of(int threads)
 {
     sumi_device *device;
-    assert_int_equal(sumi_cpu_backend()->open(threads, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = threads};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     return device;
 }
 

@@ -82,7 +82,8 @@ static sumi_status draw(fixture *f, double tolerance, int most, int begin, int n
     want.tolerance = (sumi_tolerance){tolerance, tolerance};
     assert_int_equal(sumi_path_init(&path, &f->process, &want, NULL), SUMI_OK);
     noise_of(N, noise);
-    assert_int_equal(sumi_cpu_backend()->open(n > 1 ? 2 : 1, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = n > 1 ? 2 : 1};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     sumi_sampling sampling = {.path = &path,
                               .n = n,
                               .count = COUNT,
@@ -227,7 +228,8 @@ static double paint(const char *solver, int steps, int visits, int jump, int n, 
     want.spacing = sumi_spacing_row(0);
     want.evaluations = steps;
     assert_int_equal(sumi_path_init(&path, &f.process, &want, NULL), SUMI_OK);
-    assert_int_equal(sumi_cpu_backend()->open(2, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = 2};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     sumi_sampling sampling = {.path = &path,
                               .n = n,
                               .count = COUNT,

@@ -80,7 +80,8 @@ static void test_all_cases(void **state)
 {
     (void)state;
     sumi_device *device;
-    assert_int_equal(sumi_cpu_backend()->open(1, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = 1};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     for (size_t c = 0; c < sizeof diffusers_cases / sizeof *diffusers_cases; c++)
         check_case((int)c, device);
     sumi_cpu_backend()->close(device);

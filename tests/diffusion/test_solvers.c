@@ -149,7 +149,8 @@ static void run_path(fixture *f, const sumi_path *path, float *noise, float *x)
     sumi_device *device;
     for (int i = 0; i < FLOATS; i++)
         noise[i] = -2.5f + 5.f * (float)i / (FLOATS - 1);
-    assert_int_equal(sumi_cpu_backend()->open(1, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = 1};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     sumi_sampling sampling = {.path = path,
                               .n = 1,
                               .count = FLOATS,
@@ -383,7 +384,8 @@ static void check_moments_of(fixture *f, const sumi_path *path, const char *name
     enum { N = 256 };
     float *x = malloc((size_t)N * FLOATS * sizeof *x);
     sumi_device *device;
-    assert_int_equal(sumi_cpu_backend()->open(2, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = 2};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     sumi_sampling sampling = {.path = path,
                               .n = N,
                               .count = FLOATS,
@@ -573,7 +575,8 @@ static double round_trip(fixture *f, int steps)
     float image[FLOATS], noise[FLOATS], again[FLOATS];
     for (int i = 0; i < FLOATS; i++)
         image[i] = -1.f + 2.f * (float)i / (FLOATS - 1);
-    assert_int_equal(sumi_cpu_backend()->open(1, NULL, &device, NULL), SUMI_OK);
+    const sumi_device_config config = {.threads = 1};
+    assert_int_equal(sumi_cpu_backend()->open(&config, &device, NULL), SUMI_OK);
     sumi_sampling sampling = {.path = &back,
                               .n = 1,
                               .count = FLOATS,

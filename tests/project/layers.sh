@@ -12,7 +12,7 @@ cd "$1"
 forbidden() {
     grep -rn '^ *# *include *"' --include='*.[ch]' src examples | awk -F: '
     BEGIN {
-        count = split("base kernels graph cpu io diffusion models data train sample eval run dist", names, " ")
+        count = split("base kernels graph cpu opencl io diffusion models data train sample eval run dist", names, " ")
         for (i = 1; i <= count; i++)
             rank[names[i]] = i
         split("base io data dist cli", words, " ")
@@ -38,8 +38,8 @@ forbidden() {
             bad = !(to in cli)
         else if (to == "kernels" && header != "kernels/act.h")
             bad = from != "kernels" && from != "cpu" && from != "eval"
-        else if (to == "cpu") # others compute through the table of a backend
-            bad = from != "cpu" && $1 != "src/models/runtime.c"
+        else if (to == "cpu" || to == "opencl") # others compute through the table of a backend
+            bad = from != to && $1 != "src/models/devices.c"
         else
             bad = !(from in rank) || !(to in rank) || rank[to] > rank[from]
         if (bad)

@@ -1,0 +1,136 @@
+/*
+ * A device of OpenCL that was opened: its queue, its memory and its kernels. Private to this layer.
+ *
+ * Calls of the backend's table cannot fail where they stand. The first that does is kept, with its
+ * text, and from then on nothing is given to the device: see sumi_backend's `status`.
+ */
+#ifndef SUMI_OPENCL_DEVICE_H
+#define SUMI_OPENCL_DEVICE_H
+
+#include "opencl/api.h"
+#include "opencl/kernels/args.h"
+#include "opencl/opencl.h"
+
+/* By the names of their functions in kernels (program.c has the same order). */
+typedef enum {
+    SUMI_CL_MIX,
+    SUMI_CL_FIND_BAD,
+    SUMI_CL_LIMIT,
+    SUMI_CL_BLEND,
+    SUMI_CL_MEASURE,
+    SUMI_CL_WAVES,
+    SUMI_CL_EMBEDDING,
+    SUMI_CL_FILL,
+    SUMI_CL_LINEAR,
+    SUMI_CL_CONV,
+    SUMI_CL_MOMENTS,
+    SUMI_CL_GROUP_ROWS,
+    SUMI_CL_BATCH_ROWS,
+    SUMI_CL_ADD,
+    SUMI_CL_RESAMPLE,
+    SUMI_CL_MEAN,
+    SUMI_CL_ATTENTION,
+    SUMI_CL_KERNELS /* how many */
+} sumi_cl_kernel;
+
+/* Memory of the device, and the addresses that stand for it: of pages without access, so that the
+ * host can count within a block and reads none of it by mistake. */
+typedef struct {
+    char *base;
+    size_t bytes, mapped;
+    cl_mem memory;
+} sumi_cl_block;
+
+struct sumi_device {
+    sumi_cl cl;
+    sumi_device_facts facts;
+    cl_device_id id;
+    cl_context context;
+    cl_command_queue queue;
+    cl_program program;
+    cl_kernel kernels[SUMI_CL_KERNELS];
+    bool exact_division; /* division and square roots can be rounded correctly */
+    int threads;         /* of the host */
+    char title[256], bits[72];
+    sumi_cl_block *blocks; /* by address */
+    int block_count, block_capacity;
+    uint64_t taken;     /* bytes of all blocks */
+    sumi_cl_block room; /* for small results and tables */
+    sumi_status status; /* of the first call that failed */
+    sumi_error error;
+};
+
+/* ---- devices.c: what there is ---------------------------------------------------------------- */
+
+int sumi_cl_list(sumi_device_facts *out, int most, sumi_error *err);
+/* The device of that number in the list. */
+sumi_status sumi_cl_find(const sumi_cl *cl, int index, cl_device_id *id, sumi_device_facts *facts,
+                         sumi_error *err);
+bool sumi_cl_divides_exactly(const sumi_cl *cl, cl_device_id id);
+
+/* ---- memory.c -------------------------------------------------------------------------------- */
+
+/* A place in the memory of the device, in bytes from the begin of its block. */
+typedef struct {
+    cl_mem memory;
+    size_t at;
+} sumi_cl_place;
+
+void *sumi_cl_alloc(sumi_device *device, size_t bytes);
+void sumi_cl_free(sumi_device *device, void *memory, size_t bytes);
+void *sumi_cl_mirror(sumi_device *device, void *host, size_t bytes);
+void sumi_cl_unmirror(sumi_device *device, void *memory, void *host, size_t bytes);
+void sumi_cl_upload(sumi_device *device, void *to, const void *from, size_t bytes);
+void sumi_cl_download(sumi_device *device, void *to, const void *from, size_t bytes);
+void sumi_cl_copy(sumi_device *device, void *to, const void *from, size_t bytes);
+void sumi_cl_zero(sumi_device *device, void *memory, size_t bytes);
+/* What an address of the device stands for; one that is none is the device's failure. */
+sumi_cl_place sumi_cl_at(sumi_device *device, const void *memory);
+/* At least so many bytes that last until the next call, NULL where there are none. */
+void *sumi_cl_room(sumi_device *device, size_t bytes);
+
+/* ---- program.c ------------------------------------------------------------------------------- */
+
+/* Makes the kernels, from what is kept below the user's cache folder where that is of this device,
+ * driver and source and not damaged. */
+sumi_status sumi_cl_program(sumi_device *device, sumi_error *err);
+void sumi_cl_program_free(sumi_device *device);
+
+/* ---- device.c -------------------------------------------------------------------------------- */
+
+/* Keeps the first failure; true where there was none, then or before. */
+bool sumi_cl_ok(sumi_device *device, cl_int error, const char *what);
+void sumi_cl_lose(sumi_device *device, sumi_status status, const char *text);
+
+/* What a kernel is given: places in order, floats counted from each by what `args` says, then args,
+ * then bytes of local memory where there are any. */
+enum { SUMI_CL_PLACES_MAX = 8 };
+typedef struct {
+    sumi_cl_kernel kernel;
+    cl_mem memory[SUMI_CL_PLACES_MAX];
+    int count;
+    const void *args;
+    size_t args_size, local_bytes;
+    size_t global[3], local[3]; /* global is a multiple of local */
+} sumi_cl_launch;
+
+void sumi_cl_run(sumi_device *device, const sumi_cl_launch *launch);
+/* Adds a place and returns where it begins, in floats. */
+uint32_t sumi_cl_give(sumi_device *device, sumi_cl_launch *launch, const void *memory);
+/* The least multiple of `of` that is at least count. */
+static inline size_t sumi_cl_rounded(size_t count, size_t of)
+{
+    return (count + of - 1) / of * of;
+}
+
+/* ---- elementwise.c --------------------------------------------------------------------------- */
+
+void sumi_cl_mix(sumi_device *device, const sumi_mixing *work);
+bool sumi_cl_finite(sumi_device *device, const float *x, size_t count);
+void sumi_cl_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count, float *x);
+void sumi_cl_blend(sumi_device *device, const float *mask, const float *other, size_t count,
+                   float *x);
+void sumi_cl_measure(sumi_device *device, const sumi_tolerance *tolerance, int n, size_t count,
+                     const float *error, const float *a, const float *b, double *out);
+
+#endif

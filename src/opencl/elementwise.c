@@ -1,0 +1,159 @@
+/*
+ * The elementwise work of sampling, on a device.
+ */
+#include "opencl/device.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A place that a kernel does not look at. */
+static void give_none(sumi_cl_launch *launch)
+{
+    launch->memory[launch->count] = launch->memory[0];
+    launch->count++;
+}
+
+static uint32_t give_or_none(sumi_device *device, sumi_cl_launch *launch, const void *memory)
+{
+    if (memory)
+        return sumi_cl_give(device, launch, memory);
+    give_none(launch);
+    return 0;
+}
+
+static void set_sizes(sumi_cl_launch *launch, size_t items, size_t rows, size_t group)
+{
+    const size_t global[3] = {sumi_cl_rounded(items, group), rows, 1}, local[3] = {group, 1, 1};
+    memcpy(launch->global, global, sizeof global);
+    memcpy(launch->local, local, sizeof local);
+}
+
+static void set_factors(float *out, const sumi_factors *factors)
+{
+    memcpy(out, factors->source, sizeof factors->source);
+    out[SUMI_CL_MIX_SOURCES] = factors->divisor;
+    out[SUMI_CL_MIX_SOURCES + 1] = factors->noise;
+}
+
+/* Images first and on, which share their factors. */
+static void mix_images(sumi_device *device, const sumi_mixing *work, int first, int n,
+                       const sumi_factors *factors)
+{
+    size_t at = (size_t)first * work->count;
+    sumi_cl_mix_args args = {.sources = work->sources,
+                             .copies = work->copy != NULL,
+                             .noise = work->given_noise ? 2
+                                      : work->noise     ? 1
+                                                        : 0,
+                             .count = (uint32_t)work->count};
+    sumi_cl_launch launch = {.kernel = SUMI_CL_MIX, .args = &args, .args_size = sizeof args};
+    args.out = sumi_cl_give(device, &launch, work->out + at);
+    args.copy = give_or_none(device, &launch, work->copy ? work->copy + at : NULL);
+    args.given = give_or_none(device, &launch, work->given_noise ? work->given_noise + at : NULL);
+    for (int k = 0; k < SUMI_CL_MIX_SOURCES; k++)
+        args.source[k] =
+            give_or_none(device, &launch, k < work->sources ? work->source[k] + at : NULL);
+    if (args.noise == 1) {
+        uint64_t image = work->noise->image + (uint64_t)first;
+        args.key_low = (uint32_t)work->noise->seed;
+        args.key_high = (uint32_t)(work->noise->seed >> 32);
+        args.step = work->noise->step;
+        args.stream = (uint32_t)work->noise->stream;
+        args.image_low = (uint32_t)image;
+        args.image_high = (uint32_t)(image >> 32);
+    }
+    set_factors(args.factor, factors);
+    set_sizes(&launch, (work->count + 3) / 4, (size_t)n, SUMI_CL_LANE);
+    sumi_cl_run(device, &launch);
+}
+
+void sumi_cl_mix(sumi_device *device, const sumi_mixing *work)
+{
+    if (!work->factors_each)
+        mix_images(device, work, 0, work->n, work->factors);
+    for (int i = 0; i < work->n && work->factors_each; i++)
+        mix_images(device, work, i, 1, &work->factors[i]);
+}
+
+bool sumi_cl_finite(sumi_device *device, const float *x, size_t count)
+{
+    enum { ITEMS_MOST = 65536 };
+    int32_t bad = 0;
+    void *room = sumi_cl_room(device, sizeof bad);
+    if (!room)
+        return false;
+    if (count == 0)
+        return true;
+    sumi_cl_zero(device, room, sizeof bad);
+    sumi_cl_flat_args args = {.count = (uint32_t)count};
+    sumi_cl_launch launch = {.kernel = SUMI_CL_FIND_BAD, .args = &args, .args_size = sizeof args};
+    args.x = sumi_cl_give(device, &launch, x);
+    args.out = sumi_cl_give(device, &launch, room);
+    set_sizes(&launch, count < ITEMS_MOST ? count : ITEMS_MOST, 1, SUMI_CL_LANE);
+    sumi_cl_run(device, &launch);
+    sumi_cl_download(device, &bad, room, sizeof bad);
+    return bad == 0 && device->status == SUMI_OK;
+}
+
+void sumi_cl_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count, float *x)
+{
+    const sumi_standard *standard = limits->standard;
+    sumi_cl_limit_args args = {.count = (uint32_t)count, .low = limits->low, .high = limits->high};
+    if (limits->share > 0) {
+        double place = (double)limits->share * (double)(count - 1);
+        args.dynamic = true;
+        args.rank = (uint32_t)floor(place);
+        args.rest = (float)(place - floor(place));
+    }
+    if (standard && standard->channels > 0) {
+        args.channels = standard->channels;
+        args.to = standard->to;
+        memcpy(args.mean, standard->mean, sizeof args.mean);
+        memcpy(args.deviation, standard->deviation, sizeof args.deviation);
+    }
+    sumi_cl_launch launch = {.kernel = SUMI_CL_LIMIT, .args = &args, .args_size = sizeof args};
+    args.x = sumi_cl_give(device, &launch, x);
+    set_sizes(&launch, SUMI_CL_GROUP, (size_t)n, SUMI_CL_GROUP);
+    sumi_cl_run(device, &launch);
+}
+
+void sumi_cl_blend(sumi_device *device, const float *mask, const float *other, size_t count,
+                   float *x)
+{
+    sumi_cl_blend_args args = {.count = (uint32_t)count};
+    sumi_cl_launch launch = {.kernel = SUMI_CL_BLEND, .args = &args, .args_size = sizeof args};
+    args.mask = sumi_cl_give(device, &launch, mask);
+    args.other = sumi_cl_give(device, &launch, other);
+    args.x = sumi_cl_give(device, &launch, x);
+    set_sizes(&launch, count, 1, SUMI_CL_LANE);
+    sumi_cl_run(device, &launch);
+}
+
+void sumi_cl_measure(sumi_device *device, const sumi_tolerance *tolerance, int n, size_t count,
+                     const float *error, const float *a, const float *b, double *out)
+{
+    enum { IMAGES = 256 };
+    float squares[IMAGES];
+    float *room = sumi_cl_room(device, sizeof squares);
+    for (int first = 0; first < n; first += IMAGES) {
+        int some = n - first < IMAGES ? n - first : IMAGES;
+        size_t at = (size_t)first * count;
+        sumi_cl_measure_args args = {.count = (uint32_t)count,
+                                     .absolute = (float)tolerance->absolute,
+                                     .relative = (float)tolerance->relative};
+        sumi_cl_launch launch = {
+            .kernel = SUMI_CL_MEASURE, .args = &args, .args_size = sizeof args};
+        memset(squares, 0, sizeof squares);
+        if (room) {
+            args.error = sumi_cl_give(device, &launch, error + at);
+            args.a = sumi_cl_give(device, &launch, a + at);
+            args.b = sumi_cl_give(device, &launch, b + at);
+            args.out = sumi_cl_give(device, &launch, room);
+            set_sizes(&launch, SUMI_CL_GROUP, (size_t)some, SUMI_CL_GROUP);
+            sumi_cl_run(device, &launch);
+            sumi_cl_download(device, squares, room, (size_t)some * sizeof *squares);
+        }
+        for (int i = 0; i < some; i++)
+            out[first + i] = sqrt((double)squares[i]);
+    }
+}

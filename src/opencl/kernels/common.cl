@@ -1,0 +1,56 @@
+/*
+ * What kernels share. Sums and products round one after the other, as they are written; where both
+ * in one are meant it says fma.
+ */
+#pragma OPENCL FP_CONTRACT OFF
+
+float activate(int act, float z)
+{
+    if (act == 1)
+        return z > 0.0f ? z : 0.0f;
+    if (act == 2)
+        return z / (1.0f + exp(-z));
+    return z;
+}
+
+/* A number of a view: of image n, of all images' pixel p, channel c. */
+float view_at(__global const float *a, const sumi_cl_view *v, uint n, size_t p, uint c)
+{
+    float z = a[v->at + p * (uint)v->c + c];
+    if (v->scale != SUMI_CL_NOWHERE) {
+        size_t row = (size_t)n * (uint)v->row + c;
+        z = fma(z, a[v->scale + row], a[v->shift + row]);
+    }
+    z = activate(v->act, z);
+    if (v->post != SUMI_CL_NOWHERE)
+        z += a[v->post + (size_t)n * (uint)v->post_row + c];
+    return z;
+}
+
+/* The sum of what a group's items have, the same in all of them, in one order; size is a power of
+ * two, and room has as many floats. */
+float group_sum(__local float *room, uint item, uint size, float x)
+{
+    barrier(CLK_LOCAL_MEM_FENCE);
+    room[item] = x;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint step = size / 2; step > 0; step /= 2) {
+        if (item < step)
+            room[item] += room[item + step];
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return room[0];
+}
+
+float group_max(__local float *room, uint item, uint size, float x)
+{
+    barrier(CLK_LOCAL_MEM_FENCE);
+    room[item] = x;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint step = size / 2; step > 0; step /= 2) {
+        if (item < step)
+            room[item] = fmax(room[item], room[item + step]);
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    return room[0];
+}

@@ -1,0 +1,142 @@
+/*
+ * Convolutions 3x3 and 1x1 as products of matrices that are never written: rows are pixels, columns
+ * output channels, and between them lie the input's channels at each tap. What is pending on the
+ * sources is applied in the load; bias, a residual and the moments of a tile in the store.
+ *
+ * A group makes SUMI_CL_TILE pixels of as many channels, an item 4 x 4 of them: pixels 4 items
+ * apart, channels likewise. The order of a sum is that of taps and channels alone.
+ */
+#define ITEMS 16 /* of a side of the group */
+#define EACH 4   /* of a side of what an item makes */
+
+typedef struct {
+    uint n;
+    int y, x;
+    bool there;
+} pixel_place;
+
+pixel_place place_of(const sumi_cl_conv_args *g, uint tile, uint i)
+{
+    uint size = (uint)(g->h * g->w);
+    uint image = g->tiles > 0 ? tile / (uint)g->tiles : 0;
+    uint p = (g->tiles > 0 ? tile % (uint)g->tiles : tile) * SUMI_CL_TILE + i;
+    pixel_place at;
+    at.there = p < (g->tiles > 0 ? size : size * (uint)g->n);
+    at.n = image + p / size;
+    p %= size;
+    at.y = (int)(p / (uint)g->w);
+    at.x = (int)(p % (uint)g->w);
+    return at;
+}
+
+/* One source's number at a tap; 0 outside of the image. */
+float conv_source(__global const float *a, const sumi_cl_view *v, const sumi_cl_conv_args *g,
+                  const pixel_place *at, int tap, uint c)
+{
+    int y = at->y, x = at->x;
+    if (g->ksize == 3) {
+        y += tap / 3 - 1;
+        x += tap % 3 - 1;
+    }
+    if (!at->there || y < 0 || y >= g->h || x < 0 || x >= g->w || c >= (uint)v->c)
+        return 0.0f;
+    size_t p = ((size_t)at->n * (uint)g->h + (uint)y) * (uint)g->w + (uint)x;
+    return view_at(a, v, at->n, p, c);
+}
+
+/* Mean and sum of squared differences of each channel over the tile's pixels. */
+void store_moments(__global float *out, const sumi_cl_conv_args *g, float acc[EACH][EACH],
+                   const bool there[EACH], __local float *room)
+{
+    uint ix = get_local_id(0), iy = get_local_id(1), tile = get_group_id(1);
+    uint first = (tile % (uint)g->tiles) * SUMI_CL_TILE, size = (uint)(g->h * g->w);
+    float count = (float)(size - first < SUMI_CL_TILE ? size - first : SUMI_CL_TILE);
+    float mean[EACH];
+    for (int pass = 0; pass < 2; pass++) {
+        for (int j = 0; j < EACH; j++) {
+            float sum = 0.0f;
+            for (int i = 0; i < EACH; i++) {
+                float x = pass == 0 ? acc[i][j] : (acc[i][j] - mean[j]) * (acc[i][j] - mean[j]);
+                sum += there[i] ? x : 0.0f;
+            }
+            room[(iy * EACH + j) * ITEMS + ix] = sum;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int j = 0; j < EACH; j++) {
+            float sum = 0.0f;
+            for (int k = 0; k < ITEMS; k++)
+                sum += room[(k * EACH + j) * ITEMS + ix];
+            uint c = get_group_id(0) * SUMI_CL_TILE + ix + (uint)j * ITEMS;
+            size_t at = ((size_t)tile * 2 + (uint)pass) * (uint)g->cout + c;
+            mean[j] = sum / count;
+            if (iy == 0 && c < (uint)g->cout)
+                out[g->moments + at] = pass == 0 ? mean[j] : sum;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(ITEMS, ITEMS, 1)))
+void sumi_conv(__global const float *a, __global float *out, __global const float *weights,
+               sumi_cl_conv_args g)
+{
+    __local float rows[SUMI_CL_DEPTH][SUMI_CL_TILE + 1];
+    __local float columns[SUMI_CL_DEPTH][SUMI_CL_TILE];
+    uint ix = get_local_id(0), iy = get_local_id(1), item = iy * ITEMS + ix;
+    uint c0 = get_group_id(0) * SUMI_CL_TILE, tile = get_group_id(1);
+    float acc[EACH][EACH];
+    pixel_place at[EACH];
+    for (int i = 0; i < EACH; i++) {
+        at[i] = place_of(&g, tile, iy + (uint)i * ITEMS);
+        for (int j = 0; j < EACH; j++)
+            acc[i][j] = 0.0f;
+    }
+    for (int tap = 0; tap < g.ksize * g.ksize; tap++) {
+        uint row = (uint)tap * (uint)g.cin;
+        for (int s = 0; s < g.sources; s++) {
+            uint depth = (uint)g.source[s].c;
+            for (uint k0 = 0; k0 < depth; k0 += SUMI_CL_DEPTH) {
+                for (int i = 0; i < EACH; i++)
+                    rows[ix][iy + (uint)i * ITEMS] =
+                        conv_source(a, &g.source[s], &g, &at[i], tap, k0 + ix);
+                for (uint i = 0; i < SUMI_CL_DEPTH / EACH; i++) {
+                    uint k = item / SUMI_CL_TILE + i * EACH, c = item % SUMI_CL_TILE;
+                    bool there = k0 + k < depth && c0 + c < (uint)g.cout;
+                    columns[k][c] = there ? weights[g.weight +
+                                                    (size_t)(row + k0 + k) * (uint)g.cout + c0 + c]
+                                          : 0.0f;
+                }
+                barrier(CLK_LOCAL_MEM_FENCE);
+                for (int k = 0; k < SUMI_CL_DEPTH; k++) {
+                    float column[EACH];
+                    for (int j = 0; j < EACH; j++)
+                        column[j] = columns[k][ix + (uint)j * ITEMS];
+                    for (int i = 0; i < EACH; i++) {
+                        float x = rows[k][iy + (uint)i * ITEMS];
+                        for (int j = 0; j < EACH; j++)
+                            acc[i][j] = fma(x, column[j], acc[i][j]);
+                    }
+                }
+                barrier(CLK_LOCAL_MEM_FENCE);
+            }
+            row += depth;
+        }
+    }
+    bool there[EACH];
+    for (int i = 0; i < EACH; i++) {
+        size_t p = ((size_t)at[i].n * (uint)g.h + (uint)at[i].y) * (uint)g.w + (uint)at[i].x;
+        there[i] = at[i].there;
+        for (int j = 0; j < EACH; j++) {
+            uint c = c0 + ix + (uint)j * ITEMS;
+            if (!there[i] || c >= (uint)g.cout)
+                continue;
+            if (g.bias != SUMI_CL_NOWHERE)
+                acc[i][j] += weights[g.bias + c];
+            if (g.residual != SUMI_CL_NOWHERE)
+                acc[i][j] += a[g.residual + p * (uint)g.cout + c];
+            out[g.out + p * (uint)g.cout + c] = acc[i][j];
+        }
+    }
+    if (g.moments != SUMI_CL_NOWHERE)
+        store_moments(out, &g, acc, there, &rows[0][0]);
+}

@@ -1,0 +1,179 @@
+/*
+ * Memory of a device. The host counts with pointers; they are addresses of pages that nobody may
+ * touch, and a block's begin is found again from any of them.
+ */
+#include "opencl/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The first block that begins after an address. */
+static int after(const sumi_device *device, const void *memory)
+{
+    int low = 0, high = device->block_count;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (device->blocks[middle].base <= (const char *)memory)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool keep(sumi_device *device, const sumi_cl_block *block)
+{
+    if (device->block_count == device->block_capacity) {
+        int capacity = device->block_capacity ? 2 * device->block_capacity : 64;
+        sumi_cl_block *grown = realloc(device->blocks, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return false;
+        device->blocks = grown;
+        device->block_capacity = capacity;
+    }
+    int at = after(device, block->base);
+    memmove(device->blocks + at + 1, device->blocks + at,
+            (size_t)(device->block_count - at) * sizeof *block);
+    device->blocks[at] = *block;
+    device->block_count++;
+    device->taken += block->bytes;
+    return true;
+}
+
+static void drop(sumi_device *device, sumi_cl_block *block)
+{
+    if (block->memory)
+        device->cl.ReleaseMemObject(block->memory);
+    if (block->base)
+        munmap(block->base, block->mapped);
+}
+
+/* A driver may give memory that it does not have until it is used: it is filled at once. */
+void *sumi_cl_alloc(sumi_device *device, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    cl_int error = CL_SUCCESS;
+    bytes = bytes ? bytes : 1;
+    if (device->status != SUMI_OK || bytes > SIZE_MAX - 2 * page || bytes > device->facts.largest)
+        return NULL;
+    sumi_cl_block block = {.bytes = bytes, .mapped = sumi_cl_rounded(bytes, page)};
+    void *base = mmap(NULL, block.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    block.base = base;
+    block.memory = device->cl.CreateBuffer(device->context, CL_MEM_READ_WRITE,
+                                           sumi_cl_rounded(bytes, 16), NULL, &error);
+    if (error != CL_SUCCESS)
+        block.memory = NULL;
+    const cl_uint zero = 0;
+    if (!block.memory ||
+        device->cl.EnqueueFillBuffer(device->queue, block.memory, &zero, sizeof zero, 0,
+                                     sumi_cl_rounded(bytes, 16), 0, NULL, NULL) != CL_SUCCESS ||
+        !keep(device, &block)) {
+        drop(device, &block);
+        return NULL;
+    }
+    return block.base;
+}
+
+void sumi_cl_free(sumi_device *device, void *memory, size_t bytes)
+{
+    (void)bytes;
+    int at = memory ? after(device, memory) - 1 : -1;
+    if (at < 0 || device->blocks[at].base != memory)
+        return;
+    device->taken -= device->blocks[at].bytes;
+    drop(device, &device->blocks[at]);
+    device->block_count--;
+    memmove(device->blocks + at, device->blocks + at + 1,
+            (size_t)(device->block_count - at) * sizeof *device->blocks);
+}
+
+void *sumi_cl_mirror(sumi_device *device, void *host, size_t bytes)
+{
+    (void)host;
+    return sumi_cl_alloc(device, bytes);
+}
+
+void sumi_cl_unmirror(sumi_device *device, void *memory, void *host, size_t bytes)
+{
+    (void)host;
+    sumi_cl_free(device, memory, bytes);
+}
+
+sumi_cl_place sumi_cl_at(sumi_device *device, const void *memory)
+{
+    int at = memory ? after(device, memory) - 1 : -1;
+    const sumi_cl_block *block = at >= 0 ? &device->blocks[at] : NULL;
+    if (!block || (const char *)memory >= block->base + block->bytes) {
+        sumi_cl_lose(device, SUMI_EINVAL, "an address that is none of this device's was used");
+        return (sumi_cl_place){NULL, 0};
+    }
+    return (sumi_cl_place){block->memory, (size_t)((const char *)memory - block->base)};
+}
+
+void sumi_cl_upload(sumi_device *device, void *to, const void *from, size_t bytes)
+{
+    if (bytes == 0 || device->status != SUMI_OK)
+        return;
+    sumi_cl_place place = sumi_cl_at(device, to);
+    if (place.memory)
+        sumi_cl_ok(device,
+                   device->cl.EnqueueWriteBuffer(device->queue, place.memory, true, place.at, bytes,
+                                                 from, 0, NULL, NULL),
+                   "writing to its memory");
+}
+
+/* Zeros where the device is lost: whoever reads on before looking at the status finds no chance
+ * bytes. */
+void sumi_cl_download(sumi_device *device, void *to, const void *from, size_t bytes)
+{
+    if (bytes == 0)
+        return;
+    sumi_cl_place place = {0};
+    if (device->status == SUMI_OK)
+        place = sumi_cl_at(device, from);
+    if (!place.memory ||
+        !sumi_cl_ok(device,
+                    device->cl.EnqueueReadBuffer(device->queue, place.memory, true, place.at, bytes,
+                                                 to, 0, NULL, NULL),
+                    "reading from its memory"))
+        memset(to, 0, bytes);
+}
+
+void sumi_cl_copy(sumi_device *device, void *to, const void *from, size_t bytes)
+{
+    if (bytes == 0 || to == from || device->status != SUMI_OK)
+        return;
+    sumi_cl_place source = sumi_cl_at(device, from), place = sumi_cl_at(device, to);
+    if (source.memory && place.memory)
+        sumi_cl_ok(device,
+                   device->cl.EnqueueCopyBuffer(device->queue, source.memory, place.memory,
+                                                source.at, place.at, bytes, 0, NULL, NULL),
+                   "copying in its memory");
+}
+
+void sumi_cl_zero(sumi_device *device, void *memory, size_t bytes)
+{
+    const cl_uint zero = 0;
+    sumi_cl_place place = sumi_cl_at(device, memory);
+    if (place.memory && device->status == SUMI_OK)
+        sumi_cl_ok(device,
+                   device->cl.EnqueueFillBuffer(device->queue, place.memory, &zero, sizeof zero,
+                                                place.at, bytes, 0, NULL, NULL),
+                   "clearing its memory");
+}
+
+void *sumi_cl_room(sumi_device *device, size_t bytes)
+{
+    if (device->room.bytes >= bytes)
+        return device->room.base;
+    sumi_cl_free(device, device->room.base, device->room.bytes);
+    device->room.base = sumi_cl_alloc(device, bytes);
+    device->room.bytes = device->room.base ? bytes : 0;
+    if (!device->room.base)
+        sumi_cl_lose(device, SUMI_ENOMEM, "it has no memory left for small results");
+    return device->room.base;
+}

@@ -1,0 +1,15 @@
+/*
+ * opencl: the backend that computes a graph on a device of OpenCL 1.2, such as a graphics card.
+ *
+ * Does: finds the system's loader at run time, so that a program needs none to be built or started;
+ * devices and their memory; the kernels' programs and where they are kept; networks in the memory
+ * of a device. Does not: know an architecture, a file or what a step of training is.
+ */
+#ifndef SUMI_OPENCL_H
+#define SUMI_OPENCL_H
+
+#include "graph/backend.h"
+
+const sumi_backend *sumi_opencl_backend(void);
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * sumi devices and --device: what is listed, pictures of a device beside the CPU's, and what is said
+ * where there is no such device, no OpenCL, or a command that does not run there.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/program.h"
+#include "io/io.h"
+
+static bool has_device;
+
+/* No library of that name, as on a machine without OpenCL. */
+static void without_opencl(void)
+{
+    setenv("SUMI_OPENCL", "/nowhere/libOpenCL.so.1", 1);
+}
+
+static void test_none_is_there(void **state)
+{
+    program p;
+    without_opencl();
+    program_run(&p, *state, "devices");
+    assert_int_equal(p.code, 0);
+    assert_int_equal(strncmp(p.out, "cpu ", 4), 0);
+    assert_null(strstr(p.out, "opencl:"));
+    assert_non_null(strstr(p.err, "no device of OpenCL was found"));
+    program_free(&p);
+    assert_failed_run(
+        *state, "bench sample --device opencl", 10 + SUMI_EUNSUPPORTED,
+        "device opencl is not there; there is: cpu; there is no OpenCL on this machine");
+    assert_failed_run(*state, "bench sample --device cuda", 10 + SUMI_EUNSUPPORTED,
+                      "device cuda is not there; there is: cpu");
+    unsetenv("SUMI_OPENCL");
+}
+
+static void test_names(void **state)
+{
+    static const char *const wrong[] = {"gpu", "opencl:", "opencl:x", "opencl:1x",
+                                        "opencl:1234567"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char line[80];
+        snprintf(line, sizeof line, "bench sample --device %s", wrong[i]);
+        assert_failed_run(*state, line, 2,
+                          "--device: expected auto, cpu, cuda, mps, opencl or opencl:N");
+    }
+    assert_failed_run(*state, "bench sample --device opencl:999", 10 + SUMI_EUNSUPPORTED,
+                      "device opencl:999 is not there; there is: cpu");
+    assert_failed_run(*state, "bench train --device opencl:0", 10 + SUMI_EUNSUPPORTED,
+                      "--device opencl:0: this command computes on the CPU only; sample, predict, "
+                      "eval and bench sample run on devices");
+}
+
+static void test_list(void **state)
+{
+    program p;
+    program_run(&p, *state, "devices --json");
+    assert_int_equal(p.code, 0);
+    json_t *list = json_loads(p.out, 0, NULL);
+    assert_non_null(list);
+    assert_int_equal(json_array_size(list) >= 2, has_device);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *device = json_array_get(list, i);
+        const char *id = json_string_value(json_object_get(device, "id"));
+        assert_true(strlen(json_string_value(json_object_get(device, "name"))) > 0);
+        assert_int_equal(strcmp(id, "cpu") == 0, i == 0);
+        assert_int_equal(json_integer_value(json_object_get(device, "memory")) > 0, i > 0);
+    }
+    json_decref(list);
+    program_free(&p);
+}
+
+static float *read_floats(const temp_folder *temp, const char *name, sumi_npy *out)
+{
+    char path[512];
+    sumi_error err = {""};
+    snprintf(path, sizeof path, "%s/%s", temp->path, name);
+    if (sumi_npy_read(path, out, &err) != SUMI_OK)
+        fail_msg("%s", err.text);
+    return out->data;
+}
+
+/* The same command with --device opencl writes what it writes without, within `far`. */
+static void assert_same_array(temp_folder *temp, const char *command, double far)
+{
+    char line[512];
+    sumi_npy expected, found;
+    snprintf(line, sizeof line, "%s --out @cpu.npy", command);
+    assert_quiet_run(temp, line);
+    snprintf(line, sizeof line, "%s --device opencl --out @device.npy", command);
+    assert_quiet_run(temp, line);
+    read_floats(temp, "cpu.npy", &expected);
+    read_floats(temp, "device.npy", &found);
+    assert_true(found.count == expected.count && found.dtype == expected.dtype);
+    for (size_t i = 0; i < found.count; i++) {
+        double a, b;
+        if (found.dtype == SUMI_NPY_F32) {
+            a = (double)((const float *)found.data)[i];
+            b = (double)((const float *)expected.data)[i];
+        } else {
+            a = ((const uint8_t *)found.data)[i];
+            b = ((const uint8_t *)expected.data)[i];
+        }
+        if (!(a - b <= far && b - a <= far))
+            fail_msg("%s: number %zu is %g, expected %g", command, i, a, b);
+    }
+    sumi_npy_free(&expected);
+    sumi_npy_free(&found);
+}
+
+static void test_pictures_and_predictions(void **state)
+{
+    temp_folder *temp = *state;
+    float x[3 * 8 * 8];
+    int32_t t[3] = {1, 500, 1000};
+    char path[512];
+    sumi_error err = {""};
+    if (!has_device) {
+        print_message("there is no device of OpenCL: ./dev setup installs one for CPUs\n");
+        skip();
+    }
+    for (int i = 0; i < 3 * 8 * 8; i++)
+        x[i] = (float)(i % 17) / 8 - 1;
+    const sumi_npy arrays[] = {
+        {.dtype = SUMI_NPY_F32, .rank = 4, .shape = {3, 8, 8, 1}, .count = 192, .data = x},
+        {.dtype = SUMI_NPY_I32, .rank = 1, .shape = {3}, .count = 3, .data = t}};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", temp->path, i ? "t.npy" : "x.npy");
+        assert_int_equal(sumi_npy_write(path, &arrays[i], &err), SUMI_OK);
+    }
+    assert_quiet_run(temp, "train shapes --recipe tutorial --size 8 --base-channels 4 --steps 3 "
+                           "--batch 4 --out @run -q");
+    assert_same_array(temp, "predict @run --x @x.npy --t @t.npy -q", 2e-5);
+    assert_same_array(temp, "sample @run -n 3 --size 8 --solver ddim --steps 4 --seed 3 -q", 1);
+    program p;
+    program_run(&p, temp,
+                "bench sample --size 8 --batch 1 --steps 1 --base-channels 4 --json "
+                "--device opencl:0");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.out, "\"device\":"));
+    program_free(&p);
+    assert_failed_run(temp, "sample @run -n 1 --device opencl --precision bf16 --out @no.npy -q",
+                      10 + SUMI_EUNSUPPORTED, "precision is bf16, expected fp32");
+}
+
+int main(void)
+{
+    sumi_device_info_t device = SUMI_DEVICE_INFO_INIT;
+    has_device = sumi_device_at(1, &device) == SUMI_OK;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_none_is_there, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_names, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_list, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_pictures_and_predictions, temp_setup, temp_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
