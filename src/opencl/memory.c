@@ -9,6 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Kernels count floats from a block's begin in 32 bits. */
+static const size_t BLOCK_MOST = (size_t)SUMI_CL_NOWHERE * sizeof(float);
+
 /* The first block that begins after an address. */
 static int after(const sumi_device *device, const void *memory)
 {
@@ -56,7 +59,7 @@ void *sumi_cl_alloc(sumi_device *device, size_t bytes)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     cl_int error = CL_SUCCESS;
     bytes = bytes ? bytes : 1;
-    if (device->status != SUMI_OK || bytes > SIZE_MAX - 2 * page || bytes > device->facts.largest)
+    if (device->status != SUMI_OK || bytes > BLOCK_MOST || bytes > device->facts.largest)
         return NULL;
     sumi_cl_block block = {.bytes = bytes, .mapped = sumi_cl_rounded(bytes, page)};
     void *base = mmap(NULL, block.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -32,11 +32,12 @@ void sumi_cl_conv_forward(const sumi_cl_call *call, int node)
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_CONV, &args, sizeof args);
     launch.count = 2;
     launch.memory[launch.count++] = call->values.memory;
+    /* Some devices take few groups along all dimensions but the first. */
     const size_t side = 16;
     launch.local[0] = launch.local[1] = side;
-    launch.global[0] =
+    launch.global[0] = tiles * side;
+    launch.global[1] =
         sumi_cl_rounded((size_t)layer->out_channels, SUMI_CL_TILE) / SUMI_CL_TILE * side;
-    launch.global[1] = tiles * side;
     launch.global[2] = launch.local[2] = 1;
     sumi_cl_run(call->device, &launch);
     if (!of_one)

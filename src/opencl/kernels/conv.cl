@@ -48,7 +48,7 @@ float conv_source(__global const float *a, const sumi_cl_view *v, const sumi_cl_
 void store_moments(__global float *out, const sumi_cl_conv_args *g, float acc[EACH][EACH],
                    const bool there[EACH], __local float *room)
 {
-    uint ix = get_local_id(0), iy = get_local_id(1), tile = get_group_id(1);
+    uint ix = get_local_id(0), iy = get_local_id(1), tile = get_group_id(0);
     uint first = (tile % (uint)g->tiles) * SUMI_CL_TILE, size = (uint)(g->h * g->w);
     float count = (float)(size - first < SUMI_CL_TILE ? size - first : SUMI_CL_TILE);
     float mean[EACH];
@@ -66,7 +66,7 @@ void store_moments(__global float *out, const sumi_cl_conv_args *g, float acc[EA
             float sum = 0.0f;
             for (int k = 0; k < ITEMS; k++)
                 sum += room[(k * EACH + j) * ITEMS + ix];
-            uint c = get_group_id(0) * SUMI_CL_TILE + ix + (uint)j * ITEMS;
+            uint c = get_group_id(1) * SUMI_CL_TILE + ix + (uint)j * ITEMS;
             size_t at = ((size_t)tile * 2 + (uint)pass) * (uint)g->cout + c;
             mean[j] = sum / count;
             if (iy == 0 && c < (uint)g->cout)
@@ -83,7 +83,7 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
     __local float rows[SUMI_CL_DEPTH][SUMI_CL_TILE + 1];
     __local float columns[SUMI_CL_DEPTH][SUMI_CL_TILE];
     uint ix = get_local_id(0), iy = get_local_id(1), item = iy * ITEMS + ix;
-    uint c0 = get_group_id(0) * SUMI_CL_TILE, tile = get_group_id(1);
+    uint c0 = get_group_id(1) * SUMI_CL_TILE, tile = get_group_id(0);
     float acc[EACH][EACH];
     pixel_place at[EACH];
     for (int i = 0; i < EACH; i++) {

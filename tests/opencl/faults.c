@@ -1,0 +1,123 @@
+/*
+ * A libOpenCL that passes calls on to the system's, and lets those fail that a test asks for. It is
+ * loaded by $SUMI_OPENCL, and by the test itself, which sets the counts below.
+ */
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "opencl/api.h"
+
+/* Calls so far, which one fails (counted from 1; 0: none), and whether all after it do, too. */
+typedef struct {
+    long calls, fails;
+    bool lost;
+} fault_counts;
+
+__attribute__((visibility("default"))) fault_counts sumi_test_faults;
+
+static void *real(const char *name)
+{
+    static void *library;
+    if (!library)
+        library = dlopen("libOpenCL.so.1", RTLD_NOW | RTLD_LOCAL);
+    void *found = library ? dlsym(library, name) : NULL;
+    if (!found)
+        abort();
+    return found;
+}
+
+static bool fails(void)
+{
+    long now = ++sumi_test_faults.calls, at = sumi_test_faults.fails;
+    return at > 0 && (now == at || (sumi_test_faults.lost && now > at));
+}
+
+#define SHOWN __attribute__((visibility("default")))
+
+/* A call that returns its error; one that never fails; one that makes something. */
+#define CALL(name, parameters, arguments)                                                          \
+    SHOWN cl_int cl##name parameters;                                                              \
+    SHOWN cl_int cl##name parameters                                                               \
+    {                                                                                              \
+        cl_int(*call) parameters;                                                                  \
+        void *found = real("cl" #name);                                                            \
+        memcpy(&call, &found, sizeof found);                                                       \
+        return fails() ? CL_OUT_OF_RESOURCES : call arguments;                                     \
+    }
+#define PLAIN(name, parameters, arguments)                                                         \
+    SHOWN cl_int cl##name parameters;                                                              \
+    SHOWN cl_int cl##name parameters                                                               \
+    {                                                                                              \
+        cl_int(*call) parameters;                                                                  \
+        void *found = real("cl" #name);                                                            \
+        memcpy(&call, &found, sizeof found);                                                       \
+        return call arguments;                                                                     \
+    }
+#define MAKE(type, name, parameters, arguments)                                                    \
+    SHOWN type cl##name parameters;                                                                \
+    SHOWN type cl##name parameters                                                                 \
+    {                                                                                              \
+        type(*call) parameters;                                                                    \
+        void *found = real("cl" #name);                                                            \
+        memcpy(&call, &found, sizeof found);                                                       \
+        if (!fails())                                                                              \
+            return call arguments;                                                                 \
+        *error = CL_MEM_OBJECT_ALLOCATION_FAILURE;                                                 \
+        return NULL;                                                                               \
+    }
+
+CALL(GetPlatformIDs, (cl_uint a, cl_platform_id *b, cl_uint *c), (a, b, c))
+PLAIN(GetPlatformInfo, (cl_platform_id a, cl_uint b, size_t c, void *d, size_t *e), (a, b, c, d, e))
+CALL(GetDeviceIDs, (cl_platform_id a, cl_ulong b, cl_uint c, cl_device_id *d, cl_uint *e),
+     (a, b, c, d, e))
+CALL(GetDeviceInfo, (cl_device_id a, cl_uint b, size_t c, void *d, size_t *e), (a, b, c, d, e))
+MAKE(cl_context, CreateContext,
+     (const intptr_t *a, cl_uint b, const cl_device_id *c, sumi_cl_notify d, void *e,
+      cl_int *error),
+     (a, b, c, d, e, error))
+PLAIN(ReleaseContext, (cl_context a), (a))
+MAKE(cl_command_queue, CreateCommandQueue,
+     (cl_context a, cl_device_id b, cl_ulong c, cl_int *error), (a, b, c, error))
+PLAIN(ReleaseCommandQueue, (cl_command_queue a), (a))
+MAKE(cl_mem, CreateBuffer, (cl_context a, cl_ulong b, size_t c, void *d, cl_int *error),
+     (a, b, c, d, error))
+PLAIN(ReleaseMemObject, (cl_mem a), (a))
+MAKE(cl_program, CreateProgramWithSource,
+     (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *error), (a, b, c, d, error))
+MAKE(cl_program, CreateProgramWithBinary,
+     (cl_context a, cl_uint b, const cl_device_id *c, const size_t *d, const unsigned char **e,
+      cl_int *f, cl_int *error),
+     (a, b, c, d, e, f, error))
+CALL(BuildProgram,
+     (cl_program a, cl_uint b, const cl_device_id *c, const char *d, sumi_cl_built e, void *f),
+     (a, b, c, d, e, f))
+CALL(GetProgramInfo, (cl_program a, cl_uint b, size_t c, void *d, size_t *e), (a, b, c, d, e))
+CALL(GetProgramBuildInfo, (cl_program a, cl_device_id b, cl_uint c, size_t d, void *e, size_t *f),
+     (a, b, c, d, e, f))
+PLAIN(ReleaseProgram, (cl_program a), (a))
+MAKE(cl_kernel, CreateKernel, (cl_program a, const char *b, cl_int *error), (a, b, error))
+PLAIN(ReleaseKernel, (cl_kernel a), (a))
+CALL(SetKernelArg, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d))
+CALL(EnqueueNDRangeKernel,
+     (cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d, const size_t *e, const size_t *f,
+      cl_uint g, const cl_event *h, cl_event *i),
+     (a, b, c, d, e, f, g, h, i))
+CALL(EnqueueReadBuffer,
+     (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g,
+      const cl_event *h, cl_event *i),
+     (a, b, c, d, e, f, g, h, i))
+CALL(EnqueueWriteBuffer,
+     (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, const void *f, cl_uint g,
+      const cl_event *h, cl_event *i),
+     (a, b, c, d, e, f, g, h, i))
+CALL(EnqueueCopyBuffer,
+     (cl_command_queue a, cl_mem b, cl_mem c, size_t d, size_t e, size_t f, cl_uint g,
+      const cl_event *h, cl_event *i),
+     (a, b, c, d, e, f, g, h, i))
+CALL(EnqueueFillBuffer,
+     (cl_command_queue a, cl_mem b, const void *c, size_t d, size_t e, size_t f, cl_uint g,
+      const cl_event *h, cl_event *i),
+     (a, b, c, d, e, f, g, h, i))
+CALL(Flush, (cl_command_queue a), (a))
+CALL(Finish, (cl_command_queue a), (a))
