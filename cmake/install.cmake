@@ -16,7 +16,8 @@ set_target_properties(sumi_shared PROPERTIES EXPORT_NAME sumi)
 install(TARGETS sumi_shared sumi_static EXPORT sumi-targets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES ${PROJECT_SOURCE_DIR}/include/sumi.h ${PROJECT_SOURCE_DIR}/include/sumi_eval.h
+install(FILES ${PROJECT_SOURCE_DIR}/include/sumi.h ${PROJECT_SOURCE_DIR}/include/sumi_device.h
+  ${PROJECT_SOURCE_DIR}/include/sumi_eval.h
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT sumi-targets NAMESPACE sumi:: DESTINATION ${SUMI_PACKAGE_DIR})
 install(FILES ${PROJECT_BINARY_DIR}/sumi-config.cmake

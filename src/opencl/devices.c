@@ -42,10 +42,18 @@ bool sumi_cl_divides_exactly(const sumi_cl *cl, cl_device_id id)
     return number(cl, id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
 }
 
+/* "OpenCL 1.2 ..." or later: versions have one digit on each side. */
+static bool is_new(const char *version)
+{
+    if (strncmp(version, "OpenCL ", 7) != 0)
+        return false;
+    const char *digits = version + 7;
+    return digits[0] > '1' || (digits[0] == '1' && digits[1] == '.' && digits[2] >= '2');
+}
+
 static void tell(const sumi_cl *cl, cl_device_id id, int index, sumi_device_facts *out)
 {
     char version[96];
-    int major = 0, minor = 0;
     uint64_t type = number(cl, id, CL_DEVICE_TYPE);
     *out = (sumi_device_facts){
         .memory = number(cl, id, CL_DEVICE_GLOBAL_MEM_SIZE),
@@ -68,8 +76,7 @@ static void tell(const sumi_cl *cl, cl_device_id id, int index, sumi_device_fact
     text(cl, id, CL_DEVICE_VENDOR, out->vendor, sizeof out->vendor);
     text(cl, id, CL_DEVICE_VERSION, version, sizeof version);
     text(cl, id, CL_DRIVER_VERSION, out->driver, sizeof out->driver);
-    bool known = sscanf(version, "OpenCL %d.%d", &major, &minor) == 2;
-    out->usable = known && major * 10 + minor >= 12 && number(cl, id, CL_DEVICE_AVAILABLE) &&
+    out->usable = is_new(version) && number(cl, id, CL_DEVICE_AVAILABLE) &&
                   number(cl, id, CL_DEVICE_COMPILER_AVAILABLE) &&
                   number(cl, id, CL_DEVICE_ENDIAN_LITTLE) && out->group >= SUMI_CL_GROUP &&
                   out->local_bytes >= SUMI_CL_LOCAL_BYTES;

@@ -1,4 +1,4 @@
-/* The kernels' source, as embed.cmake puts it into the program. */
+/* The kernels' source, as embed.sh puts it into the program. */
 #ifndef SUMI_OPENCL_SOURCE_H
 #define SUMI_OPENCL_SOURCE_H
 

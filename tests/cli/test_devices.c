@@ -1,6 +1,6 @@
 /*
- * sumi devices and --device: what is listed, pictures of a device beside the CPU's, and what is said
- * where there is no such device, no OpenCL, or a command that does not run there.
+ * sumi devices and --device: what is listed, pictures of a device beside the CPU's, and what is
+ * said where there is no such device, no OpenCL, or a command that does not run there.
  */
 #include <setjmp.h>
 #include <stdarg.h>

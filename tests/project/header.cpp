@@ -14,6 +14,8 @@ int main()
     sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     sumi_choice_t choice = SUMI_CHOICE_INIT;
+    sumi_context_config context = SUMI_CONTEXT_CONFIG_INIT;
+    sumi_device_info_t device = SUMI_DEVICE_INFO_INIT;
     sumi_ranks ranks = SUMI_RANKS_INIT;
     sumi_classifier_config classifier = SUMI_CLASSIFIER_CONFIG_INIT;
     sumi_classifier_info_t classifier_info = SUMI_CLASSIFIER_INFO_INIT;
@@ -24,8 +26,9 @@ int main()
     sumi_tune_result_t tune_result = SUMI_TUNE_RESULT_INIT;
     return dataset.size && dataset_info.size && model.size && model_info.size && tensor.size &&
                    field.size && batch.size && train.size && trainer.size && sample.size &&
-                   ranks.size && choice.size && profile.size && tune.size && tune_result.size &&
-                   classifier.size && classifier_info.size && eval.size && eval_result.size
+                   ranks.size && choice.size && context.size && device.size && profile.size &&
+                   tune.size && tune_result.size && classifier.size && classifier_info.size &&
+                   eval.size && eval_result.size
                ? 0
                : 1;
 }

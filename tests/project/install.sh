@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/made" >"$work/log" || { cat "$work/log" && exit 1; }
 mv "$work/made" "$work/moved"
 prefix=$work/moved
-for file in bin/sumi include/sumi.h include/sumi_eval.h share/man/man1/sumi.1 \
+for file in bin/sumi include/sumi.h include/sumi_device.h include/sumi_eval.h share/man/man1/sumi.1 \
     share/bash-completion/completions/sumi; do
     [ -s "$prefix/$file" ] || { echo "not installed: $file" && exit 1; }
 done

@@ -30,7 +30,7 @@ forbidden() {
         from = path[2]
         if (path[1] == "examples")
             bad = 1
-        else if (from ~ /^sumi(_averages|_lists|_ranks|_recipes|_bodies)?\.[ch]$/)
+        else if (from ~ /^sumi(_averages|_context|_lists|_ranks|_recipes|_bodies)?\.[ch]$/)
             bad = header != "sumi_bodies.h" && !(to in rank)
         else if (header !~ /\//) # beside the file itself
             bad = from != "cli" && !(from in rank)

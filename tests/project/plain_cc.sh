@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the program with one line of cc, without CMake, and uses it. Only the generic kernels are
+# Builds the program without CMake and uses it: a script makes C of the kernels of OpenCL, and one
+# line of cc does the rest. Only the generic kernels are
 # in it, as no file gets flags of its own.
 # Arguments: the source tree, the compiler, the version.
 set -eu
@@ -8,8 +9,11 @@ source=$1 cc=$2 version=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$source"
-$cc -std=gnu17 -O1 -Iinclude -Isrc src/*.c src/*/*.c \
-    -lz -lpng -ljpeg -ljansson -lm -lpthread -o "$work/sumi"
+kernels=src/opencl/kernels
+sh src/opencl/embed.sh "$work/kernels.c" $kernels/args.h $kernels/common.cl \
+    $kernels/elementwise.cl $kernels/vectors.cl $kernels/conv.cl $kernels/images.cl
+$cc -std=gnu17 -O1 -Iinclude -Isrc src/*.c src/*/*.c "$work/kernels.c" \
+    -lz -lpng -ljpeg -ljansson -lm -lpthread -ldl -o "$work/sumi"
 cd "$work"
 unset SUMI_ISA
 [ "$(./sumi version)" = "sumi $version" ]
