@@ -63,7 +63,7 @@ static double fraction(const sumi_progress *p)
 /* "1970/4690 [02:31<03:43, 812 img/s, loss 0.029, lr 0.001]" */
 static void numbers(const sumi_bar *bar, const sumi_progress *p, char *out, size_t size)
 {
-    char elapsed[32], eta[32] = "?", steps[64], rest[96] = "", waiting[32] = "";
+    char elapsed[32], eta[32] = "?", steps[48], rest[64] = "", waiting[32] = "";
     sumi_format_duration(p->elapsed_s, elapsed);
     if (p->eta_s >= 0)
         sumi_format_duration(p->eta_s, eta);
@@ -75,8 +75,8 @@ static void numbers(const sumi_bar *bar, const sumi_progress *p, char *out, size
         snprintf(rest, sizeof rest, ", loss %.4g, lr %.3g", bar->loss, p->learning_rate);
     if (p->waiting > 0)
         snprintf(waiting, sizeof waiting, ", %.0f %% waiting", 100 * p->waiting);
-    snprintf(out, size, "%s [%s<%s, %.*f %s%s%s]", steps, elapsed, eta,
-             p->images_per_s < 10 ? 2 : 0, p->images_per_s,
+    double speed = fmin(p->images_per_s, 1e9);
+    snprintf(out, size, "%s [%s<%s, %.*f %s%s%s]", steps, elapsed, eta, speed < 10 ? 2 : 0, speed,
              p->phase == SUMI_PHASE_TRAIN ? "img/s" : "eval/s", waiting, rest);
 }
 

@@ -342,9 +342,10 @@ static sumi_status train(sumi_train_run *run)
 sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_dataset *set,
                            const sumi_train_config *config, sumi_error *err)
 {
-    static const sumi_run_stage stages[] = {
-        sumi_run_check,     sumi_run_make_trainer, sumi_run_begin_scores,  sumi_run_check_ranks,
-        sumi_run_begin_dir, sumi_run_share,        sumi_run_begin_batches, train};
+    static const sumi_run_stage alone[] = {sumi_run_check, sumi_run_make_trainer,
+                                           sumi_run_begin_scores};
+    static const sumi_run_stage together[] = {sumi_run_begin_dir, sumi_run_share,
+                                              sumi_run_begin_batches, train};
     sumi_error own = {""};
     sumi_run_dir dir = {.lock = -1};
     sumi_train_run run = {.config = config,
@@ -356,7 +357,10 @@ sumi_status sumi_run_train(sumi_runtime *runtime, sumi_model *model, const sumi_
                           .saved_step = -1,
                           .err = err ? err : &own};
     run.dir = config->out_dir && sumi_run_leads(&run) ? &dir : NULL;
-    sumi_status status = sumi_run_in_turn(&run, stages, sizeof stages / sizeof *stages);
+    sumi_status status = sumi_run_in_turn(&run, alone, sizeof alone / sizeof *alone);
+    status = sumi_run_check_ranks(&run, status);
+    if (status == SUMI_OK)
+        status = sumi_run_in_turn(&run, together, sizeof together / sizeof *together);
     status = sumi_run_meet(&run, status);
     if (status == SUMI_OK && err)
         *err = run.notice;

@@ -51,13 +51,16 @@ static json_t *describe(const sumi_train_run *run)
     return all;
 }
 
-sumi_status sumi_run_check_ranks(sumi_train_run *run)
+sumi_status sumi_run_check_ranks(sumi_train_run *run, sumi_status status)
 {
     if (!ranks_of(run))
-        return SUMI_OK;
-    sumi_data_hash(run->set, run->hash);
-    json_t *mine = describe(run);
-    sumi_status status = sumi_json_agree(ranks_of(run), SUMI_OK, mine, run->err);
+        return status;
+    json_t *mine = NULL;
+    if (status == SUMI_OK) {
+        sumi_data_hash(run->set, run->hash);
+        mine = describe(run);
+    }
+    status = sumi_json_agree(ranks_of(run), status, mine, run->err);
     run->parted = status != SUMI_OK;
     json_decref(mine);
     return status;

@@ -121,8 +121,10 @@ bool sumi_run_leads(const sumi_train_run *run);
 sumi_status sumi_run_meet(sumi_train_run *run, sumi_status status);
 /* The same once all know the rank that failed. */
 sumi_status sumi_run_fail_together(sumi_train_run *run, int rank, sumi_status status);
-/* Refuses ranks with another program, other data or other settings than rank 0. */
-sumi_status sumi_run_check_ranks(sumi_train_run *run);
+/* Refuses ranks with another program, other data or other settings than rank 0. status: whether
+ * this rank has come here, as sumi_run_meet takes it, whose message has another form: what fails
+ * before is told here, where the others wait. */
+sumi_status sumi_run_check_ranks(sumi_train_run *run, sumi_status status);
 /* Brings all to where rank 0 is. */
 sumi_status sumi_run_share(sumi_train_run *run);
 /* The share of the time so far in which this rank waited for others. */

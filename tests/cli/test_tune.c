@@ -5,7 +5,25 @@
 
 #include <jansson.h>
 
+#include "io/io.h"
+
 enum { SIDE = 8, IMAGES = 400 };
+
+/* Pictures of noise on eight levels of grey: what is drawn of them differs from way to way. */
+static void put_array(temp_folder *temp)
+{
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {IMAGES, SIDE, SIDE, 1}};
+    array.count = IMAGES * SIDE * SIDE;
+    uint8_t *pixels = malloc(array.count);
+    assert_non_null(pixels);
+    for (size_t i = 0; i < array.count; i++) {
+        const sumi_random at = {3, SUMI_STREAM_USER, 0, i / (SIDE * SIDE)};
+        pixels[i] = (uint8_t)(sumi_random_below(&at, i % (SIDE * SIDE), 80) + i % 8 * 20);
+    }
+    array.data = pixels;
+    assert_int_equal(sumi_npy_write(temp_path(temp, "set.npy"), &array, NULL), SUMI_OK);
+    free(pixels);
+}
 
 /* A scored run of two epochs, and the evaluator of its data, which has no labels. */
 static int setup(void **state)
@@ -13,34 +31,46 @@ static int setup(void **state)
     if (temp_setup(state) != 0)
         return -1;
     temp_folder *temp = *state;
-    put_pictures(temp, IMAGES, SIDE);
+    put_array(temp);
     if (setenv("XDG_CACHE_HOME", temp_path(temp, "cache"), 1) != 0)
         return -1;
-    assert_quiet_run(temp, "classify train @x.npy --shape random-conv --out @e.safetensors -q");
+    assert_quiet_run(temp, "classify train @set.npy --shape random-conv --out @e.safetensors -q");
     assert_quiet_run(
-        temp, "train @x.npy --recipe tutorial --epochs 2 --quiet --out @run --batch 80 --grid 0 "
+        temp, "train @set.npy --recipe tutorial --epochs 2 --quiet --out @run --batch 80 --grid 0 "
               "--base-channels 4 --time-dim 8 --timesteps 12 --threads 2 "
               "--eval-every 2 --eval-images 130");
     return 0;
+}
+
+static char *text_of(temp_folder *temp, const char *name)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    assert_int_equal(sumi_file_read(temp_path(temp, name), 1 << 20, &bytes, &size, NULL), SUMI_OK);
+    char *text = calloc(size + 1, 1);
+    assert_non_null(text);
+    memcpy(text, bytes, size);
+    free(bytes);
+    return text;
 }
 
 /* Going on needs no option: what the run was begun with is in its config.json. */
 static void test_scored_run(void **state)
 {
     temp_folder *temp = *state;
-    char *text = program_read(temp, "run/eval.jsonl");
+    char *text = text_of(temp, "run/eval.jsonl");
     assert_non_null(strstr(text, "{\"step\":10,\"epoch\":1,\"n\":130,\"frechet\":"));
     free(text);
-    text = program_read(temp, "run/best");
+    text = text_of(temp, "run/best");
     assert_string_equal(text, "step_10\n");
     free(text);
     assert_quiet_run(temp, "train --resume @run --epochs 3 --quiet --threads 2");
-    text = program_read(temp, "run/eval.jsonl");
+    text = text_of(temp, "run/eval.jsonl");
     assert_non_null(strstr(text, "{\"step\":15,\"epoch\":2,"));
     free(text);
     assert_failed_run(
         temp,
-        "train @x.npy --recipe tutorial --eval-every 1 --eval-images 100 --epochs 1 -q --out @no",
+        "train @set.npy --recipe tutorial --eval-every 1 --eval-images 100 --epochs 1 -q --out @no",
         13, "eval_images is 100, expected more than the 128");
 }
 
@@ -98,11 +128,11 @@ static void test_kept(void **state)
     char options[512] = "", line[1024];
     assert_quiet_run(temp, "convert @run @before.safetensors -q");
     assert_quiet_run(temp, "convert @run @copy.safetensors -q");
-    json_t *dry = run_json(temp, "tune @run --data @x.npy --evaluator @e.safetensors --nfe 2 "
+    json_t *dry = run_json(temp, "tune @run --data @set.npy --evaluator @e.safetensors --nfe 2 "
                                  "--quick -n 130 --dry-run --json -q --threads 1");
     assert_true(json_is_null(json_object_get(dry, "kept")));
     assert_false(sumi_is_file(temp_path(temp, "run/sampling.json")));
-    json_t *kept = run_json(temp, "tune @run --data @x.npy --evaluator @e.safetensors --nfe 2 "
+    json_t *kept = run_json(temp, "tune @run --data @set.npy --evaluator @e.safetensors --nfe 2 "
                                   "--quick -n 130 --json -q --threads 2");
     assert_true(json_equal(json_object_get(dry, "best"), json_object_get(kept, "best")));
     assert_true(sumi_is_file(temp_path(temp, "run/sampling.json")));
@@ -131,7 +161,7 @@ static void test_kept(void **state)
     json_decref(info);
 
     /* Another file has it, the first stays. */
-    assert_quiet_run(temp, "tune @copy.safetensors --data @x.npy --evaluator @e.safetensors "
+    assert_quiet_run(temp, "tune @copy.safetensors --data @set.npy --evaluator @e.safetensors "
                            "--nfe 2 --quick -n 130 --out @tuned.pth -q");
     assert_same_files(temp, "copy.safetensors", "before.safetensors", true);
     assert_quiet_run(temp, "sample @tuned.pth -n 3 --size 8 -qo @tuned.npy");
@@ -147,16 +177,16 @@ static void test_refused(void **state)
         int code;
         const char *part;
     } cases[] = {
-        {"tune @run --data @x.npy --dry-run --out @x.pth", 2, "--dry-run and --out"},
-        {"tune @run --data @x.npy --out @x.bin", 2, "expected x.safetensors or x.pth"},
-        {"tune @run/checkpoints/step_10 --data @x.npy", 2, "is no run"},
-        {"tune @e.safetensors#one --data @x.npy", 2, "give --out FILE"},
-        {"tune @gone.pth --data @x.npy", 14, "gone.pth"},
+        {"tune @run --data @set.npy --dry-run --out @x.pth", 2, "--dry-run and --out"},
+        {"tune @run --data @set.npy --out @x.bin", 2, "expected x.safetensors or x.pth"},
+        {"tune @run/checkpoints/step_10 --data @set.npy", 2, "is no run"},
+        {"tune @e.safetensors#one --data @set.npy", 2, "give --out FILE"},
+        {"tune @gone.pth --data @set.npy", 14, "gone.pth"},
         {"tune @run", 2, "--data"},
-        {"tune @run --data @x.npy --nfe 0", 2, "--nfe"},
-        {"tune @run --data @x.npy --evaluator @e.safetensors --nfe 13 -q", 13,
+        {"tune @run --data @set.npy --nfe 0", 2, "--nfe"},
+        {"tune @run --data @set.npy --evaluator @e.safetensors --nfe 13 -q", 13,
          "evaluations is 13, expected 0 to 12"},
-        {"tune @run --data @x.npy --evaluator @e.safetensors -n 100 -q", 13, "n is 100"},
+        {"tune @run --data @set.npy --evaluator @e.safetensors -n 100 -q", 13, "n is 100"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_failed_run(*state, cases[i].line, cases[i].code, cases[i].part);

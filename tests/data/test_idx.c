@@ -401,10 +401,7 @@ static void refuses_broken_gzip(void **state)
     b.size += 3;
     check_failed(parse(b, &set, &err), SUMI_EFORMAT, &err, "3 bytes follow", NULL);
     /* The beginning of a member is none. */
-    static const char *const ends[] = {"\x1f",
-                                       "\x1f"
-                                       "b",
-                                       "\x1f\x8b"};
+    static const char *const ends[] = {"\x1f", "\x1f\x62", "\x1f\x8b"};
     size_t whole = b.size - 3;
     for (int i = 0; i < 3; i++) {
         b.size = whole + strlen(ends[i]);
