@@ -70,6 +70,69 @@ static void test_stops_change_no_bit(void **state)
     check_stops(0, SUMI_PRECISION_FIXED16);
 }
 
+/* Two epochs of six steps in all of a network that is told of labels and of what was made of its
+ * images, with everything that a checkpoint has to hold. */
+static void open_rich(fixture *f, sumi_trainer_config *trainer, int optimiser,
+                      sumi_precision precision, uint64_t seed)
+{
+    sumi_model_config config = unet_config();
+    *trainer = (sumi_trainer_config)SUMI_TRAINER_CONFIG_INIT;
+    trainer->batch = BATCH;
+    trainer->seed = 4;
+    trainer->optimiser = sumi_train_optimiser_at(optimiser)->name;
+    trainer->precision = precision;
+    trainer->accumulate = 2;
+    trainer->averages[0] = .9f;
+    trainer->power_averages[0] = .1f;
+    trainer->rate_schedule = "linear";
+    trainer->warmup_steps = 2;
+    trainer->clip_norm = 1;
+    open_fixture(f, 1, 0);
+    config.classes = 10;
+    config.augmentation = SUMI_AUGMENT_NUMBERS;
+    config.seed = seed;
+    sumi_models_free(f->model);
+    assert_ok(sumi_models_create(&config, &f->model, NULL));
+    f->config.trainer = trainer;
+    f->config.augment = .5f;
+    f->config.flip = true;
+    f->config.grid = 0;
+}
+
+/* Every optimiser in every precision: stopped within an epoch and gone on with on other threads. */
+static void test_every_optimiser_and_precision(void **state)
+{
+    (void)state;
+    for (int optimiser = 0; sumi_train_optimiser_at(optimiser); optimiser++)
+        for (int p = 0; sumi_precision_row(p); p++) {
+            sumi_trainer_config trainers[3];
+            fixture straight, cut, other;
+            open_rich(&straight, &trainers[0], optimiser, (sumi_precision)p, 1);
+            assert_ok(run(&straight, NULL));
+            open_rich(&cut, &trainers[1], optimiser, (sumi_precision)p, 1);
+            cut.stop_phase = SUMI_PHASE_TRAIN;
+            cut.stop_step = 4;
+            assert_int_equal(run(&cut, NULL), SUMI_CANCELLED);
+            open_rich(&other, &trainers[2], optimiser, (sumi_precision)p, 77);
+            sumi_runtime_free(&other.runtime);
+            make_runtime(&other.runtime, 3);
+            strcpy(other.run, cut.run);
+            other.config.resume = true;
+            trainers[2].schedule_steps = 2 * PER_EPOCH;
+            assert_ok(run(&other, NULL));
+            assert_same_model(straight.model, other.model);
+            sumi_model *averages[2];
+            assert_ok(sumi_run_load(straight.run, &averages[0], NULL, NULL));
+            assert_ok(sumi_run_load(cut.run, &averages[1], NULL, NULL));
+            assert_same_model(averages[0], averages[1]);
+            sumi_models_free(averages[0]);
+            sumi_models_free(averages[1]);
+            close_fixture(&other);
+            close_fixture(&cut);
+            close_fixture(&straight);
+        }
+}
+
 /* A process that was killed has written metrics beyond its checkpoint, perhaps half a line. */
 static void test_metrics_beyond_the_checkpoint_are_cut(void **state)
 {
@@ -482,6 +545,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stops_change_no_bit),
+        cmocka_unit_test(test_every_optimiser_and_precision),
         cmocka_unit_test(test_metrics_beyond_the_checkpoint_are_cut),
         cmocka_unit_test(test_kills_change_no_bit),
         cmocka_unit_test(test_augmented_images_go_on),
