@@ -186,7 +186,7 @@ static sumi_status open_dir(sumi_train_run *run)
     run->dir->keep_best = config->keep_best;
     run->dir->scored = run->scorer != NULL;
     run->dir->keep_every = config->keep_every;
-    if (status == SUMI_OK)
+    if (status == SUMI_OK && !run->hash[0]) /* ranks have compared theirs by now */
         sumi_data_hash(run->set, run->hash);
     return status;
 }
