@@ -187,11 +187,13 @@ typedef struct {
      * without intervals. 0: as many as it takes. */
     int64_t work;
     int64_t reference; /* compare with so many images of the data, evenly spread; 0: all */
+    bool unguided;     /* no way with guidance, as the model was never asked without a label, or
+                                 never with one */
 } sumi_tune_config;
 #define SUMI_TUNE_CONFIG_INIT                                                                      \
     {                                                                                              \
         sizeof(sumi_tune_config), NULL, NULL, NULL, 0, 0, 0, 0, 0, false, false,                   \
-            SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, 0                                            \
+            SUMI_PRECISION_FP32, NULL, NULL, NULL, 0, 0, false                                     \
     }
 
 typedef struct {

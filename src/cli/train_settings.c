@@ -199,10 +199,19 @@ static void say_choices(const sumi_cli *cli, const sumi_train_settings *s, char 
         sumi_cli_note(cli, "note", "  %s", line);
 }
 
+/* What the options leave of the recipe's way to sample: guidance goes from no label to a label, and
+ * a model has to know both. */
 static void limit_sampling(sumi_train_settings *out)
 {
+    bool told = strcmp(out->model.net, "unet") == 0;
     if (out->sample.steps > out->model.timesteps)
         out->sample.steps = out->model.timesteps;
+    if (!told || out->trainer.label_drop == 0 || out->trainer.label_drop == 1) {
+        const sumi_sample_config none = SUMI_SAMPLE_CONFIG_INIT;
+        out->sample.guidance = none.guidance;
+        out->sample.guidance_from = none.guidance_from;
+        out->sample.guidance_to = none.guidance_to;
+    }
 }
 
 int sumi_train_settings_choose(sumi_cli *cli, const sumi_dataset *set, sumi_train_settings *out)

@@ -105,7 +105,7 @@ static sumi_sample_config sampling_of(const sumi_eval_config *config)
     sumi_sample_config sample = SUMI_SAMPLE_CONFIG_INIT;
     if (config->sample) {
         sample = *config->sample;
-        sumi_sample_complete(config->model, &sample);
+        sumi_scorer_complete(config->model, &sample);
         return sample;
     }
     sample = sumi_scorer_way(config->model);

@@ -147,6 +147,15 @@ void sumi_scorer_size(const sumi_scorer *scorer, const sumi_model *model, int *h
         *width = info->width > 0 ? info->width : scorer->sizes[1];
 }
 
+void sumi_scorer_complete(const sumi_model *model, sumi_sample_config *way)
+{
+    const int32_t any = 0, *labels = way->labels;
+    if (!labels && model->graph.labels >= 0)
+        way->labels = &any;
+    sumi_sample_complete(model, way);
+    way->labels = labels;
+}
+
 sumi_sample_config sumi_scorer_way(const sumi_model *model)
 {
     sumi_sample_config way = SUMI_SAMPLE_CONFIG_INIT;
@@ -155,6 +164,6 @@ sumi_sample_config sumi_scorer_way(const sumi_model *model)
         way.solver = "dpmpp-2m";
         way.steps = timesteps < EVALUATIONS ? timesteps : EVALUATIONS;
     }
-    sumi_sample_complete(model, &way);
+    sumi_scorer_complete(model, &way);
     return way;
 }

@@ -173,14 +173,16 @@ static sumi_status halve(search *run, int p)
 
 /* ---- A short search -------------------------------------------------------------------------- */
 
-/* Of its work, what the ways without guidance may take to begin with, and then those with it; the
- * rest is for a closer look at the best few. Of ways that are as good but for so much, the one with
- * the fewest evaluations is taken, and one with guidance before those without: the features of a
- * network that knows no labels see too little of what guidance is for (docs/QUALITY.md). */
+/* Of its work, what the usual way and those without guidance may take to begin with, and then those
+ * with it; the rest is for a closer look at the best few. Of ways that are as good but for so much,
+ * the one with the fewest evaluations is taken. One with guidance goes before those without even
+ * where it is further away by SEEN_LESS: the features of a network that knows no labels see too
+ * little of what guidance is for (docs/QUALITY.md). */
 #define SHARE_PLAIN .4
 #define SHARE_GUIDED .4
 enum { CLOSER = 3 };
 #define AS_GOOD 1.03
+#define SEEN_LESS 1.1
 
 /* Images of a first look: more than a feature has numbers, as a distance needs. */
 static int64_t first_look(int d)
@@ -190,7 +192,7 @@ static int64_t first_look(int d)
 
 int64_t sumi_tune_least_work(int features, int evaluations)
 {
-    return first_look(features) * (evaluations + evaluations / 2);
+    return 2 * first_look(features) * evaluations;
 }
 
 /* Brings candidates from number `first` on to the first look, for as long as the work allows; the
@@ -257,9 +259,8 @@ void sumi_tune_choose(sumi_tune_space *space)
     int count = 0, best = 0;
     while (count < space->count && list[count].n == list[0].n)
         count++;
-    double as_good = AS_GOOD * list[0].distance;
     for (int i = 0; i < count && !is_guided(&list[best]); i++)
-        if (is_guided(&list[i]) && list[i].distance <= as_good)
+        if (is_guided(&list[i]) && list[i].distance <= SEEN_LESS * list[0].distance)
             best = i;
     int chosen = best;
     for (int i = 0; i < count; i++)
@@ -280,7 +281,7 @@ static void give_figure(const sumi_tune_candidate *of, sumi_tune_judged *out)
     memcpy(out->name, of->name, sizeof out->name);
 }
 
-/* The usual way is the first of the few, which are called alike where they only take more steps. */
+/* Ways are called alike where one only takes more steps. */
 static void report_short(const sumi_tune_space *space, const sumi_tune_candidate *usual,
                          sumi_tune_report *report)
 {
@@ -289,14 +290,18 @@ static void report_short(const sumi_tune_space *space, const sumi_tune_candidate
         if (strcmp(space->list[i].name, usual->name) == 0 &&
             space->list[i].evaluations == usual->evaluations)
             give_figure(&space->list[i], &report->former);
-    report->former_own = false;
 }
 
-static sumi_status look_shortly(search *run, sumi_tune_report *report)
+/* The usual way is how the model is sampled now, where that takes few enough evaluations, else the
+ * first of the few. */
+static sumi_status look_shortly(search *run, const sumi_sample_config *own,
+                                sumi_tune_report *report)
 {
     sumi_tune_space *space = &run->space;
     double work = (double)run->config->work;
     run->whole = work;
+    sumi_tune_add(space, own);
+    report->former_own = space->count > 0;
     sumi_tune_add_few(space);
     const sumi_tune_candidate usual = space->list[0];
     double least = (double)run->unit * (space->list[0].evaluations + space->list[1].evaluations);
@@ -308,9 +313,9 @@ static sumi_status look_shortly(search *run, sumi_tune_report *report)
     if (status != SUMI_OK)
         return stopped(run, status);
     rank(space);
-    int plain = space->count;
-    sumi_tune_add_guided(space, 0);
-    status = look_first(run, plain, run->done + fmin(SHARE_GUIDED * work, work - run->done));
+    int seen = space->count;
+    sumi_tune_add_guided(space, best_plain(space, seen));
+    status = look_first(run, seen, run->done + fmin(SHARE_GUIDED * work, work - run->done));
     rank(space);
     if (status == SUMI_OK)
         status = look_closer(run, work);
@@ -343,7 +348,7 @@ static sumi_sample_config former_way(const search *run, bool *own)
 {
     sumi_sample_config way = SUMI_SAMPLE_CONFIG_INIT;
     char name[SUMI_TUNE_NAME_MAX];
-    sumi_sample_complete(run->space.model, &way);
+    sumi_scorer_complete(run->space.model, &way);
     *own = run->config->former || sumi_tune_describe(&run->space, &way, name) <= AFFORDABLE;
     if (*own)
         return way;
@@ -383,6 +388,7 @@ static sumi_status begin(search *run, sumi_runtime *runtime)
     const sumi_model *model = run->space.model;
     int timesteps = model->info.timesteps, wanted = config->evaluations;
     run->space.evaluations = wanted > 0 ? wanted : timesteps < 10 ? timesteps : 10;
+    run->space.unguided = config->unguided;
     run->base = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
     run->base.seed = config->seed;
     run->base.height = config->height;
@@ -406,13 +412,13 @@ static sumi_status begin(search *run, sumi_runtime *runtime)
 static sumi_status look(search *run, sumi_tune_report *report)
 {
     sumi_sample_config former = former_way(run, &report->former_own), own = SUMI_SAMPLE_CONFIG_INIT;
-    sumi_sample_complete(run->space.model, &own);
+    sumi_scorer_complete(run->space.model, &own);
     run->space.base = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
     run->space.base.clip_low = own.clip_low;
     run->space.base.clip_high = own.clip_high;
     run->space.base.threshold = own.threshold;
     if (run->config->work > 0)
-        return look_shortly(run, report);
+        return look_shortly(run, &own, report);
     sumi_tune_add_all(&run->space, run->config->quick);
     sumi_tune_add(&run->space, &former);
     char name[SUMI_TUNE_NAME_MAX];

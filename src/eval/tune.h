@@ -25,6 +25,7 @@ typedef struct {
     const sumi_model *model;
     sumi_process process;
     int evaluations;         /* of an image, at most */
+    bool unguided;           /* no way has guidance */
     sumi_sample_config base; /* what all begin with: what of the model's way goes with no solver */
     sumi_tune_candidate list[SUMI_TUNE_CANDIDATES_MAX];
     int count;
@@ -66,8 +67,7 @@ typedef struct {
 char *sumi_tune_json(const sumi_tune_report *report);
 char *sumi_tune_text(const sumi_tune_report *report);
 
-/* The least work of a search that has a limit: two ways' first look, of a whole and of half the
- * evaluations. */
+/* The least work of a search that has a limit: two ways' first look. */
 int64_t sumi_tune_least_work(int features, int evaluations);
 
 /* Of candidates in their order, the nearest first, brings the one that a search with a limit takes

@@ -179,9 +179,9 @@ static const struct {
     const char *solver, *spacing;
     double share;
 } few[] = {
-    {"dpmpp-2m", "karras", 1}, /* the standard recipe's */
-    {"dpmpp-2m", "karras", .5}, {"unipc", "karras", .5},    {"dpmpp-2m", "logsnr", .5},
-    {"deis", "karras", .5},     {"dpmpp-2m", "karras", .7}, {"dpmpp-2m-sde", "karras", 1},
+    {"dpmpp-2m", "karras", .7}, /* the standard recipe's */
+    {"dpmpp-2m", "karras", .5}, {"unipc", "karras", .5},   {"dpmpp-2m", "logsnr", .5},
+    {"deis", "karras", .5},     {"dpmpp-2m", "karras", 1}, {"dpmpp-2m-sde", "karras", 1},
 };
 
 void sumi_tune_add_few(sumi_tune_space *space)
@@ -268,7 +268,7 @@ void sumi_tune_add_guided(sumi_tune_space *space, int i)
     double deviation = (double)space->process.config.sigma_data;
     for (int k = 0; k < 3; k++) {
         sumi_sample_config way = space->list[i].way;
-        if (space->model->graph.labels < 0 || way.guidance != 1)
+        if (space->model->graph.labels < 0 || space->unguided || way.guidance != 1)
             return;
         way.guidance = weights[k];
         if (k < 2) {

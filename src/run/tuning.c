@@ -137,6 +137,8 @@ static sumi_status search(sumi_train_run *run, int64_t work, sumi_sample_config 
     config.precision = run->settings.precision;
     config.progress = sumi_run_see_sampling;
     config.user = run;
+    float withheld = run->trainer->config.label_drop;
+    config.unguided = withheld == 0 || withheld == 1;
     sumi_status status =
         sumi_classify_random(run->runtime, run->set, &shape, BATCHES, &evaluator, run->err);
     config.evaluator = evaluator;

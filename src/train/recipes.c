@@ -231,18 +231,32 @@ static void choose_optimiser(choosing *c)
 
 /* ---- Sampling -------------------------------------------------------------------------------- */
 
-/* Of an image; few, as the levels crowd where they matter. */
-enum { EVALUATIONS = 20 };
+/* Few, as the levels crowd where they matter. */
+enum { LEVELS = 14 };
+
+/* Guidance acts where shapes form, from half of the data's deviation to six of them: below it there
+ * is nothing left to choose, and above it all images of a label become the same. Some five of the
+ * levels are there, and are asked for twice. */
+#define GUIDANCE 2
+#define GUIDED_FROM .5f
+#define GUIDED_TO 6
 
 static void choose_sampling(choosing *c)
 {
+    bool guided = c->set->classes > 1;
+    sumi_sample_config *sample = c->sample;
     c->train->grid_steps = 0; /* as the model says */
-    c->sample->solver = "dpmpp-2m";
-    c->sample->spacing = "karras";
-    c->sample->steps = EVALUATIONS;
+    sample->solver = "dpmpp-2m";
+    sample->spacing = "karras";
+    sample->steps = LEVELS;
+    if (guided) {
+        sample->guidance = GUIDANCE;
+        sample->guidance_from = GUIDED_FROM * c->model->sigma_data;
+        sample->guidance_to = GUIDED_TO * c->model->sigma_data;
+    }
     c->train->tune = true;
-    say(c, "samples  %s, %d evaluations an image, or what a search at the end finds to be better",
-        c->sample->solver, EVALUATIONS);
+    say(c, "samples  %s at %d levels%s, or what a search at the end finds to be better",
+        sample->solver, LEVELS, guided ? ", guided towards their label" : "");
 }
 
 /* ---- The standard recipe --------------------------------------------------------------------- */

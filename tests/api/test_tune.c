@@ -151,6 +151,16 @@ static void test_same_on_any_threads(void **state)
 
 enum { WORK = 12000, MOST = 6 };
 
+static const sumi_sample_config *own_way(void)
+{
+    static sumi_sample_config own = SUMI_SAMPLE_CONFIG_INIT;
+    own.solver = "dpmpp-2m";
+    own.spacing = "karras";
+    own.steps = 3;
+    own.guidance = 3;
+    return &own;
+}
+
 static void open_labelled(fixture *f, temp_folder *temp, int threads)
 {
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
@@ -165,6 +175,7 @@ static void open_labelled(fixture *f, temp_folder *temp, int threads)
     config.multipliers[2] = config.blocks[2] = 0;
     config.classes = 3;
     api_ok(f->ctx, sumi_model_create(f->ctx, &config, &f->model));
+    api_ok(f->ctx, sumi_model_set_sampling(f->ctx, f->model, own_way()));
     f->config.evaluations = MOST;
     f->config.work = WORK;
     f->config.reference = 150;
@@ -225,8 +236,11 @@ static void check_compared_alike(const json_t *json, const sumi_tune_result_t *r
             assert_true(n > 160 || figures[k] < distance * (1 + 1e-6));
         }
     }
-    assert_int_equal(
-        json_integer_value(json_object_get(json_object_get(json, "former"), "evaluations")), MOST);
+    const json_t *former = json_object_get(json, "former");
+    assert_true(number_in(json_object_get(former, "sampling"), "guidance", 1) == 3);
+    assert_int_equal(result->former_evaluations,
+                     json_integer_value(json_object_get(former, "evaluations")));
+    assert_true(result->former_own);
     assert_int_equal(found, 2);
     assert_true(most > 160 && same < 2);
 }
@@ -261,15 +275,70 @@ static void test_limited(void **state)
             assert_string_equal(first, result.json);
         free(first);
         first = strdup(result.json);
-        f.config.work = 160 * (MOST + MOST / 2) - 1;
+        f.config.work = 160 * (result.former_evaluations + 4) - 1; /* 4: .7 of MOST */
         sumi_tune_result_t none = SUMI_TUNE_RESULT_INIT;
         api_fails(f.ctx, sumi_tune(f.ctx, f.model, &f.config, &best, &none), SUMI_EINVAL,
-                  "two ways take 1440 evaluations");
+                  "two ways take ");
         json_decref(json);
         sumi_tune_result_free(&result);
         close_fixture(&f);
     }
     free(first);
+}
+
+/* Of a model that knows nothing without a label, the only way with guidance is what it says itself. */
+static void test_unguided(void **state)
+{
+    for (int unguided = 0; unguided < 2; unguided++) {
+        fixture f;
+        sumi_sample_config best = SUMI_SAMPLE_CONFIG_INIT;
+        sumi_tune_result_t result = SUMI_TUNE_RESULT_INIT;
+        open_labelled(&f, *state, 2);
+        f.config.unguided = unguided;
+        api_ok(f.ctx, sumi_tune(f.ctx, f.model, &f.config, &best, &result));
+        json_t *json = json_loads(result.json, 0, NULL), *each;
+        int guided = 0;
+        size_t i;
+        json_array_foreach(json_object_get(json, "candidates"), i, each) guided +=
+            json_object_get(json_object_get(each, "sampling"), "guidance") != NULL;
+        assert_true(unguided ? guided == 1 : guided > 1);
+        json_decref(json);
+        sumi_tune_result_free(&result);
+        close_fixture(&f);
+    }
+}
+
+/* A model's own guidance counts in its scores, whoever asks. */
+static void test_guidance_scored(void **state)
+{
+    sumi_sample_config ways[] = {*own_way(), *own_way()};
+    double distances[3];
+    fixture f;
+    ways[1].guidance = 1;
+    open_labelled(&f, *state, 2);
+    /* A new network's last convolution is zero, and says the same of every label. */
+    sumi_params *params = &f.model->graph.params;
+    for (size_t i = 0; i < params->value_count; i++)
+        params->values[i] += .1f * sinf((float)i);
+    for (int i = 0; i < 3; i++) {
+        sumi_eval_config config = SUMI_EVAL_CONFIG_INIT;
+        sumi_eval_result_t eval = SUMI_EVAL_RESULT_INIT;
+        if (i < 2) {
+            ways[i].height = ways[i].width = SIDE;
+            config.sample = &ways[i];
+        }
+        f.model->info.height = f.model->info.width = SIDE;
+        config.model = f.model;
+        config.training = f.set;
+        config.evaluator = f.evaluator;
+        config.n = 200;
+        api_ok(f.ctx, sumi_eval(f.ctx, &config, &eval));
+        distances[i] = eval.frechet.value;
+        sumi_eval_result_free(&eval);
+    }
+    assert_true(distances[2] == distances[0]);
+    assert_true(distances[2] != distances[1]);
+    close_fixture(&f);
 }
 
 /* Which of some ways with so many images is taken: evaluations, distance, guided; the first case's
@@ -291,7 +360,8 @@ static void test_choice(void **state)
         {{{300, 16, .92, 1}, {300, 20, .93, 0}, {300, 12, .94, 1}, {300, 9, .94, 0}}, 2},
         {{{300, 16, .88, 1}, {300, 15, .89, 1}, {300, 20, 1, 0}, {300, 10, 1.01, 0}}, 1},
         {{{300, 10, 1, 0}, {300, 11, 1.02, 1}, {300, 9, 1.02, 0}, {160, 10, .9, 1}}, 1},
-        {{{300, 10, 1, 0}, {300, 9, 1.02, 0}, {300, 8, 1.04, 1}, {160, 7, 1, 1}}, 1},
+        {{{300, 10, 1, 0}, {300, 9, 1.02, 0}, {300, 8, 1.09, 1}, {160, 7, 1, 1}}, 2},
+        {{{300, 10, 1, 0}, {300, 9, 1.02, 0}, {300, 8, 1.11, 1}, {160, 7, 1, 1}}, 1},
     };
     sumi_tune_space *space = calloc(1, sizeof *space);
     assert_non_null(space);
@@ -376,6 +446,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_on_any_threads, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_unguided, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_guidance_scored, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_limited, temp_setup, temp_teardown),
         cmocka_unit_test(test_choice),
         cmocka_unit_test_setup_teardown(test_cancelled, temp_setup, temp_teardown),

@@ -110,6 +110,33 @@ static void test_again(void **state)
     free(models[1]);
 }
 
+/* Guidance goes from no label to a label: it is the model's own way where the training had both. */
+static void test_guided(void **state)
+{
+    temp_folder *temp = *state;
+    static const struct {
+        const char *options;
+        bool guided;
+    } cases[] = {{"", true},
+                 {" --label-drop 0", false},
+                 {" --label-drop 1", false},
+                 {" --net tutorial", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[256];
+        program p;
+        snprintf(line, sizeof line,
+                 "train shapes --size 8 --steps 2 --batch 4 -q --out @guided%zu%s" TINY, i,
+                 cases[i].options);
+        assert_quiet_run(temp, line);
+        snprintf(line, sizeof line, "info @guided%zu --json", i);
+        program_run(&p, temp, line);
+        assert_int_equal(p.code, 0);
+        assert_non_null(strstr(p.out, "dpmpp-2m"));
+        assert_int_equal(strstr(p.out, "\"guidance\"") != NULL, cases[i].guided);
+        program_free(&p);
+    }
+}
+
 /* However few minutes there are: a model that draws. */
 static void test_no_time(void **state)
 {
@@ -207,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_standard, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_goes_on, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_again, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_guided, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_no_time, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_class_names, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_options, temp_setup, temp_teardown),

@@ -8,10 +8,10 @@
 #include "io/io.h"
 #include "models/sampling.h"
 
-/* 6 evaluations an image at most: two ways' first look at 160 images is 1,440 evaluations. Search
- * and evaluator may take a twentieth of three evaluations of 200 images in each of 70 steps; of
+/* 6 evaluations an image at most: two ways' first look at 160 images is 1,920 evaluations. Search
+ * and evaluator may take a twentieth of three evaluations of 240 images in each of 70 steps; of
  * images of 8x8 the evaluator is worth 8 / 256 of 16,384. */
-enum { MANY = 300, LARGE = 200, STEPS = 70, TOO_FEW = 65, T = 6 };
+enum { MANY = 300, LARGE = 240, STEPS = 70, TOO_FEW = 65, T = 6 };
 enum { WORK = STEPS * LARGE * 3 / 20 - 512 };
 
 static sumi_model *make_labelled(uint64_t seed)
