@@ -115,7 +115,9 @@ static void test_standard(void **state)
     assert_true(c.trainer.precision == SUMI_PRECISION_FIXED16);
     assert_string_equal(c.sample.solver, "dpmpp-2m");
     assert_string_equal(c.sample.spacing, "karras");
-    assert_true(c.sample.steps == 20 && c.train.tune);
+    assert_true(c.sample.steps == 14 && c.train.tune);
+    assert_true(c.sample.guidance == 2 && c.sample.guidance_from == .25f &&
+                c.sample.guidance_to == 3);
     static const struct {
         double minutes;
         int64_t warm_up;

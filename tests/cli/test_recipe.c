@@ -134,6 +134,11 @@ static void test_guided(void **state)
         assert_non_null(strstr(p.out, "dpmpp-2m"));
         assert_int_equal(strstr(p.out, "\"guidance\"") != NULL, cases[i].guided);
         program_free(&p);
+        /* Of one that never sees a label none can be drawn. */
+        snprintf(line, sizeof line, "guided%zu", i);
+        json_t *config = config_of(temp, line);
+        assert_true(number_of(config, "model", "classes") == (i < 2 ? 10 : 0));
+        json_decref(config);
     }
 }
 
