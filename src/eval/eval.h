@@ -269,7 +269,7 @@ typedef struct {
     char subject[SUMI_EVAL_NAME_MAX];  /* file or folder */
     char data[SUMI_EVAL_NAME_MAX];     /* the data set */
     char reference[32];                /* its split that samples are compared with: "test" */
-    char sampling[SUMI_EVAL_NAME_MAX]; /* "dpmpp-2m, 20 evaluations" */
+    char sampling[SUMI_EVAL_NAME_MAX]; /* "dpmpp-2m, 20 evaluations an image" */
     char tier[32];
     char evaluator[SUMI_EVAL_NAME_MAX]; /* its name: "fashion-mnist-v1, trained classifier" */
     char evaluator_hash[65];            /* SHA-256 of its file */

@@ -144,6 +144,19 @@ static bool follows(const evaluation *run)
     return ranks_of(run) && ranks_of(run)->rank > 0;
 }
 
+/* The report's line on how they were drawn; counted: the evaluations that each took. */
+static void tell_sampling(evaluation *run, const sumi_sample_config *sample, const int *counted,
+                          bool in_turn)
+{
+    double sum = 0;
+    char mean[32];
+    for (int i = 0; i < sample->count; i++)
+        sum += counted[i];
+    sumi_format(mean, sizeof mean, "%.4g", sum / sample->count);
+    snprintf(run->report.sampling, sizeof run->report.sampling, "%.40s, %s evaluations an image%s",
+             sample->solver, mean, in_turn ? ", each label in turn" : "");
+}
+
 static sumi_status draw_samples(evaluation *run)
 {
     const sumi_eval_config *config = run->config;
@@ -156,17 +169,25 @@ static sumi_status draw_samples(evaluation *run)
     sumi_status status = choose_labels(run, &sample, &labels);
     if (status != SUMI_OK)
         return sumi_sample_decline(run->runtime, &sample, status, run->err);
-    snprintf(run->report.sampling, sizeof run->report.sampling, "%.40s, at most %d evaluations%s",
-             sample.solver, sample.steps > 0 ? sample.steps : config->model->info.timesteps,
-             labels && !sample.labels ? ", each label in turn" : "");
+    bool in_turn = labels && !sample.labels;
     sample.labels = labels;
     if (follows(run)) {
         status = sumi_sample_run(run->runtime, config->model, &sample, NULL, 0, run->err);
         free(labels);
         return status;
     }
-    status = sumi_pictures_draw(run->runtime, config->model, &sample, run->sizes, &run->samples,
-                                run->err);
+    int *counted = sumi_calloc((size_t)sample.count, sizeof *counted);
+    sample.evaluations = counted;
+    if (counted)
+        status = sumi_pictures_draw(run->runtime, config->model, &sample, run->sizes, &run->samples,
+                                    run->err);
+    else
+        status = sumi_sample_decline(
+            run->runtime, &sample,
+            sumi_fail_memory(run->err, "counts", (size_t)sample.count * sizeof *counted), run->err);
+    if (status == SUMI_OK)
+        tell_sampling(run, &sample, counted, in_turn);
+    free(counted);
     if (status == SUMI_OK && labels && has_labels_of(config->model, config->training)) {
         run->samples.labels = labels;
         return SUMI_OK;

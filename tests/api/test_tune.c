@@ -334,6 +334,8 @@ static void test_guidance_scored(void **state)
         config.n = 200;
         api_ok(f.ctx, sumi_eval(f.ctx, &config, &eval));
         distances[i] = eval.frechet.value;
+        assert_non_null(strstr(eval.json, i == 1 ? "dpmpp-2m, 3 evaluations an image, each label"
+                                                 : "dpmpp-2m, 6 evaluations an image, each label"));
         sumi_eval_result_free(&eval);
     }
     assert_true(distances[2] == distances[0]);
