@@ -38,8 +38,8 @@ sumi_status sumi_scorer_distance(sumi_scorer *scorer, const float *features, int
 /* The same with an interval, as sumi eval has it. */
 sumi_status sumi_scorer_figure(sumi_scorer *scorer, const sumi_pictures *pictures, uint64_t seed,
                                sumi_figure_t *out, sumi_error *err);
-/* What the model says of its way to sample, into what is left initial. Images of a score have labels
- * where the model is told of any, so guidance counts. */
+/* What the model says of its way to sample, into what is left initial. Images of a score have
+ * labels where the model is told of any, so guidance counts. */
 void sumi_scorer_complete(const sumi_model *model, sumi_sample_config *way);
 /* How a model draws where nobody says: its own way, or dpmpp-2m in 20 evaluations. */
 sumi_sample_config sumi_scorer_way(const sumi_model *model);

@@ -286,7 +286,7 @@ static void test_limited(void **state)
     free(first);
 }
 
-/* Of a model that knows nothing without a label, the only way with guidance is what it says itself. */
+/* Of a model that knows nothing without a label, the only way with guidance is its own. */
 static void test_unguided(void **state)
 {
     for (int unguided = 0; unguided < 2; unguided++) {
