@@ -3,7 +3,7 @@
 # ranks do not agree, are stopped, killed or hang.
 # Arguments: the part, sumi, mpirun.
 set -eu
-part=$1 sumi=$2 mpirun=$3
+part=$1 sumi=$(readlink -f "$2") mpirun=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -25,6 +25,17 @@ fail() {
     exit 1
 }
 
+# mpirun with a limit of time that a slow machine does not come near. In the foreground timeout sends a
+# signal to mpirun alone; else it sends it to mpirun and then to mpirun's whole group, and Open MPI's
+# mpirun that gets SIGTERM twice within five seconds ends at once, without its ranks.
+start() {
+    timeout --foreground 1000 "$mpirun" "$@"
+}
+
+# What each rank does first: it leaves its process id. Open MPI and MPICH tell it which it is.
+# shellcheck disable=SC2016
+as_rank='echo $$ >"../$0.rank${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" && exec "$@"'
+
 # begin FOLDER N ARGUMENT...: sumi train on N ranks (0: without mpirun) in a folder of its own, so
 # that what is written of paths and commands is the same. Its output goes to FOLDER.log.
 begin() {
@@ -35,8 +46,9 @@ begin() {
         (cd "$folder" && exec "$sumi" train "$@") >"$folder.log" 2>&1
     else
         # shellcheck disable=SC2016 # expanded by that shell
-        (cd "$folder" && exec sh -c 'echo $$ >"../$0.pid" && exec "$@"' "$folder" \
-            timeout 1000 "$mpirun" -n "$ranks" "$sumi" train "$@") >"$folder.log" 2>&1
+        (cd "$folder" && exec sh -c 'echo $$ >"../$0.pid" && exec timeout --foreground 1000 "$@"' \
+            "$folder" "$mpirun" -n "$ranks" sh -c "$as_rank" "$folder" "$sumi" train "$@") \
+            >"$folder.log" 2>&1
     fi
 }
 
@@ -64,14 +76,12 @@ refused() {
     [ ! -e "$2/run/latest" ] || fail "$2: there is a run"
 }
 
-# pids: of the ranks, one a line, rank 0 first.
+# pids FOLDER: of its ranks that are there, one a line, rank 0 first.
 pids() {
-    for process in /proc/[0-9]*; do
-        [ "$(readlink "$process/exe" 2>/dev/null)" = "$(readlink -f "$sumi")" ] || continue
-        [ "$(readlink "$process/cwd" 2>/dev/null)" = "$work/$1" ] || continue
-        rank=$(tr '\0' '\n' <"$process/environ" | sed -n 's/^\(OMPI_COMM_WORLD\|PMI\)_RANK=//p')
-        echo "$rank ${process#/proc/}"
-    done | sort -n | cut -d' ' -f2
+    for rank in 0 1 2 3; do
+        pid=$(cat "$1.rank$rank" 2>/dev/null) || break
+        [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" != "$sumi" ] || echo "$pid"
+    done
 }
 
 # until COMMAND...: waits until it succeeds, while mpirun runs.
@@ -86,11 +96,20 @@ all_there() {
     [ "$(pids "$1" | wc -l)" -eq "$2" ]
 }
 
+# all_gone FOLDER: its ranks have ended, or will in a moment.
+all_gone() {
+    for _ in $(seq 300); do
+        [ -n "$(pids "$1")" ] || return 0
+        sleep 0.2
+    done
+    fail "$1: there are ranks left"
+}
+
 # nobody_left FOLDER: mpirun has ended, with a failure, and so have all of its ranks.
 nobody_left() {
     ! wait "$job" || fail "$1: expected a failure"
     lines 0 'timeout: ' "$1.log"
-    [ -z "$(pids "$1")" ] || fail "$1: there are ranks left"
+    all_gone "$1"
 }
 
 part_bits() {
@@ -135,7 +154,7 @@ part_resume() {
 both() {
     mkdir "$1"
     # shellcheck disable=SC2086
-    ! (cd "$1" && timeout 100 "$mpirun" -n 1 $2 : -n 1 $3) >"$1.log" 2>&1 ||
+    ! (cd "$1" && start -n 1 $2 : -n 1 $3) >"$1.log" 2>&1 ||
         fail "$1: was not refused"
 }
 
@@ -156,7 +175,7 @@ part_refusals() {
     ! begin usage 2 shapes --stepps 2 || fail usage
     lines 1 '^sumi: ' usage.log
     mkdir sample
-    ! (cd sample && "$mpirun" -n 2 "$sumi" info m.pth) >sample.log 2>&1 || fail sample
+    ! (cd sample && start -n 2 "$sumi" info m.pth) >sample.log 2>&1 || fail sample
     refused '2 processes were started together, and only train, sample and eval are shared' sample
     both few "$base --batch 1 --groups 1" "$base --batch 1 --groups 1"
     refused 'batch is 1, and there are 2 ranks' few
@@ -170,21 +189,22 @@ part_refusals() {
 }
 
 part_stop() {
-    # Open MPI kills what it has passed SIGTERM on to a second later: a checkpoint may take longer here.
-    export OMPI_MCA_odls_base_sigkill_timeout=10
+    # Open MPI kills what it has passed SIGTERM on to a second later, and a checkpoint may take longer
+    # here. It then sleeps so long whatever its ranks do, which other things are done in.
+    export OMPI_MCA_odls_base_sigkill_timeout=20
     # shellcheck disable=SC2086
     begin stopped 3 shapes $tutorial $common --steps 100000 --out run &
-    job=$!
+    job=$! stopping=$!
     until_true grep -q '"step": 5,' stopped/run/metrics.jsonl
     # timeout passes it on to mpirun, and that to all ranks.
     kill -TERM "$(cat stopped.pid)"
-    ! wait "$job" || fail "stopped: expected 130"
-    lines 1 'stopped and saved at step' stopped.log
-    step=$(sed 's/step_//' stopped/run/latest)
-    lines 1 '^stopping: ' stopped.log
-    begin stopped 0 --resume run --steps $((step + 2)) --threads 1 || fail "cannot go on"
-    export OMPI_MCA_odls_base_sigkill_timeout=1
+    until_true grep -q 'stopped and saved at step' stopped.log
+    all_gone stopped
+    cp -r stopped on
+    step=$(sed 's/step_//' on/run/latest)
+    begin on 0 --resume run --steps $((step + 2)) --threads 1 || fail "cannot go on"
     # One rank alone is asked to: all stop.
+    export OMPI_MCA_odls_base_sigkill_timeout=1
     # shellcheck disable=SC2086
     begin one 3 shapes $tutorial $common --steps 100000 --out run &
     job=$!
@@ -192,6 +212,9 @@ part_stop() {
     kill -TERM "$(pids one | tail -1)"
     ! wait "$job" || fail "one: expected 130"
     lines 1 'stopped and saved at step' one.log
+    ! wait "$stopping" || fail "stopped: expected 130"
+    lines 1 'stopped and saved at step' stopped.log
+    lines 1 '^stopping: ' stopped.log
 }
 
 # Rank R of 3 is killed once a line of FILE has PATTERN; what is on disk can be resumed.
@@ -245,8 +268,7 @@ on() {
     if [ "$ranks" -eq 0 ]; then
         (cd model && exec "$sumi" "$@") >"$log.log" 2>"$log.err.log"
     else
-        (cd model && exec timeout 1000 "$mpirun" -n "$ranks" "$sumi" "$@") >"$log.log" \
-            2>"$log.err.log"
+        (cd model && start -n "$ranks" "$sumi" "$@") >"$log.log" 2>"$log.err.log"
     fi
 }
 
@@ -272,7 +294,7 @@ part_sample() {
     base="$sumi sample run -n 6 --solver ddim --steps 2 --threads 1 --out x.npy"
     mkdir seeds && cp -r model/run seeds
     # shellcheck disable=SC2086
-    ! (cd seeds && "$mpirun" -n 1 $base : -n 1 $base --seed 9) >seeds.log 2>&1 || fail seeds
+    ! (cd seeds && start -n 1 $base : -n 1 $base --seed 9) >seeds.log 2>&1 || fail seeds
     lines 1 'rank 1: sample seed is 9 here and 0 at rank 0' seeds.log
     lines 1 '^sumi: ' seeds.log
 }
