@@ -1,9 +1,10 @@
 #!/bin/sh
 # Training, sampling and scoring under mpirun: the bits of one process, whatever the number of ranks, and what happens where
 # ranks do not agree, are stopped, killed or hang.
-# Arguments: the part, sumi, mpirun.
+# Arguments: the part, sumi, mpirun, the program that takes leases on files, sumi without MPI, and
+# the source folder.
 set -eu
-part=$1 sumi=$(readlink -f "$2") mpirun=$3
+part=$1 sumi=$(readlink -f "$2") mpirun=$3 lease=$4 without=$5 source=$6
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -41,13 +42,20 @@ as_rank='echo $$ >"../$0.rank${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" && exec "$@"'
 begin() {
     folder=$1 ranks=$2
     shift 2
+    launch "$folder" "$ranks" train "$@"
+}
+
+# launch FOLDER N COMMAND ARGUMENT...: the same of any command.
+launch() {
+    folder=$1 ranks=$2
+    shift 2
     mkdir -p "$folder"
     if [ "$ranks" -eq 0 ]; then
-        (cd "$folder" && exec "$sumi" train "$@") >"$folder.log" 2>&1
+        (cd "$folder" && exec "$sumi" "$@") >"$folder.log" 2>&1
     else
         # shellcheck disable=SC2016 # expanded by that shell
         (cd "$folder" && exec sh -c 'echo $$ >"../$0.pid" && exec timeout --foreground 1000 "$@"' \
-            "$folder" "$mpirun" -n "$ranks" sh -c "$as_rank" "$folder" "$sumi" train "$@") \
+            "$folder" "$mpirun" -n "$ranks" sh -c "$as_rank" "$folder" "$sumi" "$@") \
             >"$folder.log" 2>&1
     fi
 }
@@ -168,6 +176,13 @@ part_refusals() {
     printf x >>other
     both build "$base" "$work/other train shapes $tutorial $common --steps 2 --out run"
     refused 'rank 1: program build is ".*" here and ".*" at rank 0' build
+    # The same code that calls itself by another version: in its first digit, as linkers let shorter
+    # texts begin within a longer one.
+    version=$("$sumi" --version | sed 's/.* //')
+    LC_ALL=C sed "s/$(echo "$version" | sed 's/\./\\./g')/9${version#?}/g" "$sumi" >newer
+    chmod +x newer
+    both version "$base" "$work/newer train shapes $tutorial $common --steps 2 --out run"
+    refused "rank 1: program version is \"9${version#?}\" here and \"$version\" at rank 0" version
     both data "$base" "$base --split test"
     refused 'rank 1: data SHA-256 is ".*" here and ".*" at rank 0' data
     both missing "$base" "$sumi train nowhere $tutorial $common --steps 2 --out run"
@@ -181,11 +196,35 @@ part_refusals() {
     refused 'batch is 1, and there are 2 ranks' few
     both hidden "$sumi train shapes $tutorial $common --steps 2 --out /dev/null/run" "$base"
     refused '/dev/null' hidden
+    # Another rank need not see the folder, nor makes one.
+    mkdir seen elsewhere
+    # shellcheck disable=SC2016,SC2086
+    (cd seen && start -n 1 $base : -n 1 sh -c 'cd ../elsewhere && exec "$@"' rank $base) >seen.log 2>&1 ||
+        fail seen
+    [ -s seen/run/model.safetensors ] || fail "seen: there is no model"
+    [ ! -e elsewhere/run ] || fail "elsewhere: there is a run"
     # A run that another process trains.
     mkdir -p locked/run
     (flock 9 && ! begin locked 2 shapes --recipe tutorial --size 16x16 --steps 1 --out run) \
         9>locked/run/run.lock || fail "locked: was not refused"
     lines 1 '^sumi: ' locked.log
+}
+
+# Without MPI: what SUMI_MPI=OFF builds, and the program that it would build, alone and under mpirun.
+part_none() {
+    cmake -S "$source" -B off -G Ninja -DSUMI_MPI=OFF >off.log 2>&1 || fail "SUMI_MPI=OFF"
+    grep -q 'src/dist/none\.c' off/build.ninja || fail "SUMI_MPI=OFF: where is none.c"
+    ! grep -q 'dist/mpi/\|libmpi' off/build.ninja || fail "SUMI_MPI=OFF: there is MPI"
+    ! ldd "$without" | grep -q libmpi || fail "linked to MPI"
+    # shellcheck disable=SC2086
+    set -- shapes $tutorial $common --steps 2 --out run
+    begin with 0 "$@" || fail with
+    sumi=$without
+    begin alone 0 "$@" || fail alone
+    cmp with/run/checkpoints/step_2/optim.safetensors alone/run/checkpoints/step_2/optim.safetensors ||
+        fail "without MPI: other bits"
+    ! begin several 2 "$@" || fail "several: was not refused"
+    refused '2 processes were started together, and this sumi was built without MPI' several
 }
 
 part_stop() {
@@ -217,31 +256,100 @@ part_stop() {
     lines 1 '^stopping: ' stopped.log
 }
 
-# Rank R of 3 is killed once a line of FILE has PATTERN; what is on disk can be resumed.
-killed() {
-    name=$1 rank=$2 file=$3 pattern=$4
+# kill_in NAME RANK NOW OVER COMMAND...: of three ranks one is killed in the phase that has begun when
+# the shell command NOW succeeds and that is over when OVER does. Rank 0, which decides when a phase
+# ends, is stopped while that is looked at: a phase that was too short is waited for again.
+kill_in() {
+    name=$1 rank=$2 now=$3 over=$4
     shift 4
-    # shellcheck disable=SC2086
-    begin "$name" 3 shapes $tutorial --seed 5 --groups 8 --threads 1 --out run "$@" &
+    launch "$name" 3 "$@" &
     job=$!
-    until_true grep -q "$pattern" "$file"
     until_true all_there "$name" 3
+    first=$(pids "$name" | head -1)
+    while :; do
+        until eval "$now"; do
+            kill -0 "$job" 2>/dev/null || fail "$name ended before: $now"
+        done
+        kill -STOP "$first" || fail "$name ended before: $now"
+        ! eval "$over" || fail "$name: was too quick"
+        ! eval "$now" || break
+        kill -CONT "$first"
+    done
     kill -KILL "$(pids "$name" | sed -n "$((rank + 1))p")"
+    [ "$rank" -eq 0 ] || kill -CONT "$first"
     nobody_left "$name"
+    # It was mpirun that saw it: nobody had to wait for silence.
+    lines 0 'has not been heard of' "$name.log"
+}
+
+# goes_on NAME: its last checkpoint is whole, and one process takes a step from there.
+goes_on() {
+    step=$(sed 's/step_//' "$1/run/latest")
+    begin "$1" 0 --resume run --steps $((step + 1)) --threads 1 || fail "$1: cannot go on"
+}
+
+# Where files can be leased: ranks wait to open their data.
+kill_reading() {
+    "$lease" d.npy >lease.log &
+    holder=$!
+    while ! grep -q taken lease.log; do
+        kill -0 "$holder" 2>/dev/null || return 0
+        sleep 0.05
+    done
+    # shellcheck disable=SC2086
+    kill_in reading 1 'grep -q wanted lease.log' '[ -e reading/run/latest ]' \
+        train ../d.npy $quick --steps 10 --out run
+    kill "$holder"
+    ! wait "$holder" || fail "lease: ended by itself"
+}
+
+# saves FOLDER: a checkpoint is being written.
+saves() {
+    for folder in "$1"/run/checkpoints/.*.sumi-tmp; do
+        [ ! -d "$folder" ] || return 0
+    done
+    return 1
+}
+
+# says NAME TEXT: in its progress.
+says() {
+    grep -q "$2" "$1.log"
 }
 
 part_kill() {
-    killed beginning 2 /proc/self/status . --steps 100000 --grid 0
-    killed steps 1 steps/run/metrics.jsonl '"step": 3,' --steps 100000 --grid 0
-    killed saving 2 saving/run/metrics.jsonl '"step": 7,' --steps 100000 --grid 0 \
-        --checkpoint-every 1
-    killed drawing 1 drawing/run/train.log 'resumed\|Epoch\|images of' --steps 2 --grid 64
-    killed first 0 first/run/metrics.jsonl '"step": 9,' --steps 100000 --grid 0 --checkpoint-every 2
-    for name in saving first; do
-        step=$(sed 's/step_//' "$name/run/latest")
-        begin "$name" 2 --resume run --steps $((step + 1)) --threads 1 ||
-            fail "$name: cannot go on"
+    quick='--recipe tutorial --base-channels 4 --time-dim 4 --size 8x8 --batch 24 --timesteps 8 --seed 5'
+    quick="$quick --groups 8 --threads 1 --json"
+    endless="$quick --steps 100000000 --out run"
+    # shellcheck disable=SC2086
+    begin model 0 shapes $quick --steps 2 --grid 0 --out run || fail model
+    (cd model && "$sumi" sample run -n 300 --size 8 --seed 1 -q --out ../d.npy &&
+        "$sumi" classify train ../d.npy --shape random-conv -q --out ../e.safetensors) || fail data
+    kill_reading
+    # shellcheck disable=SC2086
+    set -- train shapes $endless --grid 0
+    kill_in beginning 2 : false "$@"
+    kill_in first 1 '[ -e first/run/latest ]' '[ -s first/run/metrics.jsonl ]' "$@"
+    kill_in steps 1 'grep -qs "\"step\": 3," steps/run/metrics.jsonl' false "$@"
+    kill_in leader 0 'grep -qs "\"step\": 9," leader/run/metrics.jsonl' false "$@" \
+        --checkpoint-every 2
+    kill_in saving 2 'saves saving' false "$@" --checkpoint-every 1
+    kill_in writing 0 'saves writing && [ -e writing/run/latest ]' false "$@" --checkpoint-every 1
+    # What rank 0 does alone, while the others wait.
+    # shellcheck disable=SC2086
+    set -- train ../d.npy $endless
+    kill_in grid 1 'says grid sample' 'says grid "\"grid\""' "$@" --grid 1024
+    kill_in score 2 'says score sample' '[ -s score/run/eval.jsonl ]' "$@" --grid 0 \
+        --eval-every 1 --eval-images 2000
+    # shellcheck disable=SC2086
+    kill_in tuning 1 'says tuning sample' '[ -e tuning/run/tuning.json ]' train shapes $quick \
+        --tune --grid 0 --batch 1200 --steps 40 --out run
+    for name in steps leader saving writing grid score tuning; do
+        goes_on "$name"
     done
+    kill_in sampling 1 'says sampling sample' '[ -e sampling/x.npy ]' \
+        sample ../model/run -n 1000000 --size 8 --threads 1 --json --out x.npy
+    kill_in scoring 1 'says scoring sample' 'says scoring subject' \
+        eval ../model/run --data ../d.npy --evaluator ../e.safetensors -n 1000000 --threads 1 --json
 }
 
 part_hang() {
@@ -253,6 +361,9 @@ part_hang() {
     kill -STOP "$stopped"
     nobody_left hung
     lines 1 'rank 1 of 3 has not been heard of' hung.log
+    # Counted, so that a slow machine changes nothing: with what mpirun takes, within half a minute.
+    silence=$(sed -n 's/.*not been heard of for \([0-9]*\) seconds.*/\1/p' hung.log)
+    [ "$silence" -le 25 ] || fail "hung: noticed after $silence seconds"
 }
 
 # A model, and on N ranks (0: without mpirun) what ARGUMENT... make of it, in the same folder, so that
