@@ -3,7 +3,7 @@
  * their weights, optimiser, averages and metrics are those of a run that nothing happened to. And
  * runs that two processes want.
  *
- * SUMI_TEST_KILLS is how often processes are killed; 12 where it is not set. SUMI_TEST_FIRST is the
+ * SUMI_TEST_KILLS is how often processes are killed; 50 where it is not set. SUMI_TEST_FIRST is the
  * number of the first run, so that many kills can be had in slices.
  */
 #include "program.h"
@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 
 #define SETTINGS                                                                                   \
-    "--batch 8 --base-channels 4 --time-dim 4 --timesteps 8 --grid 0 --ema 0.9 --epochs 40 "       \
+    "--batch 8 --base-channels 4 --time-dim 4 --timesteps 8 --grid 0 --ema 0.9 --epochs 20 "       \
     "--checkpoint-every 3 -q"
-enum { IMAGES = 40, SIDE = 8, STEPS = 200 };
+enum { IMAGES = 40, SIDE = 8, STEPS = 100 };
 
 /* Every tensor, to the bit; how a model was made may be told in other words. */
 static void assert_same_tensors(temp_folder *temp, const char *run, const char *name)
@@ -75,9 +75,9 @@ static void assert_same_run(temp_folder *temp, const char *run)
 {
     assert_same_tensors(temp, run, "model.pth");
     assert_same_tensors(temp, run, "model.safetensors");
-    assert_same_tensors(temp, run, "checkpoints/step_200/model.safetensors");
-    assert_same_tensors(temp, run, "checkpoints/step_200/optim.safetensors");
-    assert_same_tensors(temp, run, "checkpoints/step_200/ema.safetensors");
+    assert_same_tensors(temp, run, "checkpoints/step_100/model.safetensors");
+    assert_same_tensors(temp, run, "checkpoints/step_100/optim.safetensors");
+    assert_same_tensors(temp, run, "checkpoints/step_100/ema.safetensors");
     assert_same_text(temp, run, "loss.svg");
     assert_same_metrics(temp, run);
     /* A step's events have as many bytes whatever the clock says. */
@@ -100,7 +100,7 @@ static void test_killed_at_random_times(void **state)
     temp_folder *temp = *state;
     const char *text = getenv("SUMI_TEST_KILLS"), *begin = getenv("SUMI_TEST_FIRST");
     int first = begin != NULL ? atoi(begin) : 0, runs = first;
-    int wanted = text != NULL ? atoi(text) : 12, kills = 0;
+    int wanted = text != NULL ? atoi(text) : 50, kills = 0;
     char line[512], run[32];
     program p;
     put_pictures(temp, IMAGES, SIDE);
@@ -186,7 +186,7 @@ static void test_signals_at_random_times(void **state)
     for (int turn = 0;; turn++) {
         uint32_t wait = draw((uint64_t)turn, longest);
         const struct timespec pause = {wait / 1000000, (long)(wait % 1000000) * 1000};
-        snprintf(line, sizeof line, "train --resume @run --epochs 40 -q --threads %d",
+        snprintf(line, sizeof line, "train --resume @run --epochs 20 -q --threads %d",
                  1 + turn % 2);
         program_start(&p, temp, line);
         nanosleep(&pause, NULL);

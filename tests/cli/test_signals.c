@@ -89,8 +89,10 @@ static void test_in_a_score(void **state)
           "\"phase\":\"sample\"", SIGHUP, "stopped and saved at step 10");
     assert_int_equal(latest_of(temp, "scored"), 10);
     assert_false(sumi_is_file(temp_path(temp, "scored/eval.jsonl")));
-    stops(temp, "train --resume @scored --json", "\"phase\":\"sample\"", SIGINT,
-          "stopped and saved at step 10");
+    for (int i = 0; i < 2; i++)
+        stops(temp, "train --resume @scored --json", "\"phase\":\"sample\"", signals[i],
+              "stopped and saved at step 10");
+    assert_int_equal(latest_of(temp, "scored"), 10);
 }
 
 /* ---- Everything else ------------------------------------------------------------------------- */

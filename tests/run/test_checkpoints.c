@@ -1,5 +1,5 @@
 /* When a run writes checkpoints, which of them stay, and what it does where they have no room. The
- * linker sends statvfs and write of sumi's objects through the functions below. */
+ * linker sends statvfs, write, fsync and the clock of sumi's objects through the functions below. */
 #include "run_fixture.h"
 
 #include <errno.h>
@@ -9,6 +9,25 @@
 static uint64_t room;    /* bytes on the disk; 0: as it is */
 static bool fail_once;   /* the next write fails */
 static long writes_left; /* whole ones before one is cut and the next fails; -1: all are whole */
+
+static double ahead; /* seconds by which the clock is ahead */
+
+double __real_sumi_time_now(void);
+double __wrap_sumi_time_now(void);
+
+double __wrap_sumi_time_now(void)
+{
+    return __real_sumi_time_now() + ahead;
+}
+
+/* Thousands of files need not reach the disk. */
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+    (void)fd;
+    return 0;
+}
 
 int __real_statvfs(const char *path, struct statvfs *out);
 int __wrap_statvfs(const char *path, struct statvfs *out);
@@ -111,6 +130,48 @@ static void test_by_the_clock(void **state)
     assert_ok(run(&f, NULL));
     assert_int_equal(f.saves, 2); /* the first and the last */
     close_fixture(&f);
+}
+
+/* A step takes 50 seconds; the steps that are saved go into a list, in tens of each other. */
+static int take_long(void *user, const sumi_progress *p)
+{
+    fixture *f = user;
+    char path[32];
+    ahead += p->phase == SUMI_PHASE_TRAIN ? 50 : 0;
+    snprintf(path, sizeof path, "checkpoints/step_%" PRId64, p->step);
+    if (p->phase == SUMI_PHASE_SAVE && p->step > 0)
+        assert_true(has(f, path));
+    if (p->phase == SUMI_PHASE_SAVE)
+        f->stop_step = 100 * f->stop_step + p->step;
+    return 0;
+}
+
+/* What is not asked for is every five minutes. */
+static void test_every_five_minutes(void **state)
+{
+    (void)state;
+    static const struct {
+        double minutes;
+        int64_t saves; /* two digits each */
+    } cases[] = {{5, 71419}, {2.5, 408121619}, {1e6, 19}};
+    for (int i = 0; i < 3; i++) {
+        fixture f;
+        open_fixture(&f, 1, 0);
+        if (i == 0)
+            assert_true(f.config.checkpoint_minutes == cases[i].minutes);
+        f.config.checkpoint_minutes = cases[i].minutes;
+        f.config.batch = 1; /* no epoch ends here */
+        f.config.epochs = 0;
+        f.config.steps = IMAGES - 1;
+        f.config.grid = 0;
+        f.config.progress = take_long;
+        ahead = 0;
+        assert_ok(run(&f, NULL));
+        ahead = 0;
+        if (f.stop_step != cases[i].saves)
+            fail_msg("%g minutes: saved %" PRId64, cases[i].minutes, f.stop_step);
+        close_fixture(&f);
+    }
 }
 
 /* ---- The best ones --------------------------------------------------------------------------- */
@@ -407,42 +468,82 @@ static void test_an_end_of_an_epoch_that_is_not_told(void **state)
     close_fixture(&straight);
 }
 
+/* ---- Going on from each step ----------------------------------------------------------------- */
+
+enum { FROM_MOST = 50, AHEAD = 2 };
+
+static void open_small(fixture *f, int threads, float ema)
+{
+    open_fixture(f, threads, ema);
+    sumi_models_free(f->model);
+    f->model = make_model_of(1, 1);
+    f->config.epochs = 0;
+    f->config.steps = FROM_MOST + AHEAD;
+    f->config.grid = 0;
+    f->config.keep_every = 1;
+}
+
+/* By the manifests: all that is saved but state.json, which knows how long it took. */
+static void assert_same_files(const fixture *a, const fixture *b, int step)
+{
+    char name[64];
+    snprintf(name, sizeof name, "checkpoints/step_%d/manifest.json", step);
+    json_t *x = read_json(a, name), *y = read_json(b, name);
+    const json_t *files = json_object_get(x, "files"), *others = json_object_get(y, "files");
+    assert_int_equal(json_array_size(files), json_array_size(others));
+    for (size_t i = 0; i < json_array_size(files); i++) {
+        const json_t *file = json_array_get(files, i), *other = json_array_get(others, i);
+        const char *is = json_string_value(json_object_get(file, "name"));
+        if (strcmp(is, "state.json") != 0 && !json_equal(file, other))
+            fail_msg("%s of step %d is another", is, step);
+    }
+    json_decref(x);
+    json_decref(y);
+}
+
+/* A run that goes back to each of its steps, the last first, and goes on from there. */
+static void go_on_from_each(const fixture *straight, const double *losses, int threads, float ema)
+{
+    fixture f;
+    double found[FROM_MOST + AHEAD];
+    char name[64], path[PATH_MAX];
+    open_small(&f, threads, ema);
+    copy_tree(straight->run, f.run);
+    for (int step = FROM_MOST; step > 0; step--) {
+        for (int after = step + 1; after <= FROM_MOST + AHEAD; after++) {
+            snprintf(name, sizeof name, "checkpoints/step_%d", after);
+            assert_ok(sumi_remove_tree(join(path, f.run, name), NULL));
+        }
+        sumi_models_free(f.model);
+        f.model = make_model_of(1, 77);
+        f.config.resume = true;
+        f.config.steps = step + AHEAD;
+        f.trains = 0;
+        assert_ok(run(&f, NULL));
+        assert_int_equal(f.trains, AHEAD);
+        for (int after = step + 1; after <= step + AHEAD; after++)
+            assert_same_files(straight, &f, after);
+        assert_int_equal(read_losses(&f, found, FROM_MOST + AHEAD), step + AHEAD);
+        assert_memory_equal(losses, found, (size_t)(step + AHEAD) * sizeof *found);
+    }
+    close_fixture(&f);
+}
+
 /* Whatever step it goes on from, on however many threads, the run is the same to the bit. */
 static void test_every_step_goes_on(void **state)
 {
     (void)state;
-    fixture straight;
-    double whole[32], losses[32];
-    const char *const counts = getenv("SUMI_TEST_STEPS");
-    int most = counts ? atoi(counts) : 8;
-    open_fixture(&straight, 1, .9f);
-    straight.config.epochs = 4;
-    straight.config.grid = 0;
-    straight.config.keep_every = 1;
-    assert_ok(run(&straight, NULL));
-    assert_int_equal(read_losses(&straight, whole, 32), 12);
-    for (int step = 1; step < 12 && step <= most; step++) {
-        fixture f;
-        char command[3 * PATH_MAX], name[64], path[PATH_MAX];
-        open_fixture(&f, 1 << step % 3, .9f);
-        snprintf(command, sizeof command, "cp -r '%s' '%s'", straight.run, f.run);
-        assert_int_equal(system(command), 0);
-        for (int later = step + 1; later <= 12; later++) {
-            snprintf(name, sizeof name, "checkpoints/step_%d", later);
-            assert_ok(sumi_remove_tree(join(path, f.run, name), NULL));
-        }
-        f.config = straight.config;
-        f.config.out_dir = f.run;
-        f.config.user = &f;
-        go_on(&f);
-        assert_ok(run(&f, NULL));
-        assert_same_model(straight.model, f.model);
-        assert_int_equal(f.trains, 12 - step);
-        assert_int_equal(read_losses(&f, losses, 32), 12);
-        assert_memory_equal(losses, whole, 12 * sizeof *whole);
-        close_fixture(&f);
+    for (int with = 0; with < 2; with++) {
+        fixture straight;
+        double losses[FROM_MOST + AHEAD];
+        float ema = with ? .9f : 0;
+        open_small(&straight, 1, ema);
+        assert_ok(run(&straight, NULL));
+        assert_int_equal(read_losses(&straight, losses, FROM_MOST + AHEAD), FROM_MOST + AHEAD);
+        for (int threads = 1; threads <= 4; threads *= 2)
+            go_on_from_each(&straight, losses, threads, ema);
+        close_fixture(&straight);
     }
-    close_fixture(&straight);
 }
 
 int main(void)
@@ -451,6 +552,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_which_are_written_and_stay),
         cmocka_unit_test(test_by_the_clock),
+        cmocka_unit_test(test_every_five_minutes),
         cmocka_unit_test(test_which_are_the_best),
         cmocka_unit_test(test_the_best_stay),
         cmocka_unit_test(test_bad_settings),

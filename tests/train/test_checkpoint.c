@@ -123,10 +123,37 @@ static void test_replaces_only_checkpoints(void **state)
     assert_true(sumi_is_file(inside));
     assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, "/", &err), SUMI_EINVAL);
     assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, ".", &err), SUMI_EINVAL);
+    assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, "..", &err), SUMI_EINVAL);
     assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, "", &err), SUMI_EINVAL);
+    /* Too long by itself, and with what it is called while it is written. */
+    for (size_t length = PATH_MAX - 4; length <= PATH_MAX; length += 4) {
+        char name[PATH_MAX + 1];
+        memset(name, 'a', length);
+        name[length] = '\0';
+        assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, name, &err), SUMI_EIO);
+        assert_says(err, "File name too long");
+    }
     join(path, inside, "below/a/file");
     assert_int_equal(sumi_checkpoint_save(f.trainer, NULL, path, &err), SUMI_EIO);
     assert_says(err, "letter.txt");
+    close_fixture(&f);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+/* A name alone is a place in the folder of work. */
+static void test_a_name_alone(void **state)
+{
+    (void)state;
+    char folder[PATH_MAX], here[PATH_MAX], path[PATH_MAX];
+    fixture f;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(folder), 0);
+    for (int i = 0; i < 2; i++)
+        assert_ok(sumi_checkpoint_save(f.trainer, NULL, "saved", NULL));
+    assert_int_equal(chdir(here), 0);
+    assert_ok(sumi_checkpoint_check(join(path, folder, "saved"), NULL));
     close_fixture(&f);
     assert_ok(sumi_remove_tree(folder, NULL));
 }
@@ -220,6 +247,7 @@ static void test_bad_manifests(void **state)
         {"{\"format\": 1, \"files\": []}", "does not list model.safetensors"},
         {"{\"format\": 1, \"files\": [{\"name\": \"../x\", \"bytes\": 1, \"sha256\": \"\"}]}",
          "unexpected file \"../x\""},
+        {"{\"format\": 1, \"files\": [{\"name\": \"state.json\", \"bytes\": 1}]}", "sha256"},
         {"{\"format\": 1, \"files\": [{\"name\": \"state.json\", \"bytes\": -1, \"sha256\": "
          "\"\"}]}",
          "bytes"},
@@ -242,6 +270,188 @@ static void test_bad_manifests(void **state)
     close_fixture(&f);
     assert_ok(sumi_remove_tree(folder, NULL));
 }
+
+/* ---- Damage that hashes do not tell ---------------------------------------------------------- */
+
+static json_t *read_object(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    json_t *object;
+    assert_ok(sumi_json_read(join(path, dir, name), &object, NULL));
+    return object;
+}
+
+/* Writes the manifest of the files as they are now. */
+static void seal(const char *dir)
+{
+    static const char *const files[] = {"model.safetensors", "optim.safetensors", "state.json",
+                                        "ema.safetensors"};
+    char path[PATH_MAX], hex[65];
+    json_t *list = json_array();
+    for (int i = 0; i < 4; i++) {
+        sumi_sha256 sha;
+        uint8_t *data;
+        size_t size;
+        if (!sumi_is_file(join(path, dir, files[i])))
+            continue;
+        assert_ok(sumi_file_read(path, 1 << 26, &data, &size, NULL));
+        sumi_sha256_init(&sha);
+        sumi_sha256_update(&sha, data, size);
+        sumi_sha256_final(&sha, hex);
+        free(data);
+        json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", files[i], "bytes",
+                                              (json_int_t)size, "sha256", hex));
+    }
+    json_t *manifest = json_pack("{s:i, s:o}", "format", 1, "files", list);
+    assert_ok(sumi_json_write(join(path, dir, "manifest.json"), manifest, NULL));
+    json_decref(manifest);
+}
+
+typedef struct {
+    const char *name; /* of the first tensor from now on; NULL: its own */
+    int more;         /* dimensions of it; -1: another has others */
+    const char *says;
+} other_state;
+
+/* What the optimiser remembers, of another name or shape. */
+static void put_state(const char *dir, const other_state *other)
+{
+    char path[PATH_MAX], *name;
+    sumi_tensor_file file;
+    assert_ok(sumi_safetensors_read(join(path, dir, "optim.safetensors"), &file, NULL));
+    name = file.tensors[0].name;
+    if (other->name)
+        file.tensors[0].name = (char *)(uintptr_t)other->name;
+    if (other->more > 0)
+        file.tensors[0].shape[file.tensors[0].rank++] = 1;
+    if (other->more < 0) { /* as many numbers in other dimensions */
+        sumi_file_tensor *tensor = file.tensors;
+        while (tensor->rank < 2 || tensor->shape[1] < 2)
+            tensor++;
+        tensor->shape[0] *= tensor->shape[1];
+        tensor->shape[1] = 1;
+    }
+    assert_ok(sumi_safetensors_write(path, &file, NULL));
+    file.tensors[0].name = name;
+    sumi_tensor_file_free(&file);
+    seal(dir);
+}
+
+static void test_what_is_sealed_and_wrong(void **state)
+{
+    (void)state;
+    static const other_state others[] = {{"another", 0, " is missing"},
+                                         {NULL, 1, " is not that of this model"},
+                                         {NULL, -1, " is not that of this model"}};
+    char folder[PATH_MAX], dir[PATH_MAX], path[PATH_MAX], from[PATH_MAX];
+    fixture f, before;
+    sumi_error err;
+    make_folder(folder);
+    open_fixture(&f, 1, 1, 0);
+    open_fixture(&before, 1, 1, 0);
+    join(dir, folder, "saved");
+    for (int i = 0; i < 3; i++) {
+        assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+        put_state(dir, &others[i]);
+        assert_ok(sumi_checkpoint_check(dir, NULL));
+        assert_int_not_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_OK);
+        assert_says(err, others[i].says);
+    }
+    /* An average that no setting asks for. */
+    uint8_t *data;
+    size_t size;
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    assert_ok(sumi_file_read(join(from, dir, "model.safetensors"), 1 << 26, &data, &size, NULL));
+    assert_ok(sumi_file_save(join(path, dir, "ema.safetensors"), data, size, NULL));
+    free(data);
+    seal(dir);
+    assert_int_equal(sumi_checkpoint_load(f.trainer, dir, NULL, &err), SUMI_EFORMAT);
+    assert_says(err, "has 0 averages, but there is ema.safetensors");
+    /* A file that is listed twice. */
+    assert_ok(sumi_checkpoint_save(f.trainer, NULL, dir, NULL));
+    json_t *manifest = read_object(dir, "manifest.json");
+    json_t *files = json_object_get(manifest, "files");
+    json_array_append(files, json_array_get(files, 0));
+    assert_ok(sumi_json_write(join(path, dir, "manifest.json"), manifest, NULL));
+    json_decref(manifest);
+    assert_int_equal(sumi_checkpoint_check(dir, &err), SUMI_EFORMAT);
+    assert_says(err, "unexpected file \"model.safetensors\"");
+    assert_same_trainer(before.trainer, f.trainer);
+    close_fixture(&f);
+    close_fixture(&before);
+    assert_ok(sumi_remove_tree(folder, NULL));
+}
+
+/* Settings of each kind: what another version wrote, what is the same, and what is not. */
+static void test_kinds_of_settings(void **state)
+{
+    (void)state;
+    typedef struct {
+        int whole;
+        int64_t large, end;
+        uint64_t seed;
+        float real;
+        bool flag, old_flag;
+        const char *text;
+        sumi_precision precision;
+    } config;
+#define AT(field) offsetof(config, field)
+    static const sumi_kept table[] = {{"whole", SUMI_KEPT_INT, AT(whole), NULL},
+                                      {"large", SUMI_KEPT_INT64, AT(large), "7"},
+                                      {"end", SUMI_KEPT_END, AT(end), "0"},
+                                      {"seed", SUMI_KEPT_SEED, AT(seed), NULL},
+                                      {"real", SUMI_KEPT_FLOAT, AT(real), "0.5"},
+                                      {"flag", SUMI_KEPT_BOOL, AT(flag), "true"},
+                                      {"old_flag", SUMI_KEPT_BOOL, AT(old_flag), "false"},
+                                      {"text", SUMI_KEPT_TEXT, AT(text), "as before"},
+                                      {"precision", SUMI_KEPT_PRECISION, AT(precision), "fp32"},
+                                      {NULL, SUMI_KEPT_INT, 0, NULL}};
+#undef AT
+    const config now = {3, 7, 9, UINT64_MAX, .5f, true, false, "as before", SUMI_PRECISION_FP32};
+    static const struct {
+        const char *name, *value, *says;
+    } cases[] = {
+        {"whole", "4", "x: trained with whole 4, not 3"},
+        {"whole", "3.5", "\"whole\" is not of its type"},
+        {"large", "null", "\"large\" is not of its type"},
+        {"end", "10", "x: trained with end 10, not 9"},
+        {"end", "0", NULL},
+        {"end", "false", "\"end\" is not of its type"},
+        {"seed", "-1", NULL}, /* as version 0.1 wrote it */
+        {"seed", "8", "x: trained with seed 8, not 18446744073709551615"},
+        {"seed", "\"8\"", "x: trained with seed 8, not 18446744073709551615"},
+        {"seed", "0.5", "\"seed\" is not of its type"},
+        {"real", "1", "x: trained with real 1, not 0.5"},
+        {"real", "0.25", "x: trained with real 0.25, not 0.5"},
+        {"real", "\"0.5\"", "\"real\" is not of its type"},
+        {"flag", "false", "x: trained with flag false, not true"},
+        {"old_flag", "true", "x: trained with old_flag true, not false"},
+        {"flag", "1", "\"flag\" is not of its type"},
+        {"text", "\"other\"", "x: trained with text other, not as before"},
+        {"text", "1", "\"text\" is not of its type"},
+        {"precision", "\"bf16\"", "x: trained with precision bf16, not fp32"},
+        {"precision", "[]", "\"precision\" is not of its type"},
+    };
+    json_t *none = json_object();
+    assert_ok(sumi_kept_check("x", none, table, &now, NULL)); /* all as before, or unknown */
+    json_decref(none);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sumi_error err = {""};
+        json_t *object = json_object();
+        assert_true(sumi_kept_write(object, table, &now));
+        assert_ok(sumi_kept_check("x", object, table, &now, NULL));
+        json_object_set_new(object, cases[i].name,
+                            json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
+        sumi_status status = sumi_kept_check("x", object, table, &now, &err);
+        if ((status == SUMI_OK) != !cases[i].says ||
+            (cases[i].says && !strstr(err.text, cases[i].says)))
+            fail_msg("%s %s: %s", cases[i].name, cases[i].value, err.text);
+        json_decref(object);
+    }
+    assert_false(sumi_kept_write(NULL, table, &now));
+}
+
+/* ---- Other settings -------------------------------------------------------------------------- */
 
 static void test_other_settings_are_refused(void **state)
 {
@@ -481,9 +691,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resume_has_the_same_bits),
         cmocka_unit_test(test_replaces_only_checkpoints),
+        cmocka_unit_test(test_a_name_alone),
         cmocka_unit_test(test_recovers_an_interrupted_replacement),
         cmocka_unit_test(test_damage_is_found),
         cmocka_unit_test(test_bad_manifests),
+        cmocka_unit_test(test_what_is_sealed_and_wrong),
+        cmocka_unit_test(test_kinds_of_settings),
         cmocka_unit_test(test_other_settings_are_refused),
         cmocka_unit_test(test_what_changes_bits_is_compared),
         cmocka_unit_test(test_everything_is_kept),
