@@ -294,21 +294,42 @@ static void test_the_best_stay(void **state)
 static void test_bad_settings(void **state)
 {
     (void)state;
-    fixture f;
-    sumi_error err;
-    open_fixture(&f, 1, 0);
-    f.config.keep_last = 0;
-    assert_int_equal(run(&f, &err), SUMI_EINVAL);
-    assert_says(err, "keep_last 0");
-    f.config.keep_last = 2;
-    f.config.keep_best = 0;
-    assert_int_equal(run(&f, &err), SUMI_EINVAL);
-    assert_says(err, "keep_best 0");
-    f.config.keep_best = 1;
-    f.config.checkpoint_every = -1;
-    assert_int_equal(run(&f, &err), SUMI_EINVAL);
-    assert_int_equal(f.trains, 0);
-    close_fixture(&f);
+    static const struct {
+        int keep_last, keep_best, keep_every, every;
+        double minutes;
+        int eval_every, eval_images;
+        bool nowhere;
+        const char *says;
+    } cases[] = {
+        {0, 1, 0, 0, 0, 0, 0, false, "keep_last 0"},
+        {2, 0, 0, 0, 0, 0, 0, false, "keep_best 0"},
+        {2, 1, -1, 0, 0, 0, 0, false, "keep_every -1"},
+        {2, 1, 0, -1, 0, 0, 0, false, "checkpoint_every is -1"},
+        {2, 1, 0, 0, -.5, 0, 0, false, "checkpoint_minutes -0.5"},
+        {2, 1, 0, 0, 0, -1, 0, false, "eval_every"},
+        {2, 1, 0, 0, 0, 1, -1, false, "eval_images"},
+        {2, 1, 0, 0, 0, 1, 0, false, "an evaluator"},
+        {2, 1, 0, 0, 0, 1, 0, true, "out_dir, the run directory"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture f;
+        sumi_error err = {""};
+        open_fixture(&f, 1, 0);
+        f.config.keep_last = cases[i].keep_last;
+        f.config.keep_best = cases[i].keep_best;
+        f.config.keep_every = cases[i].keep_every;
+        f.config.checkpoint_every = cases[i].every;
+        f.config.checkpoint_minutes = cases[i].minutes;
+        f.config.eval_every = cases[i].eval_every;
+        f.config.eval_images = cases[i].eval_images;
+        if (cases[i].nowhere)
+            f.config.out_dir = NULL;
+        assert_int_equal(run(&f, &err), SUMI_EINVAL);
+        assert_says(err, cases[i].says);
+        assert_int_equal(f.trains, 0);
+        assert_false(sumi_is_dir(f.run));
+        close_fixture(&f);
+    }
 }
 
 static void test_no_room(void **state)

@@ -6,7 +6,7 @@
  *
  * The linker sends the calls of sumi's objects through the functions below, which tell the places
  * apart by the three functions that called. A place is made to fail the first time that it is
- * reached: one place in SUMI_TEST_PLACES, which is 8 where it is not set, from the first or number
+ * reached: one place in SUMI_TEST_PLACES, which is 20 where it is not set, from the first or number
  * SUMI_TEST_FIRST (of 0, 1, ...) on.
  */
 #include "run_fixture.h"
@@ -358,7 +358,7 @@ static int number_of(const char *variable, int usual)
 static void fail_each(stage *s, work_fn work, bool recovers, int least)
 {
     sumi_error err = {""};
-    int told = 0, tried = 0, each = number_of("SUMI_TEST_PLACES", 8);
+    int told = 0, tried = 0, each = number_of("SUMI_TEST_PLACES", 20);
     int from = number_of("SUMI_TEST_FIRST", 0);
     put_back(s);
     if (with_faults(s, work, 0, &err) != SUMI_OK)
