@@ -374,7 +374,11 @@ static void fail_each(stage *s, work_fn work, bool recovers, int least)
         err.text[0] = '\0';
         put_back(s);
         sumi_status status = with_faults(s, work, faults.first[i], &err);
-        assert_true(faults.failed);
+        /* A thread that reads ahead may take its turn at another time: then a call less was made. */
+        if (!faults.failed) {
+            assert_int_equal(status, SUMI_OK);
+            continue;
+        }
         assert_true(status == SUMI_OK || err.text[0] != '\0');
         told += status != SUMI_OK;
         tried++;
@@ -385,7 +389,7 @@ static void fail_each(stage *s, work_fn work, bool recovers, int least)
     }
     /* Some faults are got over: a hint, a cache, a file that is only looked at. */
     print_message("%d of %d places, %d of them told\n", tried, faults.count - faults.known, told);
-    assert_true(told > tried / 3);
+    assert_true(tried > 0 && told > tried / 3);
     faults.known = faults.count;
 }
 
