@@ -13,9 +13,9 @@ extern "C" {
 
 /* A context on a device: "cpu"; "opencl:N", device number N of OpenCL; "opencl", the first graphics
  * card there, or else the first device; "cuda" and "mps", the first card of NVIDIA and of Apple; or
- * "auto". NULL, and "auto" for now: the CPU. Devices predict and sample; training is refused there
- * with SUMI_EUNSUPPORTED. SUMI_EINVAL for a name that is none, SUMI_EUNSUPPORTED, with a list of
- * what is there, for a device that is not. OpenCL is looked for when it is asked for. */
+ * "auto" (or NULL), the first of cuda, mps and cpu that is there. SUMI_EINVAL for a name that is
+ * none, SUMI_EUNSUPPORTED, with a list of what is there, for a device that is not. OpenCL is looked
+ * for when it is asked for. */
 typedef struct {
     size_t size;
     int threads; /* of the host: as sumi_context_create */

@@ -104,9 +104,9 @@ const sumi_command sumi_command_table[SUMI_CMD_COUNT + 1] = {
          "sumi bench sample --size 32x32 --batch 16"},
     [SUMI_CMD_DEVICES] = {"devices", "", 0, 0, "List what there is to compute on",
                           "Says of each its kind, memory and driver, and the largest block of "
-                          "memory and group of work items that it has. Networks can be predicted "
-                          "with and sampled from on any that can be used: --device takes their "
-                          "names.",
+                          "memory and group of work items that it has. Networks can be trained, "
+                          "predicted with and sampled from on any that can be used: --device "
+                          "takes their names.",
                           "sumi devices"},
     [SUMI_CMD_HELP] = {"help", "[COMMAND]", 0, 2, "Explain a command", "", "sumi help train"},
     [SUMI_CMD_VERSION] = {"version", "", 0, 0, "Print the version", "", "sumi --version"},

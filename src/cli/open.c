@@ -7,11 +7,27 @@
 #include <assert.h>
 #include <string.h>
 
-/* What trains, or repeats a training, computes on the CPU. */
+/* What repeats a training, or searches, computes on the CPU. */
 static bool runs_on_devices(sumi_command_id command)
 {
-    return command == SUMI_CMD_SAMPLE || command == SUMI_CMD_PREDICT || command == SUMI_CMD_EVAL ||
+    return command == SUMI_CMD_TRAIN || command == SUMI_CMD_SAMPLE || command == SUMI_CMD_PREDICT ||
+           command == SUMI_CMD_EVAL || command == SUMI_CMD_BENCH_TRAIN ||
            command == SUMI_CMD_BENCH_SAMPLE;
+}
+
+static bool has_option(const sumi_options *options, const char *name)
+{
+    return sumi_option_find(options->command, name, strlen(name), NULL) >= 0;
+}
+
+/* True where "auto" is the CPU whatever there is: for what it alone computes. */
+static bool is_for_cpu(const sumi_cli *cli)
+{
+    const sumi_options *options = &cli->options;
+    return !runs_on_devices(options->command) || cli->dist != NULL ||
+           (has_option(options, "groups") && sumi_option_int(options, "groups") > 0) ||
+           (has_option(options, "precision") &&
+            strcmp(sumi_option_text(options, "precision"), "bf16") == 0);
 }
 
 int sumi_cli_open(sumi_cli *cli)
@@ -20,14 +36,16 @@ int sumi_cli_open(sumi_cli *cli)
     sumi_context_config config = SUMI_CONTEXT_CONFIG_INIT;
     sumi_error err = {""};
     config.threads = 1;
-    if (sumi_option_find(options->command, "threads", strlen("threads"), NULL) >= 0) {
+    if (has_option(options, "threads")) {
         config.device = sumi_option_text(options, "device");
+        if (strcmp(config.device, "auto") == 0 && is_for_cpu(cli))
+            config.device = "cpu";
         config.threads = (int)sumi_option_int(options, "threads");
         if (strcmp(config.device, "auto") != 0 && strcmp(config.device, "cpu") != 0 &&
             !runs_on_devices(options->command)) {
             sumi_fail(&err, SUMI_EUNSUPPORTED,
-                      "--device %s: this command computes on the CPU only; sample, predict, eval "
-                      "and bench sample run on devices",
+                      "--device %s: this command computes on the CPU only; train, sample, "
+                      "predict, eval, bench train and bench sample run on devices",
                       config.device);
             return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, err.text);
         }

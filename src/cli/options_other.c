@@ -266,8 +266,9 @@ const sumi_option sumi_option_rows_other[] = {
      .resuming = true,
      .commands = COMPUTE | EVALUATE | BIT(VERIFY),
      .help = "What to compute on: cuda is a card of NVIDIA, mps one of Apple, opencl:N number N of "
-             "sumi devices, and auto the CPU. sample, predict, eval and bench sample run on any, "
-             "the others on the CPU."},
+             "sumi devices, and auto the first of cuda, mps and cpu that is there. train, sample, "
+             "predict, eval, bench train and bench "
+             "sample run on any, the others on the CPU."},
     {.name = "json",
      .kind = SUMI_ARG_FLAG,
      .resuming = true,

@@ -103,9 +103,9 @@ char *sumi_network_describe(const sumi_network *net)
         sumi_text_printf(&out, "time table: %zu rows of %zu floats\n", net->time_table.capacity,
                          net->time_table.row_floats);
     sumi_text_printf(&out, "buffers, in bytes: place size first..last\n");
-    for (int i = 0; i < net->buffer_count; i++) {
-        const sumi_buffer *buffer = &net->buffers[i];
-        sumi_text_printf(&out, "%12zu %10zu %3d..%-3d %s %d\n", *buffer->place, buffer->bytes,
+    for (int i = 0; i < net->buffers.count; i++) {
+        const sumi_buffer *buffer = &net->buffers.items[i];
+        sumi_text_printf(&out, "%12zu %10zu %3d..%-3d %s %d\n", *buffer->place, buffer->size,
                          buffer->first, buffer->last, buffer->what, buffer->index);
     }
     if (out.failed)

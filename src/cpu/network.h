@@ -4,25 +4,14 @@
  *
  * Time: forward node i runs at time i, the loss at time F (the number of nodes), the backward of
  * node i at 2F - i. A buffer lives from its first to its last use in this order; buffers that never
- * live together share memory. Persistent buffers live from 0 to 2F, or to F where nothing is
- * trained.
+ * live together share memory. Places in the arena are in bytes. Persistent buffers live from 0 to
+ * 2F, or to F where nothing is trained.
  */
 #ifndef SUMI_NETWORK_H
 #define SUMI_NETWORK_H
 
 #include "cpu/cpu.h"
-
-/* A place in the arena, in bytes; SUMI_NOWHERE: none. */
-typedef size_t sumi_place;
-#define SUMI_NOWHERE SIZE_MAX
-
-typedef struct {
-    size_t bytes;
-    int first, last; /* times */
-    sumi_place *place;
-    const char *what; /* for the printed plan */
-    int index;        /* value or node */
-} sumi_buffer;
+#include "graph/plan.h"
 
 /* One form of a value. Backward runs the nodes in reverse: the last node that reads the form is the
  * first that writes its gradient, and the first reader is the last that adds to it. */
@@ -117,8 +106,8 @@ struct sumi_network {
     sumi_value_plan *values;
     sumi_node_plan *nodes;
     int node_count; /* of the graph, which may be gone when the network is freed */
-    sumi_buffer *buffers;
-    int buffer_count, buffer_capacity;
+    sumi_buffers buffers;
+    sumi_flow flow;
     bool out_of_memory; /* while planning */
     char *arena;
     size_t arena_bytes;
@@ -211,8 +200,6 @@ void *sumi_plan_own(sumi_network *net, int node, size_t size);
 void sumi_reserve(sumi_network *net, size_t bytes, int first, int last, sumi_place *place,
                   const char *what, int index);
 void sumi_want_scratch(sumi_network *net, size_t bytes);
-/* Gives every buffer its place. */
-void sumi_arena_lay_out(sumi_network *net);
 void *sumi_at(const sumi_network *net, sumi_place place); /* NULL for SUMI_NOWHERE */
 void *sumi_scratch(const sumi_network *net, int thread);
 

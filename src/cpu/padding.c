@@ -10,20 +10,10 @@ static bool same_size(const sumi_network *net, int a, int b)
            sumi_value_w(net, a) == sumi_value_w(net, b);
 }
 
-/* How many views there are of a value, or -1 where one of them is not plain. */
 static int plain_readers(const sumi_network *net, int value)
 {
-    int readers = 0;
-    for (int n = 0; n < net->graph->node_count; n++)
-        for (int s = 0; s < net->nodes[n].in.count; s++) {
-            const sumi_view *view = &net->nodes[n].in.views[s];
-            if (view->value != value)
-                continue;
-            if (view->form != 0 || view->post >= 0 || sumi_node_facts(net, n)->pending)
-                return -1;
-            readers++;
-        }
-    return readers;
+    const sumi_plan_edges edges = {&net->nodes[0].in, sizeof *net->nodes};
+    return sumi_plain_readers(net->graph, &edges, value);
 }
 
 static void leave_out(sumi_network *net, int node)

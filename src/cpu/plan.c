@@ -101,23 +101,6 @@ bool sumi_value_is_wide(const sumi_network *net, int value)
     return wide;
 }
 
-/* True where a parameter is behind the value. Values stand in the order in which they are made. */
-static bool needs_gradient(const sumi_network *net, int value)
-{
-    int producer = net->graph->values[value].producer;
-    if (producer < 0 || sumi_node_facts(net, producer)->no_gradient)
-        return false;
-    const sumi_node *node = &net->graph->nodes[producer];
-    bool needs = node->layer >= 0;
-    for (int i = 0; i < node->in.count; i++) {
-        const sumi_view *view = &node->in.views[i];
-        needs |= net->values[view->value].needs_gradient ||
-                 sumi_view_form(net->graph, view)->norm >= 0 ||
-                 (view->post >= 0 && net->values[view->post].needs_gradient);
-    }
-    return needs;
-}
-
 static void plan_value(sumi_network *net, int index)
 {
     const sumi_graph *graph = net->graph;
@@ -137,7 +120,8 @@ static void plan_value(sumi_network *net, int index)
     plan->image_floats = (size_t)plan->h * (size_t)plan->w * (size_t)value->channels;
     plan->bf16 = net->config.precision == SUMI_PRECISION_BF16 && !value->vector &&
                  !sumi_value_is_wide(net, index);
-    plan->needs_gradient = needs_gradient(net, index);
+    plan->needs_gradient = net->flow.needed[index];
+    plan->live = sumi_training(net) && net->flow.live[index];
     for (int i = 0; i < graph->node_count; i++) {
         if (net->nodes[i].stores == index && !net->nodes[i].skipped)
             plan->stored_by = i;
@@ -335,6 +319,9 @@ static void plan_sum_scratch(sumi_network *net, int value)
 static sumi_status plan_all(sumi_network *net, sumi_error *err)
 {
     const sumi_graph *graph = net->graph;
+    sumi_status status = sumi_flow_find(graph, &net->flow, err);
+    if (status != SUMI_OK)
+        return status;
     for (int i = 0; i < graph->node_count; i++)
         sumi_plan_padding(net, i);
     for (int i = 0; i < graph->node_count; i++)
@@ -345,7 +332,7 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
         plan_value(net, i);
     for (int i = 0; i < graph->value_count; i++)
         net->values[i].absorbed = absorbed_form(net, i);
-    sumi_status status = sumi_plan_gradients(net, err);
+    status = sumi_plan_gradients(net, err);
     if (status != SUMI_OK)
         return status;
     sumi_time_table_plan(net);
@@ -355,9 +342,9 @@ static sumi_status plan_all(sumi_network *net, sumi_error *err)
         plan_sum_scratch(net, i);
     }
     reserve_shared(net);
-    if (net->out_of_memory)
+    if (net->out_of_memory || net->buffers.failed)
         return sumi_fail_memory(err, "the plan", 0);
-    sumi_arena_lay_out(net);
+    net->arena_bytes = sumi_buffers_lay_out(&net->buffers);
     net->arena = sumi_pages_alloc(net->arena_bytes);
     return net->arena ? SUMI_OK : sumi_fail_memory(err, "the network's buffers", net->arena_bytes);
 }
@@ -422,7 +409,8 @@ void sumi_network_free(sumi_network *net)
     sumi_pages_free(net->arena, net->arena_bytes);
     free(net->values);
     free(net->nodes);
-    free(net->buffers);
+    sumi_buffers_free(&net->buffers);
+    sumi_flow_free(&net->flow);
     free(net);
 }
 

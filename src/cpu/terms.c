@@ -6,30 +6,6 @@
  */
 #include "cpu/ops.h"
 
-/* Marks what a loss depends on. */
-static void mark_live(sumi_network *net)
-{
-    const sumi_graph *graph = net->graph;
-    for (int i = graph->node_count - 1; i >= 0; i--) {
-        const sumi_node *node = &graph->nodes[i];
-        const sumi_facts *facts = sumi_kind_facts(node->kind);
-        sumi_node_plan *plan = &net->nodes[i];
-        bool live = facts->loss || (node->out >= 0 && net->values[node->out].live);
-        for (int j = i + 1; j < graph->node_count && facts->pending && !live; j++)
-            for (int s = 0; s < graph->nodes[j].in.count && !net->nodes[j].dead; s++)
-                live |= !sumi_node_facts(net, j)->pending &&
-                        sumi_view_form(graph, &graph->nodes[j].in.views[s])->norm == i;
-        plan->dead = !live || node->superseded;
-        for (int s = 0; s < node->in.count && !plan->dead; s++) {
-            net->values[node->in.views[s].value].live = true;
-            if (node->in.views[s].post >= 0)
-                net->values[node->in.views[s].post].live = true;
-        }
-        if (!plan->dead && node->vector >= 0)
-            net->values[node->vector].live = true;
-    }
-}
-
 /* True where a node sends a gradient to form f of a value by writing it. */
 static bool writes_form(const sumi_network *net, int node, int value, int f)
 {
@@ -172,7 +148,8 @@ sumi_status sumi_plan_gradients(sumi_network *net, sumi_error *err)
     for (int i = 0; i < graph->node_count; i++)
         find_passes(net, i);
     if (sumi_training(net)) {
-        mark_live(net);
+        for (int i = 0; i < graph->node_count; i++)
+            net->nodes[i].dead = net->flow.dead[i];
         for (int i = 0; i < graph->value_count; i++)
             find_readers(net, i);
         for (int i = 0; i < graph->value_count && status == SUMI_OK; i++)

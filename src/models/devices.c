@@ -121,11 +121,24 @@ static sumi_status find_opencl(const char *name, int *index, sumi_error *err)
     return SUMI_OK;
 }
 
+/* In the order cuda, mps, cpu; a card that is not there is no mistake. */
+static void find_best(const sumi_backend **backend, int *index)
+{
+    static const char *const names[] = {"cuda", "mps"};
+    for (int i = 0; i < 2 && sumi_opencl_may_have_cards(); i++)
+        if (find_opencl(names[i], index, NULL) == SUMI_OK) {
+            *backend = sumi_opencl_backend();
+            return;
+        }
+}
+
 sumi_status sumi_device_find(const char *name, const sumi_backend **backend, int *index,
                              sumi_error *err)
 {
     *index = 0;
     *backend = sumi_cpu_backend();
+    if (strcmp(name, "auto") == 0)
+        find_best(backend, index);
     if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
         return SUMI_OK;
     bool numbered = strncmp(name, "opencl:", 7) == 0 && number_of(name + 7) >= 0;

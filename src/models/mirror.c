@@ -56,9 +56,12 @@ void sumi_mirror_push(const sumi_runtime *runtime, const sumi_mirror *mirror)
                         mirror->statistic_bytes);
 }
 
+/* Of a device that is lost nothing is taken. */
 void sumi_mirror_pull(const sumi_runtime *runtime, const sumi_mirror *mirror)
 {
     const sumi_backend *backend = runtime->backend;
+    if (backend->status(runtime->device, NULL) != SUMI_OK)
+        return;
     if (mirror->value_bytes)
         backend->download(runtime->device, mirror->host.values, mirror->at.values,
                           mirror->value_bytes);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "opencl/network.h"
+#include "opencl/selftest.h"
 
 void sumi_cl_lose(sumi_device *device, sumi_status status, const char *text)
 {
@@ -55,6 +56,7 @@ void sumi_cl_run(sumi_device *device, const sumi_cl_launch *launch)
     if (error == CL_SUCCESS)
         error = cl->EnqueueNDRangeKernel(device->queue, kernel, 3, NULL, launch->global,
                                          launch->local, 0, NULL, NULL);
+    device->runs[launch->kernel]++;
     sumi_cl_ok(device, error, "running a kernel");
 }
 
@@ -90,8 +92,26 @@ static void name_bits(sumi_device *device)
     snprintf(device->bits, sizeof device->bits, "opencl-%.8s", hex);
 }
 
+/* What a driver makes of kernels is looked at before it is used for the first time. */
+static sumi_status try_kernels(sumi_device *device, sumi_error *err)
+{
+    sumi_cl_sums sums;
+    sumi_status status = sumi_cl_take_sums(sumi_opencl_backend(), device, &sums, err);
+    int wrong = status == SUMI_OK ? sumi_cl_wrong_sum(&sums) : -1;
+    if (wrong >= 0)
+        return sumi_fail(err, SUMI_EUNSUPPORTED,
+                         "%s (%s): its driver (%s) computes wrongly: trial %d of %d gave %g; "
+                         "expected another version of it, or --device cpu",
+                         device->facts.id, device->facts.name, device->facts.driver, wrong + 1,
+                         SUMI_CL_SUMS, sums.sum[wrong]);
+    if (status == SUMI_OK)
+        sumi_cl_program_keep(device);
+    return status;
+}
+
 static sumi_status start(sumi_device *device, sumi_error *err)
 {
+    bool kept;
     cl_int error = CL_SUCCESS;
     char room[24];
     device->context = device->cl.CreateContext(NULL, 1, &device->id, NULL, NULL, &error);
@@ -100,7 +120,8 @@ static sumi_status start(sumi_device *device, sumi_error *err)
     if (error != CL_SUCCESS)
         return sumi_fail(err, SUMI_EUNSUPPORTED, "%s (%s) cannot be opened: %s", device->facts.id,
                          device->facts.name, sumi_cl_error_name(error, room));
-    return sumi_cl_program(device, err);
+    sumi_status status = sumi_cl_program(device, &kept, err);
+    return status == SUMI_OK && !kept ? try_kernels(device, err) : status;
 }
 
 static sumi_status device_open(const sumi_device_config *config, sumi_device **out, sumi_error *err)
@@ -154,66 +175,6 @@ static int host_threads(const sumi_device *device)
 
 /* ---- What does not run here ------------------------------------------------------------------ */
 
-/* Nothing calls these before network_create has said no to a training. */
-static void no_update(sumi_device *device, const sumi_update *update)
-{
-    (void)update;
-    sumi_cl_lose(device, SUMI_EUNSUPPORTED, "it does not train");
-}
-
-static sumi_status no_orthogonaliser(sumi_device *device, const sumi_matrix *matrices, int count,
-                                     sumi_orthogonaliser **out, sumi_error *err)
-{
-    (void)matrices;
-    (void)count;
-    (void)out;
-    return sumi_cl_no_training(device, err);
-}
-
-static void no_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser)
-{
-    (void)orthogonaliser;
-}
-
-static void no_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
-                             float *moments)
-{
-    (void)orthogonaliser;
-    (void)momentum;
-    (void)gradients;
-    (void)moments;
-}
-
-static double no_squares(sumi_device *device, const float *x, size_t count)
-{
-    (void)x;
-    (void)count;
-    sumi_cl_lose(device, SUMI_EUNSUPPORTED, "it does not train");
-    return 0;
-}
-
-static double no_gradients(sumi_network *network, const sumi_inputs *in, int n, float *gradients)
-{
-    (void)network;
-    (void)in;
-    (void)n;
-    (void)gradients;
-    return 0;
-}
-
-static void no_statistics(sumi_network *network, float *statistics, int64_t *counters)
-{
-    (void)network;
-    (void)statistics;
-    (void)counters;
-}
-
-static bool no_check(const sumi_network *network)
-{
-    (void)network;
-    return false;
-}
-
 static double no_peak(sumi_device *device)
 {
     (void)device;
@@ -247,22 +208,22 @@ const sumi_backend *sumi_opencl_backend(void)
         .download = sumi_cl_download,
         .copy = sumi_cl_copy,
         .mix = sumi_cl_mix,
-        .update = no_update,
-        .orthogonaliser_create = no_orthogonaliser,
-        .orthogonaliser_free = no_orthogonaliser_free,
-        .orthogonalise = no_orthogonalise,
+        .update = sumi_cl_update,
+        .orthogonaliser_create = sumi_cl_orthogonaliser_create,
+        .orthogonaliser_free = sumi_cl_orthogonaliser_free,
+        .orthogonalise = sumi_cl_orthogonalise,
         .limit = sumi_cl_limit,
         .blend = sumi_cl_blend,
         .measure_error = sumi_cl_measure,
-        .sum_squares = no_squares,
+        .sum_squares = sumi_cl_sum_squares,
         .finite = sumi_cl_finite,
         .network_create = sumi_cl_network_create,
         .network_free = sumi_cl_network_free,
         .weights_changed = sumi_cl_weights_changed,
         .predict = sumi_cl_predict,
-        .gradients = no_gradients,
-        .update_statistics = no_statistics,
-        .statistics_finite = no_check,
+        .gradients = sumi_cl_gradients,
+        .update_statistics = sumi_cl_update_statistics,
+        .statistics_finite = sumi_cl_statistics_finite,
         .profile = sumi_cl_profile,
         .network_bytes = sumi_cl_network_bytes,
         .node_macs = sumi_cl_node_macs,

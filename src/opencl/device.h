@@ -30,6 +30,34 @@ typedef enum {
     SUMI_CL_RESAMPLE,
     SUMI_CL_MEAN,
     SUMI_CL_ATTENTION,
+    SUMI_CL_TERM_SUM,
+    SUMI_CL_POST,
+    SUMI_CL_REDUCE,
+    SUMI_CL_COLUMNS,
+    SUMI_CL_WGRAD,
+    SUMI_CL_EMBEDDING_BACK,
+    SUMI_CL_RESAMPLE_BACK,
+    SUMI_CL_MEAN_BACK,
+    SUMI_CL_ATTENTION_QUERIES,
+    SUMI_CL_ATTENTION_KEYS,
+    SUMI_CL_MSE,
+    SUMI_CL_CROSS_ENTROPY,
+    SUMI_CL_LOSS_SUM,
+    SUMI_CL_BATCH_STATS,
+    SUMI_CL_RUNNING,
+    SUMI_CL_NORM_SUMS,
+    SUMI_CL_NORM_TOTALS,
+    SUMI_CL_NORM_GROUP,
+    SUMI_CL_NORM_BATCH,
+    SUMI_CL_NORM_PARAMS,
+    SUMI_CL_ADAM,
+    SUMI_CL_AXPBY,
+    SUMI_CL_EMA,
+    SUMI_CL_SQUARES,
+    SUMI_CL_GATHER,
+    SUMI_CL_PRODUCT,
+    SUMI_CL_TRACE,
+    SUMI_CL_SCATTER,
     SUMI_CL_KERNELS /* how many */
 } sumi_cl_kernel;
 
@@ -49,8 +77,9 @@ struct sumi_device {
     cl_command_queue queue;
     cl_program program;
     cl_kernel kernels[SUMI_CL_KERNELS];
-    bool exact_division; /* division and square roots can be rounded correctly */
-    int threads;         /* of the host */
+    uint64_t runs[SUMI_CL_KERNELS]; /* of each, so far */
+    bool exact_division;            /* division and square roots can be rounded correctly */
+    int threads;                    /* of the host */
     char title[256], bits[72];
     sumi_cl_block *blocks; /* by address */
     int block_count, block_capacity;
@@ -92,8 +121,10 @@ void *sumi_cl_room(sumi_device *device, size_t bytes);
 /* ---- program.c ------------------------------------------------------------------------------- */
 
 /* Makes the kernels, from what is kept below the user's cache folder where that is of this device,
- * driver and source and not damaged. */
-sumi_status sumi_cl_program(sumi_device *device, sumi_error *err);
+ * driver and source and not damaged: *kept. */
+sumi_status sumi_cl_program(sumi_device *device, bool *kept, sumi_error *err);
+/* Keeps them, once they are known to be good. */
+void sumi_cl_program_keep(const sumi_device *device);
 void sumi_cl_program_free(sumi_device *device);
 
 /* ---- device.c -------------------------------------------------------------------------------- */
@@ -132,5 +163,18 @@ void sumi_cl_blend(sumi_device *device, const float *mask, const float *other, s
                    float *x);
 void sumi_cl_measure(sumi_device *device, const sumi_tolerance *tolerance, int n, size_t count,
                      const float *error, const float *a, const float *b, double *out);
+
+/* In groups of so many items along the first dimension, and rows along the second. */
+void sumi_cl_set_sizes(sumi_cl_launch *launch, size_t items, size_t rows, size_t group);
+
+/* ---- optimisers.c, orthogonal.c -------------------------------------------------------------- */
+
+void sumi_cl_update(sumi_device *device, const sumi_update *update);
+double sumi_cl_sum_squares(sumi_device *device, const float *x, size_t count);
+sumi_status sumi_cl_orthogonaliser_create(sumi_device *device, const sumi_matrix *matrices,
+                                          int count, sumi_orthogonaliser **out, sumi_error *err);
+void sumi_cl_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser);
+void sumi_cl_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
+                           float *moments);
 
 #endif

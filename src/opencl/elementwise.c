@@ -21,7 +21,7 @@ static uint32_t give_or_none(sumi_device *device, sumi_cl_launch *launch, const 
     return 0;
 }
 
-static void set_sizes(sumi_cl_launch *launch, size_t items, size_t rows, size_t group)
+void sumi_cl_set_sizes(sumi_cl_launch *launch, size_t items, size_t rows, size_t group)
 {
     const size_t global[3] = {sumi_cl_rounded(items, group), rows, 1}, local[3] = {group, 1, 1};
     memcpy(launch->global, global, sizeof global);
@@ -63,7 +63,7 @@ static void mix_images(sumi_device *device, const sumi_mixing *work, int first, 
         args.image_high = (uint32_t)(image >> 32);
     }
     set_factors(args.factor, factors);
-    set_sizes(&launch, (work->count + 3) / 4, (size_t)n, SUMI_CL_LANE);
+    sumi_cl_set_sizes(&launch, (work->count + 3) / 4, (size_t)n, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
 }
 
@@ -89,7 +89,7 @@ bool sumi_cl_finite(sumi_device *device, const float *x, size_t count)
     sumi_cl_launch launch = {.kernel = SUMI_CL_FIND_BAD, .args = &args, .args_size = sizeof args};
     args.x = sumi_cl_give(device, &launch, x);
     args.out = sumi_cl_give(device, &launch, room);
-    set_sizes(&launch, count < ITEMS_MOST ? count : ITEMS_MOST, 1, SUMI_CL_LANE);
+    sumi_cl_set_sizes(&launch, count < ITEMS_MOST ? count : ITEMS_MOST, 1, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
     sumi_cl_download(device, &bad, room, sizeof bad);
     return bad == 0 && device->status == SUMI_OK;
@@ -113,7 +113,7 @@ void sumi_cl_limit(sumi_device *device, const sumi_limits *limits, int n, size_t
     }
     sumi_cl_launch launch = {.kernel = SUMI_CL_LIMIT, .args = &args, .args_size = sizeof args};
     args.x = sumi_cl_give(device, &launch, x);
-    set_sizes(&launch, SUMI_CL_GROUP, (size_t)n, SUMI_CL_GROUP);
+    sumi_cl_set_sizes(&launch, SUMI_CL_GROUP, (size_t)n, SUMI_CL_GROUP);
     sumi_cl_run(device, &launch);
 }
 
@@ -125,7 +125,7 @@ void sumi_cl_blend(sumi_device *device, const float *mask, const float *other, s
     args.mask = sumi_cl_give(device, &launch, mask);
     args.other = sumi_cl_give(device, &launch, other);
     args.x = sumi_cl_give(device, &launch, x);
-    set_sizes(&launch, count, 1, SUMI_CL_LANE);
+    sumi_cl_set_sizes(&launch, count, 1, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
 }
 
@@ -149,7 +149,7 @@ void sumi_cl_measure(sumi_device *device, const sumi_tolerance *tolerance, int n
             args.a = sumi_cl_give(device, &launch, a + at);
             args.b = sumi_cl_give(device, &launch, b + at);
             args.out = sumi_cl_give(device, &launch, room);
-            set_sizes(&launch, SUMI_CL_GROUP, (size_t)some, SUMI_CL_GROUP);
+            sumi_cl_set_sizes(&launch, SUMI_CL_GROUP, (size_t)some, SUMI_CL_GROUP);
             sumi_cl_run(device, &launch);
             sumi_cl_download(device, squares, room, (size_t)some * sizeof *squares);
         }

@@ -2,11 +2,13 @@
  * Finds OpenCL on this machine, when somebody asks for it and not before.
  */
 #include "opencl/api.h"
+#include "opencl/opencl.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifndef RTLD_NODELETE
 #define RTLD_NODELETE 0
@@ -27,6 +29,18 @@ static void *open_library(void)
             return found;
     }
     return NULL;
+}
+
+/* What their drivers make in the file system; a library that somebody names may have any. */
+bool sumi_opencl_may_have_cards(void)
+{
+    static const char *const signs[] = {"/dev/nvidiactl", "/dev/dxg",
+                                        "/System/Library/Frameworks/OpenCL.framework"};
+    const char *named = getenv("SUMI_OPENCL");
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (access(signs[i], F_OK) == 0)
+            return true;
+    return named && *named;
 }
 
 /* A function's place in the table and its name. */

@@ -5,14 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
-
-sumi_status sumi_cl_no_training(const sumi_device *device, sumi_error *err)
-{
-    return sumi_fail(err, SUMI_EUNSUPPORTED,
-                     "%s (%s): training runs on the CPU only; expected a command that predicts or "
-                     "draws",
-                     device->facts.id, device->facts.name);
-}
+#include <string.h>
 
 /* ---- Frequencies ----------------------------------------------------------------------------- */
 
@@ -33,7 +26,7 @@ static sumi_status fill_tables(sumi_network *net, sumi_error *err)
 {
     for (int i = 0; i < net->graph->node_count; i++) {
         const sumi_node *op = &net->graph->nodes[i];
-        if (net->nodes[i].table == SUMI_CL_NOWHERE)
+        if (net->nodes[i].table == SUMI_NOWHERE)
             continue;
         int dim = net->graph->values[op->out].channels;
         float *table = sumi_calloc((size_t)dim, 3 * sizeof *table);
@@ -46,7 +39,7 @@ static sumi_status fill_tables(sumi_network *net, sumi_error *err)
             table[3 * k + 1] = (float)(turns - (double)table[3 * k]);
             table[3 * k + 2] = sine;
         }
-        sumi_cl_upload(net->device, net->arena + (size_t)net->nodes[i].table * sizeof(float), table,
+        sumi_cl_upload(net->device, net->arena + net->nodes[i].table * sizeof(float), table,
                        (size_t)dim * 3 * sizeof *table);
         free(table);
     }
@@ -75,10 +68,15 @@ sumi_status sumi_cl_network_create(sumi_device *device, const sumi_graph *graph,
                                    sumi_network **out, sumi_error *err)
 {
     sumi_status status = sumi_plan_check(graph, config, err);
-    if (status == SUMI_OK && config->mode == SUMI_MODE_TRAIN)
-        status = sumi_cl_no_training(device, err);
-    if (status == SUMI_OK && config->precision != SUMI_PRECISION_FP32)
-        status = sumi_fail(err, SUMI_EUNSUPPORTED, "%s (%s): precision is %s, expected fp32",
+    if (status == SUMI_OK && config->cut)
+        status = sumi_fail(err, SUMI_EUNSUPPORTED,
+                           "%s (%s): batches that are cut into groups are the CPU's; expected "
+                           "groups 0",
+                           device->facts.id, device->facts.name);
+    if (status == SUMI_OK && config->precision == SUMI_PRECISION_BF16)
+        status = sumi_fail(err, SUMI_EUNSUPPORTED,
+                           "%s (%s): precision is %s, expected fp32 or "
+                           "fixed16 (which is fp32 here)",
                            device->facts.id, device->facts.name,
                            sumi_precision_row((int)config->precision)->name);
     if (status == SUMI_OK && device->status != SUMI_OK)
@@ -106,10 +104,11 @@ void sumi_cl_network_free(sumi_network *net)
 {
     if (!net)
         return;
-    sumi_cl_free(net->device, net->arena, (size_t)net->arena_floats * sizeof(float));
+    sumi_cl_free(net->device, net->arena, net->arena_floats * sizeof(float));
     free(net->values);
     free(net->nodes);
-    free(net->buffers);
+    sumi_buffers_free(&net->buffers);
+    sumi_flow_free(&net->flow);
     free(net);
 }
 
@@ -123,13 +122,13 @@ void sumi_cl_weights_changed(sumi_network *net)
 
 static char *address(const sumi_network *net, int value)
 {
-    return net->arena + (size_t)net->values[value].at * sizeof(float);
+    return net->arena + net->values[value].at * sizeof(float);
 }
 
 static void take_input(const sumi_cl_call *call, int value, const void *from)
 {
     sumi_network *net = call->net;
-    if (value < 0 || net->values[value].at == SUMI_CL_NOWHERE)
+    if (value < 0 || net->values[value].at == SUMI_NOWHERE)
         return;
     size_t bytes = net->values[value].image_floats * (size_t)call->n * sizeof(float);
     if (from) {
@@ -137,22 +136,50 @@ static void take_input(const sumi_cl_call *call, int value, const void *from)
         return;
     }
     /* No label is -1, no condition 0. */
-    const sumi_cl_fill_args args = {net->values[value].at, (uint32_t)(bytes / sizeof(float)),
+    const sumi_cl_fill_args args = {sumi_cl_word(net->values[value].at),
+                                    (uint32_t)(bytes / sizeof(float)),
                                     net->graph->values[value].numbers ? UINT32_MAX : 0};
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_FILL, &args, sizeof args);
     sumi_cl_run_items(call, &launch, args.count, 1, 1);
 }
 
 /* A node's time is known once the device is done with it. */
-static void run_node(const sumi_cl_call *call, int node)
+static void run_node(const sumi_cl_call *call, int node, bool backward)
 {
     double *seconds = call->net->seconds;
     double begin = seconds ? sumi_time_now() : 0;
-    sumi_cl_forward(call, node);
+    if (backward)
+        sumi_cl_backward(call, node);
+    else
+        sumi_cl_forward(call, node);
     if (seconds && call->device->status == SUMI_OK) {
         sumi_cl_ok(call->device, call->device->cl.Finish(call->device->queue), "waiting for it");
-        seconds[node] += sumi_time_now() - begin;
+        seconds[backward ? call->net->node_count + node : node] += sumi_time_now() - begin;
     }
+}
+
+static sumi_cl_call call_of(sumi_network *net, const sumi_inputs *in, int n)
+{
+    const sumi_graph *graph = net->graph;
+    sumi_cl_call call = {.net = net, .device = net->device, .n = n, .in = in};
+    call.arena = sumi_cl_at(net->device, net->arena);
+    if (graph->params.value_count > 0)
+        call.values = sumi_cl_at(net->device, net->weights.values);
+    if (graph->params.statistic_count > 0)
+        call.statistics = sumi_cl_at(net->device, net->weights.statistics);
+    return call;
+}
+
+static void run_forward(const sumi_cl_call *call, const float *condition)
+{
+    const sumi_graph *graph = call->net->graph;
+    take_input(call, graph->image, call->in->image);
+    take_input(call, graph->time, call->in->time);
+    take_input(call, graph->labels, call->in->labels);
+    take_input(call, graph->condition, condition);
+    for (int i = 0; i < graph->node_count; i++)
+        if (!call->net->nodes[i].skipped)
+            run_node(call, i, false);
 }
 
 void sumi_cl_predict(sumi_network *net, const sumi_inputs *in, int n, float *const *out)
@@ -161,25 +188,37 @@ void sumi_cl_predict(sumi_network *net, const sumi_inputs *in, int n, float *con
     const sumi_graph *graph = net->graph;
     if (device->status != SUMI_OK)
         return;
-    sumi_cl_call call = {.net = net, .device = device, .n = n, .in = in};
-    call.arena = sumi_cl_at(device, net->arena);
-    if (graph->params.value_count > 0)
-        call.values = sumi_cl_at(device, net->weights.values);
-    if (graph->params.statistic_count > 0)
-        call.statistics = sumi_cl_at(device, net->weights.statistics);
-    take_input(&call, graph->image, in->image);
-    take_input(&call, graph->time, in->time);
-    take_input(&call, graph->labels, in->labels);
-    take_input(&call, graph->condition, NULL);
-    for (int i = 0; i < graph->node_count; i++)
-        if (!net->nodes[i].skipped)
-            run_node(&call, i);
+    const sumi_cl_call call = call_of(net, in, n);
+    run_forward(&call, NULL);
     for (int i = 0; i < graph->output_count; i++) {
         int value = graph->outputs[i].value;
         if (out[i])
             sumi_cl_copy(device, out[i], address(net, value),
                          net->values[value].image_floats * (size_t)n * sizeof(float));
     }
+}
+
+/* The loss and whether statistics are finite are read together, once all is queued. */
+double sumi_cl_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients)
+{
+    sumi_device *device = net->device;
+    char *results = net->arena + net->results * sizeof(float);
+    uint32_t words[2] = {0, 0};
+    float loss;
+    if (device->status != SUMI_OK)
+        return NAN;
+    sumi_cl_call call = call_of(net, in, n);
+    call.gradients = sumi_cl_at(device, gradients);
+    net->images = n;
+    sumi_cl_zero(device, results, sizeof words);
+    run_forward(&call, in->condition);
+    sumi_cl_clear_added(&call);
+    for (int i = net->graph->node_count - 1; i >= 0; i--)
+        run_node(&call, i, true);
+    sumi_cl_download(device, words, results, sizeof words);
+    memcpy(&loss, &words[0], sizeof loss);
+    net->statistics_bad = words[1] != 0;
+    return device->status == SUMI_OK ? (double)loss : NAN;
 }
 
 /* ---- What is told ---------------------------------------------------------------------------- */
@@ -191,7 +230,7 @@ void sumi_cl_profile(sumi_network *net, double *seconds)
 
 size_t sumi_cl_network_bytes(const sumi_network *net)
 {
-    return (size_t)net->arena_floats * sizeof(float);
+    return net->arena_floats * sizeof(float);
 }
 
 double sumi_cl_node_macs(const sumi_network *net, int node)
@@ -208,10 +247,11 @@ static double value_bytes(const sumi_network *net, int value, int n)
     return value < 0 ? 0 : (double)net->values[value].image_floats * n * sizeof(float);
 }
 
+/* Backward reads the output's gradient and what forward read, and writes as much again. */
 double sumi_cl_node_bytes(const sumi_network *net, int node, int n, bool backward)
 {
     const sumi_cl_node *plan = &net->nodes[node];
-    if (plan->skipped || backward || sumi_kind_facts(net->graph->nodes[node].kind)->pending)
+    if (plan->skipped || sumi_kind_facts(net->graph->nodes[node].kind)->pending)
         return 0;
     double bytes = value_bytes(net, plan->stores, n) + value_bytes(net, plan->residual, n);
     for (int i = 0; i < plan->in.count; i++)
@@ -220,14 +260,15 @@ double sumi_cl_node_bytes(const sumi_network *net, int node, int n, bool backwar
     if (layer >= 0 && net->graph->layers[layer].weight >= 0)
         bytes += (double)net->graph->params.items[net->graph->layers[layer].weight].count *
                  sizeof(float);
-    return bytes;
+    return backward ? 2 * bytes - value_bytes(net, plan->stores, n) : bytes;
 }
 
 char *sumi_cl_describe(const sumi_network *net)
 {
     sumi_text out = {0};
-    sumi_text_printf(&out, "prediction, %dx%d, up to %d image(s), %s, %.1f MiB in one arena\n",
-                     net->config.h, net->config.w, net->config.n_max, net->device->title,
+    sumi_text_printf(&out, "%s, %dx%d, up to %d image(s), %s, %.1f MiB in one arena\n",
+                     sumi_cl_training(net) ? "training" : "prediction", net->config.h,
+                     net->config.w, net->config.n_max, net->device->title,
                      (double)sumi_cl_network_bytes(net) / (1024.0 * 1024.0));
     for (int i = 0; i < net->graph->node_count; i++) {
         const sumi_cl_node *plan = &net->nodes[i];

@@ -11,5 +11,8 @@
 #include "graph/backend.h"
 
 const sumi_backend *sumi_opencl_backend(void);
+/* False where this machine has no sign of a graphics card of NVIDIA or Apple, so that nothing has
+ * to be loaded to find none. */
+bool sumi_opencl_may_have_cards(void);
 
 #endif

@@ -11,7 +11,7 @@ sumi_cl_view sumi_cl_view_of(const sumi_cl_call *call, const sumi_view *view)
 {
     const sumi_network *net = call->net;
     const sumi_form *form = sumi_view_form(net->graph, view);
-    sumi_cl_view out = {.at = net->values[view->value].at,
+    sumi_cl_view out = {.at = sumi_cl_word(net->values[view->value].at),
                         .c = net->graph->values[view->value].channels,
                         .act = (int)form->act,
                         .scale = SUMI_CL_NOWHERE,
@@ -19,12 +19,12 @@ sumi_cl_view sumi_cl_view_of(const sumi_cl_call *call, const sumi_view *view)
                         .post = SUMI_CL_NOWHERE};
     if (form->norm >= 0) {
         const sumi_cl_node *norm = &net->nodes[form->norm];
-        out.scale = norm->scale + (uint32_t)form->first;
-        out.shift = norm->shift + (uint32_t)form->first;
+        out.scale = sumi_cl_word(norm->scale) + (uint32_t)form->first;
+        out.shift = sumi_cl_word(norm->shift) + (uint32_t)form->first;
         out.row = norm->per_image ? sumi_cl_layer(net, form->norm)->in_channels : 0;
     }
     if (view->post >= 0) {
-        out.post = net->values[view->post].at + (uint32_t)view->post_offset;
+        out.post = sumi_cl_word(net->values[view->post].at) + (uint32_t)view->post_offset;
         out.post_row = net->graph->values[view->post].channels;
     }
     return out;
@@ -52,6 +52,11 @@ uint32_t sumi_cl_param(const sumi_cl_call *call, int param)
 uint32_t sumi_cl_statistic(const sumi_cl_call *call, int param)
 {
     return place_of(call, call->statistics, param);
+}
+
+uint32_t sumi_cl_param_gradient(const sumi_cl_call *call, int param)
+{
+    return place_of(call, call->gradients, param);
 }
 
 sumi_cl_launch sumi_cl_launch_of(const sumi_cl_call *call, sumi_cl_kernel kernel, const void *args,
@@ -90,8 +95,9 @@ static const sumi_cl_value *stored(const sumi_cl_call *call, int node)
 static void waves(const sumi_cl_call *call, int node)
 {
     const sumi_node *op = &call->net->graph->nodes[node];
-    const sumi_cl_waves_args args = {call->net->values[op->in.views[0].value].at,
-                                     call->net->nodes[node].table, stored(call, node)->at, call->n,
+    const sumi_cl_waves_args args = {sumi_cl_word(call->net->values[op->in.views[0].value].at),
+                                     sumi_cl_word(call->net->nodes[node].table),
+                                     sumi_cl_word(stored(call, node)->at), call->n,
                                      channels_of(call, op->out)};
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_WAVES, &args, sizeof args);
     sumi_cl_run_items(call, &launch, (size_t)args.dim, (size_t)call->n, 1);
@@ -100,12 +106,13 @@ static void waves(const sumi_cl_call *call, int node)
 static void embedding(const sumi_cl_call *call, int node)
 {
     const sumi_layer *layer = sumi_cl_layer(call->net, node);
-    const sumi_cl_embedding_args args = {.labels = call->net->values[call->net->graph->labels].at,
-                                         .table = sumi_cl_param(call, layer->weight),
-                                         .out = stored(call, node)->at,
-                                         .n = call->n,
-                                         .dim = layer->out_channels,
-                                         .rows = layer->in_channels};
+    const sumi_cl_embedding_args args = {
+        .labels = sumi_cl_word(call->net->values[call->net->graph->labels].at),
+        .table = sumi_cl_param(call, layer->weight),
+        .out = sumi_cl_word(stored(call, node)->at),
+        .n = call->n,
+        .dim = layer->out_channels,
+        .rows = layer->in_channels};
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_EMBEDDING, &args, sizeof args);
     launch.memory[launch.count++] = call->values.memory;
     sumi_cl_run_items(call, &launch, (size_t)args.dim, (size_t)call->n, 1);
@@ -114,7 +121,7 @@ static void embedding(const sumi_cl_call *call, int node)
 static void linear(const sumi_cl_call *call, int node)
 {
     const sumi_layer *layer = sumi_cl_layer(call->net, node);
-    sumi_cl_linear_args args = {.out = stored(call, node)->at,
+    sumi_cl_linear_args args = {.out = sumi_cl_word(stored(call, node)->at),
                                 .weight = sumi_cl_param(call, layer->weight),
                                 .bias = sumi_cl_param(call, layer->bias),
                                 .n = call->n,
@@ -132,7 +139,7 @@ static void linear(const sumi_cl_call *call, int node)
 static void add(const sumi_cl_call *call, int node)
 {
     const sumi_cl_value *out = stored(call, node);
-    sumi_cl_add_args args = {.out = out->at,
+    sumi_cl_add_args args = {.out = sumi_cl_word(out->at),
                              .count = (uint32_t)(out->image_floats * (size_t)call->n),
                              .pixels = out->h * out->w};
     args.sources = sumi_cl_edge_views(call, &call->net->nodes[node].in, args.source);
@@ -153,7 +160,7 @@ static void resample(const sumi_cl_call *call, int node, int how)
     const sumi_cl_value *from = &call->net->values[view->value], *to = stored(call, node);
     const sumi_cl_resample_args args = {.source = sumi_cl_view_of(call, view),
                                         .how = how,
-                                        .out = to->at,
+                                        .out = sumi_cl_word(to->at),
                                         .count = (uint32_t)(to->image_floats * (size_t)call->n),
                                         .h = from->h,
                                         .w = from->w,
@@ -198,8 +205,11 @@ static void mean(const sumi_cl_call *call, int node)
 {
     const sumi_view *view = &call->net->nodes[node].in.views[0];
     const sumi_cl_value *from = &call->net->values[view->value];
-    const sumi_cl_mean_args args = {sumi_cl_view_of(call, view), stored(call, node)->at, call->n,
-                                    from->h, from->w};
+    const sumi_cl_mean_args args = {.source = sumi_cl_view_of(call, view),
+                                    .out = sumi_cl_word(stored(call, node)->at),
+                                    .n = call->n,
+                                    .h = from->h,
+                                    .w = from->w};
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_MEAN, &args, sizeof args);
     launch.count = 2;
     sumi_cl_run_items(call, &launch, (size_t)args.source.c, (size_t)call->n, 1);
@@ -212,7 +222,7 @@ static void attention(const sumi_cl_call *call, int node)
     int d = channels_of(call, op->out) / op->heads;
     const sumi_cl_attention_args args = {
         .source = sumi_cl_view_of(call, &call->net->nodes[node].in.views[0]),
-        .out = out->at,
+        .out = sumi_cl_word(out->at),
         .n = call->n,
         .pixels = out->h * out->w,
         .heads = op->heads,
@@ -249,6 +259,8 @@ void sumi_cl_forward(const sumi_cl_call *call, int node)
         [SUMI_KIND_CROP] = reframe,
     };
     sumi_kind kind = call->net->graph->nodes[node].kind;
+    if (!forward[kind])
+        return; /* a loss */
     forward[kind](call, node);
     if (kind != SUMI_KIND_CONV && call->net->nodes[node].stores >= 0)
         sumi_cl_collect_moments(call, call->net->nodes[node].stores);

@@ -179,6 +179,34 @@ static bool make_kernels(sumi_device *device)
         [SUMI_CL_RESAMPLE] = "sumi_resample",
         [SUMI_CL_MEAN] = "sumi_mean",
         [SUMI_CL_ATTENTION] = "sumi_attention",
+        [SUMI_CL_TERM_SUM] = "sumi_terms",
+        [SUMI_CL_POST] = "sumi_post",
+        [SUMI_CL_REDUCE] = "sumi_reduce",
+        [SUMI_CL_COLUMNS] = "sumi_columns",
+        [SUMI_CL_WGRAD] = "sumi_wgrad",
+        [SUMI_CL_EMBEDDING_BACK] = "sumi_embedding_back",
+        [SUMI_CL_RESAMPLE_BACK] = "sumi_resample_back",
+        [SUMI_CL_MEAN_BACK] = "sumi_mean_back",
+        [SUMI_CL_ATTENTION_QUERIES] = "sumi_attention_queries",
+        [SUMI_CL_ATTENTION_KEYS] = "sumi_attention_keys",
+        [SUMI_CL_MSE] = "sumi_mse",
+        [SUMI_CL_CROSS_ENTROPY] = "sumi_cross_entropy",
+        [SUMI_CL_LOSS_SUM] = "sumi_loss_sum",
+        [SUMI_CL_BATCH_STATS] = "sumi_batch_stats",
+        [SUMI_CL_RUNNING] = "sumi_running",
+        [SUMI_CL_NORM_SUMS] = "sumi_norm_sums",
+        [SUMI_CL_NORM_TOTALS] = "sumi_norm_totals",
+        [SUMI_CL_NORM_GROUP] = "sumi_norm_group",
+        [SUMI_CL_NORM_BATCH] = "sumi_norm_batch",
+        [SUMI_CL_NORM_PARAMS] = "sumi_norm_params",
+        [SUMI_CL_ADAM] = "sumi_adam",
+        [SUMI_CL_AXPBY] = "sumi_axpby",
+        [SUMI_CL_EMA] = "sumi_ema",
+        [SUMI_CL_SQUARES] = "sumi_squares",
+        [SUMI_CL_GATHER] = "sumi_gather",
+        [SUMI_CL_PRODUCT] = "sumi_product",
+        [SUMI_CL_TRACE] = "sumi_trace",
+        [SUMI_CL_SCATTER] = "sumi_scatter",
     };
     for (int i = 0; i < SUMI_CL_KERNELS; i++) {
         cl_int error = CL_SUCCESS;
@@ -202,22 +230,28 @@ void sumi_cl_program_free(sumi_device *device)
     device->program = NULL;
 }
 
-sumi_status sumi_cl_program(sumi_device *device, sumi_error *err)
+void sumi_cl_program_keep(const sumi_device *device)
 {
     char path[PATH_MAX];
-    bool keeps = kept_path(device, path, sizeof path);
-    if (keeps && (device->program = take_kept(device, path)) != NULL) {
+    if (kept_path(device, path, sizeof path))
+        keep(device, device->program, path);
+}
+
+sumi_status sumi_cl_program(sumi_device *device, bool *kept, sumi_error *err)
+{
+    char path[PATH_MAX];
+    *kept = kept_path(device, path, sizeof path);
+    if (*kept && (device->program = take_kept(device, path)) != NULL) {
         if (make_kernels(device))
             return SUMI_OK;
         sumi_cl_program_free(device); /* whole, and still not what it should be */
     }
+    *kept = false;
     sumi_status status = compile(device, &device->program, err);
     if (status != SUMI_OK)
         return status;
     if (!make_kernels(device))
         return sumi_fail(err, SUMI_EUNSUPPORTED, "%s (%s): its driver (%s) lost a kernel",
                          device->facts.id, device->facts.name, device->facts.driver);
-    if (keeps)
-        keep(device, device->program, path);
     return SUMI_OK;
 }

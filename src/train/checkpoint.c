@@ -424,6 +424,9 @@ sumi_status sumi_checkpoint_save(const sumi_trainer *trainer, const json_t *run,
     if (status != SUMI_OK)
         return status;
     status = write_files(trainer, run, at.temp, err);
+    /* What came from a device that was lost meanwhile is not the trainer's state. */
+    if (status == SUMI_OK)
+        status = trainer->runtime->backend->status(trainer->runtime->device, err);
     if (status == SUMI_OK)
         status = put_in_place(&at, err);
     if (status != SUMI_OK)

@@ -53,7 +53,7 @@ static sumi_status check_weights(const sumi_trainer *trainer, const sumi_mirror 
         (long long)trainer->steps, name_of(trainer, values ? NULL : of->at.values), what);
 }
 
-sumi_status sumi_train_check_finite(const sumi_trainer *trainer, sumi_error *err)
+static sumi_status check_all(const sumi_trainer *trainer, sumi_error *err)
 {
     const sumi_optimiser *optimiser = &trainer->optimiser;
     sumi_status status = check_weights(trainer, &trainer->weights, "weights", err);
@@ -68,6 +68,15 @@ sumi_status sumi_train_check_finite(const sumi_trainer *trainer, sumi_error *err
                                (long long)trainer->steps, optimiser->row->state_names[i],
                                name_of(trainer, optimiser->state[i]));
     return status;
+}
+
+/* Of a device that is lost nothing can be told. */
+sumi_status sumi_train_check_finite(const sumi_trainer *trainer, sumi_error *err)
+{
+    const sumi_runtime *runtime = trainer->runtime;
+    sumi_status found = check_all(trainer, err);
+    sumi_status status = runtime->backend->status(runtime->device, err);
+    return status == SUMI_OK ? found : status;
 }
 
 /* ---- Images ---------------------------------------------------------------------------------- */

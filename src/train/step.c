@@ -345,9 +345,12 @@ static sumi_status check(sumi_trainer *trainer, const sumi_batch *batch, double 
                          sumi_error *err)
 {
     size_t count = trainer->model->graph.params.value_count;
-    if (isfinite(loss) && is_finite(trainer, trainer->gradients, count) &&
-        trainer->runtime->backend->statistics_finite(trainer->network))
-        return SUMI_OK;
+    const sumi_backend *backend = trainer->runtime->backend;
+    bool finite = isfinite(loss) && is_finite(trainer, trainer->gradients, count) &&
+                  backend->statistics_finite(trainer->network);
+    sumi_status status = backend->status(trainer->runtime->device, err);
+    if (finite || status != SUMI_OK)
+        return status;
     return fail_not_finite(trainer, batch, loss, err);
 }
 
@@ -486,5 +489,5 @@ sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, doub
     update(trainer, batch);
     if (loss)
         *loss = error;
-    return SUMI_OK;
+    return trainer->runtime->backend->status(trainer->runtime->device, err);
 }

@@ -51,9 +51,9 @@ static void test_names(void **state)
     }
     assert_failed_run(*state, "bench sample --device opencl:999", 10 + SUMI_EUNSUPPORTED,
                       "device opencl:999 is not there; there is: cpu");
-    assert_failed_run(*state, "bench train --device opencl:0", 10 + SUMI_EUNSUPPORTED,
-                      "--device opencl:0: this command computes on the CPU only; sample, predict, "
-                      "eval and bench sample run on devices");
+    assert_failed_run(*state, "tune @run --device opencl:0", 10 + SUMI_EUNSUPPORTED,
+                      "--device opencl:0: this command computes on the CPU only; train, sample, "
+                      "predict, eval, bench train and bench sample run on devices");
 }
 
 static void test_list(void **state)
@@ -145,7 +145,27 @@ static void test_pictures_and_predictions(void **state)
     assert_non_null(strstr(p.out, "\"device\":"));
     program_free(&p);
     assert_failed_run(temp, "sample @run -n 1 --device opencl --precision bf16 --out @no.npy -q",
-                      10 + SUMI_EUNSUPPORTED, "precision is bf16, expected fp32");
+                      10 + SUMI_EUNSUPPORTED, "precision is bf16, expected fp32 or fixed16");
+}
+
+/* A run that is begun on one device goes on on the other, and back. */
+static void test_training(void **state)
+{
+    temp_folder *temp = *state;
+    if (!has_device)
+        skip();
+    assert_quiet_run(temp, "train shapes --size 8 --base-channels 8 --net unet --steps 2 --batch 4 "
+                           "--grid 0 --device opencl --out @run -q");
+    char *env = program_read(temp, "run/env.json");
+    assert_non_null(strstr(env, ", driver "));
+    free(env);
+    assert_quiet_run(temp, "train --resume @run --steps 3 -q");
+    assert_quiet_run(temp, "train --resume @run --steps 4 --device opencl -q");
+    assert_quiet_run(temp, "sample @run -n 1 --steps 2 --device opencl --out @x.png -q");
+    assert_failed_run(temp,
+                      "train shapes --size 8 --steps 1 --batch 4 --precision bf16 --device opencl "
+                      "--out @no -q",
+                      10 + SUMI_EUNSUPPORTED, "precision is bf16, expected fp32 or fixed16");
 }
 
 int main(void)
@@ -157,6 +177,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_list, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_pictures_and_predictions, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_training, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -399,15 +399,15 @@ static void test_buffers_that_live_together_are_apart(void **state)
         config.mode = mode ? SUMI_MODE_TRAIN : SUMI_MODE_PREDICT;
         sumi_network *net = plan(&model->graph, &runtime, config);
         size_t total = 0;
-        for (int i = 0; i < net->buffer_count; i++) {
-            const sumi_buffer *a = &net->buffers[i];
-            total += a->bytes;
-            assert_true(*a->place + a->bytes <= net->arena_bytes);
+        for (int i = 0; i < net->buffers.count; i++) {
+            const sumi_buffer *a = &net->buffers.items[i];
+            total += a->size;
+            assert_true(*a->place + a->size <= net->arena_bytes);
             assert_int_equal(*a->place % 64, 0);
             for (int j = 0; j < i; j++) {
-                const sumi_buffer *b = &net->buffers[j];
+                const sumi_buffer *b = &net->buffers.items[j];
                 bool together = a->first <= b->last && b->first <= a->last;
-                bool overlap = *a->place < *b->place + b->bytes && *b->place < *a->place + a->bytes;
+                bool overlap = *a->place < *b->place + b->size && *b->place < *a->place + a->size;
                 assert_false(together && overlap);
             }
         }

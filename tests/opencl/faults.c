@@ -3,15 +3,19 @@
  * loaded by $SUMI_OPENCL, and by the test itself, which sets the counts below.
  */
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "opencl/api.h"
 
-/* Calls so far, which one fails (counted from 1; 0: none), and whether all after it do, too. */
+/* Calls so far, which one fails (counted from 1; 0: none), and whether all after it do, too; a
+ * kernel that does nothing, or NULL. */
 typedef struct {
     long calls, fails;
     bool lost;
+    const char *broken;
+    const char *vendor; /* of all devices, which are then cards; or NULL */
 } fault_counts;
 
 __attribute__((visibility("default"))) fault_counts sumi_test_faults;
@@ -71,7 +75,25 @@ CALL(GetPlatformIDs, (cl_uint a, cl_platform_id *b, cl_uint *c), (a, b, c))
 PLAIN(GetPlatformInfo, (cl_platform_id a, cl_uint b, size_t c, void *d, size_t *e), (a, b, c, d, e))
 CALL(GetDeviceIDs, (cl_platform_id a, cl_ulong b, cl_uint c, cl_device_id *d, cl_uint *e),
      (a, b, c, d, e))
-CALL(GetDeviceInfo, (cl_device_id a, cl_uint b, size_t c, void *d, size_t *e), (a, b, c, d, e))
+
+SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_t *e);
+SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_t *e)
+{
+    cl_int (*call)(cl_device_id, cl_uint, size_t, void *, size_t *);
+    void *found = real("clGetDeviceInfo");
+    const cl_ulong card = CL_DEVICE_TYPE_GPU;
+    memcpy(&call, &found, sizeof found);
+    if (fails())
+        return CL_OUT_OF_RESOURCES;
+    if (sumi_test_faults.vendor && b == CL_DEVICE_VENDOR && d)
+        snprintf(d, c, "%s", sumi_test_faults.vendor);
+    else if (sumi_test_faults.vendor && b == CL_DEVICE_TYPE && d)
+        memcpy(d, &card, sizeof card);
+    else
+        return call(a, b, c, d, e);
+    return CL_SUCCESS;
+}
+
 MAKE(cl_context, CreateContext,
      (const intptr_t *a, cl_uint b, const cl_device_id *c, sumi_cl_notify d, void *e,
       cl_int *error),
@@ -96,13 +118,43 @@ CALL(GetProgramInfo, (cl_program a, cl_uint b, size_t c, void *d, size_t *e), (a
 CALL(GetProgramBuildInfo, (cl_program a, cl_device_id b, cl_uint c, size_t d, void *e, size_t *f),
      (a, b, c, d, e, f))
 PLAIN(ReleaseProgram, (cl_program a), (a))
-MAKE(cl_kernel, CreateKernel, (cl_program a, const char *b, cl_int *error), (a, b, error))
+
+static cl_kernel broken;
+
+SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error);
+SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error)
+{
+    cl_kernel (*call)(cl_program, const char *, cl_int *);
+    void *found = real("clCreateKernel");
+    memcpy(&call, &found, sizeof found);
+    if (fails()) {
+        *error = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        return NULL;
+    }
+    cl_kernel made = call(a, b, error);
+    if (sumi_test_faults.broken && strcmp(b, sumi_test_faults.broken) == 0)
+        broken = made;
+    return made;
+}
+
 PLAIN(ReleaseKernel, (cl_kernel a), (a))
 CALL(SetKernelArg, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d))
-CALL(EnqueueNDRangeKernel,
-     (cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d, const size_t *e, const size_t *f,
-      cl_uint g, const cl_event *h, cl_event *i),
-     (a, b, c, d, e, f, g, h, i))
+SHOWN cl_int clEnqueueNDRangeKernel(cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d,
+                                    const size_t *e, const size_t *f, cl_uint g, const cl_event *h,
+                                    cl_event *i);
+SHOWN cl_int clEnqueueNDRangeKernel(cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d,
+                                    const size_t *e, const size_t *f, cl_uint g, const cl_event *h,
+                                    cl_event *i)
+{
+    cl_int (*call)(cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *,
+                   const size_t *, cl_uint, const cl_event *, cl_event *);
+    void *found = real("clEnqueueNDRangeKernel");
+    memcpy(&call, &found, sizeof found);
+    if (fails())
+        return CL_OUT_OF_RESOURCES;
+    return sumi_test_faults.broken && b == broken ? CL_SUCCESS : call(a, b, c, d, e, f, g, h, i);
+}
+
 CALL(EnqueueReadBuffer,
      (cl_command_queue a, cl_mem b, cl_bool c, size_t d, size_t e, void *f, cl_uint g,
       const cl_event *h, cl_event *i),

@@ -8,7 +8,9 @@
 
 #include "opencl/cl_test.h"
 
+#include "cpu/cpu.h"
 #include "opencl/device.h"
+#include "opencl/selftest.h"
 #include "opencl/source.h"
 
 enum { IMAGES = 3, COUNT = 101, ALL = IMAGES * COUNT };
@@ -361,14 +363,75 @@ static void test_kept_program(void **state)
     assert_int_equal(sumi_remove_tree(folder, NULL), SUMI_OK);
 }
 
-int main(void)
+/* ---- Trying a device ------------------------------------------------------------------------- */
+
+static void take_sums(bool on_device, sumi_cl_sums *out)
 {
+    sumi_runtime runtime = test_runtime(on_device);
+    sumi_error err = {""};
+    test_ok(sumi_cl_take_sums(runtime.backend, runtime.device, out, &err), &err);
+    for (int i = 0; i < SUMI_CL_KERNELS && on_device; i++)
+        if (runtime.device->runs[i] == 0)
+            fail_msg("kernel %d is not tried", i);
+    sumi_runtime_free(&runtime);
+}
+
+/* What is expected of a device is what the CPU computes, and a sum that is off is found. */
+static void test_trial(void **state)
+{
+    (void)state;
+    for (int on_device = 0; on_device < 2; on_device++) {
+        sumi_cl_sums sums;
+        take_sums(on_device, &sums);
+        assert_int_equal(sumi_cl_wrong_sum(&sums), -1);
+        for (int i = 0; i < SUMI_CL_SUMS; i++) {
+            sumi_cl_sums off = sums;
+            off.sum[i] += 1e-3 * sums.size[i] + 1e-5;
+            assert_int_equal(sumi_cl_wrong_sum(&off), i);
+            off.sum[i] = (double)NAN;
+            assert_int_equal(sumi_cl_wrong_sum(&off), i);
+        }
+    }
+}
+
+static void print_sums(void)
+{
+    sumi_cl_sums sums;
+    take_sums(false, &sums);
+    for (int i = 0; i < SUMI_CL_SUMS; i++)
+        printf("%.9g%s", sums.sum[i], i % 6 == 5 ? ",\n" : ", ");
+    printf("\n");
+}
+
+/* Opens the first device, which tries it where that was not done. */
+static int try_device(void)
+{
+    sumi_runtime runtime;
+    sumi_error err = {""};
+    const sumi_device_config config = {.threads = 1};
+    if (sumi_runtime_init_device(&runtime, sumi_opencl_backend(), &config, &err) != SUMI_OK) {
+        printf("%s\n", err.text);
+        return 1;
+    }
+    sumi_runtime_free(&runtime);
+    return 0;
+}
+
+/* With --sums it prints what selftest.c expects; with --trial it tries a device. */
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--trial") == 0)
+        return try_device();
+    if (argc > 1 && strcmp(argv[1], "--sums") == 0) {
+        print_sums();
+        return 0;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),        cmocka_unit_test(test_mixes),
         cmocka_unit_test(test_normals),      cmocka_unit_test(test_finite),
         cmocka_unit_test(test_limits),       cmocka_unit_test(test_blends_and_errors),
         cmocka_unit_test(test_memory),       cmocka_unit_test(test_too_many_images),
-        cmocka_unit_test(test_kept_program),
+        cmocka_unit_test(test_kept_program), cmocka_unit_test(test_trial),
     };
     return test_has_device() ? cmocka_run_group_tests(tests, NULL, NULL) : SKIPPED;
 }

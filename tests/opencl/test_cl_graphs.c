@@ -1,8 +1,8 @@
 /*
- * Predictions of random graphs of all operations on a device, against the plain computation in
- * double that the CPU's backend is held to. An argument is how many graphs are drawn, a second the
- * first seed. How far a result may be off is what noise of the size of rounding does to it in that
- * graph: see tests/cpu/test_random_graphs.c.
+ * Random graphs of all operations on a device, forward and backward, against the plain computation
+ * in double that the CPU's backend is held to. An argument is how many graphs are drawn, a second
+ * the first seed. How far a result may be off is what noise of the size of rounding does to it in
+ * that graph: see tests/cpu/test_random_graphs.c.
  */
 #include <math.h>
 #include <string.h>
@@ -20,17 +20,56 @@ static int graph_count = 30;
 static uint64_t first_seed = 1;
 
 typedef struct {
+    uint64_t seed;
     sumi_graph graph;
     int n, h, w;
-    float image[FLOATS], time[N_MAX];
+    float image[FLOATS], target[FLOATS], time[N_MAX], weight[N_MAX];
+    float condition[N_MAX * CONDITION_MAX];
     int32_t labels[N_MAX];
-    sumi_inputs in;
+    sumi_inputs in; /* of a training; a prediction has no condition */
+    bool smooth;    /* no ReLU is near its kink, and no maxima are near a tie */
 } sample;
+
+/* What is computed of a sample, and the root of the mean square of what some draws of noise do. */
+typedef struct {
+    reference quiet;
+    double outputs[SUMI_OUTPUTS_MAX], loss;
+    double *gradients; /* of each parameter's tensor */
+} expectation;
+
+/* ---- Samples --------------------------------------------------------------------------------- */
+
+static void run_reference(reference *r, const sample *s, bool training)
+{
+    reference_open(r, &s->graph, s->n, s->h, s->w, training);
+    r->in = s->in;
+    if (training)
+        r->dparams = calloc(s->graph.params.value_count + 1, sizeof *r->dparams);
+    else
+        r->in.condition = NULL;
+    reference_run(r);
+}
+
+/* Near a kink, gradients of float and double differ by right: other images are drawn. */
+static void draw_images(sample *s)
+{
+    for (uint32_t attempt = 0; attempt < 20 && !s->smooth; attempt++) {
+        reference r;
+        sumi_random at = {s->seed, SUMI_STREAM_USER, 2, attempt};
+        sumi_random_normals(&at, 0, s->image, FLOATS);
+        at.step = 3;
+        sumi_random_normals(&at, 0, s->target, FLOATS);
+        run_reference(&r, s, true);
+        s->smooth = r.kink > 1e-5;
+        reference_close(&r);
+    }
+}
 
 static void sample_open(sample *s, uint64_t seed)
 {
     dice d = {seed, 0};
     memset(s, 0, sizeof *s);
+    s->seed = seed;
     bool wide = random_graph(&s->graph, &d);
     if (s->graph.status != SUMI_OK)
         fail_msg("seed %llu: %s", (unsigned long long)seed, s->graph.error.text);
@@ -44,31 +83,90 @@ static void sample_open(sample *s, uint64_t seed)
     for (int i = 0; i < s->n; i++) {
         s->time[i] = dice_below(&d, 2) ? (float)(1 + dice_below(&d, 1000)) : 0.25f + (float)i;
         s->labels[i] = s->graph.labels >= 0 ? dice_below(&d, s->graph.classes + 1) - 1 : 0;
+        s->weight[i] = 0.5f + (float)i;
     }
-    const sumi_random at = {seed, SUMI_STREAM_USER, 2, 0};
-    sumi_random_normals(&at, 0, s->image, FLOATS);
-    s->in = (sumi_inputs){.image = s->image, .time = s->time, .labels = s->labels};
+    const sumi_random told = {seed, SUMI_STREAM_USER, 4, 0};
+    sumi_random_normals(&told, 0, s->condition, N_MAX * CONDITION_MAX);
+    s->in = (sumi_inputs){.image = s->image,
+                          .time = s->time,
+                          .labels = s->labels,
+                          .target = s->target,
+                          .condition = dice_below(&d, 4) ? s->condition : NULL,
+                          .weight = dice_below(&d, 2) ? s->weight : NULL};
+    draw_images(s);
 }
 
-/* The root of the mean square of what some draws of noise do to output i. */
-static double noise_of(const reference *quiet, const sample *s, uint64_t seed, int i)
+/* ---- Expectations ---------------------------------------------------------------------------- */
+
+static double square(const double *a, const double *b, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (a[i] - (b ? b[i] : 0)) * (a[i] - (b ? b[i] : 0));
+    return sum;
+}
+
+static void add_draw(expectation *e, const reference *noisy)
+{
+    const sumi_graph *graph = noisy->graph;
+    for (int i = 0; i < graph->output_count; i++) {
+        int value = graph->outputs[i].value;
+        e->outputs[i] +=
+            square(noisy->values[value], e->quiet.values[value], reference_count(noisy, value)) /
+            DRAWS;
+    }
+    e->loss += (noisy->loss - e->quiet.loss) * (noisy->loss - e->quiet.loss) / DRAWS;
+    for (int i = 0; i < graph->params.count && noisy->dparams; i++) {
+        const sumi_param *param = &graph->params.items[i];
+        if (sumi_param_trainable(param))
+            e->gradients[i] += square(noisy->dparams + param->offset,
+                                      e->quiet.dparams + param->offset, param->count) /
+                               DRAWS;
+    }
+}
+
+static void expectation_open(expectation *e, const sample *s, bool training)
 {
     reference noisy;
-    double sum = 0;
-    int value = s->graph.outputs[i].value;
-    reference_open(&noisy, &s->graph, s->n, s->h, s->w, false);
-    noisy.in = s->in;
+    memset(e, 0, sizeof *e);
+    e->gradients = calloc((size_t)s->graph.params.count + 1, sizeof *e->gradients);
+    assert_non_null(e->gradients);
+    run_reference(&e->quiet, s, training);
+    run_reference(&noisy, s, training);
     for (int k = 0; k < DRAWS; k++) {
-        noisy.noise = (reference_noise){0, SPREAD, seed * DRAWS + (uint64_t)k};
+        noisy.noise = (reference_noise){0, SPREAD, s->seed * DRAWS + (uint64_t)k};
         reference_run(&noisy);
-        for (size_t j = 0; j < reference_count(quiet, value); j++) {
-            double off = noisy.values[value][j] - quiet->values[value][j];
-            sum += off * off / DRAWS;
-        }
+        add_draw(e, &noisy);
     }
     reference_close(&noisy);
-    return sqrt(sum);
 }
+
+static void expectation_close(expectation *e)
+{
+    reference_close(&e->quiet);
+    free(e->gradients);
+}
+
+/* noise: its mean square; size: of all that a number belongs to. */
+static void check(const sample *s, const char *mode, const char *what, const float *found,
+                  const double *expected, size_t count, double noise, double size)
+{
+    double off = 0;
+    for (size_t i = 0; i < count; i++)
+        off += ((double)found[i] - expected[i]) * ((double)found[i] - expected[i]);
+    if (!(sqrt(off) <= TIMES * (sqrt(noise) + FLOOR * SPREAD * size)))
+        fail_msg("seed %llu, %s: %s is off by %g of %g, where noise makes %g",
+                 (unsigned long long)s->seed, mode, what, sqrt(off), size, sqrt(noise));
+}
+
+/* ---- The device ------------------------------------------------------------------------------ */
+
+/* What a device has of the sample. */
+typedef struct {
+    sumi_weights weights;
+    sumi_inputs in;
+    float *gradients;
+} sent;
 
 /* What a device has of a buffer of the host. */
 static void *send(sumi_runtime *runtime, const void *host, size_t bytes)
@@ -79,73 +177,121 @@ static void *send(sumi_runtime *runtime, const void *host, size_t bytes)
     return memory;
 }
 
-static void run_on_device(sumi_runtime *runtime, sample *s, uint64_t seed, float **out)
+static void send_all(sumi_runtime *runtime, sample *s, sent *out)
+{
+    sumi_params *params = &s->graph.params;
+    size_t bytes = params->value_count * sizeof(float);
+    memset(out, 0, sizeof *out);
+    out->weights.values = send(runtime, params->values, bytes);
+    out->weights.statistics =
+        send(runtime, params->statistics, params->statistic_count * sizeof(float));
+    out->in = (sumi_inputs){.image = send(runtime, s->image, sizeof s->image),
+                            .time = send(runtime, s->time, sizeof s->time),
+                            .labels = send(runtime, s->labels, sizeof s->labels),
+                            .target = send(runtime, s->target, sizeof s->target),
+                            .condition = send(runtime, s->condition, sizeof s->condition),
+                            .weight = send(runtime, s->weight, sizeof s->weight)};
+    out->gradients = runtime->backend->alloc(runtime->device, bytes);
+    assert_non_null(out->gradients);
+}
+
+static void release(sumi_runtime *runtime, const sent *all)
+{
+    const void *memory[] = {all->weights.values, all->weights.statistics, all->in.image,
+                            all->in.time,        all->in.labels,          all->in.target,
+                            all->in.condition,   all->in.weight,          all->gradients};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        runtime->backend->free(runtime->device, (void *)(uintptr_t)memory[i], 0);
+}
+
+static sumi_network *network(sumi_runtime *runtime, const sample *s, const sent *all,
+                             sumi_mode mode)
+{
+    sumi_plan_config config = {.mode = mode, .n_max = s->n, .h = s->h, .w = s->w, .force = -1};
+    sumi_network *net = NULL;
+    sumi_error err = {""};
+    if (runtime->backend->network_create(runtime->device, &s->graph, &all->weights, &config, &net,
+                                         &err) != SUMI_OK)
+        fail_msg("seed %llu: %s", (unsigned long long)s->seed, err.text);
+    return net;
+}
+
+static void check_predictions(sumi_runtime *runtime, const sample *s, const sent *all)
+{
+    static float result[FLOATS];
+    const sumi_backend *backend = runtime->backend;
+    const sumi_graph *graph = &s->graph;
+    sumi_network *net = network(runtime, s, all, SUMI_MODE_PREDICT);
+    float *found[SUMI_OUTPUTS_MAX] = {NULL};
+    expectation e;
+    expectation_open(&e, s, false);
+    for (int i = 0; i < graph->output_count; i++)
+        assert_non_null(found[i] = backend->alloc(runtime->device, sizeof result));
+    backend->predict(net, &all->in, s->n, found);
+    for (int i = 0; i < graph->output_count; i++) {
+        int value = graph->outputs[i].value;
+        size_t count = reference_count(&e.quiet, value);
+        backend->download(runtime->device, result, found[i], sizeof result);
+        backend->free(runtime->device, found[i], sizeof result);
+        check(s, "prediction", graph->outputs[i].name, result, e.quiet.values[value], count,
+              e.outputs[i], sqrt(square(e.quiet.values[value], NULL, count)));
+    }
+    backend->network_free(net);
+    expectation_close(&e);
+}
+
+/* Twice: what a run leaves in the network's memory does not matter. */
+static void check_gradients(sumi_runtime *runtime, const sample *s, const sent *all)
 {
     const sumi_backend *backend = runtime->backend;
-    sumi_params *params = &s->graph.params;
-    sumi_plan_config config = {
-        .mode = SUMI_MODE_PREDICT, .n_max = s->n, .h = s->h, .w = s->w, .force = -1};
-    sumi_error err = {""};
-    sumi_network *net = NULL;
-    float *found[SUMI_OUTPUTS_MAX] = {NULL};
-    const sumi_weights weights = {
-        send(runtime, params->values, params->value_count * sizeof(float)),
-        send(runtime, params->statistics, params->statistic_count * sizeof(float))};
-    sumi_inputs in = {.image = send(runtime, s->image, sizeof s->image),
-                      .time = send(runtime, s->time, sizeof s->time),
-                      .labels = send(runtime, s->labels, sizeof s->labels)};
-    if (backend->network_create(runtime->device, &s->graph, &weights, &config, &net, &err) !=
-        SUMI_OK)
-        fail_msg("seed %llu: %s", (unsigned long long)seed, err.text);
-    for (int i = 0; i < s->graph.output_count; i++)
-        found[i] = backend->alloc(runtime->device, FLOATS * sizeof(float));
-    backend->predict(net, &in, s->n, found);
-    for (int i = 0; i < s->graph.output_count; i++) {
-        backend->download(runtime->device, out[i], found[i], FLOATS * sizeof(float));
-        backend->free(runtime->device, found[i], FLOATS * sizeof(float));
+    const sumi_params *params = &s->graph.params;
+    size_t bytes = params->value_count * sizeof(float);
+    sumi_network *net = network(runtime, s, all, SUMI_MODE_TRAIN);
+    float *found = malloc(bytes + 1), *again = malloc(bytes + 1);
+    sumi_inputs in = all->in;
+    expectation e;
+    in.condition = s->in.condition ? in.condition : NULL;
+    in.weight = s->in.weight ? in.weight : NULL;
+    expectation_open(&e, s, true);
+    double loss = backend->gradients(net, &in, s->n, all->gradients);
+    backend->download(runtime->device, found, all->gradients, bytes);
+    assert_true(loss == backend->gradients(net, &in, s->n, all->gradients));
+    backend->download(runtime->device, again, all->gradients, bytes);
+    assert_memory_equal(found, again, bytes);
+    const float single = (float)loss;
+    check(s, "training", "the loss", &single, &e.quiet.loss, 1, e.loss, e.quiet.loss);
+    double size = sqrt(square(e.quiet.dparams, NULL, params->value_count));
+    for (int i = 0; i < params->count && s->smooth; i++) {
+        const sumi_param *param = &params->items[i];
+        if (sumi_param_trainable(param))
+            check(s, "training", param->name, found + param->offset,
+                  e.quiet.dparams + param->offset, param->count, e.gradients[i], size);
     }
-    test_ok(backend->status(runtime->device, &err), &err);
+    free(found);
+    free(again);
     backend->network_free(net);
-    backend->free(runtime->device, weights.values, 0);
-    backend->free(runtime->device, weights.statistics, 0);
-    backend->free(runtime->device, (void *)in.image, 0);
-    backend->free(runtime->device, (void *)in.time, 0);
-    backend->free(runtime->device, (void *)in.labels, 0);
+    expectation_close(&e);
 }
 
 static void test_random_graphs(void **state)
 {
     (void)state;
     static sample s;
-    float *out[SUMI_OUTPUTS_MAX];
+    sumi_error err = {""};
     sumi_runtime runtime = test_runtime(true);
-    for (int i = 0; i < SUMI_OUTPUTS_MAX; i++)
-        assert_non_null(out[i] = malloc(FLOATS * sizeof(float)));
-    for (uint64_t seed = first_seed; seed < first_seed + (uint64_t)graph_count; seed++) {
-        reference quiet;
-        sample_open(&s, seed);
-        reference_open(&quiet, &s.graph, s.n, s.h, s.w, false);
-        quiet.in = s.in;
-        reference_run(&quiet);
-        run_on_device(&runtime, &s, seed, out);
-        for (int i = 0; i < s.graph.output_count; i++) {
-            const double *expected = quiet.values[s.graph.outputs[i].value];
-            double off = 0, size = 0;
-            for (size_t j = 0; j < reference_count(&quiet, s.graph.outputs[i].value); j++) {
-                double d = (double)out[i][j] - expected[j];
-                off += d * d;
-                size += expected[j] * expected[j];
-            }
-            double noise = noise_of(&quiet, &s, seed, i);
-            if (!(sqrt(off) <= TIMES * (noise + FLOOR * SPREAD * sqrt(size))))
-                fail_msg("seed %llu: output %d is off by %g of %g, where noise makes %g",
-                         (unsigned long long)seed, i, sqrt(off), sqrt(size), noise);
-        }
-        reference_close(&quiet);
+    int smooth = 0;
+    for (int i = 0; i < graph_count; i++) {
+        sent all;
+        sample_open(&s, first_seed + (uint64_t)i);
+        smooth += s.smooth;
+        send_all(&runtime, &s, &all);
+        check_predictions(&runtime, &s, &all);
+        check_gradients(&runtime, &s, &all);
+        test_ok(runtime.backend->status(runtime.device, &err), &err);
+        release(&runtime, &all);
         sumi_graph_free(&s.graph);
     }
-    for (int i = 0; i < SUMI_OUTPUTS_MAX; i++)
-        free(out[i]);
+    assert_true(smooth >= graph_count * 9 / 10);
     sumi_runtime_free(&runtime);
 }
 

@@ -1,5 +1,6 @@
-/* When a run writes checkpoints, which of them stay, and what it does where they have no room. The
- * linker sends statvfs, write, fsync and the clock of sumi's objects through the functions below. */
+/* When a run writes checkpoints, which of them stay, and what it does where they have no room.
+ * The linker sends statvfs, write, fsync and the clock of sumi's objects through the functions
+ * below. */
 #include "run_fixture.h"
 
 #include <errno.h>

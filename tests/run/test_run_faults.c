@@ -374,7 +374,7 @@ static void fail_each(stage *s, work_fn work, bool recovers, int least)
         err.text[0] = '\0';
         put_back(s);
         sumi_status status = with_faults(s, work, faults.first[i], &err);
-        /* A thread that reads ahead may take its turn at another time: then a call less was made. */
+        /* A thread that reads ahead may take its turn at another time: then a call less is made. */
         if (!faults.failed) {
             assert_int_equal(status, SUMI_OK);
             continue;

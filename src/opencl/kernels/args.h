@@ -88,9 +88,63 @@ typedef struct {
     unsigned out, weight, bias;
     unsigned residual; /* as out, or nowhere: is added */
     unsigned moments;  /* of out, [n][bands][2][cout], or nowhere */
-    int n, h, w, cin, cout, ksize;
+    int n, h, w, cout, ksize;
     int tiles; /* of an image; 0: tiles go on from image to image */
+    /* Floats between the weights of two taps, inputs and outputs. Flipped: the last tap first. */
+    int tap_floats, in_floats, out_floats, flipped;
 } sumi_cl_conv_args;
+
+/* Gradients of the weights of one source: sums over pieces of all images' pixels. */
+typedef struct {
+    sumi_cl_view source;
+    unsigned dy;
+    unsigned out; /* [piece][tap][cin][cout], from the source's first channel on */
+    int n, h, w, cin, cout, ksize, pieces;
+} sumi_cl_wgrad_args;
+
+/* [pieces][count] numbers are added up, in their order. */
+typedef struct {
+    unsigned from, out, count;
+    int pieces;
+} sumi_cl_reduce_args;
+
+/* Sums over rows of x [rows][c]: out [pieces][c]. */
+typedef struct {
+    unsigned x, out, rows;
+    int c, pieces;
+} sumi_cl_columns_args;
+
+/* A share of a value's gradient: that of one of its forms, act(scale r + shift), and how it goes
+ * back through it: gradient d act' ga + (gb r + gk). */
+#define SUMI_CL_TERMS 4
+typedef struct {
+    unsigned at;
+    int act;
+    unsigned scale, shift, ga, gb, gk; /* [n or 1][row], or nowhere */
+    int row;
+} sumi_cl_term_args;
+
+typedef struct {
+    sumi_cl_term_args term[SUMI_CL_TERMS];
+    int terms;
+    unsigned x, out, count; /* of all images */
+    int c, pixels;
+    int adds; /* to what is there */
+} sumi_cl_terms_args;
+
+/* Sums over bands of pixels of d and of d (r - mean), d the gradient behind a norm. */
+typedef struct {
+    sumi_cl_term_args term[SUMI_CL_TERMS];
+    int terms;
+    unsigned x, out; /* [n][bands][2][c] */
+    unsigned mean;
+    int mean_row, n, c, pixels, bands, adds;
+} sumi_cl_sums_args;
+
+typedef struct {
+    unsigned dy, out; /* out: [n][row], to which the sums over pixels are added */
+    int n, c, pixels, row;
+} sumi_cl_post_args;
 
 typedef struct {
     unsigned x, out; /* [n][pixels][c] and [n][bands][2][c] */
@@ -106,7 +160,39 @@ typedef struct {
     unsigned mean, variance; /* among the statistics */
     unsigned vector;         /* [n][2c]: a and b of a modulation; or nowhere */
     unsigned scale, shift;
+    unsigned means, inverses; /* training: [n][c] as well, of groups; or nowhere */
 } sumi_cl_rows_args;
+
+/* Statistics over all images, [c], from moments [n][bands][2][c] of one source. */
+#define SUMI_CL_STATS_CHANNELS 16 /* of a group, and as many items for each */
+typedef struct {
+    unsigned moments;
+    int n, c, pixels, bands;
+    unsigned mean, variance, inverse;
+    unsigned bad; /* a word that becomes 1 where one is not finite */
+} sumi_cl_stats_args;
+
+/* A norm's gradients: see kernels/norms.cl. */
+typedef struct {
+    unsigned sums[SUMI_CL_SOURCES];
+    int channels[SUMI_CL_SOURCES];
+    int sources, n, c, groups, pixels, bands;
+    unsigned gamma, beta; /* among the weights, or nowhere */
+    unsigned vector;      /* [n][2c], or nowhere */
+    unsigned added;       /* its gradient, to which is added; or nowhere */
+    unsigned mean, inverse;
+    int stat_row; /* of mean and inverse: floats from image to image */
+    unsigned totals, ga, gb, gk;
+    int row;                /* of ga, gb and gk */
+    unsigned dgamma, dbeta; /* among the gradients */
+} sumi_cl_norm_args;
+
+/* Running statistics move by those of a batch. */
+typedef struct {
+    unsigned mean, variance, to_mean, to_variance;
+    int c;
+    float unbiased;
+} sumi_cl_running_args;
 
 typedef struct {
     sumi_cl_view source[2];
@@ -129,12 +215,14 @@ typedef struct {
     int how;
     unsigned out, count; /* of all images */
     int h, w, to_h, to_w;
+    unsigned dy; /* backward: of the result; out and count are then of the source's gradient */
 } sumi_cl_resample_args;
 
 typedef struct {
     sumi_cl_view source;
     unsigned out;
     int n, h, w;
+    unsigned dy; /* backward */
 } sumi_cl_mean_args;
 
 typedef struct {
@@ -142,6 +230,80 @@ typedef struct {
     unsigned out;
     int n, pixels, heads, d;
     float factor; /* of a product of query and key */
+    /* Backward: of the result and of the source; [n][heads][pixels][3] that it notes. */
+    unsigned dy, dx, notes;
 } sumi_cl_attention_args;
+
+/* Losses: sums [n] of each image, and the gradient of y. */
+typedef struct {
+    unsigned y, dy, sums, target, weight; /* weight: or nowhere */
+    unsigned labels;                      /* cross entropy */
+    int n, count;                         /* floats of an image */
+    float factor, smoothing;
+} sumi_cl_loss_args;
+
+typedef struct {
+    unsigned sums, out; /* out: to which the sum of n, divided, is added */
+    int n;
+    float divisor;
+} sumi_cl_loss_sum_args;
+
+typedef struct {
+    unsigned labels, dy, out;
+    int n, dim, rows;
+} sumi_cl_embedding_back_args;
+
+/* ---- Optimisers ------------------------------------------------------------------------------ */
+
+typedef struct {
+    unsigned weights, gradients, m, v, count;
+    float keep, rate1, rate2, step, root, eps;
+} sumi_cl_adam_args;
+
+/* out = a x + b out. */
+typedef struct {
+    unsigned x, out, count;
+    float a, b;
+} sumi_cl_axpby_args;
+
+/* average += rate (x - average) */
+typedef struct {
+    unsigned average, x, count;
+    float rate;
+} sumi_cl_ema_args;
+
+/* Sums of squares: out [pieces], a piece for each group. */
+typedef struct {
+    unsigned x, out, count, pieces;
+} sumi_cl_squares_args;
+
+/* ---- Matrices of one shape (kernels/matrices.cl) --------------------------------------------- */
+
+/* The first of `table`: offset and stride of each among the weights. */
+typedef struct {
+    unsigned table, gradients, moments, x;
+    int rows, cols, turned;
+    float momentum;
+} sumi_cl_gather_args;
+
+/* c = product a b + other d + diagonal 1, of each [rows][cols] with a [rows][depth], or [depth]
+ * [rows] where it is turned; d is as c, or nowhere. */
+typedef struct {
+    unsigned a, b, c, d;
+    int rows, cols, depth, turned;
+    float product, other, diagonal;
+} sumi_cl_product_args;
+
+/* Each of [wide][wide] is divided by its trace; `factors` gets what the result is multiplied by. */
+typedef struct {
+    unsigned x, factors;
+    int wide;
+    float factor;
+} sumi_cl_trace_args;
+
+typedef struct {
+    unsigned table, gradients, x, factors;
+    int rows, cols, turned;
+} sumi_cl_scatter_args;
 
 #endif

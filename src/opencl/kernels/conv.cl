@@ -4,7 +4,8 @@
  * sources is applied in the load; bias, a residual and the moments of a tile in the store.
  *
  * A group makes SUMI_CL_TILE pixels of as many channels, an item 4 x 4 of them: pixels 4 items
- * apart, channels likewise. The order of a sum is that of taps and channels alone.
+ * apart, channels likewise. The order of a sum is that of taps and channels alone. The gradient of
+ * an input is a convolution of the output's with the same weights, flipped and transposed.
  */
 #define ITEMS 16 /* of a side of the group */
 #define EACH 4   /* of a side of what an item makes */
@@ -81,7 +82,7 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
                sumi_cl_conv_args g)
 {
     __local float rows[SUMI_CL_DEPTH][SUMI_CL_TILE + 1];
-    __local float columns[SUMI_CL_DEPTH][SUMI_CL_TILE];
+    __local float columns[SUMI_CL_DEPTH][SUMI_CL_TILE + 1];
     uint ix = get_local_id(0), iy = get_local_id(1), item = iy * ITEMS + ix;
     uint c0 = get_group_id(1) * SUMI_CL_TILE, tile = get_group_id(0);
     float acc[EACH][EACH];
@@ -92,7 +93,8 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
             acc[i][j] = 0.0f;
     }
     for (int tap = 0; tap < g.ksize * g.ksize; tap++) {
-        uint row = (uint)tap * (uint)g.cin;
+        int from = g.flipped ? g.ksize * g.ksize - 1 - tap : tap;
+        size_t row = g.weight + (size_t)from * (uint)g.tap_floats;
         for (int s = 0; s < g.sources; s++) {
             uint depth = (uint)g.source[s].c;
             for (uint k0 = 0; k0 < depth; k0 += SUMI_CL_DEPTH) {
@@ -100,10 +102,13 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
                     rows[ix][iy + (uint)i * ITEMS] =
                         conv_source(a, &g.source[s], &g, &at[i], tap, k0 + ix);
                 for (uint i = 0; i < SUMI_CL_DEPTH / EACH; i++) {
-                    uint k = item / SUMI_CL_TILE + i * EACH, c = item % SUMI_CL_TILE;
+                    /* Neighbours read neighbours. */
+                    bool along = g.out_floats == 1;
+                    uint k = along ? item / SUMI_CL_TILE + i * EACH : item % SUMI_CL_DEPTH;
+                    uint c = along ? item % SUMI_CL_TILE : item / SUMI_CL_DEPTH + i * ITEMS;
                     bool there = k0 + k < depth && c0 + c < (uint)g.cout;
-                    columns[k][c] = there ? weights[g.weight +
-                                                    (size_t)(row + k0 + k) * (uint)g.cout + c0 + c]
+                    columns[k][c] = there ? weights[row + (size_t)(k0 + k) * (uint)g.in_floats +
+                                                    (size_t)(c0 + c) * (uint)g.out_floats]
                                           : 0.0f;
                 }
                 barrier(CLK_LOCAL_MEM_FENCE);
@@ -119,7 +124,7 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
                 }
                 barrier(CLK_LOCAL_MEM_FENCE);
             }
-            row += depth;
+            row += (size_t)depth * (uint)g.in_floats;
         }
     }
     bool there[EACH];
@@ -139,4 +144,69 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
     }
     if (g.moments != SUMI_CL_NOWHERE)
         store_moments(out, &g, acc, there, &rows[0][0]);
+}
+
+/* Pixel p of all images. */
+pixel_place pixel_of(const sumi_cl_wgrad_args *g, uint p, uint end)
+{
+    uint size = (uint)(g->h * g->w);
+    pixel_place at;
+    at.there = p < end;
+    at.n = p / size;
+    p %= size;
+    at.y = (int)(p / (uint)g->w);
+    at.x = (int)(p % (uint)g->w);
+    return at;
+}
+
+/* The gradient of weights: rows are a tap's input channels, columns output channels, and between
+ * them lie the pixels of a piece. A group makes a tile of one tap from one piece. */
+__kernel __attribute__((reqd_work_group_size(ITEMS, ITEMS, 1)))
+void sumi_wgrad(__global const float *a, __global float *out, sumi_cl_wgrad_args g)
+{
+    __local float rows[SUMI_CL_DEPTH][SUMI_CL_TILE];
+    __local float columns[SUMI_CL_DEPTH][SUMI_CL_TILE];
+    uint ix = get_local_id(0), iy = get_local_id(1), item = iy * ITEMS + ix;
+    uint across = ((uint)g.source.c + SUMI_CL_TILE - 1) / SUMI_CL_TILE;
+    uint tap = get_group_id(0) / across, k0 = get_group_id(0) % across * SUMI_CL_TILE;
+    uint c0 = get_group_id(1) * SUMI_CL_TILE, piece = get_group_id(2);
+    ulong all = (ulong)(uint)(g.h * g.w) * (uint)g.n;
+    uint begin = (uint)(all * piece / (uint)g.pieces);
+    uint end = (uint)(all * (piece + 1) / (uint)g.pieces);
+    int dy = g.ksize == 3 ? (int)tap / 3 - 1 : 0, dx = g.ksize == 3 ? (int)tap % 3 - 1 : 0;
+    uint lane = item % SUMI_CL_TILE, k = k0 + lane, c = c0 + lane;
+    float acc[EACH][EACH];
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++)
+            acc[i][j] = 0.0f;
+    for (uint p0 = begin; p0 < end; p0 += SUMI_CL_DEPTH) {
+        for (uint i = 0; i < SUMI_CL_DEPTH / EACH; i++) {
+            uint d = item / SUMI_CL_TILE + i * EACH;
+            pixel_place at = pixel_of(&g, p0 + d, end);
+            int y = at.y + dy, x = at.x + dx;
+            size_t from = ((size_t)at.n * (uint)g.h + (uint)y) * (uint)g.w + (uint)x;
+            bool inside = at.there && y >= 0 && y < g.h && x >= 0 && x < g.w;
+            rows[d][lane] = inside && k < (uint)g.source.c ? view_at(a, &g.source, at.n, from, k)
+                                                           : 0.0f;
+            columns[d][lane] = at.there && c < (uint)g.cout
+                                   ? a[g.dy + (size_t)(p0 + d) * (uint)g.cout + c]
+                                   : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (int d = 0; d < SUMI_CL_DEPTH; d++)
+            for (int i = 0; i < EACH; i++) {
+                float x = rows[d][iy + (uint)i * ITEMS];
+                for (int j = 0; j < EACH; j++)
+                    acc[i][j] = fma(x, columns[d][ix + (uint)j * ITEMS], acc[i][j]);
+            }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    size_t taps = (size_t)(uint)(g.ksize * g.ksize);
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++) {
+            uint row = k0 + iy + (uint)i * ITEMS, col = c0 + ix + (uint)j * ITEMS;
+            if (row < (uint)g.source.c && col < (uint)g.cout)
+                out[g.out + ((piece * taps + tap) * (uint)g.cin + row) * (uint)g.cout + col] =
+                    acc[i][j];
+        }
 }

@@ -1,0 +1,325 @@
+/*
+ * Training on a device, in the ways of both recipes, against the CPU's: gradients, losses, Muon's
+ * matrices; the same bits from run to run and after going on from a checkpoint, which may be
+ * another device's; memory that is short.
+ */
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "opencl/cl_test.h"
+
+#include "train/train.h"
+
+enum { N = 4, SIDE = 8, PIXELS = SIDE * SIDE, STEPS = 12 };
+
+typedef struct {
+    const char *net;
+    sumi_trainer_config trainer;
+} way;
+
+static way way_of(bool modern)
+{
+    way w = {.net = modern ? "unet" : "tutorial", .trainer = SUMI_TRAINER_CONFIG_INIT};
+    w.trainer.batch = N;
+    w.trainer.height = w.trainer.width = SIDE;
+    w.trainer.seed = 3;
+    w.trainer.averages[0] = .99f;
+    if (modern) {
+        w.trainer.optimiser = "muon";
+        w.trainer.weight_decay = .01f;
+        w.trainer.clip_norm = .5f;
+        w.trainer.power_averages[0] = .1f;
+        w.trainer.accumulate = 2;
+    }
+    return w;
+}
+
+static sumi_model *make_model(const way *w)
+{
+    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    sumi_model *model = NULL;
+    sumi_error err = {""};
+    config.net = w->net;
+    config.base_channels = 8;
+    config.time_dim = 16;
+    config.timesteps = 100;
+    if (strcmp(w->net, "unet") == 0) {
+        config.classes = 3;
+        config.attention[0] = 2;
+        config.head_channels = 4;
+    }
+    test_ok(sumi_models_create(&config, &model, &err), &err);
+    return model;
+}
+
+/* ---- A training ------------------------------------------------------------------------------ */
+
+typedef struct {
+    way how;
+    sumi_runtime runtime;
+    sumi_model *model;
+    sumi_trainer *trainer;
+    double losses[STEPS];
+} training;
+
+static void training_open(training *t, bool modern, bool on_device)
+{
+    sumi_error err = {""};
+    memset(t, 0, sizeof *t);
+    t->how = way_of(modern);
+    t->runtime = test_runtime(on_device);
+    t->model = make_model(&t->how);
+    test_ok(sumi_train_create(&t->runtime, t->model, &t->how.trainer, &t->trainer, &err), &err);
+}
+
+static void training_close(training *t)
+{
+    sumi_train_free(t->trainer);
+    sumi_models_free(t->model);
+    sumi_runtime_free(&t->runtime);
+}
+
+static void step(training *t)
+{
+    static const int32_t labels[N] = {0, 2, -1, 1};
+    float images[N * PIXELS];
+    sumi_error err = {""};
+    int64_t done = t->trainer->steps;
+    const sumi_random at = {3, SUMI_STREAM_USER, (uint32_t)done, 0};
+    sumi_random_normals(&at, 0, images, N * PIXELS);
+    sumi_batch batch = SUMI_BATCH_INIT;
+    batch.n = N;
+    batch.h = batch.w = SIDE;
+    batch.x = images;
+    batch.labels = strcmp(t->how.net, "unet") == 0 ? labels : NULL;
+    test_ok(sumi_train_step(t->trainer, &batch, &t->losses[done % STEPS], &err), &err);
+}
+
+static void steps_to(training *t, int64_t end)
+{
+    while (t->trainer->steps < end)
+        step(t);
+    sumi_model_fetch(t->model);
+}
+
+/* Everything that a training makes. */
+static void assert_same_bits(const training *a, const training *b)
+{
+    const sumi_params *p = &a->model->graph.params, *q = &b->model->graph.params;
+    assert_memory_equal(p->values, q->values, p->value_count * sizeof(float));
+    assert_memory_equal(p->statistics, q->statistics, p->statistic_count * sizeof(float));
+    assert_memory_equal(p->counters, q->counters, p->counter_count * sizeof(int64_t));
+    for (int i = 0; i < a->trainer->averages.count; i++)
+        assert_memory_equal(a->trainer->averages.model[i]->graph.params.values,
+                            b->trainer->averages.model[i]->graph.params.values,
+                            p->value_count * sizeof(float));
+}
+
+/* ---- Against the CPU ------------------------------------------------------------------------- */
+
+static void test_losses(void **state)
+{
+    (void)state;
+    for (int modern = 0; modern < 2; modern++) {
+        training cpu, device;
+        training_open(&cpu, modern, false);
+        training_open(&device, modern, true);
+        steps_to(&cpu, STEPS);
+        steps_to(&device, STEPS);
+        for (int i = 0; i < STEPS; i++)
+            if (!(fabs(device.losses[i] - cpu.losses[i]) <= 1e-3 * cpu.losses[i]))
+                fail_msg("%s: loss %d is %.7g, expected %.7g", cpu.how.net, i, device.losses[i],
+                         cpu.losses[i]);
+        assert_true(cpu.losses[0] != cpu.losses[STEPS - 1]);
+        training_close(&cpu);
+        training_close(&device);
+    }
+}
+
+static float *gradients_of(const training *t)
+{
+    size_t bytes = t->model->graph.params.value_count * sizeof(float);
+    float *out = malloc(bytes);
+    assert_non_null(out);
+    t->runtime.backend->download(t->runtime.device, out, t->trainer->gradients, bytes);
+    return out;
+}
+
+/* Of the first step, of every tensor, relative to all. */
+static void test_gradients(void **state)
+{
+    (void)state;
+    for (int modern = 0; modern < 2; modern++) {
+        float *found[2];
+        training sides[2];
+        double all = 0;
+        for (int i = 0; i < 2; i++) {
+            training_open(&sides[i], modern, i == 1);
+            sumi_train_free(sides[i].trainer);
+            sumi_error err = {""};
+            sides[i].how.trainer.optimiser = "adam";
+            sides[i].how.trainer.weight_decay = sides[i].how.trainer.clip_norm = 0;
+            test_ok(sumi_train_create(&sides[i].runtime, sides[i].model, &sides[i].how.trainer,
+                                      &sides[i].trainer, &err),
+                    &err);
+            steps_to(&sides[i], 2); /* the last layers begin at zero */
+            found[i] = gradients_of(&sides[i]);
+        }
+        const sumi_params *params = &sides[0].model->graph.params;
+        for (size_t i = 0; i < params->value_count; i++)
+            all += (double)found[0][i] * (double)found[0][i];
+        for (int k = 0; k < params->count; k++) {
+            const sumi_param *param = &params->items[k];
+            double off = 0;
+            for (size_t i = param->offset; i < param->offset + param->count; i++)
+                if (sumi_param_trainable(param))
+                    off += pow((double)found[0][i] - (double)found[1][i], 2);
+            if (!(sqrt(off) <= 1e-4 * sqrt(all)))
+                fail_msg("%s: %s is off by %g of %g", sides[0].how.net, param->name, sqrt(off),
+                         sqrt(all));
+        }
+        for (int i = 0; i < 2; i++) {
+            free(found[i]);
+            training_close(&sides[i]);
+        }
+    }
+}
+
+/* Tall, wide, square, in columns of a wider one; and a gradient that has no direction. */
+static void test_matrices(void **state)
+{
+    (void)state;
+    enum { COUNT = 5, FLOATS = 40000 };
+    static const sumi_matrix matrices[COUNT] = {
+        {.offset = 0, .stride = 24, .rows = 70, .cols = 24},
+        {.offset = 2000, .stride = 40, .rows = 8, .cols = 20},
+        {.offset = 2020, .stride = 40, .rows = 8, .cols = 20},
+        {.offset = 3000, .stride = 80, .rows = 80, .cols = 80},
+        {.offset = 30000, .stride = 24, .rows = 70, .cols = 24}};
+    static float g[2][FLOATS], m[2][FLOATS];
+    const sumi_random at = {3, SUMI_STREAM_USER, 9, 0};
+    for (int side = 0; side < 2; side++) {
+        sumi_runtime runtime = test_runtime(side == 1);
+        const sumi_backend *backend = runtime.backend;
+        sumi_orthogonaliser *o = NULL;
+        sumi_error err = {""};
+        sumi_random_normals(&at, 0, g[side], FLOATS);
+        memset(g[side] + 30000, 0, 70 * 24 * sizeof(float));
+        float *dg = backend->alloc(runtime.device, sizeof g[side]);
+        float *dm = backend->alloc(runtime.device, sizeof m[side]);
+        test_ok(backend->orthogonaliser_create(runtime.device, matrices, COUNT, &o, &err), &err);
+        backend->upload(runtime.device, dg, g[side], sizeof g[side]);
+        backend->orthogonalise(o, .95, dg, dm);
+        backend->download(runtime.device, g[side], dg, sizeof g[side]);
+        backend->download(runtime.device, m[side], dm, sizeof m[side]);
+        test_ok(backend->status(runtime.device, &err), &err);
+        backend->orthogonaliser_free(o);
+        backend->free(runtime.device, dg, sizeof g[side]);
+        backend->free(runtime.device, dm, sizeof m[side]);
+        sumi_runtime_free(&runtime);
+    }
+    double most = 0;
+    for (int i = 0; i < FLOATS; i++) {
+        most = fmax(most, fabs((double)g[0][i] - (double)g[1][i]));
+        assert_true(fabsf(m[0][i] - m[1][i]) <= 1e-6f);
+    }
+    if (!(most < 1e-4))
+        fail_msg("matrices are off by %g", most);
+}
+
+/* ---- The same bits --------------------------------------------------------------------------- */
+
+static void test_bits(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sumi-cl-train-XXXXXX", path[64];
+    sumi_error err = {""};
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/checkpoint", dir);
+    for (int modern = 0; modern < 2; modern++) {
+        training once, again, cpu;
+        training_open(&once, modern, true);
+        training_open(&again, modern, true);
+        steps_to(&once, 6);
+        steps_to(&again, 6);
+        assert_same_bits(&once, &again);
+        test_ok(sumi_checkpoint_save(again.trainer, NULL, path, &err), &err);
+        training_close(&again);
+        steps_to(&once, 8);
+        training_open(&again, modern, true);
+        test_ok(sumi_checkpoint_load(again.trainer, path, NULL, &err), &err);
+        steps_to(&again, 8);
+        assert_same_bits(&once, &again);
+        /* The CPU goes on from it as well. */
+        training_open(&cpu, modern, false);
+        test_ok(sumi_checkpoint_load(cpu.trainer, path, NULL, &err), &err);
+        steps_to(&cpu, 8);
+        assert_true(fabs(cpu.losses[7] - once.losses[7]) <= 1e-3 * cpu.losses[7]);
+        training_close(&cpu);
+        training_close(&again);
+        training_close(&once);
+        test_ok(sumi_remove_tree(path, &err), &err);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* ---- What is refused ------------------------------------------------------------------------- */
+
+static void test_short_memory(void **state)
+{
+    (void)state;
+    training t;
+    sumi_error err = {""};
+    memset(&t, 0, sizeof t);
+    t.how = way_of(false);
+    t.runtime = test_runtime(true);
+    t.model = make_model(&t.how);
+    t.how.trainer.batch = 60000;
+    t.how.trainer.height = t.how.trainer.width = 256;
+    assert_int_equal(sumi_train_create(&t.runtime, t.model, &t.how.trainer, &t.trainer, &err),
+                     SUMI_ENOMEM);
+    assert_non_null(strstr(err.text, "a batch of 60000 images of 256x256 needs"));
+    assert_non_null(strstr(err.text, "would fit"));
+    t.how.trainer.batch = 4;
+    t.how.trainer.groups = 2;
+    assert_int_equal(sumi_train_create(&t.runtime, t.model, &t.how.trainer, &t.trainer, &err),
+                     SUMI_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "groups"));
+    sumi_models_free(t.model);
+    sumi_runtime_free(&t.runtime);
+}
+
+/* A value that is not finite changes nothing. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    training t;
+    float images[N * PIXELS] = {0};
+    sumi_error err = {""};
+    double loss;
+    training_open(&t, false, true);
+    steps_to(&t, 1);
+    float before = t.model->graph.params.values[0];
+    images[3 * PIXELS] = INFINITY;
+    sumi_batch batch = SUMI_BATCH_INIT;
+    batch.n = N;
+    batch.h = batch.w = SIDE;
+    batch.x = images;
+    assert_int_equal(sumi_train_step(t.trainer, &batch, &loss, &err), SUMI_EINVAL);
+    assert_non_null(strstr(err.text, "image 3 of the batch has a value that is not finite"));
+    assert_int_equal(t.trainer->steps, 1);
+    sumi_model_fetch(t.model);
+    assert_true(t.model->graph.params.values[0] == before);
+    training_close(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients),  cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_matrices),   cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_short_memory),
+    };
+    return test_has_device() ? cmocka_run_group_tests(tests, NULL, NULL) : SKIPPED;
+}
