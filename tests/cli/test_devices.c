@@ -51,7 +51,7 @@ static void test_names(void **state)
     }
     assert_failed_run(*state, "bench sample --device opencl:999", 10 + SUMI_EUNSUPPORTED,
                       "device opencl:999 is not there; there is: cpu");
-    assert_failed_run(*state, "tune @run --device opencl:0", 10 + SUMI_EUNSUPPORTED,
+    assert_failed_run(*state, "tune @run --data shapes --device opencl:0", 10 + SUMI_EUNSUPPORTED,
                       "--device opencl:0: this command computes on the CPU only; train, sample, "
                       "predict, eval, bench train and bench sample run on devices");
 }
