@@ -142,9 +142,10 @@ static void test_missing_files(void **state)
 
 static void test_devices(void **state)
 {
-    assert_failed_run(*state, "train shapes --recipe tutorial --device cuda --out @run",
-                      10 + SUMI_EUNSUPPORTED, "--device cuda: this command computes on the CPU");
-    assert_failed_run(*state, "bench train --device mps", 10 + SUMI_EUNSUPPORTED, "--device mps");
+    assert_failed_run(*state, "tune @run --data shapes --device cuda", 10 + SUMI_EUNSUPPORTED,
+                      "--device cuda: this command computes on the CPU");
+    assert_failed_run(*state, "bench train --device mps", 10 + SUMI_EUNSUPPORTED,
+                      "device mps is not there; there is: cpu");
 }
 
 static void test_errors_as_json(void **state)

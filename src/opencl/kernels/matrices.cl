@@ -77,6 +77,7 @@ __kernel void sumi_trace(__global float *a, sumi_cl_trace_args g)
     float trace = 0.0f;
     for (uint i = item; i < wide; i += SUMI_CL_GROUP)
         trace += x[(size_t)i * wide + i];
+    barrier(CLK_GLOBAL_MEM_FENCE); /* what others read is then written */
     trace = group_sum(room, item, SUMI_CL_GROUP, trace);
     float by = isfinite(trace) ? 1.0f / (sqrt(trace) + 1e-7f) : 0.0f;
     for (uint i = item; i < wide * wide; i += SUMI_CL_GROUP)
