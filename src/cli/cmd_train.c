@@ -51,8 +51,7 @@ static int prepare(sumi_cli *cli, sumi_train_settings *s, sumi_dataset **set, su
         return code;
     sumi_model_config config = s->model;
     config.in_channels = config.out_channels = info.channels;
-    /* Labels that are always withheld are none: what would be drawn of one is noise. */
-    config.classes = s->trainer.label_drop == 1 ? 0 : info.classes;
+    config.classes = sumi_train_settings_classes(s, info.classes);
     config.augmentation = s->train.augment > 0 ? SUMI_AUGMENT_NUMBERS : 0;
     status = s->init != NULL ? sumi_cli_load(cli, s->init, model)
                              : sumi_model_create(cli->ctx, &config, model);

@@ -199,6 +199,16 @@ static void say_choices(const sumi_cli *cli, const sumi_train_settings *s, char 
         sumi_cli_note(cli, "note", "  %s", line);
 }
 
+/* Labels that are always withheld are none: what would be drawn of one is noise. A run that goes
+ * on, or is done again, has the network that it had. */
+int sumi_train_settings_classes(const sumi_train_settings *s, int of_data)
+{
+    const json_t *kept = json_object_get(json_object_get(s->config, "model"), "classes");
+    if (s->trainer.label_drop != 1)
+        return of_data;
+    return json_is_integer(kept) ? (int)json_integer_value(kept) : 0;
+}
+
 /* What the options leave of the recipe's way to sample: guidance goes from no label to a label, and
  * a model has to know both. */
 static void limit_sampling(sumi_train_settings *out)

@@ -24,6 +24,8 @@ typedef struct {
 /* Returns 0 or the exit code, with the error printed. */
 int sumi_train_settings_read(sumi_cli *cli, sumi_train_settings *out);
 /* What the recipe of a new run says for its data, and then the options; told to the user. */
+/* The labels that a new network is told of, where the data have of_data. */
+int sumi_train_settings_classes(const sumi_train_settings *s, int of_data);
 int sumi_train_settings_choose(sumi_cli *cli, const sumi_dataset *set, sumi_train_settings *out);
 void sumi_train_settings_free(sumi_train_settings *settings);
 

@@ -142,6 +142,24 @@ static void test_guided(void **state)
     }
 }
 
+/* It goes on, and is made again, with the network that it had, also where that knows labels which
+ * are now withheld. */
+static void test_withheld_goes_on(void **state)
+{
+    temp_folder *temp = *state;
+#define TWO_STEPS "train shapes --size 8 --steps 2 --batch 4 -q"
+    assert_quiet_run(temp, TWO_STEPS " --out @told" TINY);
+    assert_quiet_run(temp, TWO_STEPS " --init @told/model.safetensors --label-drop 1 --grid 0 "
+                                     "--out @withheld");
+    assert_quiet_run(temp, "train --resume @withheld --steps 4 -q");
+    assert_quiet_run(temp, TWO_STEPS " --label-drop 1 --out @none" TINY);
+    assert_quiet_run(temp, "train --resume @none --steps 4 -q");
+    assert_quiet_run(temp, "train --config @none/config.json -q --out @none_again");
+    json_t *config = config_of(temp, "none_again");
+    assert_true(number_of(config, "model", "classes") == 0);
+    json_decref(config);
+}
+
 /* However few minutes there are: a model that draws. */
 static void test_no_time(void **state)
 {
@@ -240,6 +258,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_goes_on, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_again, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_guided, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_withheld_goes_on, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_no_time, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_class_names, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_options, temp_setup, temp_teardown),
