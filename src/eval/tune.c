@@ -344,15 +344,13 @@ static sumi_status judge(search *run, const sumi_sample_config *way, sumi_tune_j
 
 /* How the model is sampled now; where that takes too long and nobody asks for it, what sumi eval
  * does instead. */
-static sumi_sample_config former_way(const search *run, bool *own)
+static sumi_sample_config former_way(const search *run, const sumi_sample_config *own, bool *is_own)
 {
     sumi_sample_config way = SUMI_SAMPLE_CONFIG_INIT;
     char name[SUMI_TUNE_NAME_MAX];
-    sumi_scorer_complete(run->space.model, &way);
-    *own = run->config->former || sumi_tune_describe(&run->space, &way, name) <= AFFORDABLE;
-    if (*own)
-        return way;
-    way = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
+    *is_own = run->config->former || sumi_tune_describe(&run->space, own, name) <= AFFORDABLE;
+    if (*is_own)
+        return *own;
     way.solver = "dpmpp-2m";
     way.steps = run->space.evaluations;
     return way;
@@ -411,8 +409,9 @@ static sumi_status begin(search *run, sumi_runtime *runtime)
 
 static sumi_status look(search *run, sumi_tune_report *report)
 {
-    sumi_sample_config former = former_way(run, &report->former_own), own = SUMI_SAMPLE_CONFIG_INIT;
+    sumi_sample_config own = SUMI_SAMPLE_CONFIG_INIT;
     sumi_scorer_complete(run->space.model, &own);
+    const sumi_sample_config former = former_way(run, &own, &report->former_own);
     run->space.base = (sumi_sample_config)SUMI_SAMPLE_CONFIG_INIT;
     run->space.base.clip_low = own.clip_low;
     run->space.base.clip_high = own.clip_high;

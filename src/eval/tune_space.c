@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "eval/tune.h"
+#include "models/sampling.h"
 
 /* ---- A way ----------------------------------------------------------------------------------- */
 
@@ -256,11 +257,6 @@ static void widen_clip(sumi_tune_space *space, int i)
     sumi_tune_add(space, &way);
 }
 
-/* Between which sigma / alpha guidance acts: all, or those where an image's shapes form, in
- * deviations of the data. */
-#define GUIDED_FROM .5
-#define GUIDED_TO 6
-
 void sumi_tune_add_guided(sumi_tune_space *space, int i)
 {
     static const float weights[] = {2, 1.5f, 1.5f}; /* the last everywhere */
@@ -270,11 +266,10 @@ void sumi_tune_add_guided(sumi_tune_space *space, int i)
         sumi_sample_config way = space->list[i].way;
         if (space->model->graph.labels < 0 || space->unguided || way.guidance != 1)
             return;
-        way.guidance = weights[k];
-        if (k < 2) {
-            way.guidance_from = (float)(GUIDED_FROM * deviation);
-            way.guidance_to = (float)(GUIDED_TO * deviation);
-        }
+        if (k < 2)
+            sumi_sampling_guide(&way, weights[k], deviation);
+        else
+            way.guidance = weights[k];
         /* As many steps as leave room for the second evaluations. */
         while (way.steps > 1 && sumi_tune_describe(space, &way, name) > space->evaluations)
             way.steps--;

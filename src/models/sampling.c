@@ -145,6 +145,13 @@ void sumi_sampling_fill(const sumi_model *model, sumi_sample_config *config)
     }
 }
 
+void sumi_sampling_guide(sumi_sample_config *way, float guidance, double deviation)
+{
+    way->guidance = guidance;
+    way->guidance_from = (float)(.5 * deviation);
+    way->guidance_to = (float)(6 * deviation);
+}
+
 void sumi_sampling_set(sumi_model *model, json_t *sampling)
 {
     json_incref(sampling);

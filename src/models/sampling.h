@@ -16,6 +16,9 @@ sumi_status sumi_sampling_read(const char *where, const json_t *sampling,
 /* What the model says for what config leaves at its _INIT value, of a config without a solver; any
  * other stays as it is. */
 void sumi_sampling_fill(const sumi_model *model, sumi_sample_config *config);
+/* Guidance where an image's shapes form: from half of the data's deviation to six of them. Below
+ * there is nothing left to choose, and above all images of a label become the same. */
+void sumi_sampling_guide(sumi_sample_config *way, float guidance, double deviation);
 /* Replaces what the model says; NULL: it says nothing. */
 void sumi_sampling_set(sumi_model *model, json_t *sampling);
 

@@ -92,6 +92,7 @@ typedef struct {
     const sumi_image_source *source;
     float *features, *probabilities; /* the whole arrays, or NULL */
     int chunk;                       /* images at a time */
+    int64_t chunks;
     size_t image_floats, image_bytes;
     worker *workers;
     int worker_count;
@@ -161,9 +162,9 @@ static sumi_status allocate(running *run, bool host, sumi_error *err)
 {
     const sumi_backend *backend = run->runtime->backend;
     sumi_device *device = run->runtime->device;
-    int64_t chunks = (run->source->count + run->chunk - 1) / run->chunk;
+    run->chunks = (run->source->count + run->chunk - 1) / run->chunk;
     int threads = host ? backend->threads(device) : 1;
-    run->worker_count = (int)(threads < chunks ? threads : chunks);
+    run->worker_count = (int)(threads < run->chunks ? threads : run->chunks);
     run->workers = sumi_calloc((size_t)run->worker_count, sizeof *run->workers);
     if (!run->workers)
         return sumi_fail_memory(err, "evaluators",
@@ -246,7 +247,7 @@ sumi_status sumi_classify_run(sumi_runtime *runtime, const sumi_classifier *clas
         return sumi_fail(err, SUMI_EINVAL, "evaluator %s tells no labels", info->shape);
     sumi_status status = allocate(&run, host, err);
     if (status == SUMI_OK)
-        sumi_parallel_for(run.pool, (source->count + run.chunk - 1) / run.chunk, run_chunk, &run);
+        sumi_parallel_for(run.pool, run.chunks, run_chunk, &run);
     for (int i = 0; i < run.worker_count && status == SUMI_OK; i++)
         status = runtime->backend->status(run.workers[i].runtime->device, err);
     if (status == SUMI_OK && sumi_runtime_cancelled(runtime))

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "models/sampling.h"
+
 /* Where nothing is said. */
 enum { MINUTES = 10, EPOCHS = 10 };
 
@@ -234,12 +236,8 @@ static void choose_optimiser(choosing *c)
 /* Few, as the levels crowd where they matter. */
 enum { LEVELS = 14 };
 
-/* Guidance acts where shapes form, from half of the data's deviation to six of them: below it there
- * is nothing left to choose, and above it all images of a label become the same. Some five of the
- * levels are there, and are asked for twice. */
+/* It acts at some five of the levels, which are asked for twice. */
 #define GUIDANCE 2
-#define GUIDED_FROM .5f
-#define GUIDED_TO 6
 
 static void choose_sampling(choosing *c)
 {
@@ -249,11 +247,8 @@ static void choose_sampling(choosing *c)
     sample->solver = "dpmpp-2m";
     sample->spacing = "karras";
     sample->steps = LEVELS;
-    if (guided) {
-        sample->guidance = GUIDANCE;
-        sample->guidance_from = GUIDED_FROM * c->model->sigma_data;
-        sample->guidance_to = GUIDED_TO * c->model->sigma_data;
-    }
+    if (guided)
+        sumi_sampling_guide(sample, GUIDANCE, (double)c->model->sigma_data);
     c->train->tune = true;
     say(c, "samples  %s at %d levels%s, or what a search at the end finds to be better",
         sample->solver, LEVELS, guided ? ", guided towards their label" : "");
