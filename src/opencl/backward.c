@@ -8,56 +8,25 @@
 
 /* ---- Images ---------------------------------------------------------------------------------- */
 
-static void resample_back(const sumi_cl_call *call, int node, int how)
+static void resample(const sumi_cl_call *call, int node)
 {
     const sumi_network *net = call->net;
-    const sumi_view *view = &net->nodes[node].in.views[0];
-    const sumi_cl_value *from = &net->values[view->value];
+    const sumi_cl_value *from = &net->values[net->nodes[node].in.views[0].value];
     int out = net->graph->nodes[node].out;
-    const sumi_cl_resample_args args = {.source = sumi_cl_view_of(call, view),
-                                        .how = how,
-                                        .out = sumi_cl_word(net->nodes[node].sources[0].gradient),
-                                        .count = (uint32_t)(from->image_floats * (size_t)call->n),
-                                        .h = from->h,
-                                        .w = from->w,
-                                        .to_h = net->values[out].h,
-                                        .to_w = net->values[out].w,
-                                        .dy = sumi_cl_word(sumi_cl_gradient(net, out))};
+    sumi_cl_resample_args args = sumi_cl_resampling(call, node, &net->values[out]);
+    args.out = sumi_cl_word(net->nodes[node].sources[0].gradient);
+    args.count = (uint32_t)(from->image_floats * (size_t)call->n);
+    args.dy = sumi_cl_word(sumi_cl_gradient(net, out));
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_RESAMPLE_BACK, &args, sizeof args);
     launch.count = 2;
     sumi_cl_run_items(call, &launch, args.count, 1, 1);
-}
-
-static void max_pool(const sumi_cl_call *call, int node)
-{
-    resample_back(call, node, SUMI_CL_MAX);
-}
-
-static void avg_pool(const sumi_cl_call *call, int node)
-{
-    resample_back(call, node, SUMI_CL_AVERAGE);
-}
-
-static void subsample(const sumi_cl_call *call, int node)
-{
-    resample_back(call, node, SUMI_CL_FIRST);
-}
-
-static void upsample(const sumi_cl_call *call, int node)
-{
-    resample_back(call, node, SUMI_CL_BILINEAR);
-}
-
-static void nearest(const sumi_cl_call *call, int node)
-{
-    resample_back(call, node, SUMI_CL_NEAREST);
 }
 
 /* Where nothing was cut off, the gradient is passed on. */
 static void crop(const sumi_cl_call *call, int node)
 {
     if (call->net->nodes[node].sources[0].gradient != SUMI_NOWHERE)
-        resample_back(call, node, SUMI_CL_REFRAME);
+        resample(call, node);
 }
 
 /* Its output's gradient is passed on. */
@@ -195,11 +164,11 @@ static void (*const backward[SUMI_KINDS])(const sumi_cl_call *, int) = {
     [SUMI_KIND_LINEAR] = sumi_cl_layer_backward,
     [SUMI_KIND_NORM] = sumi_cl_norm_backward,
     [SUMI_KIND_ADD] = add,
-    [SUMI_KIND_MAX_POOL] = max_pool,
-    [SUMI_KIND_AVG_POOL] = avg_pool,
-    [SUMI_KIND_SUBSAMPLE] = subsample,
-    [SUMI_KIND_UPSAMPLE] = upsample,
-    [SUMI_KIND_UPSAMPLE_NEAREST] = nearest,
+    [SUMI_KIND_MAX_POOL] = resample,
+    [SUMI_KIND_AVG_POOL] = resample,
+    [SUMI_KIND_SUBSAMPLE] = resample,
+    [SUMI_KIND_UPSAMPLE] = resample,
+    [SUMI_KIND_UPSAMPLE_NEAREST] = resample,
     [SUMI_KIND_MEAN] = mean,
     [SUMI_KIND_ATTENTION] = attention,
     [SUMI_KIND_CROP] = crop,

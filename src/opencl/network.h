@@ -180,6 +180,10 @@ void sumi_cl_plan_layer(sumi_network *net, int node);
 void sumi_cl_plan_norm(sumi_network *net, int node);
 /* Adds up [pieces][count] numbers into a parameter's gradient. */
 void sumi_cl_reduce(const sumi_cl_call *call, sumi_place from, int pieces, int param);
+/* What a change of size does, from a node's source to the size of another value; where its result
+ * goes is left open. */
+sumi_cl_resample_args sumi_cl_resampling(const sumi_cl_call *call, int node,
+                                         const sumi_cl_value *to);
 /* A view as kernels take it. */
 sumi_cl_view sumi_cl_view_of(const sumi_cl_call *call, const sumi_view *view);
 int sumi_cl_edge_views(const sumi_cl_call *call, const sumi_edge *edge, sumi_cl_view *out);

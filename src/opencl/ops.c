@@ -154,51 +154,37 @@ static void pass_on(const sumi_cl_call *call, int node)
     add(call, node);
 }
 
-static void resample(const sumi_cl_call *call, int node, int how)
+sumi_cl_resample_args sumi_cl_resampling(const sumi_cl_call *call, int node,
+                                         const sumi_cl_value *to)
 {
+    static const int how[SUMI_KINDS] = {
+        [SUMI_KIND_MAX_POOL] = SUMI_CL_MAX,
+        [SUMI_KIND_AVG_POOL] = SUMI_CL_AVERAGE,
+        [SUMI_KIND_SUBSAMPLE] = SUMI_CL_FIRST,
+        [SUMI_KIND_UPSAMPLE] = SUMI_CL_BILINEAR,
+        [SUMI_KIND_UPSAMPLE_NEAREST] = SUMI_CL_NEAREST,
+        [SUMI_KIND_PAD] = SUMI_CL_REFRAME,
+        [SUMI_KIND_CROP] = SUMI_CL_REFRAME,
+    };
     const sumi_view *view = &call->net->nodes[node].in.views[0];
-    const sumi_cl_value *from = &call->net->values[view->value], *to = stored(call, node);
-    const sumi_cl_resample_args args = {.source = sumi_cl_view_of(call, view),
-                                        .how = how,
-                                        .out = sumi_cl_word(to->at),
-                                        .count = (uint32_t)(to->image_floats * (size_t)call->n),
-                                        .h = from->h,
-                                        .w = from->w,
-                                        .to_h = to->h,
-                                        .to_w = to->w};
+    const sumi_cl_value *from = &call->net->values[view->value];
+    return (sumi_cl_resample_args){.source = sumi_cl_view_of(call, view),
+                                   .how = how[call->net->graph->nodes[node].kind],
+                                   .h = from->h,
+                                   .w = from->w,
+                                   .to_h = to->h,
+                                   .to_w = to->w};
+}
+
+static void resample(const sumi_cl_call *call, int node)
+{
+    const sumi_cl_value *to = stored(call, node);
+    sumi_cl_resample_args args = sumi_cl_resampling(call, node, to);
+    args.out = sumi_cl_word(to->at);
+    args.count = (uint32_t)(to->image_floats * (size_t)call->n);
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_RESAMPLE, &args, sizeof args);
     launch.count = 2;
     sumi_cl_run_items(call, &launch, args.count, 1, 1);
-}
-
-static void max_pool(const sumi_cl_call *call, int node)
-{
-    resample(call, node, SUMI_CL_MAX);
-}
-
-static void avg_pool(const sumi_cl_call *call, int node)
-{
-    resample(call, node, SUMI_CL_AVERAGE);
-}
-
-static void subsample(const sumi_cl_call *call, int node)
-{
-    resample(call, node, SUMI_CL_FIRST);
-}
-
-static void upsample(const sumi_cl_call *call, int node)
-{
-    resample(call, node, SUMI_CL_BILINEAR);
-}
-
-static void nearest(const sumi_cl_call *call, int node)
-{
-    resample(call, node, SUMI_CL_NEAREST);
-}
-
-static void reframe(const sumi_cl_call *call, int node)
-{
-    resample(call, node, SUMI_CL_REFRAME);
 }
 
 static void mean(const sumi_cl_call *call, int node)
@@ -248,15 +234,15 @@ void sumi_cl_forward(const sumi_cl_call *call, int node)
         [SUMI_KIND_LINEAR] = linear,
         [SUMI_KIND_NORM] = sumi_cl_norm_forward,
         [SUMI_KIND_ADD] = add,
-        [SUMI_KIND_MAX_POOL] = max_pool,
-        [SUMI_KIND_AVG_POOL] = avg_pool,
-        [SUMI_KIND_SUBSAMPLE] = subsample,
-        [SUMI_KIND_UPSAMPLE] = upsample,
-        [SUMI_KIND_UPSAMPLE_NEAREST] = nearest,
+        [SUMI_KIND_MAX_POOL] = resample,
+        [SUMI_KIND_AVG_POOL] = resample,
+        [SUMI_KIND_SUBSAMPLE] = resample,
+        [SUMI_KIND_UPSAMPLE] = resample,
+        [SUMI_KIND_UPSAMPLE_NEAREST] = resample,
         [SUMI_KIND_MEAN] = mean,
         [SUMI_KIND_ATTENTION] = attention,
-        [SUMI_KIND_PAD] = reframe,
-        [SUMI_KIND_CROP] = reframe,
+        [SUMI_KIND_PAD] = resample,
+        [SUMI_KIND_CROP] = resample,
     };
     sumi_kind kind = call->net->graph->nodes[node].kind;
     if (!forward[kind])
