@@ -105,7 +105,10 @@ int sumi_data_list(sumi_data_entry *entries, int capacity); /* returns how many 
 
 /* What the loaders share. path is for messages. */
 
-/* Checks the sizes against the limits above and allocates pixels (not zeroed). */
+/* Checks sizes [count][h][w][c] against the limits above; *bytes receives what the pixels take. */
+sumi_status sumi_data_check_sizes(const char *path, const int64_t shape[4], size_t *bytes,
+                                  sumi_error *err);
+/* Checks the sizes and allocates pixels (not zeroed). */
 sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, int h, int w, int c,
                             sumi_error *err);
 /* Takes pixels that lie in a mapped file, which the set releases from here on; the sizes are

@@ -43,8 +43,8 @@ void sumi_data_move_pixels(sumi_dataset *to, sumi_dataset *from)
     from->mapped = NULL;
 }
 
-static sumi_status check_sizes(const char *path, const int64_t shape[4], size_t *bytes,
-                               sumi_error *err)
+sumi_status sumi_data_check_sizes(const char *path, const int64_t shape[4], size_t *bytes,
+                                  sumi_error *err)
 {
     int64_t count = shape[0], h = shape[1], w = shape[2], c = shape[3];
     bool fits = count >= 1 && count <= SUMI_IMAGES_MAX && h >= 1 && h <= SUMI_SIDE_MAX && w >= 1 &&
@@ -70,7 +70,7 @@ sumi_status sumi_data_take_map(sumi_dataset *set, const char *path, const uint8_
                                sumi_error *err)
 {
     size_t bytes = 0;
-    sumi_status status = check_sizes(path, shape, &bytes, err);
+    sumi_status status = sumi_data_check_sizes(path, shape, &bytes, err);
     if (status != SUMI_OK)
         return status;
     assert(offset <= mapped_bytes && bytes <= mapped_bytes - offset);
@@ -87,7 +87,7 @@ sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, 
 {
     const int64_t shape[] = {count, h, w, c};
     size_t bytes = 0;
-    sumi_status status = check_sizes(path, shape, &bytes, err);
+    sumi_status status = sumi_data_check_sizes(path, shape, &bytes, err);
     if (status != SUMI_OK)
         return status;
     uint8_t *spool = bytes > SUMI_HELD_MAX ? sumi_spool_alloc(bytes) : NULL;

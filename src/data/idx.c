@@ -231,15 +231,13 @@ static sumi_status parse_images(reader *r, sumi_dataset *out, sumi_error *err)
     if (n[0] == 0 || n[1] == 0 || n[2] == 0)
         return sumi_fail(err, SUMI_EFORMAT, "%s: holds no images (the header says %s)", r->path,
                          what);
+    /* The header before what follows it: whether that is whole is known at once of plain bytes, of
+     * gzip only after memory was taken for it, and both must be told the same. */
+    const int64_t shape[] = {n[0], n[1], n[2], 1};
     size_t bytes = 0;
-    int64_t factors[] = {n[0], n[1], n[2]};
-    if (!sumi_size_product(factors, 3, &bytes))
-        bytes = SIZE_MAX;
-    status = check_limit(r, bytes, what, err);
-    if (status == SUMI_OK &&
-        (n[0] > SUMI_IMAGES_MAX || n[1] > SUMI_SIDE_MAX || n[2] > SUMI_SIDE_MAX))
-        status = sumi_fail(err, SUMI_EUNSUPPORTED, "%s: %s are out of range (sides 1 to %d)",
-                           r->path, what, SUMI_SIDE_MAX);
+    status = sumi_data_check_sizes(r->path, shape, &bytes, err);
+    if (status == SUMI_OK)
+        status = check_limit(r, bytes, what, err);
     if (status == SUMI_OK)
         status = sumi_data_alloc(out, r->path, n[0], (int)n[1], (int)n[2], 1, err);
     if (status == SUMI_OK)
