@@ -5,6 +5,7 @@
  * would overflow.
  */
 #include "base/base.h"
+#include "base/grow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,18 @@ double sumi_median(double *values, size_t count)
 {
     qsort(values, count, sizeof *values, by_value);
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+void *sumi_grow(void *array, size_t *capacity, size_t count, size_t size, size_t first)
+{
+    if (count < *capacity)
+        return array;
+    /* An array of half of these bytes is there, so that they cannot overflow. */
+    size_t more = *capacity ? 2 * *capacity : first;
+    void *grown = realloc(array, more * size);
+    if (grown)
+        *capacity = more;
+    return grown;
 }
 
 void *sumi_calloc(size_t count, size_t size)

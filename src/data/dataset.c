@@ -92,8 +92,8 @@ sumi_status sumi_data_alloc(sumi_dataset *set, const char *path, int64_t count, 
         return status;
     uint8_t *spool = bytes > SUMI_HELD_MAX ? sumi_spool_alloc(bytes) : NULL;
     /* The system may promise more memory than there is, and end the process when it is used. */
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (!spool && pages > 0 && page > 0 && bytes / (size_t)page > (size_t)pages)
+    size_t pages = (size_t)sysconf(_SC_PHYS_PAGES), page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!spool && bytes / page > pages) /* not known: -1, which is more than any */
         return sumi_fail(err, SUMI_ENOMEM,
                          "%s: %" PRId64 " images of %dx%dx%d take %zu MiB, more memory than this "
                          "machine has, and than there is room for in $TMPDIR or /var/tmp; take a "

@@ -2,6 +2,7 @@
  * The pictures of a folder: the whole tree in order of name, what is left out of it, and which
  * folders are runs of sumi. Nothing is opened here.
  */
+#include "base/grow.h"
 #include "data/folder.h"
 
 #include <dirent.h>
@@ -22,14 +23,9 @@ struct sumi_folder_id {
  * is out: then the old array stays. */
 static void *grow(sumi_listing *list, void *array, size_t *capacity, size_t count, size_t size)
 {
-    if (count < *capacity)
-        return array;
-    size_t more = *capacity ? *capacity * 2 : 64, bytes = 0;
-    void *grown = sumi_size_mul(more, size, &bytes) ? realloc(array, bytes) : NULL;
-    if (grown)
-        *capacity = more;
-    else
-        sumi_fail_memory(list->err, "a list of files", bytes);
+    void *grown = sumi_grow(array, capacity, count, size, 64);
+    if (!grown)
+        sumi_fail_memory(list->err, "a list of files", count * size);
     return grown;
 }
 
@@ -94,7 +90,8 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 static bool holds(const char *folder, const char *name, bool (*kind)(const char *path))
 {
     char path[4096];
-    return sumi_path_join(path, sizeof path, folder, name, NULL) == SUMI_OK && kind(path);
+    (void)sumi_path_join(path, sizeof path, folder, name, NULL); /* "" where that is too long */
+    return kind(path);
 }
 
 /* A run begins with its lock and its settings; who makes room in a finished one may remove some of

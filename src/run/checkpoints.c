@@ -5,6 +5,7 @@
  * `latest` and `best` hold names and are replaced atomically; the folder is always there before its
  * name is, and gone only after.
  */
+#include "base/grow.h"
 #include "run/run.h"
 
 #include <dirent.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define LIST_MAX 100000 /* checkpoints in a folder that are looked at */
 static const char prefix[] = "step_";
 
 /* ---- Names ----------------------------------------------------------------------------------- */
@@ -36,32 +36,31 @@ static int by_step_down(const void *a, const void *b)
     return (x < y) - (x > y);
 }
 
-/* The steps of the checkpoints in a folder, newest first; *out is malloc'ed. */
-static sumi_status list_steps(const char *folder, int64_t **out, size_t *count, sumi_error *err)
+sumi_status sumi_run_list_steps(const char *path, int64_t **out, size_t *count, sumi_error *err)
 {
+    char folder[PATH_MAX];
     size_t capacity = 0, used = 0;
     int64_t *steps = NULL;
-    sumi_status status = SUMI_OK;
-    DIR *dir = opendir(folder);
     *out = NULL;
     *count = 0;
+    sumi_status status = sumi_path_join(folder, sizeof folder, path, "checkpoints", err);
+    if (status != SUMI_OK)
+        return status;
+    DIR *dir = opendir(folder);
     if (!dir && errno == ENOENT)
         return SUMI_OK;
     if (!dir)
         return sumi_fail(err, SUMI_EIO, "%s: %s", folder, strerror(errno));
-    for (const struct dirent *entry; status == SUMI_OK && (entry = readdir(dir));) {
+    for (const struct dirent *entry; (entry = readdir(dir));) {
         int64_t step = step_of(entry->d_name);
-        if (step < 0 || used == LIST_MAX)
+        if (step < 0)
             continue;
-        if (used == capacity) {
-            capacity = capacity ? 2 * capacity : 16;
-            int64_t *grown = realloc(steps, capacity * sizeof *steps);
-            if (!grown) {
-                status = sumi_fail_memory(err, folder, capacity * sizeof *steps);
-                break;
-            }
-            steps = grown;
+        int64_t *grown = sumi_grow(steps, &capacity, used, sizeof *steps, 16);
+        if (!grown) {
+            status = sumi_fail_memory(err, folder, used * sizeof *steps);
+            break;
         }
+        steps = grown;
         steps[used++] = step;
     }
     closedir(dir);
@@ -76,23 +75,14 @@ static sumi_status list_steps(const char *folder, int64_t **out, size_t *count, 
     return SUMI_OK;
 }
 
-sumi_status sumi_run_list_steps(const char *path, int64_t **steps, size_t *count, sumi_error *err)
-{
-    char folder[PATH_MAX];
-    sumi_status status = sumi_path_join(folder, sizeof folder, path, "checkpoints", err);
-    *steps = NULL;
-    *count = 0;
-    return status == SUMI_OK ? list_steps(folder, steps, count, err) : status;
-}
-
 /* What `latest` holds: a step, or -1 where it is missing or holds something else. */
 static int64_t read_latest(const char *run)
 {
     char path[PATH_MAX];
     uint8_t *data;
     size_t size;
-    if (sumi_path_join(path, sizeof path, run, "latest", NULL) != SUMI_OK ||
-        sumi_file_read(path, 256, &data, &size, NULL) != SUMI_OK)
+    (void)sumi_path_join(path, sizeof path, run, "latest", NULL); /* fits where checkpoints does */
+    if (sumi_file_read(path, 256, &data, &size, NULL) != SUMI_OK)
         return -1;
     char *name = (char *)data;
     name[strcspn(name, "\r\n")] = '\0';
@@ -148,11 +138,10 @@ sumi_status sumi_run_newest_before(const char *path, int64_t step, sumi_checkpoi
     sumi_error damage = {""};
     if (notice)
         notice->text[0] = '\0';
-    sumi_status status = sumi_path_join(folder, sizeof folder, path, "checkpoints", err);
-    if (status == SUMI_OK)
-        status = list_steps(folder, &steps, &count, err);
+    sumi_status status = sumi_run_list_steps(path, &steps, &count, err);
     if (status != SUMI_OK)
         return status;
+    (void)sumi_path_join(folder, sizeof folder, path, "checkpoints", NULL); /* fits, as it did */
     move_to_front(steps, count, read_latest(path));
     size_t tried = 0;
     for (size_t i = 0; i < count && !whole; i++) {
@@ -228,13 +217,14 @@ static sumi_status prune(const sumi_run_dir *dir, int64_t last, sumi_error *err)
 static sumi_status check_place(const sumi_run_dir *dir, sumi_error *err)
 {
     char path[PATH_MAX];
-    struct stat held, there;
+    struct stat held = {0}, there;
     if (dir->lock < 0)
         return SUMI_OK;
-    if (fstat(dir->lock, &held) != 0 || stat(sumi_run_file(dir, "run.lock", path), &there) != 0 ||
-        held.st_ino != there.st_ino || held.st_dev != there.st_dev)
-        return sumi_fail(err, SUMI_EIO, "%s: the run's folder was moved or removed", dir->path);
-    return SUMI_OK;
+    (void)fstat(dir->lock, &held); /* no file has number 0 */
+    bool same = stat(sumi_run_file(dir, "run.lock", path), &there) == 0 &&
+                held.st_ino == there.st_ino && held.st_dev == there.st_dev;
+    return same ? SUMI_OK
+                : sumi_fail(err, SUMI_EIO, "%s: the run's folder was moved or removed", dir->path);
 }
 
 sumi_status sumi_run_save(sumi_run_dir *dir, const sumi_trainer *trainer, const json_t *state,
@@ -288,26 +278,30 @@ sumi_status sumi_run_check_space(const sumi_run_dir *dir, const sumi_trainer *tr
 
 /* ---- After a crash --------------------------------------------------------------------------- */
 
+/* Names that sumi gives are no longer. */
+enum { HIDDEN_NAME_MAX = 60 };
+
 /* A file or folder that was being written: ".sumi-PID-N.tmp" or ".step_N.sumi-tmp". One that was
  * being replaced, ".step_N.sumi-old", gets its name back. */
-static sumi_status tidy_entry(const char *folder, const char *name, sumi_error *err)
+static sumi_status tidy_entry(const sumi_run_dir *dir, const char *folder, const char *name,
+                              sumi_error *err)
 {
-    char path[PATH_MAX], place[PATH_MAX];
+    char path[PATH_MAX], place[PATH_MAX], inner[HIDDEN_NAME_MAX + 20];
+    size_t length = strlen(name);
     bool temporary = sumi_ends_with(name, ".sumi-tmp") ||
                      (strncmp(name, ".sumi-", 6) == 0 && sumi_ends_with(name, ".tmp"));
     bool replaced = sumi_ends_with(name, ".sumi-old");
-    if (name[0] != '.' || (!temporary && !replaced))
+    if (name[0] != '.' || length > HIDDEN_NAME_MAX || (!temporary && !replaced))
         return SUMI_OK;
-    sumi_status status = sumi_path_join(path, sizeof path, folder, name, err);
-    if (status == SUMI_OK)
-        status = sumi_path_join(place, sizeof place, folder, name + 1, err);
-    if (status != SUMI_OK)
-        return status;
-    place[strlen(place) - (sizeof ".sumi-old" - 1)] = '\0';
-    if (replaced && !sumi_is_dir(place))
-        return rename(path, place) == 0 ? SUMI_OK
-                                        : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
-    return sumi_remove_tree(path, err);
+    snprintf(inner, sizeof inner, "%s/%s", folder, name);
+    sumi_run_file(dir, inner, path);
+    if (temporary)
+        return sumi_remove_tree(path, err);
+    snprintf(inner, sizeof inner, "%s/%.*s", folder, (int)(length - sizeof ".sumi-old"), name + 1);
+    if (sumi_is_dir(sumi_run_file(dir, inner, place)))
+        return sumi_remove_tree(path, err);
+    return rename(path, place) == 0 ? SUMI_OK
+                                    : sumi_fail(err, SUMI_EIO, "%s: %s", path, strerror(errno));
 }
 
 sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err)
@@ -320,7 +314,7 @@ sumi_status sumi_run_tidy(const sumi_run_dir *dir, sumi_error *err)
         if (!open_folder)
             continue;
         for (const struct dirent *entry; status == SUMI_OK && (entry = readdir(open_folder));)
-            status = tidy_entry(folder, entry->d_name, err);
+            status = tidy_entry(dir, folders[i], entry->d_name, err);
         closedir(open_folder);
     }
     return status;

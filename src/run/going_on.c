@@ -34,9 +34,8 @@ static sumi_status read_run_state(sumi_train_run *run, const char *path, const j
 static sumi_status load_checkpoint(void *user, const char *folder, sumi_error *err)
 {
     sumi_train_run *run = user;
-    const char *slash = strrchr(folder, '/');
     json_t *state = NULL;
-    snprintf(run->dir->latest, sizeof run->dir->latest, "%s", slash ? slash + 1 : folder);
+    snprintf(run->dir->latest, sizeof run->dir->latest, "%s", strrchr(folder, '/') + 1);
     sumi_status status = sumi_checkpoint_load(run->trainer, folder, &state, err);
     if (status == SUMI_OK)
         status = read_run_state(run, run->dir->path, state, err);

@@ -7,6 +7,7 @@
  */
 #include "run/training.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -63,7 +64,8 @@ static json_t *number(double value)
 static json_t *image_of(const sumi_train_run *run, const sumi_data_batch *data)
 {
     int i = run->trainer->not_finite.image;
-    if (i < 0 || i >= data->n)
+    assert(i < data->n);
+    if (i < 0)
         return json_null();
     json_t *image = json_pack("{s:i, s:I}", "in_batch", i, "in_data", (json_int_t)data->indices[i]);
     if (image && data->labels)

@@ -21,7 +21,7 @@ enum { LEAST_IMAGES = 10 };
 
 static bool is_wanted(const sumi_train_run *run)
 {
-    return run->dir && run->config->grid > 0 && run->set->count >= LEAST_IMAGES &&
+    return run->config->grid > 0 && run->set->count >= LEAST_IMAGES &&
            run->set->count <= SUMI_FEW_IMAGES;
 }
 

@@ -140,7 +140,8 @@ static bool is_off(const char *key, const json_t *value)
     static const char *const keys[] = {
         "epochs",     "steps",     "minutes", "ema",   "snapshots", "grid_height", "grid_width",
         "grid_steps", "clip_norm", "beta1",   "beta2", "epsilon",   "eval_every",  "eval_images"};
-    bool off = json_is_number(value) && json_number_value(value) == 0;
+    json_type type = json_typeof(value);
+    bool off = (type == JSON_INTEGER || type == JSON_REAL) && json_number_value(value) == 0;
     bool listed = strncmp(key, "ema_", 4) == 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         listed = listed || strcmp(key, keys[i]) == 0;
@@ -158,20 +159,30 @@ static bool is_of_scores(const json_t *settings, const char *key)
 static void put_setting(FILE *page, const char *key, const json_t *value)
 {
     char number[SUMI_NUMBER_MAX];
-    if ((json_is_string(value) && json_string_length(value) == 0) || is_off(key, value))
+    json_type type = json_typeof(value);
+    if ((type == JSON_STRING && json_string_length(value) == 0) || is_off(key, value))
         return;
     fputs("<tr><th>", page);
     for (const char *c = key; *c; c++)
         sumi_page_text(page, (char[]){*c == '_' ? ' ' : *c, '\0'});
     fputs("</th><td>", page);
-    if (json_is_boolean(value))
-        fputs(json_is_true(value) ? "yes" : "no", page);
-    else if (json_is_string(value))
+    switch (type) {
+    case JSON_TRUE:
+    case JSON_FALSE:
+        fputs(type == JSON_TRUE ? "yes" : "no", page);
+        break;
+    case JSON_STRING:
         sumi_page_text(page, json_string_value(value));
-    else if (json_is_integer(value))
+        break;
+    case JSON_INTEGER:
         fprintf(page, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    else if (json_is_real(value))
+        break;
+    case JSON_REAL:
         fputs(sumi_run_number(number, json_real_value(value), 6), page);
+        break;
+    default: /* null, a list: nothing that a row could show */
+        break;
+    }
     fputs("</td></tr>\n", page);
 }
 
@@ -184,7 +195,7 @@ static void put_settings(FILE *page, const char *heading, json_t *settings)
     fprintf(page, "<div><h2>%s</h2><table>\n", heading);
     json_object_foreach(settings, key, value)
     {
-        if (!json_is_object(value) && !is_of_scores(settings, key))
+        if (json_typeof(value) != JSON_OBJECT && !is_of_scores(settings, key))
             put_setting(page, key, value);
     }
     fputs("</table></div>\n", page);
@@ -383,7 +394,7 @@ sumi_status sumi_run_report(sumi_run_dir *dir, const char *state, bool running, 
     for (int i = 0; i < SETTINGS; i++)
         json_decref(settings[i]);
     bool failed = ferror(page) != 0;
-    failed = fclose(page) != 0 || failed;
+    failed |= fclose(page) != 0;
     status = failed ? sumi_fail_memory(err, path, size) : sumi_file_save(path, text, size, err);
     free(text);
     return status;

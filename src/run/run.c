@@ -283,13 +283,11 @@ static sumi_status complete(sumi_train_run *run)
 /* Stopped early or failed: what is good is saved. The first message is the one that counts. */
 static sumi_status interrupt(sumi_train_run *run, sumi_status status)
 {
-    sumi_error first = {""}, *err = run->err;
+    sumi_error first = *run->err;
     char state[64];
     if (status == SUMI_CANCELLED)
         sumi_fail(&first, status, "stopped after step %" PRId64 "%s", run->trainer->steps,
                   run->dir ? "; the run is saved and can be resumed" : "");
-    else if (err)
-        first = *err;
     /* A checkpoint of a step whose lines are missing would go on without them. */
     sumi_status saved = run->untold ? SUMI_OK : sumi_run_save_step(run);
     if (status == SUMI_CANCELLED && saved != SUMI_OK)
@@ -300,8 +298,7 @@ static sumi_status interrupt(sumi_train_run *run, sumi_status status)
         (void)sumi_run_log(run->dir, NULL, "%s", status == SUMI_CANCELLED ? state : first.text);
         (void)sumi_run_report(run->dir, state, false, NULL);
     }
-    if (err)
-        *err = first;
+    *run->err = first;
     return status;
 }
 

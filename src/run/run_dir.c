@@ -5,6 +5,7 @@
  * goes on from a checkpoint first cuts off the lines that lie after it, so the files read as if
  * nothing had stopped.
  */
+#include "base/grow.h"
 #include "run/run.h"
 
 #include <assert.h>
@@ -171,12 +172,12 @@ static sumi_status append(const sumi_run_dir *dir, const char *name, const char 
 
 sumi_status sumi_run_log(const sumi_run_dir *dir, sumi_error *err, const char *format, ...)
 {
-    char text[PATH_MAX + 512], line[PATH_MAX + 512];
+    char text[PATH_MAX + 512] = "", line[PATH_MAX + 512];
     va_list arguments;
     va_start(arguments, format);
-    int n = sumi_vformat(text, sizeof text, format, arguments);
+    (void)sumi_vformat(text, sizeof text, format, arguments);
     va_end(arguments);
-    size_t length = n < 0 ? 0 : sumi_clean_text(line, sizeof line - 1, text);
+    size_t length = sumi_clean_text(line, sizeof line - 1, text);
     line[length++] = '\n';
     return append(dir, "train.log", line, length, err);
 }
@@ -208,9 +209,10 @@ sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err
 {
     size_t length = strlen(line);
     sumi_status status = SUMI_OK;
+    assert(length < sizeof dir->metrics);
     if (dir->metrics_used + length + 1 > sizeof dir->metrics)
         status = sumi_run_flush(dir, err);
-    if (status != SUMI_OK || length + 1 > sizeof dir->metrics)
+    if (status != SUMI_OK)
         return status;
     memcpy(dir->metrics + dir->metrics_used, line, length);
     dir->metrics_used += length;
@@ -224,16 +226,11 @@ sumi_status sumi_run_metric(sumi_run_dir *dir, const char *line, sumi_error *err
 
 static sumi_status remember(sumi_run_dir *dir, const sumi_epoch_record *record, sumi_error *err)
 {
-    if (dir->epoch_count == dir->epoch_capacity) {
-        size_t capacity = dir->epoch_capacity ? 2 * dir->epoch_capacity : 64, bytes;
-        sumi_epoch_record *epochs = NULL;
-        if (sumi_size_mul(capacity, sizeof *epochs, &bytes))
-            epochs = realloc(dir->epochs, bytes);
-        if (!epochs)
-            return sumi_fail_memory(err, "the list of epochs", capacity * sizeof *epochs);
-        dir->epochs = epochs;
-        dir->epoch_capacity = capacity;
-    }
+    sumi_epoch_record *epochs =
+        sumi_grow(dir->epochs, &dir->epoch_capacity, dir->epoch_count, sizeof *epochs, 64);
+    if (!epochs)
+        return sumi_fail_memory(err, "the list of epochs", dir->epoch_count * sizeof *epochs);
+    dir->epochs = epochs;
     dir->epochs[dir->epoch_count++] = *record;
     return SUMI_OK;
 }
@@ -313,15 +310,13 @@ static bool find_number(const char *line, const char *key, double *out)
 /* Makes room for one more point. */
 static sumi_status reserve_point(sumi_run_dir *dir, sumi_error *err)
 {
-    if (dir->step_count < dir->step_capacity)
-        return SUMI_OK;
-    size_t capacity = dir->step_capacity ? 2 * dir->step_capacity : 1024, bytes;
     double **lists[] = {&dir->step_x, &dir->step_loss};
+    size_t capacity = dir->step_capacity;
     for (int i = 0; i < 2; i++) {
-        double *larger =
-            sumi_size_mul(capacity, sizeof **lists, &bytes) ? realloc(*lists[i], bytes) : NULL;
+        capacity = dir->step_capacity;
+        double *larger = sumi_grow(*lists[i], &capacity, dir->step_count, sizeof *larger, 1024);
         if (!larger)
-            return sumi_fail_memory(err, "the loss plot", capacity * sizeof *larger);
+            return sumi_fail_memory(err, "the loss plot", dir->step_count * sizeof *larger);
         *lists[i] = larger;
     }
     dir->step_capacity = capacity;

@@ -12,10 +12,10 @@ sumi_status sumi_run_take_sampling(const char *path, sumi_model *model, sumi_err
     char file[PATH_MAX];
     json_t *sampling = NULL;
     sumi_sample_config config = SUMI_SAMPLE_CONFIG_INIT;
-    sumi_status status = sumi_path_join(file, sizeof file, path, FILE_NAME, err);
-    if (status != SUMI_OK || !sumi_is_file(file))
-        return status;
-    status = sumi_json_read(file, &sampling, err);
+    (void)sumi_path_join(file, sizeof file, path, FILE_NAME, NULL); /* "" where it is too long */
+    if (!sumi_is_file(file))
+        return SUMI_OK;
+    sumi_status status = sumi_json_read(file, &sampling, err);
     if (status == SUMI_OK && !json_is_object(sampling))
         status = sumi_fail(err, SUMI_EFORMAT, "%s: expected an object", file);
     if (status == SUMI_OK)
@@ -50,18 +50,17 @@ static sumi_status save_to_file(const char *path, json_t *sampling, sumi_error *
     return status;
 }
 
-static sumi_status save_to_run(const char *path, json_t *sampling, sumi_error *err)
+static sumi_status save_to_run(const sumi_run_dir *dir, json_t *sampling, sumi_error *err)
 {
     static const char *const models[] = {"model.safetensors", "model.pth"};
     char file[PATH_MAX];
     json_t *object = sampling ? json_incref(sampling) : json_object();
-    sumi_status status = sumi_path_join(file, sizeof file, path, FILE_NAME, err);
-    if (status == SUMI_OK)
-        status = object ? sumi_json_write(file, object, err) : sumi_fail_memory(err, file, 0);
+    sumi_run_file(dir, FILE_NAME, file);
+    sumi_status status =
+        object ? sumi_json_write(file, object, err) : sumi_fail_memory(err, file, 0);
     json_decref(object);
     for (size_t i = 0; i < sizeof models / sizeof *models && status == SUMI_OK; i++) {
-        status = sumi_path_join(file, sizeof file, path, models[i], err);
-        if (status == SUMI_OK && sumi_is_file(file))
+        if (sumi_is_file(sumi_run_file(dir, models[i], file)))
             status = save_to_file(file, sampling, err);
     }
     return status;
@@ -70,12 +69,13 @@ static sumi_status save_to_run(const char *path, json_t *sampling, sumi_error *e
 sumi_status sumi_run_save_sampling(const char *path, json_t *sampling, sumi_error *err)
 {
     char config[PATH_MAX];
+    sumi_run_dir dir = {.lock = -1};
     if (!sumi_is_dir(path))
         return save_to_file(path, sampling, err);
-    sumi_status status = sumi_path_join(config, sizeof config, path, "config.json", err);
+    sumi_status status = sumi_run_dir_name(&dir, path, err);
     if (status != SUMI_OK)
         return status;
-    return sumi_is_file(config)
-               ? save_to_run(path, sampling, err)
+    return sumi_is_file(sumi_run_file(&dir, "config.json", config))
+               ? save_to_run(&dir, sampling, err)
                : sumi_fail(err, SUMI_EINVAL, "%s: a checkpoint stays as it is: give its run", path);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "eval/scorer.h"
 #include "run/training.h"
 
@@ -20,16 +21,11 @@ enum { IMAGES = 1000 };
 
 static sumi_status remember(sumi_run_dir *dir, const sumi_score_record *record, sumi_error *err)
 {
-    if (dir->score_count == dir->score_capacity) {
-        size_t capacity = dir->score_capacity ? 2 * dir->score_capacity : 64, bytes;
-        sumi_score_record *scores = NULL;
-        if (sumi_size_mul(capacity, sizeof *scores, &bytes))
-            scores = realloc(dir->scores, bytes);
-        if (!scores)
-            return sumi_fail_memory(err, "the list of scores", capacity * sizeof *scores);
-        dir->scores = scores;
-        dir->score_capacity = capacity;
-    }
+    sumi_score_record *scores =
+        sumi_grow(dir->scores, &dir->score_capacity, dir->score_count, sizeof *scores, 64);
+    if (!scores)
+        return sumi_fail_memory(err, "the list of scores", dir->score_count * sizeof *scores);
+    dir->scores = scores;
     dir->scores[dir->score_count++] = *record;
     return SUMI_OK;
 }
@@ -45,13 +41,13 @@ static sumi_status read_line(sumi_run_dir *dir, const char *path, const char *li
                                 .epoch = json_integer_value(json_object_get(json, "epoch")),
                                 .frechet = json_number_value(frechet)};
     sumi_status status = SUMI_OK;
-    if (json_is_number(frechet) && by && strcmp(by, evaluator) != 0)
-        status = sumi_fail(err, SUMI_EINVAL,
-                           "%s: the run's scores are by another evaluator (SHA-256 %.12s..., now "
-                           "%.12s...) and cannot be compared",
-                           path, by, evaluator);
-    else if (json_is_number(frechet))
-        status = remember(dir, &record, err);
+    if (json_is_number(frechet))
+        status = by && strcmp(by, evaluator) != 0
+                     ? sumi_fail(err, SUMI_EINVAL,
+                                 "%s: the run's scores are by another evaluator (SHA-256 %.12s..., "
+                                 "now %.12s...) and cannot be compared",
+                                 path, by, evaluator)
+                     : remember(dir, &record, err);
     json_decref(json);
     return status;
 }
@@ -108,7 +104,7 @@ void sumi_run_end_scores(sumi_train_run *run)
 
 bool sumi_run_score_due(const sumi_train_run *run, int64_t epoch)
 {
-    return run->scorer && run->dir && (epoch + 1) % run->config->eval_every == 0;
+    return run->scorer && (epoch + 1) % run->config->eval_every == 0;
 }
 
 /* As sumi eval draws them. */
@@ -151,18 +147,14 @@ static json_t *line_of(const sumi_train_run *run, const sumi_score_record *recor
 static sumi_status append_line(sumi_train_run *run, json_t *line)
 {
     char path[PATH_MAX];
-    char *text = sumi_json_compact(line), *whole = NULL;
-    size_t size = text ? strlen(text) + 1 : 0;
-    if (text)
-        whole = realloc(text, size + 1);
-    if (!whole) {
-        free(text);
-        return sumi_fail_memory(run->err, "a score", size);
-    }
-    whole[size - 1] = '\n';
+    char *text = sumi_json_compact(line);
+    if (!text)
+        return sumi_fail_memory(run->err, "a score", 0);
+    size_t size = strlen(text);
+    text[size] = '\n'; /* in place of the end */
     sumi_status status =
-        sumi_file_append(sumi_run_file(run->dir, FILE_NAME, path), whole, size, run->err);
-    free(whole);
+        sumi_file_append(sumi_run_file(run->dir, FILE_NAME, path), text, size + 1, run->err);
+    free(text);
     return status;
 }
 
@@ -205,7 +197,7 @@ sumi_status sumi_run_score(sumi_train_run *run)
     sumi_pictures pictures;
     sumi_eval_report report;
     sumi_scorer *scorer = run->scorer;
-    if (!scorer || !run->dir || is_scored(run) || sumi_run_asked_to_stop(run))
+    if (!scorer || is_scored(run) || sumi_run_asked_to_stop(run))
         return SUMI_OK;
     const sumi_model *model = sumi_train_best(run->trainer);
     sumi_sample_config sample = sampling_of(run, model);

@@ -46,23 +46,22 @@ static bool is_due(const sumi_train_run *run)
 }
 
 /* A copy, so that what is told of the snapshot stays out of the average. */
-static sumi_status save(const sumi_train_run *run, const char *folder, int k)
+static sumi_status save(const sumi_train_run *run, int k)
 {
     const sumi_averages *averages = &run->trainer->averages;
     char path[PATH_MAX], name[64], step[24], width[SUMI_NUMBER_MAX];
     sumi_model *copy = NULL;
-    snprintf(name, sizeof name, "step_%" PRId64 "_%d.safetensors", run->trainer->steps, k + 1);
+    snprintf(name, sizeof name, "%s/step_%" PRId64 "_%d.safetensors", folder_name,
+             run->trainer->steps, k + 1);
     snprintf(step, sizeof step, "%" PRId64, run->trainer->steps);
     sumi_run_number(width, sumi_shortest(run->settings.power_averages[k]), 9);
-    sumi_status status = sumi_path_join(path, sizeof path, folder, name, run->err);
-    if (status == SUMI_OK)
-        status = sumi_models_copy(averages->model[k], &copy, run->err);
+    sumi_status status = sumi_models_copy(averages->model[k], &copy, run->err);
     if (status == SUMI_OK)
         status = sumi_models_set_metadata(copy, step_key, step, run->err);
     if (status == SUMI_OK)
         status = sumi_models_set_metadata(copy, width_key, width, run->err);
     if (status == SUMI_OK)
-        status = sumi_models_save(path, copy, NULL, run->err);
+        status = sumi_models_save(sumi_run_file(run->dir, name, path), copy, NULL, run->err);
     sumi_models_free(copy);
     return status;
 }
@@ -75,7 +74,7 @@ sumi_status sumi_run_snapshot(sumi_train_run *run)
     sumi_status status = sumi_make_dirs(sumi_run_file(run->dir, folder_name, folder), run->err);
     for (int k = 0; k < SUMI_AVERAGES_MAX && status == SUMI_OK; k++)
         if (run->settings.power_averages[k] > 0)
-            status = save(run, folder, k);
+            status = save(run, k);
     return status;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "run/training.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -175,7 +176,8 @@ static sumi_status replay(sumi_train_run *run, sumi_verify_t *out)
     if (status != SUMI_OK)
         return status;
     out->same = out->loss_step == 0;
-    for (int i = 0; i < saved.count && i < replayed.count; i++) {
+    assert(saved.count == replayed.count);
+    for (int i = 0; i < saved.count; i++) {
         if (strcmp(saved.hash[i], replayed.hash[i]) == 0)
             continue;
         out->same = false;

@@ -8,6 +8,7 @@
  */
 #include "train/train.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -34,21 +35,43 @@ typedef struct {
     char old[PATH_MAX];    /* where one that is being replaced waits */
 } places;
 
-/* FOLDER/.BASE.ENDING; false where that is too long. */
-static bool hidden_name(char out[PATH_MAX], int prefix, const char *dir, const char *base,
-                        const char *ending)
+/* Of a file within a folder, with the slash before it; and what a hidden folder's name has more. */
+enum { INSIDE_MAX = 24, HIDDEN_MAX = 10 };
+
+static sumi_status check_length(const char *dir, size_t more, sumi_error *err)
 {
-    int n = snprintf(out, PATH_MAX, "%.*s.%s%s", prefix, dir, base, ending);
-    return n >= 0 && n < PATH_MAX;
+    return strlen(dir) + more < PATH_MAX
+               ? SUMI_OK
+               : sumi_fail(err, SUMI_EIO, "%s: %s", dir, strerror(ENAMETOOLONG));
+}
+
+/* DIR/NAME, after check_length. Returns out. */
+static const char *inside(const char *dir, const char *name, char out[PATH_MAX])
+{
+    sumi_status status = sumi_path_join(out, PATH_MAX, dir, name, NULL);
+    assert(status == SUMI_OK && strlen(name) + 1 < INSIDE_MAX);
+    (void)status;
+    return out;
+}
+
+/* FOLDER/.BASE.ENDING, of DIR, which is FOLDER/BASE and has so many bytes before BASE. */
+static void hidden_name(char out[PATH_MAX], const char *dir, size_t prefix, const char *ending)
+{
+    size_t length = strlen(dir);
+    memcpy(out, dir, prefix);
+    out[prefix] = '.';
+    memcpy(out + prefix + 1, dir + prefix, length - prefix);
+    memcpy(out + length + 1, ending, strlen(ending) + 1);
 }
 
 static sumi_status find_places(const char *dir, places *out, sumi_error *err)
 {
+    sumi_status status = check_length(dir, HIDDEN_MAX + INSIDE_MAX, err);
+    if (status != SUMI_OK)
+        return status;
     size_t length = strlen(dir);
     while (length > 1 && dir[length - 1] == '/')
         length--;
-    if (length >= sizeof out->dir)
-        return sumi_fail(err, SUMI_EIO, "%s: %s", dir, strerror(ENAMETOOLONG));
     memcpy(out->dir, dir, length);
     out->dir[length] = '\0';
     const char *slash = strrchr(out->dir, '/');
@@ -58,9 +81,8 @@ static sumi_status find_places(const char *dir, places *out, sumi_error *err)
                          dir);
     int prefix = (int)(base - out->dir);
     snprintf(out->parent, sizeof out->parent, "%.*s", prefix ? prefix : 1, prefix ? dir : ".");
-    if (!hidden_name(out->temp, prefix, out->dir, base, ".sumi-tmp") ||
-        !hidden_name(out->old, prefix, out->dir, base, ".sumi-old"))
-        return sumi_fail(err, SUMI_EIO, "%s: %s", dir, strerror(ENAMETOOLONG));
+    hidden_name(out->temp, out->dir, (size_t)prefix, ".sumi-tmp");
+    hidden_name(out->old, out->dir, (size_t)prefix, ".sumi-old");
     return SUMI_OK;
 }
 
@@ -242,8 +264,7 @@ static sumi_status write_manifest(const char *dir, sumi_error *err)
     sumi_status status = SUMI_OK;
     for (int i = 0; i < FILES_MAX && status == SUMI_OK; i++) {
         int64_t size;
-        status = sumi_path_join(path, sizeof path, dir, file_names[i], err);
-        if (status != SUMI_OK || !sumi_is_file(path))
+        if (!sumi_is_file(inside(dir, file_names[i], path)))
             continue;
         status = hash_file(path, &size, hex, err);
         json_t *entry = json_pack("{s:s, s:I, s:s}", "name", file_names[i], "bytes",
@@ -252,8 +273,7 @@ static sumi_status write_manifest(const char *dir, sumi_error *err)
         if (json_array_append_new(files, entry) != 0 && status == SUMI_OK)
             status = sumi_fail_memory(err, path, 0);
     }
-    if (status == SUMI_OK)
-        status = sumi_path_join(path, sizeof path, dir, "manifest.json", err);
+    inside(dir, "manifest.json", path);
     json_t *manifest = json_pack("{s:i, s:o}", "format", FORMAT, "files", files);
     if (status == SUMI_OK && !manifest)
         status = sumi_fail_memory(err, path, 0);
@@ -286,9 +306,7 @@ static sumi_status check_entry(const char *manifest, const json_t *entry, const 
     found[i] = true;
     if (!(which >> i & 1))
         return SUMI_OK;
-    status = sumi_path_join(path, sizeof path, dir, name, err);
-    if (status == SUMI_OK)
-        status = hash_file(path, &size, hex, err);
+    status = hash_file(inside(dir, name, path), &size, hex, err);
     if (status != SUMI_OK)
         return status;
     if (size != bytes)
@@ -314,9 +332,9 @@ static sumi_status check_files(const char *dir, unsigned which, bool found[FILES
     size_t i;
     int64_t format;
     memset(found, 0, FILES_MAX * sizeof *found);
-    sumi_status status = sumi_path_join(path, sizeof path, dir, "manifest.json", err);
+    sumi_status status = check_length(dir, INSIDE_MAX, err);
     if (status == SUMI_OK)
-        status = sumi_json_read(path, &manifest, err);
+        status = sumi_json_read(inside(dir, "manifest.json", path), &manifest, err);
     if (status != SUMI_OK)
         return status;
     status = sumi_json_int(path, manifest, "format", FORMAT, FORMAT, &format, err);
@@ -359,18 +377,16 @@ static sumi_status write_state(const sumi_trainer *trainer, const json_t *run, c
 static sumi_status write_files(const sumi_trainer *trainer, const json_t *run, const char *dir,
                                sumi_error *err)
 {
-    char path[FILES_MAX][PATH_MAX];
-    sumi_status status = SUMI_OK;
-    for (int i = 0; i < FILES_MAX && status == SUMI_OK; i++)
-        status = sumi_path_join(path[i], sizeof path[i], dir, file_names[i], err);
-    if (status == SUMI_OK)
-        status = sumi_models_save(path[MODEL], trainer->model, NULL, err);
+    char path[PATH_MAX];
+    sumi_status status =
+        sumi_models_save(inside(dir, file_names[MODEL], path), trainer->model, NULL, err);
     for (int i = 0; i < trainer->averages.count && status == SUMI_OK; i++)
-        status = sumi_models_save(path[AVERAGES + i], trainer->averages.model[i], NULL, err);
+        status = sumi_models_save(inside(dir, file_names[AVERAGES + i], path),
+                                  trainer->averages.model[i], NULL, err);
     if (status == SUMI_OK)
-        status = write_optim(trainer, path[OPTIM], err);
+        status = write_optim(trainer, inside(dir, file_names[OPTIM], path), err);
     if (status == SUMI_OK)
-        status = write_state(trainer, run, path[STATE], err);
+        status = write_state(trainer, run, inside(dir, file_names[STATE], path), err);
     if (status == SUMI_OK)
         status = write_manifest(dir, err);
     return status;
@@ -395,9 +411,8 @@ static sumi_status put_in_place(const places *at, sumi_error *err)
 static sumi_status check_place(const places *at, sumi_error *err)
 {
     char manifest[PATH_MAX];
-    sumi_status status = sumi_path_join(manifest, sizeof manifest, at->dir, "manifest.json", err);
-    if (status != SUMI_OK || !sumi_is_dir(at->dir) || sumi_is_file(manifest))
-        return status;
+    if (!sumi_is_dir(at->dir) || sumi_is_file(inside(at->dir, "manifest.json", manifest)))
+        return SUMI_OK;
     /* An empty folder may be replaced: removing it succeeds, on any other it fails. */
     if (rmdir(at->dir) == 0)
         return SUMI_OK;
@@ -449,9 +464,7 @@ static sumi_status read_state(const sumi_trainer *trainer, const char *dir, load
 {
     char path[PATH_MAX];
     json_t *state = NULL;
-    sumi_status status = sumi_path_join(path, sizeof path, dir, "state.json", err);
-    if (status == SUMI_OK)
-        status = sumi_json_read(path, &state, err);
+    sumi_status status = sumi_json_read(inside(dir, file_names[STATE], path), &state, err);
     if (status == SUMI_OK)
         status = sumi_json_int(path, state, "step", 0, UINT32_MAX, &in->step, err);
     if (status == SUMI_OK)
@@ -468,9 +481,7 @@ static sumi_status read_model(const sumi_trainer *trainer, const char *dir, int 
                               sumi_model **out, sumi_error *err)
 {
     char path[PATH_MAX];
-    sumi_status status = sumi_path_join(path, sizeof path, dir, file_names[file], err);
-    if (status == SUMI_OK)
-        status = sumi_models_load(path, out, NULL, err);
+    sumi_status status = sumi_models_load(inside(dir, file_names[file], path), out, NULL, err);
     return status == SUMI_OK ? sumi_model_check_same(path, *out, trainer->model, err) : status;
 }
 
@@ -516,12 +527,11 @@ static sumi_status read_all(const sumi_trainer *trainer, const char *dir, loaded
     if (status == SUMI_OK)
         status = read_averages(trainer, dir, found, in, err);
     if (status == SUMI_OK)
-        status = sumi_path_join(path, sizeof path, dir, file_names[OPTIM], err);
-    if (status == SUMI_OK)
         status = sumi_optimiser_init(trainer->runtime, trainer->optimiser.row,
                                      &trainer->model->graph, &in->optimiser, err);
     if (status == SUMI_OK)
-        status = read_optim(trainer->runtime, params, path, &in->optimiser, err);
+        status = read_optim(trainer->runtime, params, inside(dir, file_names[OPTIM], path),
+                            &in->optimiser, err);
     return status;
 }
 
@@ -567,7 +577,7 @@ sumi_status sumi_checkpoint_model(const char *dir, sumi_model **out, sumi_error 
     int wanted = found[AVERAGES] ? AVERAGES : MODEL;
     if (status == SUMI_OK)
         status = check_files(dir, 1u << wanted, found, err);
-    if (status == SUMI_OK)
-        status = sumi_path_join(path, sizeof path, dir, file_names[wanted], err);
-    return status == SUMI_OK ? sumi_models_load(path, out, NULL, err) : status;
+    return status == SUMI_OK
+               ? sumi_models_load(inside(dir, file_names[wanted], path), out, NULL, err)
+               : status;
 }

@@ -80,14 +80,22 @@ bool sumi_kept_write(json_t *object, const sumi_kept *table, const void *config)
 /* As in a message: 0.001, bf16. */
 static void value_text(const json_t *value, char out[48])
 {
-    if (json_is_string(value))
+    switch (json_typeof(value)) {
+    case JSON_STRING:
         snprintf(out, 48, "%.40s", json_string_value(value));
-    else if (json_is_boolean(value))
-        snprintf(out, 48, "%s", json_is_true(value) ? "true" : "false");
-    else if (json_is_integer(value))
+        break;
+    case JSON_TRUE:
+        snprintf(out, 48, "true");
+        break;
+    case JSON_FALSE:
+        snprintf(out, 48, "false");
+        break;
+    case JSON_INTEGER:
         snprintf(out, 48, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    else
+        break;
+    default:
         sumi_format(out, 48, "%.9g", json_real_value(value));
+    }
 }
 
 /* Version 0.1 wrote a seed above INT64_MAX as the negative number with its bits. */
@@ -99,7 +107,7 @@ static bool is_same(const sumi_kept *kept, const json_t *value, const json_t *wa
     if (kept->kind == SUMI_KEPT_END &&
         (json_integer_value(value) == 0 || json_integer_value(wanted) == 0))
         return true;
-    if (kept->kind == SUMI_KEPT_SEED && json_is_integer(value)) {
+    if (kept->kind == SUMI_KEPT_SEED && json_typeof(value) == JSON_INTEGER) {
         uint64_t seed;
         memcpy(&seed, (const char *)config + kept->offset, sizeof seed);
         return (uint64_t)json_integer_value(value) == seed;
@@ -109,19 +117,20 @@ static bool is_same(const sumi_kept *kept, const json_t *value, const json_t *wa
 
 static bool has_type(const sumi_kept *kept, const json_t *value)
 {
+    json_type type = json_typeof(value);
     switch (kept->kind) {
     case SUMI_KEPT_INT:
     case SUMI_KEPT_INT64:
     case SUMI_KEPT_END:
-        return json_is_integer(value);
+        return type == JSON_INTEGER;
     case SUMI_KEPT_SEED:
-        return json_is_integer(value) || json_is_string(value);
+        return type == JSON_INTEGER || type == JSON_STRING;
     case SUMI_KEPT_FLOAT:
-        return json_is_number(value);
+        return type == JSON_INTEGER || type == JSON_REAL;
     case SUMI_KEPT_BOOL:
-        return json_is_boolean(value);
+        return type == JSON_TRUE || type == JSON_FALSE;
     default:
-        return json_is_string(value);
+        return type == JSON_STRING;
     }
 }
 

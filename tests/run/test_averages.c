@@ -135,7 +135,63 @@ static void test_refuses_what_has_none(void **state)
     assert_says(err, "--ema-snapshots");
     assert_int_equal(sumi_run_average(f.run, .3, &model, &err), SUMI_EINVAL);
     assert_says(err, "width is 0.3");
+    assert_int_equal(sumi_run_average(f.run, 0, &model, &err), SUMI_EINVAL);
+    static const int wrong[] = {-1, 1025};
+    for (int i = 0; i < 2; i++) {
+        f.config.snapshots = wrong[i];
+        assert_int_equal(run(&f, &err), SUMI_EINVAL);
+        assert_says(err, "expected 0 to 1024");
+    }
+    char path[PATH_MAX];
+    memset(path, 'a', sizeof path - 2);
+    path[sizeof path - 2] = '\0';
+    assert_int_equal(sumi_run_average(path, .1, &model, &err), SUMI_EINVAL);
+    assert_says(err, "is too long");
     close_fixture(&f);
+}
+
+/* A folder of snapshots that others wrote into. */
+static void test_refuses_what_is_no_snapshot(void **state)
+{
+    (void)state;
+    static const char step_key[] = "sumi.average_step", width_key[] = "sumi.average_width";
+    static const struct {
+        const char *step, *width, *says;
+    } cases[] = {{NULL, ".1", step_key},  {"", ".1", step_key},     {"5x", ".1", step_key},
+                 {"0", ".1", step_key},   {"1e12", ".1", step_key}, {"5", NULL, width_key},
+                 {"5", "0.5", width_key}, {"5", "-1", width_key},   {"5", "nan", width_key}};
+    char folder[PATH_MAX], averages[PATH_MAX], path[PATH_MAX], name[64];
+    sumi_model *made, *model;
+    sumi_error err;
+    make_folder(folder);
+    assert_ok(sumi_make_dirs(join(averages, folder, "averages"), NULL));
+    static const char *const others[] = {"step_5.safetensors", "step_5_1.pth", "5_1.safetensors",
+                                         "step_x_1.safetensors"};
+    for (int i = 0; i < 4; i++)
+        assert_ok(sumi_file_save(join(path, averages, others[i]), "x", 1, NULL));
+    assert_int_equal(sumi_run_average(folder, .1, &made, &err), SUMI_EIO);
+    assert_says(err, "there is no snapshot in it");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        model = make_model_of(1, 1);
+        if (cases[i].step)
+            assert_ok(sumi_models_set_metadata(model, step_key, cases[i].step, NULL));
+        if (cases[i].width)
+            assert_ok(sumi_models_set_metadata(model, width_key, cases[i].width, NULL));
+        assert_ok(
+            sumi_models_save(join(path, averages, "step_5_1.safetensors"), model, NULL, NULL));
+        sumi_models_free(model);
+        assert_int_equal(sumi_run_average(folder, .1, &made, &err), SUMI_EFORMAT);
+        assert_says(err, cases[i].says);
+        assert_says(err, "is no such number");
+    }
+    /* More than are looked at, none of which is a model. */
+    for (int i = 0; i < 4200; i++) {
+        snprintf(name, sizeof name, "step_%d_1.safetensors", i + 10);
+        FILE *file = fopen(join(path, averages, name), "w");
+        assert_true(file && fclose(file) == 0);
+    }
+    assert_int_equal(sumi_run_average(folder, .1, &made, &err), SUMI_EFORMAT);
+    assert_ok(sumi_remove_tree(folder, NULL));
 }
 
 static void test_means_of_models(void **state)
@@ -170,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_averages_of_other_widths),
         cmocka_unit_test(test_going_on_keeps_the_same_snapshots),
         cmocka_unit_test(test_refuses_what_has_none),
+        cmocka_unit_test(test_refuses_what_is_no_snapshot),
         cmocka_unit_test(test_means_of_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,12 +133,14 @@ static void test_by_the_clock(void **state)
     close_fixture(&f);
 }
 
+static double seconds_a_step = 50;
+
 /* A step takes 50 seconds; the steps that are saved go into a list, in tens of each other. */
 static int take_long(void *user, const sumi_progress *p)
 {
     fixture *f = user;
     char path[32];
-    ahead += p->phase == SUMI_PHASE_TRAIN ? 50 : 0;
+    ahead += p->phase == SUMI_PHASE_TRAIN ? seconds_a_step : 0;
     snprintf(path, sizeof path, "checkpoints/step_%" PRId64, p->step);
     if (p->phase == SUMI_PHASE_SAVE && p->step > 0)
         assert_true(has(f, path));
@@ -171,6 +173,30 @@ static void test_every_five_minutes(void **state)
         ahead = 0;
         if (f.stop_step != cases[i].saves)
             fail_msg("%g minutes: saved %" PRId64, cases[i].minutes, f.stop_step);
+        close_fixture(&f);
+    }
+}
+
+/* An epoch that ends ten seconds or more after the last checkpoint has one. */
+static void test_epochs_by_the_clock(void **state)
+{
+    (void)state;
+    static const int64_t saves[] = {306091215,
+                                    30615}; /* epoch 1 has a grid, which has one anyway */
+    for (int i = 0; i < 2; i++) {
+        fixture f;
+        open_fixture(&f, 1, 0);
+        f.config.checkpoint_minutes = 0;
+        f.config.epochs = 5;
+        f.config.grid = 0;
+        f.config.progress = take_long;
+        ahead = 0;
+        seconds_a_step = i == 0 ? 50 : 0;
+        assert_ok(run(&f, NULL));
+        ahead = 0;
+        seconds_a_step = 50;
+        if (f.stop_step != saves[i])
+            fail_msg("saved %" PRId64, f.stop_step);
         close_fixture(&f);
     }
 }
@@ -424,6 +450,31 @@ static void test_disk_fills(void **state)
     close_fixture(&f);
 }
 
+static int fill_and_stop(void *user, const sumi_progress *p)
+{
+    (void)user;
+    if (p->phase != SUMI_PHASE_TRAIN || p->step != PER_EPOCH + 1)
+        return 0;
+    room = 1000;
+    return 1;
+}
+
+/* A run that is stopped, and cannot be saved, has not been stopped but failed. */
+static void test_stopped_on_a_full_disk(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_error err = {""};
+    open_fixture(&f, 1, 0);
+    f.config.progress = fill_and_stop;
+    assert_int_equal(run(&f, &err), SUMI_EIO);
+    assert_says(err, "no room for 1 checkpoint");
+    assert_true(has_step(&f, PER_EPOCH));
+    assert_false(has_step(&f, PER_EPOCH + 1));
+    room = 0;
+    close_fixture(&f);
+}
+
 /* Lines that a full disk cuts are whole again when the run goes on, and none is there twice. */
 static void test_lines_on_a_full_disk(void **state)
 {
@@ -575,11 +626,13 @@ int main(void)
         cmocka_unit_test(test_which_are_written_and_stay),
         cmocka_unit_test(test_by_the_clock),
         cmocka_unit_test(test_every_five_minutes),
+        cmocka_unit_test(test_epochs_by_the_clock),
         cmocka_unit_test(test_which_are_the_best),
         cmocka_unit_test(test_the_best_stay),
         cmocka_unit_test(test_bad_settings),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_disk_fills),
+        cmocka_unit_test(test_stopped_on_a_full_disk),
         cmocka_unit_test(test_lines_on_a_full_disk),
         cmocka_unit_test(test_an_end_of_an_epoch_that_is_not_told),
         cmocka_unit_test(test_every_step_goes_on),

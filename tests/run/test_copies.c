@@ -138,6 +138,58 @@ static void test_warns(void **state)
     close_fixture(&f);
 }
 
+/* A set of FEW images of c channels, each byte a function of its place. */
+static sumi_dataset *make_images(const fixture *f, int c, uint8_t (*value)(int place))
+{
+    char path[PATH_MAX];
+    static uint8_t pixels[FEW * PIXELS * 3];
+    sumi_dataset *set;
+    sumi_npy array = {.dtype = SUMI_NPY_U8, .rank = 4, .shape = {FEW, SIDE, SIDE, c}};
+    array.count = (size_t)(FEW * PIXELS * c);
+    array.data = pixels;
+    for (int i = 0; i < FEW * PIXELS * c; i++)
+        pixels[i] = value(i);
+    assert_ok(sumi_npy_write(join(path, f->folder, "images.npy"), &array, NULL));
+    assert_ok(sumi_data_open(path, NULL, &set, NULL));
+    return set;
+}
+
+static uint8_t mixed(int place)
+{
+    return (uint8_t)(place * 7919 % 251);
+}
+
+static uint8_t all_alike(int place)
+{
+    return (uint8_t)(place % PIXELS);
+}
+
+/* Of colour and of labels, each of which is drawn in turn; and of pictures that are all the same,
+ * where distances tell nothing. */
+static void test_of_what(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        fixture f;
+        open_still(&f, 1);
+        sumi_model_config config = unet_config();
+        config.in_channels = config.out_channels = kind == 0 ? 3 : 1;
+        config.classes = kind == 1 ? 10 : 0;
+        sumi_models_free(f.model);
+        assert_ok(sumi_models_create(&config, &f.model, NULL));
+        if (kind != 1) {
+            sumi_data_free(f.set);
+            f.set = make_images(&f, kind == 0 ? 3 : 1, kind == 0 ? mixed : all_alike);
+        }
+        assert_ok(run(&f, NULL));
+        assert_int_equal(has(&f, "memory.json"), kind < 2);
+        assert_int_equal(has(&f, "memory.png"), kind < 2);
+        if (kind < 2)
+            assert_contains(&f, "memory.json", "\"pictures\": 4");
+        close_fixture(&f);
+    }
+}
+
 /* A run that was stopped before it looks when it goes on, and once. */
 static void test_goes_on(void **state)
 {
@@ -147,13 +199,15 @@ static void test_goes_on(void **state)
     open_still(&f, 1);
     assert_ok(run(&f, NULL));
     char *first = read_text(&f, "memory.json");
-    for (int again = 0; again < 2; again++) {
+    for (int again = 0; again < 3; again++) {
         f.samples = 0;
         f.config.resume = true;
         if (again == 0)
             assert_int_equal(unlink(join(path, f.run, "memory.json")), 0);
+        if (again == 2) /* of a disk that lost it */
+            assert_ok(sumi_file_save(path, "{", 1, NULL));
         assert_ok(run(&f, NULL));
-        assert_true((f.samples > 0) == (again == 0));
+        assert_true((f.samples > 0) == (again != 1));
         char *second = read_text(&f, "memory.json");
         assert_string_equal(first, second);
         free(second);
@@ -187,9 +241,8 @@ static void test_who_looks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_warns),
-        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_pairs),     cmocka_unit_test(test_warns),
+        cmocka_unit_test(test_of_what),   cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_who_looks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

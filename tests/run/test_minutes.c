@@ -141,6 +141,20 @@ static void test_the_first_limit_counts(void **state)
     close_fixture(&f);
 }
 
+/* What no folder keeps is decided all the same. */
+static void test_without_a_folder(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_trainer_config trainer;
+    open_minutes(&f, &trainer);
+    f.config.out_dir = NULL;
+    assert_ok(run(&f, NULL));
+    assert_true(f.model->info.steps > WARM_UP);
+    assert_int_equal(f.saves, 0);
+    close_fixture(&f);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -228,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_minutes_are_steps_that_repeat),
         cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_the_first_limit_counts),
+        cmocka_unit_test(test_without_a_folder),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_decisions),
     };

@@ -12,6 +12,8 @@ typedef struct {
     sumi_backend backend;
     int steps[4];  /* at which something is not finite, in turn; 0: none */
     int next;      /* of these */
+    int always;    /* from this step on, every time; 0: none */
+    bool lost;     /* the device answers no more */
     bool gradient; /* else the loss */
     double factor; /* of the loss of step `jump` */
     int jump, jumps;
@@ -30,6 +32,8 @@ static double gradients(sumi_network *network, const sumi_inputs *in, int n, flo
     int step = f->run.trains + 1;
     if (f->jump && step == f->jump)
         loss *= f->factor;
+    if (f->always && n > 1 && f->run.model->info.steps + 1 >= f->always)
+        return NAN;
     if (n == 1 || f->next >= 4 || f->steps[f->next] == 0)
         return loss;
     if (f->run.stop_step >= 0 && f->run.model->info.steps + 1 != f->steps[f->next])
@@ -40,6 +44,12 @@ static double gradients(sumi_network *network, const sumi_inputs *in, int n, flo
     for (size_t i = 0; i < 9; i++)
         out[i] = INFINITY; /* the first layer's */
     return loss;
+}
+
+static sumi_status status_of(const sumi_device *device, sumi_error *err)
+{
+    (void)device;
+    return current->lost ? sumi_fail(err, SUMI_EIO, "the device is gone") : SUMI_OK;
 }
 
 static int watch_notes(void *user, const sumi_progress *p)
@@ -68,6 +78,7 @@ static void open_faulty(faulty *f)
     usual = f->run.runtime.backend;
     f->backend = *usual;
     f->backend.gradients = gradients;
+    f->backend.status = status_of;
     f->run.runtime.backend = &f->backend;
     current = f;
 }
@@ -213,6 +224,100 @@ static void test_goes_back_further(void **state)
     close_faulty(&f);
 }
 
+/* A step that fails each time, whatever the rate. */
+static void test_gives_up(void **state)
+{
+    (void)state;
+    faulty f;
+    sumi_error err = {""};
+    open_faulty(&f);
+    f.run.config.on_nan = SUMI_ON_NAN_ROLLBACK;
+    f.run.config.checkpoint_every = 1;
+    f.always = 6;
+    assert_int_equal(run(&f.run, &err), SUMI_EINVAL);
+    assert_says(err, "step 6: the loss is ");
+    assert_says(err, "(and the run has gone back 16 times)");
+    json_t *list = read_json(&f.run, "rollbacks.json");
+    assert_int_equal(json_array_size(list), 16);
+    json_decref(list);
+    close_faulty(&f);
+}
+
+/* Without a folder there is nothing to go back to and nothing to write into, and a jump of the loss
+ * is told all the same. */
+static void test_without_a_folder(void **state)
+{
+    (void)state;
+    faulty f;
+    sumi_error err = {""};
+    open_faulty(&f);
+    f.run.config.out_dir = NULL;
+    f.run.config.epochs = 20;
+    f.run.config.checkpoint_every = 0;
+    f.jump = 50;
+    f.factor = 100;
+    assert_ok(run(&f.run, NULL));
+    assert_int_equal(f.jumps, 1);
+    f.steps[0] = (int)f.run.model->info.steps + 2;
+    assert_int_equal(run(&f.run, &err), SUMI_EINVAL);
+    assert_says(err, "the loss is ");
+    assert_false(sumi_is_dir(f.run.run));
+    close_faulty(&f);
+}
+
+/* What a step says that fails for another reason: the run keeps what it has. */
+static int lose_device(void *user, const sumi_progress *p)
+{
+    faulty *f = user;
+    f->lost |= p->phase == SUMI_PHASE_TRAIN && p->step == 5;
+    return watch_notes(user, p);
+}
+
+static void test_a_lost_device(void **state)
+{
+    (void)state;
+    faulty f;
+    sumi_error err = {""};
+    open_faulty(&f);
+    f.run.config.progress = lose_device;
+    assert_int_equal(run(&f.run, &err), SUMI_EIO);
+    assert_string_equal(err.text, "the device is gone");
+    assert_false(has(&f.run, "nan_report.json"));
+    assert_contains(&f.run, "latest", "step_4\n");
+    assert_contains(&f.run, "train.log", "the device is gone");
+    f.lost = false;
+    f.run.config.progress = watch_notes;
+    go_on(&f.run);
+    assert_ok(run(&f.run, NULL));
+    close_faulty(&f);
+}
+
+/* A loss so large that four decimals say nothing. And no labels. */
+static void test_a_huge_loss(void **state)
+{
+    (void)state;
+    faulty f;
+    open_faulty(&f);
+    free(f.run.set->labels);
+    f.run.set->labels = NULL;
+    f.run.set->classes = 0;
+    f.run.config.epochs = 1;
+    f.jump = 2;
+    f.factor = 1e9;
+    assert_ok(run(&f.run, NULL));
+    assert_contains(&f.run, "train.log", "Epoch 0 | Loss: ");
+    assert_contains(&f.run, "train.log", "e+0");
+    go_on(&f.run);
+    f.run.config.epochs = 2;
+    f.run.poison_step = 4;
+    assert_int_equal(run(&f.run, NULL), SUMI_EINVAL);
+    json_t *report = read_json(&f.run, "nan_report.json");
+    const json_t *image = json_object_get(report, "image");
+    assert_true(json_is_null(image) || !json_object_get(image, "label"));
+    json_decref(report);
+    close_faulty(&f);
+}
+
 static void test_a_jump_is_told(void **state)
 {
     (void)state;
@@ -332,9 +437,16 @@ static void test_scores_come_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stops_before_the_update), cmocka_unit_test(test_goes_back),
-        cmocka_unit_test(test_goes_back_further),       cmocka_unit_test(test_a_jump_is_told),
-        cmocka_unit_test(test_images_and_files),        cmocka_unit_test(test_scores_come_again),
+        cmocka_unit_test(test_stops_before_the_update),
+        cmocka_unit_test(test_goes_back),
+        cmocka_unit_test(test_goes_back_further),
+        cmocka_unit_test(test_a_jump_is_told),
+        cmocka_unit_test(test_gives_up),
+        cmocka_unit_test(test_without_a_folder),
+        cmocka_unit_test(test_a_lost_device),
+        cmocka_unit_test(test_a_huge_loss),
+        cmocka_unit_test(test_images_and_files),
+        cmocka_unit_test(test_scores_come_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -193,19 +193,25 @@ static void test_found_again(void **state)
     close_fixture(&f);
 }
 
-/* Too few steps for two ways, and too few images for a distance. */
+/* Too few steps for two ways, too few images for a distance, and nowhere to keep what is found. */
 static void test_too_small(void **state)
 {
     (void)state;
     static const struct {
         int64_t images, steps;
-    } cases[] = {{MANY, TOO_FEW}, {256, STEPS}};
-    for (int i = 0; i < 2; i++) {
+    } cases[] = {{MANY, TOO_FEW}, {256, STEPS}, {MANY, STEPS}};
+    for (int i = 0; i < 3; i++) {
         fixture f;
         open_tuned(&f, 2, cases[i].images);
         f.config.steps = cases[i].steps;
+        if (i == 2)
+            f.config.out_dir = NULL;
         assert_ok(run(&f, NULL));
         assert_int_equal(f.samples, 0);
+        if (i == 2) {
+            close_fixture(&f);
+            continue;
+        }
         assert_false(has(&f, "tuning.json") || has(&f, "sampling.json"));
         assert_true(has(&f, "model.safetensors"));
         close_fixture(&f);

@@ -105,6 +105,64 @@ static void test_not_the_same(void **state)
     close_fixture(&other);
 }
 
+static int stop_soon(void *user, const sumi_progress *p)
+{
+    (void)user;
+    return p->phase == SUMI_PHASE_TRAIN && p->step == 1;
+}
+
+/* What is asked for cannot be done, or is not waited for; nothing of the run changes. */
+static void test_refused_and_stopped(void **state)
+{
+    (void)state;
+    fixture f;
+    sumi_verify_t result;
+    sumi_error err = {""};
+    char path[PATH_MAX];
+    sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
+    open_fixture(&f, 1, 0);
+    f.config.epochs = 1;
+    assert_ok(run(&f, NULL));
+    result = (sumi_verify_t){.size = 1};
+    assert_int_equal(sumi_run_verify(&f.runtime, f.model, f.set, &f.config, &result, &err),
+                     SUMI_EINVAL);
+    assert_says(err, "result's size is 1, not ");
+    trainer.batch = BATCH;
+    trainer.transport = SUMI_PRECISION_BF16;
+    f.config.trainer = &trainer;
+    assert_int_equal(verify(&f, &result, &err), SUMI_EUNSUPPORTED);
+    assert_says(err, "cannot be replayed in one process");
+    f.config.trainer = NULL;
+    f.config.progress = stop_soon;
+    assert_int_equal(verify(&f, &result, &err), SUMI_CANCELLED);
+    assert_string_equal(err.text, "stopped at step 1");
+    f.config.progress = watch;
+    /* Without lines of metrics, the weights at the end still tell. */
+    assert_ok(sumi_file_save(join(path, f.run, "metrics.jsonl"), "", 0, NULL));
+    assert_ok(verify(&f, &result, &err));
+    assert_true(result.same);
+    /* Where it was done is not known, wholly or in part. */
+    static const char *const env[] = {"{}", "{\"version\": \"9.9\"}", "[]", "{"};
+    for (int i = 0; i < 4; i++) {
+        assert_ok(sumi_file_save(join(path, f.run, "env.json"), env[i], strlen(env[i]), NULL));
+        assert_ok(verify(&f, &result, &err));
+        assert_true(result.same && !result.note[0]);
+    }
+    assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints/step_0"), NULL));
+    assert_int_equal(verify(&f, &result, &err), SUMI_EIO);
+    assert_says(err, "two checkpoints are needed, there is 1;");
+    char name[PATH_MAX];
+    memset(name, 'a', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    f.config.out_dir = name;
+    assert_int_equal(verify(&f, &result, &err), SUMI_EINVAL);
+    assert_says(err, "what is in it has longer ones");
+    f.config.out_dir = NULL;
+    assert_int_equal(verify(&f, &result, &err), SUMI_EINVAL);
+    assert_says(err, "verify needs out_dir");
+    close_fixture(&f);
+}
+
 /* env.json says that another version did it. */
 static void set_version(const fixture *f)
 {
@@ -142,6 +200,7 @@ int main(void)
         cmocka_unit_test(test_the_same_of_augmented),
         cmocka_unit_test(test_not_the_same),
         cmocka_unit_test(test_what_cannot_be),
+        cmocka_unit_test(test_refused_and_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
