@@ -125,6 +125,31 @@ INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs 
     return v_fma(k->ga, x, v_fma(k->gb, r, k->gk));
 }
 
+/* The values of a form with an exponential, of `vectors` vectors from element i on. */
+INLINE void view_silus(const view *v, view_form form, bool bf16, int vectors, const view_coefs *k,
+                       size_t i, bool lane, vf *value)
+{
+    vf r[SILU_MOST];
+    UNROLL
+    for (int j = 0; j < vectors; j++) {
+        r[j] = v_get_as(bf16, form == FORM_SILU ? v->p : v->r, i + (size_t)(j * VW), lane);
+        value[j] = v_fma(k[j].scale, r[j], k[j].shift);
+    }
+    if (form == FORM_SILU)
+        v_silus(vectors, value);
+    else
+        v_silu_slopes(vectors, value);
+    UNROLL
+    for (int j = 0; j < vectors; j++) {
+        if (form == FORM_SILU) {
+            value[j] += k[j].post;
+        } else {
+            vf g = value[j] * v_get_as(bf16, v->p, i + (size_t)(j * VW), lane);
+            value[j] = v_fma(k[j].ga, g, v_fma(k[j].gb, r[j], k[j].gk));
+        }
+    }
+}
+
 /* Channels c .. c + vectors * VW - 1 (one channel where lane is set) of `cols` pixels. */
 INLINE void fill_pixels(const view *from, view_form form, bool bf16, int vectors, bool lane, int c,
                         size_t at, int cols, float *dst, size_t pixel_stride)
@@ -136,10 +161,18 @@ INLINE void fill_pixels(const view *from, view_form form, bool bf16, int vectors
         k[j] = view_coefs_get(&v, form, c + j * VW, lane);
     at += (size_t)c;
     for (int x = 0; x < cols; x++) {
-        UNROLL
-        for (int j = 0; j < vectors; j++)
-            v_put(dst + j * VW, view_value(&v, form, bf16, &k[j], at + (size_t)(j * VW), lane),
-                  lane);
+        if (form_has_exp(form)) {
+            vf value[SILU_MOST];
+            view_silus(&v, form, bf16, vectors, k, at, lane, value);
+            UNROLL
+            for (int j = 0; j < vectors; j++)
+                v_put(dst + j * VW, value[j], lane);
+        } else {
+            UNROLL
+            for (int j = 0; j < vectors; j++)
+                v_put(dst + j * VW, view_value(&v, form, bf16, &k[j], at + (size_t)(j * VW), lane),
+                      lane);
+        }
         at += (size_t)v.c;
         dst += pixel_stride;
     }
@@ -149,21 +182,11 @@ INLINE void fill_pixels(const view *from, view_form form, bool bf16, int vectors
 INLINE void fill_form(const view *v, view_form form, bool bf16, int c, int c1, size_t at, int cols,
                       float *dst, size_t pixel_stride)
 {
-    for (; c + STRIP_VECTORS * VW <= c1; c += STRIP_VECTORS * VW, dst += STRIP_VECTORS * VW)
-        fill_pixels(v, form, bf16, STRIP_VECTORS, false, c, at, cols, dst, pixel_stride);
+    const int most = form_has_exp(form) ? SILU_MOST : STRIP_VECTORS;
+    for (; most > 2 && c + most * VW <= c1; c += most * VW, dst += most * VW)
+        fill_pixels(v, form, bf16, most, false, c, at, cols, dst, pixel_stride);
     for (; c + 2 * VW <= c1; c += 2 * VW, dst += 2 * VW)
         fill_pixels(v, form, bf16, 2, false, c, at, cols, dst, pixel_stride);
-    for (; c + VW <= c1; c += VW, dst += VW)
-        fill_pixels(v, form, bf16, 1, false, c, at, cols, dst, pixel_stride);
-    for (; c < c1; c++, dst++)
-        fill_pixels(v, form, bf16, 1, true, c, at, cols, dst, pixel_stride);
-}
-
-/* Likewise, one vector at a time: where a value takes an exponential, the loop over the pixels is
- * busy enough. */
-INLINE void fill_by_vector(const view *v, view_form form, bool bf16, int c, int c1, size_t at,
-                           int cols, float *dst, size_t pixel_stride)
-{
     for (; c + VW <= c1; c += VW, dst += VW)
         fill_pixels(v, form, bf16, 1, false, c, at, cols, dst, pixel_stride);
     for (; c < c1; c++, dst++)
@@ -187,10 +210,10 @@ INLINE void fill_run_as(const view *v, bool bf16, int c, int c1, size_t at, int 
         fill_form(v, FORM_RELU, bf16, c, c1, at, cols, dst, pixel_stride);
         break;
     case FORM_SILU:
-        fill_by_vector(v, FORM_SILU, bf16, c, c1, at, cols, dst, pixel_stride);
+        fill_form(v, FORM_SILU, bf16, c, c1, at, cols, dst, pixel_stride);
         break;
     case FORM_GRAD_SILU:
-        fill_by_vector(v, FORM_GRAD_SILU, bf16, c, c1, at, cols, dst, pixel_stride);
+        fill_form(v, FORM_GRAD_SILU, bf16, c, c1, at, cols, dst, pixel_stride);
         break;
     case FORM_GRAD:
         fill_form(v, FORM_GRAD, bf16, c, c1, at, cols, dst, pixel_stride);

@@ -20,7 +20,8 @@ typedef struct {
     bool relu, accumulate;
     view stat;
     bool stat_relu;
-    bool silu, stat_silu, through_silu; /* looked at where the constant `silu` is set */
+    bool silu;                    /* looked at where the constant `silu` is set */
+    bool stat_silu, through_silu; /* of store_slopes */
     float *moments, *sums;
 } store_job;
 
@@ -114,19 +115,13 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, b
                     sum[u] += v;
                 if (j->accumulate)
                     v += v_get_as(bf16, j->dst, iu, lane);
-                bool later = stats == STATS_SUMS && silu && j->through_silu;
-                if (!later)
-                    v = store_put(j, bf16, iu, v, lane);
+                v = store_put(j, bf16, iu, v, lane);
                 if (stats == STATS_MOMENTS)
                     sum[u] += v - origin[u];
                 if (stats == STATS_SUMS) {
                     vf r = v_get_as(bf16, j->stat.p, iu, lane);
                     if (j->stat_relu)
                         v = v_keep(v_fma(k[u].scale, r, k[u].shift) > v_zero(), v);
-                    if (silu && j->stat_silu)
-                        v *= v_silu_slope(v_fma(k[u].scale, r, k[u].shift));
-                    if (later)
-                        v = store_put(j, bf16, iu, v, lane);
                     sum_d[u] += v;
                     sum_dr[u] = v_fma(v, r - mean[u], sum_dr[u]);
                 }
@@ -182,16 +177,88 @@ INLINE void store_silu_range(const store_job *j, store_stats stats, bool bf16, i
         store_channels(j, stats, bf16, true, c, 1, true);
 }
 
+/* The sums of a gradient behind SiLU, of one vector of channels (or one channel). */
+typedef struct {
+    vf bias, mean, sum, sum_d, sum_dr;
+    view_coefs k;
+} slope_sums;
+
+/* `count` pixels, the first at src and i: their exponentials are taken together, and the sums are
+ * taken pixel by pixel. */
+INLINE void store_slopes_of(const store_job *j, bool bf16, int count, bool lane, const float *src,
+                            size_t i, slope_sums *s)
+{
+    vf v[SILU_MOST], r[SILU_MOST], slope[SILU_MOST];
+    UNROLL
+    for (int p = 0; p < count; p++) {
+        size_t at = i + (size_t)p * (size_t)j->c;
+        r[p] = v_get_as(bf16, j->stat.p, at, lane);
+        slope[p] = v_fma(s->k.scale, r[p], s->k.shift);
+    }
+    v_silu_slopes(count, slope);
+    UNROLL
+    for (int p = 0; p < count; p++) {
+        size_t at = i + (size_t)p * (size_t)j->c;
+        v[p] = store_value(j, bf16, false, src + (size_t)p * j->block->pixel_stride, at, s->bias,
+                           lane);
+        s->sum += v[p];
+        if (j->accumulate)
+            v[p] += v_get_as(bf16, j->dst, at, lane);
+        if (!j->through_silu)
+            v[p] = store_put(j, bf16, at, v[p], lane);
+        v[p] *= slope[p];
+        if (j->through_silu)
+            v[p] = store_put(j, bf16, at, v[p], lane);
+        s->sum_d += v[p];
+        s->sum_dr = v_fma(v[p], r[p] - s->mean, s->sum_dr);
+    }
+}
+
+/* Channels c .. c + VW - 1, or the one channel c. */
+INLINE void store_slopes(const store_job *job, bool bf16, int c, bool lane)
+{
+    const store_job copy = *job, *j = &copy; /* stores to dst cannot alias the copy */
+    const sumi_block *b = j->block;
+    slope_sums s = {.bias = coef_get(j->bias, c, 0.0f, lane),
+                    .mean = coef_get(j->mean, c, 0.0f, lane),
+                    .k = view_coefs_get(&j->stat, FORM_AFFINE, c, lane)};
+    size_t i = (size_t)c;
+    for (int y = 0; y < b->rows; y++) {
+        const float *src = b->src + (c + j->shift) + (size_t)y * b->row_stride;
+        int x = 0;
+        for (; x + SILU_MOST <= j->w; x += SILU_MOST) {
+            store_slopes_of(j, bf16, SILU_MOST, lane, src, i, &s);
+            i += SILU_MOST * (size_t)j->c;
+            src += SILU_MOST * b->pixel_stride;
+        }
+        for (; x < j->w; x++, i += (size_t)j->c, src += b->pixel_stride)
+            store_slopes_of(j, bf16, 1, lane, src, i, &s);
+    }
+    v_put(j->sums + c, s.sum, lane);
+    v_put(j->sums + j->c + c, s.sum_d, lane);
+    v_put(j->sums + 2 * j->c + c, s.sum_dr, lane);
+}
+
+INLINE void store_slopes_range(const store_job *j, bool bf16, int c, int c1)
+{
+    for (; c + VW <= c1; c += VW)
+        store_slopes(j, bf16, c, false);
+    for (; c < c1; c++)
+        store_slopes(j, bf16, c, true);
+}
+
 /* Apart from the others, which keep their code; a vector at a time keeps an exponential busy. */
 static __attribute__((noinline)) void store_silu(store_job j, store_stats stats, bool bf16, int c,
                                                  int c1)
 {
-    if (stats == STATS_SUMS)
-        store_silu_range(&j, STATS_SUMS, bf16, c, c1);
+    if (j.stat_silu && bf16)
+        store_slopes_range(&j, true, c, c1);
+    else if (j.stat_silu)
+        store_slopes_range(&j, false, c, c1);
     else if (stats == STATS_MOMENTS)
         store_silu_range(&j, STATS_MOMENTS, bf16, c, c1);
-    else
-        store_silu_range(&j, stats, bf16, c, c1);
+    else /* an activation is a forward pass's, sums are a backward pass's */
+        store_silu_range(&j, STATS_NONE, bf16, c, c1);
 }
 
 static void store_sink(const sumi_sink *sink, int h, int w, const sumi_block *b, int first)

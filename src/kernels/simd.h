@@ -207,29 +207,91 @@ INLINE vf v_exp(vf x)
     return value * lower * upper;
 }
 
-/* exp(-x) for x from -87 to 87, where 2^k is one number and is added to an exponent. */
-INLINE vf exp_of_minus(vf x)
+/* ---- SiLU ------------------------------------------------------------------------------------
+ * x / (1 + exp(-x)) and its derivative, of `count` vectors at a time (a constant): each step is
+ * done for all of them before the next one, as the steps of one vector wait for each other.
+ */
+
+#define SILU_MOST 2
+
+/* exp(-x) for x from -87 to 87: 2^k exp(-r), with r = x + k ln 2 as in v_exp and k the nearest
+ * whole number to -x / ln 2; exp(-r) by the polynomial of degree 5 with the least relative error,
+ * 1e-7. */
+INLINE void silu_exponentials(const int count, const vf *x, vf *e)
 {
-    const vf one_half_up = v_splat(0x1.8p23f);
-    vf rounded = v_fma(x, v_splat(-0x1.715476p0f), one_half_up);
-    vf value = exp_rest(-x, rounded - one_half_up);
-    return (vf)((vu)value + ((vu)rounded << 23)); /* k's bits are the last ones */
+    const vf one_half_up = v_splat(0x1.8p23f); /* a sum with it ends in a whole number */
+    vf rounded[SILU_MOST], r[SILU_MOST];
+    UNROLL
+    for (int i = 0; i < count; i++)
+        rounded[i] = v_fma(x[i], v_splat(-0x1.715476p0f), one_half_up);
+    UNROLL
+    for (int i = 0; i < count; i++)
+        r[i] = v_fma(rounded[i] - one_half_up, v_splat(0x1.62e4p-1f), x[i]);
+    UNROLL
+    for (int i = 0; i < count; i++)
+        r[i] = v_fma(rounded[i] - one_half_up, v_splat(0x1.7f7d1cp-20f), r[i]);
+    UNROLL
+    for (int i = 0; i < count; i++)
+        e[i] = v_fma(v_splat(-0x1.0fa80ap-7f), r[i], v_splat(0x1.573a86p-5f));
+    UNROLL
+    for (int i = 0; i < count; i++)
+        e[i] = v_fma(e[i], r[i], v_splat(-0x1.555a6cp-3f));
+    UNROLL
+    for (int i = 0; i < count; i++)
+        e[i] = v_fma(e[i], r[i], v_splat(0x1.fffdc4p-2f));
+    UNROLL
+    for (int i = 0; i < count; i++)
+        e[i] = v_fma(e[i], r[i], v_splat(-0x1.fffff6p-1f));
+    UNROLL
+    for (int i = 0; i < count; i++)
+        e[i] = v_fma(e[i], r[i], v_splat(1.0f));
+    /* 2^k is added to the exponent: k's bits are the last ones of `rounded`. */
+    UNROLL
+    for (int i = 0; i < count; i++)
+        e[i] = (vf)((vu)e[i] + ((vu)rounded[i] << 23));
 }
 
-/* x / (1 + exp(-x)); below -87 it stays what it is there, -1e-36. */
+/* Below -87 it stays what it is there, -1e-36. */
+INLINE void v_silus(const int count, vf *x)
+{
+    vf z[SILU_MOST], e[SILU_MOST];
+    UNROLL
+    for (int i = 0; i < count; i++) {
+        x[i] = v_at_least(x[i], v_splat(-87.0f));
+        z[i] = v_at_most(x[i], v_splat(87.0f));
+    }
+    silu_exponentials(count, z, e);
+    UNROLL
+    for (int i = 0; i < count; i++)
+        x[i] = x[i] / (v_splat(1.0f) + e[i]);
+}
+
+/* The derivative s + x s (1 - s), s = 1 / (1 + e), e = exp(-x); 1 - s is e s too, which keeps its
+ * digits where s is close to 1. */
+INLINE void v_silu_slopes(const int count, vf *x)
+{
+    vf e[SILU_MOST];
+    UNROLL
+    for (int i = 0; i < count; i++)
+        x[i] = v_at_most(v_at_least(x[i], v_splat(-87.0f)), v_splat(87.0f));
+    silu_exponentials(count, x, e);
+    UNROLL
+    for (int i = 0; i < count; i++) {
+        vf s = v_splat(1.0f) / (v_splat(1.0f) + e[i]);
+        x[i] = v_fma(x[i] * s, e[i] * s, s);
+    }
+}
+
 INLINE vf v_silu(vf x)
 {
-    x = v_at_least(x, v_splat(-87.0f));
-    return x / (v_splat(1.0f) + exp_of_minus(v_at_most(x, v_splat(87.0f))));
+    v_silus(1, &x);
+    return x;
 }
 
-/* Its derivative s + x s (1 - s), s = 1 / (1 + e), e = exp(-x); 1 - s is e s too, which keeps its
- * digits where s is close to 1. */
 INLINE vf v_silu_slope(vf x)
 {
-    vf z = v_at_most(v_at_least(x, v_splat(-87.0f)), v_splat(87.0f));
-    vf e = exp_of_minus(z), s = v_splat(1.0f) / (v_splat(1.0f) + e);
-    return v_fma(z * s, e * s, s);
+    v_silu_slopes(1, &x);
+    return x;
 }
 
 /* ---- Tensors of float32 or bfloat16 ----------------------------------------------------------
