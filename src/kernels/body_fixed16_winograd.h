@@ -116,16 +116,16 @@ INLINE void fixed_input_tile(const int tall, const int wide, const float *src, s
         }
 }
 
-/* One tile row of a strip of cn channels from c0 on. */
-static void fixed_input_tiles(const wino_grid *g, int image, int ty, const float *src, int cn,
-                              float *columns, const fixed_input *to, int c0)
+/* One tile row of cn channels from c0 on. */
+static void fixed_input_tiles(const wino_grid *g, int image, int ty, const wino_lines *lines,
+                              int cn, float *columns, const fixed_input *to, int c0)
 {
     int count = (g->w + 2) * cn;
     bool tall = ty < g->ny[0];
     if (tall)
-        wino_columns(WINO_INPUT, 4, 4, src, count, columns);
+        wino_columns(WINO_INPUT, 4, 4, lines, cn, columns);
     else
-        wino_columns(WINO_INPUT, 4, 3, src, count, columns);
+        wino_columns(WINO_INPUT, 4, 3, lines, cn, columns);
     size_t stride = (size_t)count, point = to->v.point, scale_point = to->scale_point;
     for (int narrow = 0; narrow < 2; narrow++) {
         int first = wino_grid_tile(g, image, ty, narrow);
@@ -152,16 +152,12 @@ static void fixed_input_tiles(const wino_grid *g, int image, int ty, const float
 static void fixed_input_image(const wino_grid *g, int image, int n, const wino_input *in,
                               const fixed_input *to)
 {
-    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(4, g->w);
     for (int c0 = 0; c0 < in->channels; c0 += FIXED_RUN) {
         int cn = min_int(in->channels - c0, FIXED_RUN);
-        for (int t0 = 0; t0 < tile_rows; t0 += step) {
-            int t1 = min_int(t0 + step, tile_rows), y = wino_grid_y(g, t0);
-            wino_strip(WINO_INPUT, g, n, in, c0, cn, max_int(t0 - step, 0), t0, t1);
-            for (int t = t0; t < t1; t++) {
-                int row = (wino_grid_y(g, t) - y) * (g->w + 2) * cn;
-                fixed_input_tiles(g, image, t, in->strip + row, cn, in->columns, to, c0);
-            }
+        wino_load load = wino_load_begin(WINO_INPUT, g, n, in, c0, cn);
+        for (int t = 0; t < g->ny[0] + g->ny[1]; t++) {
+            wino_lines lines = wino_load_lines(WINO_INPUT, g, &load, t);
+            fixed_input_tiles(g, image, t, &lines, cn, in->columns, to, c0);
         }
     }
 }

@@ -499,20 +499,36 @@ INLINE void wino_transform(const wino_side of, const int big, const int size, co
         wino_a(big, size, from, to);
 }
 
-/* The vertical half: `count` floats of a tile's rows to as many rows of points. */
-INLINE void wino_columns(const wino_side of, const int big, const int size, const float *src,
-                         int count, float *dst)
+/* The rows of pixels that a tile row is made of: `pixels` pixels of some channels each, `pixel`
+ * floats from one to the next, between `edge` pixels of zeros that are not in memory. */
+typedef struct {
+    const float *row[WINO_MOST_SIDE];
+    size_t pixel;
+    int pixels, edge;
+} wino_lines;
+
+/* The vertical half: cn channels of a tile's rows to as many rows of points, side by side. */
+INLINE void wino_columns(const wino_side of, const int big, const int size, const wino_lines *lines,
+                         int cn, float *dst)
 {
-    for (int i = 0; i < count; i += VW) {
-        vf from[WINO_MOST_SIDE], to[WINO_MOST_SIDE];
-        UNROLL
-        for (int r = 0; r < size + wino_overlap(of); r++)
-            from[r] = v_load(src + r * count + i);
-        wino_transform(of, big, size, from, to);
-        UNROLL
-        for (int r = 0; r < size + 2; r++)
-            v_store(dst + r * count + i, to[r]);
+    size_t edge = (size_t)(lines->edge * cn), width = (size_t)(lines->pixels * cn);
+    size_t run = lines->pixel == (size_t)cn ? width : (size_t)cn, count = width + 2 * edge;
+    for (int r = 0; r < size + 2 && edge > 0; r++) {
+        memset(dst + (size_t)r * count, 0, edge * sizeof(float));
+        memset(dst + (size_t)r * count + edge + width, 0, edge * sizeof(float));
     }
+    dst += edge;
+    for (size_t at = 0, to = 0; to < width; at += lines->pixel, to += run)
+        for (size_t i = 0; i < run; i += (size_t)VW) {
+            vf in[WINO_MOST_SIDE], points[WINO_MOST_SIDE];
+            UNROLL
+            for (int r = 0; r < size + wino_overlap(of); r++)
+                in[r] = v_load(lines->row[r] + at + i);
+            wino_transform(of, big, size, in, points);
+            UNROLL
+            for (int r = 0; r < size + 2; r++)
+                v_store(dst + (size_t)r * count + to + i, points[r]);
+        }
 }
 
 /* The horizontal half, for one row of points: `tiles` tiles side by side, cn channels. */
@@ -535,17 +551,18 @@ INLINE void wino_rows(const wino_side of, const int big, const int size, const f
     }
 }
 
-/* One tile row from its strip of cn channels to the area, where they are channels c0 and on. */
+/* One tile row of cn channels to the area, where they are channels c0 and on. */
 INLINE void wino_tiles(const wino_side of, const int big, const wino_grid *g, int image, int ty,
-                       const float *src, int cn, float *columns, const wino_area *area, int c0)
+                       const wino_lines *lines, int cn, float *columns, const wino_area *area,
+                       int c0)
 {
     const int small = wino_small(big), side = big + 2;
     int count = (g->w + wino_overlap(of)) * cn;
     bool tall = ty < g->ny[0];
     if (tall)
-        wino_columns(of, big, big, src, count, columns);
+        wino_columns(of, big, big, lines, cn, columns);
     else
-        wino_columns(of, big, small, src, count, columns);
+        wino_columns(of, big, small, lines, cn, columns);
     float *dst0 = area->base + (size_t)wino_grid_tile(g, image, ty, 0) * area->row + c0;
     float *dst1 = area->base + (size_t)wino_grid_tile(g, image, ty, 1) * area->row + c0;
     for (int i = 0; i < (tall ? side : small + 2); i++) {
@@ -587,24 +604,88 @@ INLINE void wino_strip(const wino_side of, const wino_grid *g, int n, const wino
     body_fill(in->sources, in->count, in->h, g->w, &strip);
 }
 
+/* cn channels from c0 on of image n as they lie in one tensor where nothing is pending on them, and
+ * the floats of a pixel there; NULL where they have to be made. A row of zeros, for what lies
+ * outside, must have room in a strip. */
+static const float *wino_plain(const wino_grid *g, int n, const wino_input *in, int c0, int cn,
+                               size_t *pixel)
+{
+    int c = in->first + c0, s = 0;
+    while (s < in->count && c >= in->sources[s].c)
+        c -= in->sources[s++].c;
+    if (s == in->count || c + cn > in->sources[s].c)
+        return NULL;
+    view v = view_of(&in->sources[s], n, (size_t)in->h * (size_t)g->w);
+    *pixel = (size_t)v.c;
+    if (v.form != FORM_COPY || v.bf16 || (size_t)g->w * *pixel > wino_strip_floats(g->big, g->w))
+        return NULL;
+    return (const float *)v.p + c;
+}
+
+/* Loading some channels, one tile row after the other. */
+typedef struct {
+    const wino_input *in;
+    int n, c0, cn;
+    int begin, end;     /* the tile rows that are in the strip; none to begin with */
+    const float *plain; /* or NULL, as wino_plain says */
+    size_t pixel;
+} wino_load;
+
+INLINE wino_load wino_load_begin(const wino_side of, const wino_grid *g, int n,
+                                 const wino_input *in, int c0, int cn)
+{
+    wino_load load = {.in = in, .n = n, .c0 = c0, .cn = cn};
+    load.plain = wino_plain(g, n, in, c0, cn, &load.pixel);
+    if (load.plain != NULL && of == WINO_INPUT)
+        memset(in->strip, 0, (size_t)g->w * load.pixel * sizeof(float));
+    return load;
+}
+
+/* The rows of tile row t, which must come in turn. */
+INLINE wino_lines wino_load_lines(const wino_side of, const wino_grid *g, wino_load *load, int t)
+{
+    const wino_input *in = load->in;
+    int overlap = wino_overlap(of), y = wino_grid_y(g, t), rows = wino_grid_y(g, t + 1) - y;
+    wino_lines lines;
+    if (load->plain != NULL) {
+        lines.pixel = load->pixel;
+        lines.pixels = g->w;
+        lines.edge = overlap / 2;
+        y -= overlap / 2;
+        for (int r = 0; r < rows + overlap; r++)
+            lines.row[r] = y + r < 0 || y + r >= in->h
+                               ? in->strip
+                               : load->plain + (size_t)(y + r) * (size_t)g->w * load->pixel;
+        return lines;
+    }
+    if (t >= load->end) {
+        int before = load->begin;
+        load->begin = t;
+        load->end = min_int(t + wino_strip_tile_rows(g->big, g->w), g->ny[0] + g->ny[1]);
+        wino_strip(of, g, load->n, in, load->c0, load->cn, before, t, load->end);
+    }
+    size_t row = (size_t)(g->w + overlap) * (size_t)load->cn;
+    lines.pixel = (size_t)load->cn;
+    lines.pixels = g->w + overlap;
+    lines.edge = 0;
+    for (int r = 0; r < rows + overlap; r++)
+        lines.row[r] = in->strip + (size_t)(y - wino_grid_y(g, load->begin) + r) * row;
+    return lines;
+}
+
 /* All points of image number `image` of the grid, which is image n of the sources. */
 INLINE void wino_image(const wino_side of, const wino_grid *g, int image, int n,
                        const wino_input *in, const wino_area *area)
 {
-    int tile_rows = g->ny[0] + g->ny[1], step = wino_strip_tile_rows(g->big, g->w);
     for (int c0 = 0; c0 < in->channels; c0 += WINO_GROUP) {
         int cn = min_int(in->channels - c0, WINO_GROUP);
-        size_t stride = (size_t)(g->w + wino_overlap(of)) * (size_t)cn;
-        for (int t0 = 0; t0 < tile_rows; t0 += step) {
-            int t1 = min_int(t0 + step, tile_rows), y = wino_grid_y(g, t0);
-            wino_strip(of, g, n, in, c0, cn, max_int(t0 - step, 0), t0, t1);
-            for (int t = t0; t < t1; t++) {
-                const float *src = in->strip + (size_t)(wino_grid_y(g, t) - y) * stride;
-                if (g->big == 6)
-                    wino_tiles(of, 6, g, image, t, src, cn, in->columns, area, c0);
-                else
-                    wino_tiles(of, 4, g, image, t, src, cn, in->columns, area, c0);
-            }
+        wino_load load = wino_load_begin(of, g, n, in, c0, cn);
+        for (int t = 0; t < g->ny[0] + g->ny[1]; t++) {
+            wino_lines lines = wino_load_lines(of, g, &load, t);
+            if (g->big == 6)
+                wino_tiles(of, 6, g, image, t, &lines, cn, in->columns, area, c0);
+            else
+                wino_tiles(of, 4, g, image, t, &lines, cn, in->columns, area, c0);
         }
     }
 }
@@ -684,11 +765,24 @@ static void wino_multiply(const wino_grid *g, const sumi_conv_spec *s, const win
 
 /* ---- output transform ------------------------------------------------------------------------ */
 
-/* `tiles` tiles side by side, kn channels, to rows of pixels of WINO_BLOCK floats. */
-INLINE void wino_output_tiles(const int big, const int tall, const int wide, const float *m,
-                              const wino_area *area, int tiles, int kn, float *dst, size_t stride)
+/* Where finished pixels go: to a band of WINO_BLOCK floats a pixel, which the store takes from
+ * there; or, with the constant `direct`, behind bias and activation straight to the tensor. */
+typedef struct {
+    float *dst;        /* the first output channel of the first pixel */
+    size_t row, pixel; /* floats from one to the next */
+    const float *bias; /* of these channels, or NULL */
+    bool relu;
+} wino_output;
+
+/* `tiles` tiles side by side, kn channels. */
+INLINE void wino_output_tiles(const bool direct, const int big, const int tall, const int wide,
+                              const float *m, const wino_area *area, int tiles, int kn,
+                              const wino_output *to, float *dst)
 {
     const int side = big + 2;
+    const size_t pixel = direct ? to->pixel : WINO_BLOCK, row = to->row;
+    const float *bias = to->bias;
+    const bool relu = to->relu;
     for (int tile = 0; tile < tiles; tile++) {
         for (int k = 0; k < kn; k += VW) {
             vf half[WINO_MOST_SIDE - 2][WINO_MOST_SIDE];
@@ -702,52 +796,90 @@ INLINE void wino_output_tiles(const int big, const int tall, const int wide, con
                 for (int i = 0; i < tall; i++)
                     half[i][j] = y[i];
             }
+            vf b = direct ? coef_get(bias, k, 0.0f, false) : v_zero();
             for (int i = 0; i < tall; i++) {
                 vf y[WINO_MOST_SIDE - 2];
                 wino_at(big, wide, half[i], y);
                 UNROLL
-                for (int j = 0; j < wide; j++)
-                    v_store(dst + (size_t)i * stride + j * WINO_BLOCK + k, y[j]);
+                for (int j = 0; j < wide; j++) {
+                    vf v = direct ? y[j] + b : y[j];
+                    v_store(dst + (size_t)i * row + (size_t)j * pixel + k,
+                            direct && relu ? v_relu(v) : v);
+                }
             }
         }
         m += area->row;
-        dst += wide * WINO_BLOCK;
+        dst += (size_t)wide * pixel;
     }
 }
 
-/* All tiles of one image of the grid to a band buffer [rows][w][WINO_BLOCK]. */
-INLINE void wino_output_image(const int big, const wino_grid *g, int image, const wino_area *m,
-                              int kn, float *band)
+/* All tiles of one image of the grid. */
+INLINE void wino_output_image(const bool direct, const int big, const wino_grid *g, int image,
+                              const wino_area *m, int kn, const wino_output *to)
 {
     const int small = wino_small(big);
-    size_t stride = (size_t)g->w * WINO_BLOCK;
+    const size_t pixel = direct ? to->pixel : WINO_BLOCK;
     for (int ty = 0; ty < g->ny[0] + g->ny[1]; ty++) {
         const float *m0 = m->base + (size_t)wino_grid_tile(g, image, ty, 0) * m->row;
         const float *m1 = m->base + (size_t)wino_grid_tile(g, image, ty, 1) * m->row;
-        float *dst0 = band + (size_t)(wino_grid_y(g, ty) - g->y0) * stride;
-        float *dst1 = dst0 + big * g->nx[0] * WINO_BLOCK;
+        float *dst0 = to->dst + (size_t)(wino_grid_y(g, ty) - g->y0) * to->row;
+        float *dst1 = dst0 + (size_t)(big * g->nx[0]) * pixel;
         if (ty < g->ny[0]) {
-            wino_output_tiles(big, big, big, m0, m, g->nx[0], kn, dst0, stride);
-            wino_output_tiles(big, big, small, m1, m, g->nx[1], kn, dst1, stride);
+            wino_output_tiles(direct, big, big, big, m0, m, g->nx[0], kn, to, dst0);
+            wino_output_tiles(direct, big, big, small, m1, m, g->nx[1], kn, to, dst1);
         } else {
-            wino_output_tiles(big, small, big, m0, m, g->nx[0], kn, dst0, stride);
-            wino_output_tiles(big, small, small, m1, m, g->nx[1], kn, dst1, stride);
+            wino_output_tiles(direct, big, small, big, m0, m, g->nx[0], kn, to, dst0);
+            wino_output_tiles(direct, big, small, small, m1, m, g->nx[1], kn, to, dst1);
         }
     }
 }
 
 /* ---- the tile of a convolution --------------------------------------------------------------- */
 
-/* kn output channels from k0 on of all images of the grid, through the store. */
+/* Nothing is done to a pixel but what wino_output can. */
+static bool wino_output_can_be_direct(const sumi_conv *conv)
+{
+    const sumi_sink *sink = conv->sinks;
+    return conv->sink_count == 1 && sink->dst != NULL && !sink->bf16 && !sink->accumulate &&
+           sink->residual == NULL && sink->moments == NULL && sink->sums == NULL &&
+           sink->act != SUMI_ACT_SILU;
+}
+
+/* Where channels k0 and on of image number `image` of the tile go. */
+static wino_output wino_output_direct(const sumi_conv *conv, const sumi_tile *tile, int image,
+                                      int k0)
+{
+    const sumi_conv_spec *s = conv->spec;
+    const sumi_sink *sink = conv->sinks;
+    wino_output to = {.pixel = (size_t)sink->c, .relu = sink->act == SUMI_ACT_RELU};
+    to.row = (size_t)s->w * to.pixel;
+    to.bias = sink->bias != NULL ? sink->bias + k0 : NULL;
+    size_t y = (size_t)(tile->n0 + image) * (size_t)s->h + (size_t)tile->y0;
+    to.dst = (float *)sink->dst + y * to.row + k0;
+    return to;
+}
+
+/* kn output channels from k0 on of all images of the grid, through the store where need be. */
 static void wino_output_store(const sumi_conv *conv, const sumi_tile *tile, const wino_grid *g,
                               const wino_area *m, int k0, int kn, float *band)
 {
+    const size_t row = (size_t)conv->spec->w * WINO_BLOCK;
+    const bool direct = wino_output_can_be_direct(conv);
     for (int i = 0; i < tile->images; i++) {
+        wino_output to = {.dst = band, .row = row};
+        if (direct) {
+            to = wino_output_direct(conv, tile, i, k0);
+            if (g->big == 6)
+                wino_output_image(true, 6, g, i, m, kn, &to);
+            else
+                wino_output_image(true, 4, g, i, m, kn, &to);
+            continue;
+        }
         if (g->big == 6)
-            wino_output_image(6, g, i, m, kn, band);
+            wino_output_image(false, 6, g, i, m, kn, &to);
         else
-            wino_output_image(4, g, i, m, kn, band);
-        store_tile(conv, tile, i, k0, kn, band, (size_t)conv->spec->w * WINO_BLOCK, WINO_BLOCK);
+            wino_output_image(false, 4, g, i, m, kn, &to);
+        store_tile(conv, tile, i, k0, kn, band, row, WINO_BLOCK);
     }
 }
 
