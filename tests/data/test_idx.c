@@ -563,6 +563,15 @@ static void names_of_sets(void **state)
     put_bytes(state, name, idx_images(3, 4, 4)); /* a prefix that is too long */
     assert_int_equal(sumi_idx_count(*state), 0);
     assert_int_equal(sumi_idx_count("/no/such/folder"), 0);
+    /* Each name of a split makes a set, with either ending. */
+    static const char *const alone[] = {"train-images-idx3-ubyte", "t10k-images.idx3-ubyte",
+                                        "test-images-idx3-ubyte.gz", "test-images.idx3-ubyte.gz"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "alone%d/%s", i, alone[i]);
+        put_bytes(state, name, idx_images(3, 4, 4));
+        snprintf(name, sizeof name, "alone%d", i);
+        assert_int_equal(sumi_idx_count(in_dir(state, name, path)), 1);
+    }
     for (int i = 0; i < 40; i++) {
         snprintf(name, sizeof name, "many/set%02d-train-images-idx3-ubyte", i);
         put_bytes(state, name, idx_images(3, 4, 4));

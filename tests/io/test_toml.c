@@ -40,6 +40,25 @@ static void test_what_is_read(void **state)
            "{\"a\":9223372036854775807,\"b\":-9223372036854775808}");
 }
 
+/* Numbers of up to 63 characters are read, and no byte of a longer one. */
+static void test_long_numbers(void **state)
+{
+    (void)state;
+    for (int length = 60; length <= 66; length++) {
+        char text[96] = "a = 0.";
+        json_t *json = NULL;
+        sumi_error err = {""};
+        memset(text + 6, '0', (size_t)length - 3);
+        memcpy(text + 6 + length - 3, "5", 2);
+        sumi_status status =
+            sumi_toml_parse("f.toml", (const uint8_t *)text, strlen(text), &json, &err);
+        assert_int_equal(status, length <= 63 ? SUMI_OK : SUMI_EFORMAT);
+        if (status != SUMI_OK)
+            assert_non_null(strstr(err.text, "line 1: expected a value"));
+        json_decref(json);
+    }
+}
+
 static void test_what_is_refused(void **state)
 {
     (void)state;
@@ -148,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_read),
         cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_long_numbers),
         cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

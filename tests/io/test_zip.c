@@ -52,6 +52,17 @@ static void test_round_trip(void **state)
     }
 }
 
+/* A size that the field's mark for "see ZIP64" would be taken for is written there. */
+static void test_size_at_the_limit(void **state)
+{
+    for (int more = 0; more < 2; more++) {
+        blob b = own_archive(*state, 5 + (uint64_t)more);
+        assert_int_equal(sumi_get32(b.data + 18), more ? 5 : 0xFFFFFFFF);
+        assert_int_equal(sumi_get32(b.data + 22), more ? 5 : 0xFFFFFFFF);
+        blob_free(&b);
+    }
+}
+
 static void test_name_limit(void **state)
 {
     temp_folder *temp = *state;
@@ -353,6 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_size_at_the_limit, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_name_limit, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_edits_of_own, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_edits_of_zip64, temp_setup, temp_teardown),

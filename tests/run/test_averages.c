@@ -142,6 +142,12 @@ static void test_refuses_what_has_none(void **state)
         assert_int_equal(run(&f, &err), SUMI_EINVAL);
         assert_says(err, "expected 0 to 1024");
     }
+    /* Without a folder none is kept. */
+    f.config.snapshots = 2;
+    f.config.minutes = 0;
+    f.config.steps = 2;
+    f.config.out_dir = NULL;
+    assert_ok(run(&f, NULL));
     char path[PATH_MAX];
     memset(path, 'a', sizeof path - 2);
     path[sizeof path - 2] = '\0';

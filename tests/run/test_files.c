@@ -10,6 +10,7 @@
 
 #include "models/sampling.h"
 #include "run/training.h"
+#include "train/classify.h"
 
 static void put(const char *folder, const char *name, const char *text)
 {
@@ -95,6 +96,11 @@ static void test_names_of_checkpoints(void **state)
     assert_says(err, "no checkpoint is whole: ");
     assert_int_equal(sumi_run_load(path, &model, NULL, &err), SUMI_EINVAL);
     assert_null(model);
+    /* Something else is in the folder. */
+    assert_ok(sumi_remove_tree(join(path, dir.path, "checkpoints"), NULL));
+    put_folder(dir.path, "checkpoints/mine");
+    assert_int_equal(sumi_run_load(dir.path, &model, NULL, &err), SUMI_EIO);
+    assert_says(err, "checkpoints: there is no checkpoint: ");
     close_dir(&dir);
 }
 
@@ -289,6 +295,40 @@ static void test_lines_of_scores(void **state)
     close_dir(&dir);
 }
 
+/* Every second epoch has a score, unless the run is stopped at its end; and a distance needs more
+ * images than a feature has numbers. */
+static void test_which_epochs_are_scored(void **state)
+{
+    (void)state;
+    enum { SCORED = 136 };
+    fixture f;
+    sumi_error err;
+    sumi_classifier_config shape = SUMI_CLASSIFIER_CONFIG_INIT;
+    sumi_classifier *evaluator;
+    open_fixture(&f, 1, 0);
+    f.set->count = SCORED;
+    assert_ok(sumi_classify_random(&f.runtime, f.set, &shape, 1, &evaluator, NULL));
+    f.config.batch = SCORED / 2;
+    f.config.epochs = 5;
+    f.config.grid = 0;
+    f.config.eval_every = 2;
+    f.config.evaluator = evaluator;
+    f.config.eval_images = 1;
+    assert_int_equal(run(&f, &err), SUMI_EINVAL);
+    assert_says(err, "eval_images is 1, expected more than the ");
+    f.config.eval_images = SCORED;
+    f.stop_phase = SUMI_PHASE_EPOCH;
+    f.stop_step = 8;
+    assert_int_equal(run(&f, &err), SUMI_CANCELLED);
+    assert_int_equal(f.scores, 1);
+    assert_contains(&f, "eval.jsonl", "{\"step\":4,");
+    go_on(&f);
+    assert_ok(run(&f, &err));
+    assert_int_equal(count_lines(&f, "eval.jsonl"), 3); /* two, and one of the end */
+    sumi_classifier_free(evaluator);
+    close_fixture(&f);
+}
+
 /* ---- How it is sampled ----------------------------------------------------------------------- */
 
 static void test_ways_to_sample(void **state)
@@ -325,6 +365,28 @@ static void test_ways_to_sample(void **state)
     assert_ok(sumi_models_save(join(path, dir.path, "model.pth"), model, NULL, NULL));
     assert_ok(sumi_run_save_sampling(dir.path, way, NULL));
     assert_ok(sumi_run_take_sampling(dir.path, model, NULL));
+    /* What else is in a model's file would be lost. */
+    sumi_tensor_file file = {0};
+    assert_ok(sumi_models_save(join(path, dir.path, "model.safetensors"), model, NULL, NULL));
+    assert_ok(sumi_safetensors_read(path, &file, NULL));
+    sumi_file_tensor tensors[256];
+    assert_true(file.count < 256);
+    memcpy(tensors, file.tensors, file.count * sizeof *tensors);
+    const float one = 1;
+    tensors[file.count] = (sumi_file_tensor){.name = "another.thing",
+                                             .dtype = SUMI_FILE_F32,
+                                             .rank = 1,
+                                             .shape = {1},
+                                             .data = (const uint8_t *)&one,
+                                             .bytes = sizeof one};
+    sumi_tensor_file more = file;
+    more.tensors = tensors;
+    more.count++;
+    assert_ok(sumi_safetensors_write(join(path, dir.path, "more.safetensors"), &more, NULL));
+    sumi_tensor_file_free(&file);
+    sumi_status kept = sumi_run_save_sampling(path, way, &err);
+    assert_true(kept == SUMI_EUNSUPPORTED || kept == SUMI_EFORMAT);
+    assert_true(strstr(err.text, "another.thing") || strstr(err.text, "would be lost"));
     assert_ok(sumi_run_save_sampling(dir.path, NULL, NULL));
     assert_ok(sumi_run_take_sampling(dir.path, model, NULL));
     json_decref(way);
@@ -430,6 +492,57 @@ static void test_other_data(void **state)
     close_fixture(&f);
 }
 
+/* Data and settings that do not fit each other, found before a folder is made. */
+static void test_what_does_not_fit(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t count;
+        int channels, classes; /* of the set; classes of the model */
+        const char *schedule, *says;
+        sumi_status status;
+    } cases[] = {
+        {0, 1, 0, NULL, "the data set has no images", SUMI_EINVAL},
+        {IMAGES, 3, 0, NULL, "the images have 3 channels, the model expects 1", SUMI_ESHAPE},
+        {IMAGES, 1, 4, NULL, "the images have 10 labels, the model is told of 4", SUMI_EINVAL},
+        {8, 1, 10, NULL, "10 labels are more than there are images, 8", SUMI_EINVAL},
+        {IMAGES, 1, 0, "no such schedule", "no such schedule", SUMI_EINVAL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture f;
+        sumi_error err;
+        sumi_trainer_config trainer = SUMI_TRAINER_CONFIG_INIT;
+        open_fixture(&f, 1, 0);
+        trainer.batch = BATCH;
+        trainer.rate_schedule = cases[i].schedule ? cases[i].schedule : trainer.rate_schedule;
+        f.config.trainer = &trainer;
+        f.set->count = cases[i].count;
+        f.set->channels = cases[i].channels;
+        if (cases[i].classes) {
+            sumi_models_free(f.model);
+            f.model = make_told_unet(cases[i].classes, 0);
+        }
+        sumi_status status = run(&f, &err);
+        if (status != cases[i].status || !strstr(err.text, cases[i].says))
+            fail_msg("case %zu: status %d, %s", i, (int)status, err.text);
+        assert_false(sumi_is_dir(f.run));
+        f.set->channels = 1;
+        close_fixture(&f);
+    }
+    /* A network that is told of labels trains without any. */
+    fixture f;
+    open_fixture(&f, 1, 0);
+    sumi_models_free(f.model);
+    f.model = make_told_unet(4, 0);
+    free(f.set->labels);
+    f.set->labels = NULL;
+    f.set->classes = 0;
+    f.config.epochs = 1;
+    f.config.grid = 0;
+    assert_ok(run(&f, NULL));
+    close_fixture(&f);
+}
+
 /* ---- The page -------------------------------------------------------------------------------- */
 
 static void expect_page(sumi_run_dir *dir, const char *const *parts, const char *const *lacks)
@@ -499,8 +612,10 @@ static void test_the_page_of_any_files(void **state)
     static const char *const now[] = {"2 of 4 samples", "--augment 0.12", "distance 0.25, 0.5 (",
                                       "<th>eval images</th><td>5</td>", NULL};
     static const char *const not [] = {"<h2>Ways to sample", NULL};
+    strcat(dir.path, "/"); /* the name of the page is all of it */
     expect_page(&dir, now, not );
-    put(dir.path, "memory.json", "{\"memorised\": 0, \"pictures\": 4}");
+    dir.path[strlen(dir.path) - 1] = '\0';
+    put(dir.path, "memory.json", "{\"memorised\": 0, \"pictures\": 4, \"picture\": false}");
     static const char *const few[] = {"0 of 4 samples", NULL};
     static const char *const none[] = {"--augment 0.12", "memory.png", NULL};
     expect_page(&dir, few, none);
@@ -521,6 +636,8 @@ int main(void)
         cmocka_unit_test(test_ways_to_sample),
         cmocka_unit_test(test_lists_of_rollbacks),
         cmocka_unit_test(test_states_of_other_runs),
+        cmocka_unit_test(test_which_epochs_are_scored),
+        cmocka_unit_test(test_what_does_not_fit),
         cmocka_unit_test(test_other_data),
         cmocka_unit_test(test_the_page_of_any_files),
     };

@@ -111,6 +111,12 @@ static int stop_soon(void *user, const sumi_progress *p)
     return p->phase == SUMI_PHASE_TRAIN && p->step == 1;
 }
 
+static int stop_at_the_end(void *user, const sumi_progress *p)
+{
+    (void)user;
+    return p->phase == SUMI_PHASE_TRAIN && p->step == PER_EPOCH;
+}
+
 /* What is asked for cannot be done, or is not waited for; nothing of the run changes. */
 static void test_refused_and_stopped(void **state)
 {
@@ -143,14 +149,25 @@ static void test_refused_and_stopped(void **state)
     assert_true(result.same);
     /* Where it was done is not known, wholly or in part. */
     static const char *const env[] = {"{}", "{\"version\": \"9.9\"}", "[]", "{"};
+    static const char other[] = "{\"version\": \"" SUMI_VERSION "\", \"compiler\": \"cc 1\"}";
     for (int i = 0; i < 4; i++) {
         assert_ok(sumi_file_save(join(path, f.run, "env.json"), env[i], strlen(env[i]), NULL));
         assert_ok(verify(&f, &result, &err));
         assert_true(result.same && !result.note[0]);
     }
+    assert_ok(sumi_file_save(join(path, f.run, "env.json"), other, sizeof other - 1, NULL));
+    assert_ok(verify(&f, &result, &err));
+    assert_non_null(strstr(result.note, "(cc 1)"));
+    /* Stopped when all is done, it has not been. */
+    f.config.progress = stop_at_the_end;
+    assert_ok(verify(&f, &result, &err));
+    f.config.progress = watch;
     assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints/step_0"), NULL));
     assert_int_equal(verify(&f, &result, &err), SUMI_EIO);
     assert_says(err, "two checkpoints are needed, there is 1;");
+    assert_ok(sumi_remove_tree(join(path, f.run, "checkpoints"), NULL));
+    assert_int_equal(verify(&f, &result, &err), SUMI_EIO);
+    assert_says(err, "two checkpoints are needed, there are 0;");
     char name[PATH_MAX];
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
