@@ -567,7 +567,9 @@ typedef struct {
     /* Go on from the latest checkpoint in out_dir. What that run was begun with must be set again:
      * another setting, but for limits, out_dir and callbacks, is refused with both values. */
     bool resume;
-    sumi_progress_fn progress; /* NULL, or called with user after every step */
+    /* NULL, or called with user after every step; on a device that is given several steps at once
+     * (up to 16) for all of these after the last. */
+    sumi_progress_fn progress;
     void *user;
     double minutes;              /* of this call, whatever was trained before a resume */
     float ema;                   /* decay of an average of the weights; 0: none (the tutorial) */

@@ -139,7 +139,15 @@ static void device_mix(sumi_device *device, const sumi_mixing *work)
 
 static void device_update(sumi_device *device, const sumi_update *update)
 {
-    sumi_elementwise_update(device->pool, device->kernels, update);
+    if (!sumi_ledger_closed(update->ledger))
+        sumi_elementwise_update(device->pool, device->kernels, update);
+}
+
+static void orthogonalise(sumi_orthogonaliser *orthogonaliser, const sumi_ledger *ledger,
+                          double momentum, float *gradients, float *moments)
+{
+    if (!sumi_ledger_closed(ledger))
+        sumi_orthogonalise(orthogonaliser, momentum, gradients, moments);
 }
 
 static sumi_status orthogonaliser_create(sumi_device *device, const sumi_matrix *matrices,
@@ -167,14 +175,14 @@ static void device_measure_error(sumi_device *device, const sumi_tolerance *tole
     sumi_elementwise_measure(device->pool, tolerance, n, count, error, a, b, out);
 }
 
-static double device_sum_squares(sumi_device *device, const float *x, size_t count)
-{
-    return sumi_elementwise_sum_squares(device->pool, x, count);
-}
-
 static bool device_finite(sumi_device *device, const float *x, size_t count)
 {
     return sumi_elementwise_finite(device->pool, device->kernels, x, count);
+}
+
+static sumi_status ledger_create(sumi_device *device, int steps, sumi_ledger **out, sumi_error *err)
+{
+    return sumi_ledger_create(device->pool, device->kernels, steps, out, err);
 }
 
 static double measure_peak(sumi_device *device)
@@ -198,6 +206,17 @@ static sumi_status network_create(sumi_device *device, const sumi_graph *graph,
     return status;
 }
 
+static void network_gradients(sumi_network *network, const sumi_inputs *in, int n, float *gradients)
+{
+    (void)sumi_network_gradients(network, in, n, gradients);
+}
+
+static void update_statistics(sumi_network *network, const sumi_ledger *ledger, float *statistics)
+{
+    if (!sumi_ledger_closed(ledger))
+        sumi_network_update_statistics(network, statistics);
+}
+
 const sumi_backend *sumi_cpu_backend(void)
 {
     static const sumi_backend backend = {
@@ -210,6 +229,7 @@ const sumi_backend *sumi_cpu_backend(void)
         .isa = device_isa,
         .same_bits = device_same_bits,
         .threads = device_threads,
+        .ahead = 1,
         .alloc = memory_alloc,
         .free = memory_free,
         .mirror = memory_mirror,
@@ -221,19 +241,25 @@ const sumi_backend *sumi_cpu_backend(void)
         .update = device_update,
         .orthogonaliser_create = orthogonaliser_create,
         .orthogonaliser_free = sumi_orthogonaliser_free,
-        .orthogonalise = sumi_orthogonalise,
+        .orthogonalise = orthogonalise,
         .limit = device_limit,
         .blend = device_blend,
         .measure_error = device_measure_error,
-        .sum_squares = device_sum_squares,
         .finite = device_finite,
+        .ledger_create = ledger_create,
+        .ledger_free = sumi_ledger_free,
+        .ledger_begin = sumi_ledger_begin,
+        .ledger_take = sumi_ledger_take,
+        .ledger_clip = sumi_ledger_clip,
+        .ledger_read = sumi_ledger_read,
         .network_create = network_create,
         .network_free = sumi_network_free,
         .weights_changed = sumi_network_weights_changed,
         .predict = sumi_network_predict,
-        .gradients = sumi_network_gradients,
-        .update_statistics = sumi_network_update_statistics,
+        .gradients = network_gradients,
+        .loss = sumi_network_loss,
         .statistics_finite = sumi_network_statistics_finite,
+        .update_statistics = update_statistics,
         .profile = sumi_network_profile,
         .network_bytes = sumi_network_bytes,
         .node_macs = sumi_node_macs,

@@ -28,7 +28,8 @@ void sumi_network_weights_changed(sumi_network *network);
 void sumi_network_predict(sumi_network *network, const sumi_inputs *in, int n, float *const *out);
 double sumi_network_gradients(sumi_network *network, const sumi_inputs *in, int n,
                               float *gradients);
-void sumi_network_update_statistics(sumi_network *network, float *statistics, int64_t *counters);
+double sumi_network_loss(const sumi_network *network);
+void sumi_network_update_statistics(sumi_network *network, float *statistics);
 bool sumi_network_statistics_finite(const sumi_network *network);
 void sumi_network_profile(sumi_network *network, double *seconds);
 size_t sumi_network_bytes(const sumi_network *network);

@@ -21,6 +21,17 @@ void sumi_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser);
 void sumi_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
                         float *moments);
 
+/* ledger.c: as the table's; closed: false for none. */
+sumi_status sumi_ledger_create(sumi_pool *pool, const sumi_kernels *kernels, int steps,
+                               sumi_ledger **out, sumi_error *err);
+void sumi_ledger_free(sumi_ledger *ledger);
+void sumi_ledger_begin(sumi_ledger *ledger, int step);
+void sumi_ledger_take(sumi_ledger *ledger, sumi_network *network, double share,
+                      const float *gradients, size_t count);
+void sumi_ledger_clip(sumi_ledger *ledger, double most, float *gradients, size_t count);
+void sumi_ledger_read(const sumi_ledger *ledger, int steps, sumi_entry *out);
+bool sumi_ledger_closed(const sumi_ledger *ledger);
+
 /* What this machine does at most (measure.c): as the table's. */
 double sumi_cpu_measure_peak(sumi_pool *pool, const sumi_kernels *kernels);
 sumi_status sumi_cpu_measure_bandwidth(sumi_pool *pool, double *bytes_per_s, sumi_error *err);

@@ -119,6 +119,7 @@ struct sumi_network {
     sumi_place temp[3];
     sumi_time_table time_table;
     bool packed_valid; /* what was packed is of the present weights */
+    double loss;       /* of the last run of gradients */
     double *seconds;   /* sumi_network_profile */
 };
 

@@ -422,7 +422,7 @@ bool sumi_network_statistics_finite(const sumi_network *net)
     return true;
 }
 
-void sumi_network_update_statistics(sumi_network *net, float *statistics, int64_t *counters)
+void sumi_network_update_statistics(sumi_network *net, float *statistics)
 {
     const sumi_param *params = net->graph->params.items;
     for (int node = 0; node < net->graph->node_count; node++) {
@@ -440,6 +440,5 @@ void sumi_network_update_statistics(sumi_network *net, float *statistics, int64_
             mean[i] += MOMENTUM * (mean_now[i] - mean[i]);
             variance[i] += MOMENTUM * (batch - variance[i]);
         }
-        counters[params[layer->counter].offset]++;
     }
 }

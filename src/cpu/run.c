@@ -106,5 +106,11 @@ double sumi_network_gradients(sumi_network *net, const sumi_inputs *in, int n, f
         run_backward(&run, i);
         say_ready(&run, i);
     }
+    net->loss = loss;
     return loss;
+}
+
+double sumi_network_loss(const sumi_network *net)
+{
+    return net->loss;
 }

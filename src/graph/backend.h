@@ -114,6 +114,20 @@ typedef struct {
 
 typedef struct sumi_orthogonaliser sumi_orthogonaliser;
 
+/* What the steps of a training leave on a device, for the host to read when it likes: of each the
+ * loss and the gradients' norm, and which was the first with a number that is not finite. From that
+ * one on the ledger is closed: what is given it changes no weight, average, state or statistic, so
+ * that they stay those of the last good step until it is begun anew. */
+typedef struct sumi_ledger sumi_ledger;
+
+enum { SUMI_AHEAD_MAX = 64 };
+
+typedef struct {
+    double loss;
+    double norm; /* of the gradients, before they were clipped; 0: nobody asked */
+    bool bad;    /* it is the first that is not finite, or comes after that */
+} sumi_entry;
+
 /* How a weight w moves, with g its gradient (Kingma & Ba 2015; PyTorch's Adam):
  *     m = m + (1 - beta1) (g - m),  v = v + (1 - beta2) (g^2 - v),
  *     w = keep w - rate / correction1 * m / (sqrt(v / correction2) + eps) */
@@ -137,6 +151,7 @@ typedef struct {
     int averages;
     float *average[SUMI_AVERAGES_MAX];
     double decay[SUMI_AVERAGES_MAX];
+    const sumi_ledger *ledger; /* NULL, or: nothing is done where it is closed */
 } sumi_update;
 
 /* A range that numbers of images are brought into. */
@@ -192,6 +207,10 @@ typedef struct {
     bool (*same_bits)(const sumi_device *device, const char *isa, sumi_precision precision);
     int (*threads)(const sumi_device *device);
 
+    /* What came of so many steps of a training is read at once, up to SUMI_AHEAD_MAX; 1: nothing is
+     * lost by reading each. Only calls that say so, and downloads, wait for the device. */
+    int ahead;
+
     /* Memory, zeroed; NULL where there is none left. free takes the size that was asked for. */
     void *(*alloc)(sumi_device *device, size_t bytes);
     void (*free)(sumi_device *device, void *memory, size_t bytes); /* NULL is fine */
@@ -211,13 +230,14 @@ typedef struct {
      *     m = m + (1 - momentum) (g - m),  X = g + momentum (m - g),  X = X / (||X||_F + 1e-7),
      *     five times: X = 3.4445 X - 4.7750 (X X^T) X + 2.0315 (X X^T)^2 X,
      *     g = sqrt(max(1, cols / rows)) X.
-     * Of one that is `elsewhere` m alone; g is anything then, and will be replaced.
+     * Of one that is `elsewhere` m alone; g is anything then, and will be replaced. Where a ledger
+     * is given and closed, m stays as it is.
      * Their memory and plan; matrices (which do not overlap) need not last. No call allocates. */
     sumi_status (*orthogonaliser_create)(sumi_device *device, const sumi_matrix *matrices,
                                          int count, sumi_orthogonaliser **out, sumi_error *err);
     void (*orthogonaliser_free)(sumi_orthogonaliser *orthogonaliser); /* NULL is fine */
-    void (*orthogonalise)(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
-                          float *moments);
+    void (*orthogonalise)(sumi_orthogonaliser *orthogonaliser, const sumi_ledger *ledger,
+                          double momentum, float *gradients, float *moments);
     /* x [n][count] within limits, in place. */
     void (*limit)(sumi_device *device, const sumi_limits *limits, int n, size_t count, float *x);
     /* x = mask x + (1 - mask) other, each of count numbers; mask is in 0..1. */
@@ -227,10 +247,25 @@ typedef struct {
      *     (error / (absolute + relative max(|a|, |b|)))^2. */
     void (*measure_error)(sumi_device *device, const sumi_tolerance *tolerance, int n, size_t count,
                           const float *error, const float *a, const float *b, double *out);
-    /* The sum of the squares, whose order depends on count alone. */
-    double (*sum_squares)(sumi_device *device, const float *x, size_t count);
-    /* True where every number is. */
+    /* True where every number is. Waits. */
     bool (*finite)(sumi_device *device, const float *x, size_t count);
+
+    /* Of up to so many steps. */
+    sumi_status (*ledger_create)(sumi_device *device, int steps, sumi_ledger **out,
+                                 sumi_error *err);
+    void (*ledger_free)(sumi_ledger *ledger); /* NULL is fine */
+    /* From here on it is about step number `step`, which comes after the last; 0 forgets all. */
+    void (*ledger_begin)(sumi_ledger *ledger, int step);
+    /* Takes in a network's last run of gradients: adds `share` of its loss to the step's. */
+    void (*ledger_take)(sumi_ledger *ledger, sumi_network *network, double share,
+                        const float *gradients, size_t count);
+    /* Notes the root of the sum of the gradients' squares, whose order depends on count alone.
+     * Where it is above `most` (0: it never is) gradients are multiplied by most / (norm + 1e-6):
+     * here, or where orthogonalise and update read them for this ledger, as nobody else does from
+     * then on. */
+    void (*ledger_clip)(sumi_ledger *ledger, double most, float *gradients, size_t count);
+    /* The first `steps` of it. Waits. */
+    void (*ledger_read)(const sumi_ledger *ledger, int steps, sumi_entry *out);
 
     /* A plan of graph at one size and its memory. SUMI_ESHAPE where h or w is no multiple of
      * 2^levels. graph and its weights, which are read at each run, must last as long as the network
@@ -243,14 +278,16 @@ typedef struct {
     void (*weights_changed)(sumi_network *network);
     /* Eval mode: running statistics. out: a place for each of the graph's outputs; n <= n_max. */
     void (*predict)(sumi_network *network, const sumi_inputs *in, int n, float *const *out);
-    /* Train mode: batch statistics; returns the loss, and its gradients (as params.values;
-     * overwritten). Running statistics are not touched. n may be 0 where it is a share. */
-    double (*gradients)(sumi_network *network, const sumi_inputs *in, int n, float *gradients);
-    /* Moves running statistics by those of the last run of gradients, and counts it in the host's
-     * counters; both as the graph's params. */
-    void (*update_statistics)(sumi_network *network, float *statistics, int64_t *counters);
-    /* False where that run's batch statistics overflowed: updating would spoil the model. */
+    /* Train mode: batch statistics; the loss and its gradients (as params.values; overwritten).
+     * Running statistics are not touched. n may be 0 where it is a share. */
+    void (*gradients)(sumi_network *network, const sumi_inputs *in, int n, float *gradients);
+    /* The loss of that run. Waits. */
+    double (*loss)(const sumi_network *network);
+    /* False where that run's batch statistics overflowed: updating would spoil the model. Waits. */
     bool (*statistics_finite)(const sumi_network *network);
+    /* Moves running statistics (as the graph's params) by those of the last run of gradients,
+     * unless a ledger is given and closed. */
+    void (*update_statistics)(sumi_network *network, const sumi_ledger *ledger, float *statistics);
 
     /* Adds the time that each node takes from now on to seconds[node] (forward) and
      * seconds[node_count + node] (backward), in seconds; NULL stops it. */

@@ -240,6 +240,8 @@ sumi_edge sumi_graph_embedding(sumi_graph *graph, sumi_edge labels, int layer);
 sumi_edge sumi_graph_condition(sumi_graph *graph, int numbers);
 /* How many; 0: there is none. */
 int sumi_graph_told(const sumi_graph *graph);
+/* Counts so many batches in the counters of all batch norms, as of params. */
+void sumi_graph_count_batches(const sumi_graph *graph, int64_t batches, int64_t *counters);
 
 sumi_edge sumi_graph_conv(sumi_graph *graph, sumi_edge in, int layer);
 sumi_edge sumi_graph_linear(sumi_graph *graph, sumi_edge in, int layer);

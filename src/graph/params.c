@@ -118,3 +118,15 @@ void sumi_param_import(const sumi_param *param, const float *torch_order, float 
             for (size_t tap = 0; tap < size.taps; tap++)
                 own[(tap * size.in + i) * size.out + o] = *torch_order++;
 }
+
+void sumi_graph_count_batches(const sumi_graph *graph, int64_t batches, int64_t *counters)
+{
+    for (int i = 0; i < graph->node_count; i++) {
+        const sumi_node *node = &graph->nodes[i];
+        if (node->kind != SUMI_KIND_NORM || node->superseded)
+            continue;
+        const sumi_layer *layer = &graph->layers[node->layer];
+        if (layer->groups == 0)
+            counters[graph->params.items[layer->counter].offset] += batches;
+    }
+}

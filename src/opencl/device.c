@@ -69,6 +69,7 @@ static void device_close(sumi_device *device)
     if (device->queue)
         device->cl.Finish(device->queue);
     sumi_cl_free(device, device->room.base, device->room.bytes);
+    sumi_cl_free_stages(device);
     sumi_cl_program_free(device);
     if (device->queue)
         device->cl.ReleaseCommandQueue(device->queue);
@@ -200,6 +201,7 @@ const sumi_backend *sumi_opencl_backend(void)
         .isa = device_bits,
         .same_bits = same_bits,
         .threads = host_threads,
+        .ahead = 16,
         .alloc = sumi_cl_alloc,
         .free = sumi_cl_free,
         .mirror = sumi_cl_mirror,
@@ -215,15 +217,21 @@ const sumi_backend *sumi_opencl_backend(void)
         .limit = sumi_cl_limit,
         .blend = sumi_cl_blend,
         .measure_error = sumi_cl_measure,
-        .sum_squares = sumi_cl_sum_squares,
         .finite = sumi_cl_finite,
+        .ledger_create = sumi_cl_ledger_create,
+        .ledger_free = sumi_cl_ledger_free,
+        .ledger_begin = sumi_cl_ledger_begin,
+        .ledger_take = sumi_cl_ledger_take,
+        .ledger_clip = sumi_cl_ledger_clip,
+        .ledger_read = sumi_cl_ledger_read,
         .network_create = sumi_cl_network_create,
         .network_free = sumi_cl_network_free,
         .weights_changed = sumi_cl_weights_changed,
         .predict = sumi_cl_predict,
         .gradients = sumi_cl_gradients,
-        .update_statistics = sumi_cl_update_statistics,
+        .loss = sumi_cl_loss,
         .statistics_finite = sumi_cl_statistics_finite,
+        .update_statistics = sumi_cl_update_statistics,
         .profile = sumi_cl_profile,
         .network_bytes = sumi_cl_network_bytes,
         .node_macs = sumi_cl_node_macs,

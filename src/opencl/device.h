@@ -54,6 +54,9 @@ typedef enum {
     SUMI_CL_AXPBY,
     SUMI_CL_EMA,
     SUMI_CL_SQUARES,
+    SUMI_CL_LEDGER_OPEN,
+    SUMI_CL_LEDGER_TAKE,
+    SUMI_CL_LEDGER_CLIP,
     SUMI_CL_GATHER,
     SUMI_CL_PRODUCT,
     SUMI_CL_TRACE,
@@ -68,6 +71,13 @@ typedef struct {
     size_t bytes, mapped;
     cl_mem memory;
 } sumi_cl_block;
+
+/* Memory of the host for what is on its way to the device. */
+enum { SUMI_CL_STAGES_MAX = 64 };
+typedef struct {
+    char *data;
+    size_t bytes, used;
+} sumi_cl_stage;
 
 struct sumi_device {
     sumi_cl cl;
@@ -85,6 +95,9 @@ struct sumi_device {
     int block_count, block_capacity;
     uint64_t taken;     /* bytes of all blocks */
     sumi_cl_block room; /* for small results and tables */
+    sumi_cl_stage stages[SUMI_CL_STAGES_MAX];
+    int stage_count;
+    size_t staged;      /* bytes of all stages */
     sumi_status status; /* of the first call that failed */
     sumi_error error;
 };
@@ -109,10 +122,13 @@ void *sumi_cl_alloc(sumi_device *device, size_t bytes);
 void sumi_cl_free(sumi_device *device, void *memory, size_t bytes);
 void *sumi_cl_mirror(sumi_device *device, void *host, size_t bytes);
 void sumi_cl_unmirror(sumi_device *device, void *memory, void *host, size_t bytes);
+/* Does not wait, but for the first room for copies of what is uploaded, and where there is more
+ * between two waits than fits it. */
 void sumi_cl_upload(sumi_device *device, void *to, const void *from, size_t bytes);
 void sumi_cl_download(sumi_device *device, void *to, const void *from, size_t bytes);
 void sumi_cl_copy(sumi_device *device, void *to, const void *from, size_t bytes);
 void sumi_cl_zero(sumi_device *device, void *memory, size_t bytes);
+void sumi_cl_free_stages(sumi_device *device);
 /* What an address of the device stands for; one that is none is the device's failure. */
 sumi_cl_place sumi_cl_at(sumi_device *device, const void *memory);
 /* At least so many bytes that last until the next call, NULL where there are none. */
@@ -158,6 +174,8 @@ static inline size_t sumi_cl_rounded(size_t count, size_t of)
 
 void sumi_cl_mix(sumi_device *device, const sumi_mixing *work);
 bool sumi_cl_finite(sumi_device *device, const float *x, size_t count);
+/* Writes 1 to a word of the device where a number is not. */
+void sumi_cl_find_bad(sumi_device *device, const float *x, size_t count, void *word);
 void sumi_cl_limit(sumi_device *device, const sumi_limits *limits, int n, size_t count, float *x);
 void sumi_cl_blend(sumi_device *device, const float *mask, const float *other, size_t count,
                    float *x);
@@ -167,14 +185,24 @@ void sumi_cl_measure(sumi_device *device, const sumi_tolerance *tolerance, int n
 /* In groups of so many items along the first dimension, and rows along the second. */
 void sumi_cl_set_sizes(sumi_cl_launch *launch, size_t items, size_t rows, size_t group);
 
-/* ---- optimisers.c, orthogonal.c -------------------------------------------------------------- */
+/* ---- ledger.c, optimisers.c, orthogonal.c ---------------------------------------------------- */
 
+sumi_status sumi_cl_ledger_create(sumi_device *device, int steps, sumi_ledger **out,
+                                  sumi_error *err);
+void sumi_cl_ledger_free(sumi_ledger *ledger);
+void sumi_cl_ledger_begin(sumi_ledger *ledger, int step);
+void sumi_cl_ledger_take(sumi_ledger *ledger, sumi_network *network, double share,
+                         const float *gradients, size_t count);
+void sumi_cl_ledger_clip(sumi_ledger *ledger, double most, float *gradients, size_t count);
+void sumi_cl_ledger_read(const sumi_ledger *ledger, int steps, sumi_entry *out);
+/* As sumi_cl_give, of the words of a ledger; nowhere for none. */
+uint32_t sumi_cl_give_ledger(sumi_device *device, sumi_cl_launch *launch,
+                             const sumi_ledger *ledger);
 void sumi_cl_update(sumi_device *device, const sumi_update *update);
-double sumi_cl_sum_squares(sumi_device *device, const float *x, size_t count);
 sumi_status sumi_cl_orthogonaliser_create(sumi_device *device, const sumi_matrix *matrices,
                                           int count, sumi_orthogonaliser **out, sumi_error *err);
 void sumi_cl_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser);
-void sumi_cl_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum, float *gradients,
-                           float *moments);
+void sumi_cl_orthogonalise(sumi_orthogonaliser *orthogonaliser, const sumi_ledger *ledger,
+                           double momentum, float *gradients, float *moments);
 
 #endif

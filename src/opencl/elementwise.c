@@ -75,9 +75,19 @@ void sumi_cl_mix(sumi_device *device, const sumi_mixing *work)
         mix_images(device, work, i, 1, &work->factors[i]);
 }
 
-bool sumi_cl_finite(sumi_device *device, const float *x, size_t count)
+void sumi_cl_find_bad(sumi_device *device, const float *x, size_t count, void *word)
 {
     enum { ITEMS_MOST = 65536 };
+    sumi_cl_flat_args args = {.count = (uint32_t)count};
+    sumi_cl_launch launch = {.kernel = SUMI_CL_FIND_BAD, .args = &args, .args_size = sizeof args};
+    args.x = sumi_cl_give(device, &launch, x);
+    args.out = sumi_cl_give(device, &launch, word);
+    sumi_cl_set_sizes(&launch, count < ITEMS_MOST ? count : ITEMS_MOST, 1, SUMI_CL_LANE);
+    sumi_cl_run(device, &launch);
+}
+
+bool sumi_cl_finite(sumi_device *device, const float *x, size_t count)
+{
     int32_t bad = 0;
     void *room = sumi_cl_room(device, sizeof bad);
     if (!room)
@@ -85,12 +95,7 @@ bool sumi_cl_finite(sumi_device *device, const float *x, size_t count)
     if (count == 0)
         return true;
     sumi_cl_zero(device, room, sizeof bad);
-    sumi_cl_flat_args args = {.count = (uint32_t)count};
-    sumi_cl_launch launch = {.kernel = SUMI_CL_FIND_BAD, .args = &args, .args_size = sizeof args};
-    args.x = sumi_cl_give(device, &launch, x);
-    args.out = sumi_cl_give(device, &launch, room);
-    sumi_cl_set_sizes(&launch, count < ITEMS_MOST ? count : ITEMS_MOST, 1, SUMI_CL_LANE);
-    sumi_cl_run(device, &launch);
+    sumi_cl_find_bad(device, x, count, room);
     sumi_cl_download(device, &bad, room, sizeof bad);
     return bad == 0 && device->status == SUMI_OK;
 }

@@ -117,16 +117,61 @@ sumi_cl_place sumi_cl_at(sumi_device *device, const void *memory)
     return (sumi_cl_place){block->memory, (size_t)((const char *)memory - block->base)};
 }
 
+/* Room for a copy of what is uploaded, until the next wait; NULL where there is none. It is kept,
+ * so that only the first steps of a training ask for it. */
+static void *stage(sumi_device *device, size_t bytes)
+{
+    const size_t least = (size_t)1 << 22, most_of_one = (size_t)1 << 25, most = (size_t)1 << 28;
+    for (int i = 0; i < device->stage_count; i++) {
+        sumi_cl_stage *s = &device->stages[i];
+        if (s->bytes - s->used < bytes)
+            continue;
+        s->used += bytes;
+        return s->data + s->used - bytes;
+    }
+    size_t wanted = bytes > least ? bytes : least;
+    if (device->stage_count == SUMI_CL_STAGES_MAX || bytes > most_of_one ||
+        device->staged + wanted > most)
+        return NULL;
+    char *data = malloc(wanted);
+    if (!data)
+        return NULL;
+    device->stages[device->stage_count++] = (sumi_cl_stage){data, wanted, bytes};
+    device->staged += wanted;
+    return data;
+}
+
+/* What was on its way has arrived. */
+static void empty_stages(sumi_device *device)
+{
+    for (int i = 0; i < device->stage_count; i++)
+        device->stages[i].used = 0;
+}
+
+void sumi_cl_free_stages(sumi_device *device)
+{
+    for (int i = 0; i < device->stage_count; i++)
+        free(device->stages[i].data);
+    device->stage_count = 0;
+}
+
 void sumi_cl_upload(sumi_device *device, void *to, const void *from, size_t bytes)
 {
     if (bytes == 0 || device->status != SUMI_OK)
         return;
     sumi_cl_place place = sumi_cl_at(device, to);
-    if (place.memory)
-        sumi_cl_ok(device,
-                   device->cl.EnqueueWriteBuffer(device->queue, place.memory, true, place.at, bytes,
-                                                 from, 0, NULL, NULL),
-                   "writing to its memory");
+    void *copy = place.memory ? stage(device, bytes) : NULL;
+    if (!place.memory)
+        return;
+    if (copy)
+        memcpy(copy, from, bytes);
+    if (sumi_cl_ok(device,
+                   device->cl.EnqueueWriteBuffer(device->queue, place.memory, copy == NULL,
+                                                 place.at, bytes, copy ? copy : from, 0, NULL,
+                                                 NULL),
+                   "writing to its memory") &&
+        !copy)
+        empty_stages(device);
 }
 
 /* Zeros where the device is lost: whoever reads on before looking at the status finds no chance
@@ -144,6 +189,8 @@ void sumi_cl_download(sumi_device *device, void *to, const void *from, size_t by
                                                  to, 0, NULL, NULL),
                     "reading from its memory"))
         memset(to, 0, bytes);
+    else
+        empty_stages(device);
 }
 
 void sumi_cl_copy(sumi_device *device, void *to, const void *from, size_t bytes)

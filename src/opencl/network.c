@@ -198,27 +198,38 @@ void sumi_cl_predict(sumi_network *net, const sumi_inputs *in, int n, float *con
     }
 }
 
-/* The loss and whether statistics are finite are read together, once all is queued. */
-double sumi_cl_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients)
+char *sumi_cl_results(const sumi_network *net)
+{
+    return net->arena + net->results * sizeof(float);
+}
+
+void sumi_cl_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients)
 {
     sumi_device *device = net->device;
-    char *results = net->arena + net->results * sizeof(float);
-    uint32_t words[2] = {0, 0};
-    float loss;
     if (device->status != SUMI_OK)
-        return NAN;
+        return;
     sumi_cl_call call = call_of(net, in, n);
     call.gradients = sumi_cl_at(device, gradients);
     net->images = n;
-    sumi_cl_zero(device, results, sizeof words);
+    sumi_cl_zero(device, sumi_cl_results(net), 2 * sizeof(uint32_t));
     run_forward(&call, in->condition);
     sumi_cl_clear_added(&call);
     for (int i = net->graph->node_count - 1; i >= 0; i--)
         run_node(&call, i, true);
-    sumi_cl_download(device, words, results, sizeof words);
-    memcpy(&loss, &words[0], sizeof loss);
-    net->statistics_bad = words[1] != 0;
-    return device->status == SUMI_OK ? (double)loss : NAN;
+}
+
+double sumi_cl_loss(const sumi_network *net)
+{
+    float loss;
+    sumi_cl_download(net->device, &loss, sumi_cl_results(net), sizeof loss);
+    return net->device->status == SUMI_OK ? (double)loss : NAN;
+}
+
+bool sumi_cl_statistics_finite(const sumi_network *net)
+{
+    uint32_t bad = 0;
+    sumi_cl_download(net->device, &bad, sumi_cl_results(net) + sizeof(float), sizeof bad);
+    return bad == 0;
 }
 
 /* ---- What is told ---------------------------------------------------------------------------- */

@@ -85,8 +85,7 @@ struct sumi_network {
     size_t arena_floats;
     char *arena;        /* memory of the device */
     sumi_place results; /* training: two words, the loss, and 1 where statistics are not finite */
-    bool statistics_bad;
-    int images; /* of the last run of gradients */
+    int images;         /* of the last run of gradients */
     double *seconds;
 };
 
@@ -158,9 +157,12 @@ size_t sumi_cl_network_bytes(const sumi_network *net);
 double sumi_cl_node_macs(const sumi_network *net, int node);
 double sumi_cl_node_bytes(const sumi_network *net, int node, int n, bool backward);
 char *sumi_cl_describe(const sumi_network *net);
-double sumi_cl_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients);
-void sumi_cl_update_statistics(sumi_network *net, float *statistics, int64_t *counters);
+void sumi_cl_gradients(sumi_network *net, const sumi_inputs *in, int n, float *gradients);
+/* The words at `results`, where they are on the device. */
+char *sumi_cl_results(const sumi_network *net);
+double sumi_cl_loss(const sumi_network *net);
 bool sumi_cl_statistics_finite(const sumi_network *net);
+void sumi_cl_update_statistics(sumi_network *net, const sumi_ledger *ledger, float *statistics);
 
 /* ---- ops.c, backward.c, op_conv.c, op_norm.c ------------------------------------------------- */
 

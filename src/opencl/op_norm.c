@@ -220,9 +220,8 @@ void sumi_cl_norm_backward(const sumi_cl_call *call, int node)
 
 /* ---- Running statistics ---------------------------------------------------------------------- */
 
-void sumi_cl_update_statistics(sumi_network *net, float *statistics, int64_t *counters)
+void sumi_cl_update_statistics(sumi_network *net, const sumi_ledger *ledger, float *statistics)
 {
-    const sumi_param *params = net->graph->params.items;
     sumi_cl_call call = {.net = net, .device = net->device};
     if (net->graph->params.statistic_count == 0 || net->device->status != SUMI_OK)
         return;
@@ -236,21 +235,15 @@ void sumi_cl_update_statistics(sumi_network *net, float *statistics, int64_t *co
         const sumi_layer *layer = sumi_cl_layer(net, node);
         const sumi_cl_value *value = &net->values[plan->in.views[0].value];
         double count = (double)net->images * value->h * value->w;
-        const sumi_cl_running_args args = {.mean = sumi_cl_word(plan->mean),
-                                           .variance = sumi_cl_word(plan->variance),
-                                           .to_mean = sumi_cl_statistic(&call, layer->mean),
-                                           .to_variance = sumi_cl_statistic(&call, layer->variance),
-                                           .c = layer->in_channels,
-                                           .unbiased =
-                                               (float)(count > 1 ? count / (count - 1) : 1)};
+        sumi_cl_running_args args = {.mean = sumi_cl_word(plan->mean),
+                                     .variance = sumi_cl_word(plan->variance),
+                                     .to_mean = sumi_cl_statistic(&call, layer->mean),
+                                     .to_variance = sumi_cl_statistic(&call, layer->variance),
+                                     .c = layer->in_channels,
+                                     .unbiased = (float)(count > 1 ? count / (count - 1) : 1)};
         sumi_cl_launch launch = sumi_cl_launch_of(&call, SUMI_CL_RUNNING, &args, sizeof args);
         launch.memory[launch.count++] = call.statistics.memory;
+        args.ledger = sumi_cl_give_ledger(net->device, &launch, ledger);
         sumi_cl_run_items(&call, &launch, (size_t)args.c, 1, 1);
-        counters[params[layer->counter].offset]++;
     }
-}
-
-bool sumi_cl_statistics_finite(const sumi_network *net)
-{
-    return !net->statistics_bad;
 }

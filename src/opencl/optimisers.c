@@ -1,5 +1,5 @@
 /*
- * One step of an optimiser and of averages, and gradients' norm, on a device.
+ * One step of an optimiser and of averages on a device.
  */
 #include "opencl/device.h"
 
@@ -21,6 +21,7 @@ static void follow_rule(sumi_device *device, const sumi_update *by, size_t first
     args.gradients = sumi_cl_give(device, &launch, by->gradients + first);
     args.m = sumi_cl_give(device, &launch, by->state[0] + first);
     args.v = sumi_cl_give(device, &launch, by->state[1] + first);
+    args.ledger = sumi_cl_give_ledger(device, &launch, by->ledger);
     sumi_cl_set_sizes(&launch, count, 1, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
 }
@@ -33,6 +34,7 @@ static void move_matrix(sumi_device *device, const sumi_update *by, const sumi_r
     sumi_cl_launch launch = {.kernel = SUMI_CL_AXPBY, .args = &args, .args_size = sizeof args};
     args.x = sumi_cl_give(device, &launch, by->gradients + range->first);
     args.out = sumi_cl_give(device, &launch, by->weights + range->first);
+    args.ledger = sumi_cl_give_ledger(device, &launch, by->ledger);
     sumi_cl_set_sizes(&launch, range->count, 1, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
 }
@@ -43,6 +45,7 @@ static void move_average(sumi_device *device, const sumi_update *by, int i)
     sumi_cl_launch launch = {.kernel = SUMI_CL_EMA, .args = &args, .args_size = sizeof args};
     args.average = sumi_cl_give(device, &launch, by->average[i]);
     args.x = sumi_cl_give(device, &launch, by->weights);
+    args.ledger = sumi_cl_give_ledger(device, &launch, by->ledger);
     sumi_cl_set_sizes(&launch, by->count, 1, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
 }
@@ -60,27 +63,4 @@ void sumi_cl_update(sumi_device *device, const sumi_update *by)
     follow_rule(device, by, at, by->count - at);
     for (int i = 0; i < by->averages; i++)
         move_average(device, by, i);
-}
-
-/* Pieces are summed by groups, and added on the host in their order. */
-double sumi_cl_sum_squares(sumi_device *device, const float *x, size_t count)
-{
-    enum { PIECES = 256, EACH = 4096 };
-    float sums[PIECES] = {0};
-    float *room = sumi_cl_room(device, sizeof sums);
-    size_t pieces = (count + EACH - 1) / EACH;
-    double sum = 0;
-    if (!room || count == 0)
-        return 0;
-    sumi_cl_squares_args args = {.count = (uint32_t)count,
-                                 .pieces = (uint32_t)(pieces < PIECES ? pieces : PIECES)};
-    sumi_cl_launch launch = {.kernel = SUMI_CL_SQUARES, .args = &args, .args_size = sizeof args};
-    args.x = sumi_cl_give(device, &launch, x);
-    args.out = sumi_cl_give(device, &launch, room);
-    sumi_cl_set_sizes(&launch, args.pieces * (size_t)SUMI_CL_GROUP, 1, SUMI_CL_GROUP);
-    sumi_cl_run(device, &launch);
-    sumi_cl_download(device, sums, room, args.pieces * sizeof *sums);
-    for (uint32_t i = 0; i < args.pieces; i++)
-        sum += (double)sums[i];
-    return sum;
 }

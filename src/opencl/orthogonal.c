@@ -148,8 +148,8 @@ static void set_numbers(sumi_cl_launch *launch, const batch *b)
     launch->global[2] = (size_t)b->count;
 }
 
-static void gather(const sumi_orthogonaliser *o, const batch *b, double momentum,
-                   const float *gradients, float *moments)
+static void gather(const sumi_orthogonaliser *o, const batch *b, const sumi_ledger *ledger,
+                   double momentum, const float *gradients, float *moments)
 {
     sumi_cl_gather_args args = {.table = b->table,
                                 .x = b->x,
@@ -162,6 +162,7 @@ static void gather(const sumi_orthogonaliser *o, const batch *b, double momentum
     args.moments = sumi_cl_give(o->device, &launch, moments);
     sumi_cl_give(o->device, &launch, o->memory);
     sumi_cl_give(o->device, &launch, o->memory);
+    args.ledger = sumi_cl_give_ledger(o->device, &launch, ledger);
     set_numbers(&launch, b);
     sumi_cl_run(o->device, &launch);
 }
@@ -270,14 +271,14 @@ static void give_result(const sumi_orthogonaliser *o, const batch *b, int p, flo
     sumi_cl_run(o->device, &launch);
 }
 
-void sumi_cl_orthogonalise(sumi_orthogonaliser *o, double momentum, float *gradients,
-                           float *moments)
+void sumi_cl_orthogonalise(sumi_orthogonaliser *o, const sumi_ledger *ledger, double momentum,
+                           float *gradients, float *moments)
 {
     if (o->device->status != SUMI_OK)
         return;
     for (int i = 0; i < o->batch_count; i++) {
         const batch *b = &o->batches[i];
-        gather(o, b, momentum, gradients, moments);
+        gather(o, b, ledger, momentum, gradients, moments);
         if (b->elsewhere)
             continue;
         make_gram(o, b);

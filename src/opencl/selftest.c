@@ -30,6 +30,7 @@ typedef struct {
     const sumi_backend *backend;
     sumi_device *device;
     sumi_cl_sums *out;
+    sumi_ledger *ledger;
     int count;
 } taking;
 
@@ -152,18 +153,24 @@ static void run_network(taking *t, const sumi_graph *graph, const sumi_weights *
                         const sumi_inputs *in, sumi_error *err)
 {
     const sumi_params *params = &graph->params;
-    int64_t counters[1] = {0};
+    sumi_entry entry;
     float *gradients = alloc_filled(t, params->value_count, 4), *image = alloc(t, N * IMAGE);
     float *logits = alloc(t, N * CLASSES), *out[SUMI_OUTPUTS_MAX] = {image, logits};
     sumi_network *training = plan(t, graph, weights, SUMI_MODE_TRAIN, err);
     sumi_network *predicting = plan(t, graph, weights, SUMI_MODE_PREDICT, err);
     if (gradients && image && logits && training && predicting) {
-        const float loss = (float)t->backend->gradients(training, in, N, gradients);
+        t->backend->gradients(training, in, N, gradients);
+        for (int i = 0; i < 2; i++) { /* the second is to forget the first */
+            t->backend->ledger_begin(t->ledger, 0);
+            t->backend->ledger_take(t->ledger, training, 1, gradients, params->value_count);
+        }
+        t->backend->ledger_read(t->ledger, 1, &entry);
+        const float loss = (float)entry.loss;
         take(t, &loss, 1);
         for (int i = 0; i < params->count; i++)
             if (sumi_param_trainable(&params->items[i]))
                 take_memory(t, gradients + params->items[i].offset, params->items[i].count);
-        t->backend->update_statistics(training, weights->statistics, counters);
+        t->backend->update_statistics(training, t->ledger, weights->statistics);
         t->backend->predict(predicting, in, N, out);
         take_memory(t, image, N * IMAGE);
         take_memory(t, logits, N * CLASSES);
@@ -253,9 +260,13 @@ static void try_sampling(taking *t, float *const a[ARRAYS])
     t->backend->blend(t->device, a[2], a[3], COUNT, a[1]);
     take_memory(t, a[1], COUNT);
     t->backend->measure_error(t->device, &tolerance, 2, COUNT / 2, a[2], a[3], a[4], errors);
-    const float told[] = {
-        (float)errors[0], (float)errors[1], (float)t->backend->sum_squares(t->device, a[3], COUNT),
-        (float)t->backend->finite(t->device, a[4], COUNT), (float)has_infinite(t, a)};
+    sumi_entry entry;
+    t->backend->ledger_begin(t->ledger, 0);
+    t->backend->ledger_clip(t->ledger, 0, a[3], COUNT);
+    t->backend->ledger_read(t->ledger, 1, &entry);
+    const float told[] = {(float)errors[0], (float)errors[1], (float)(entry.norm * entry.norm),
+                          (float)t->backend->finite(t->device, a[4], COUNT),
+                          (float)has_infinite(t, a)};
     take(t, told, 5);
 }
 
@@ -283,11 +294,12 @@ static void try_optimiser(taking *t, float *const a[ARRAYS])
                                 .matrix_keep = .99,
                                 .averages = 1,
                                 .average = {a[7]},
-                                .decay = {.9}};
+                                .decay = {.9},
+                                .ledger = t->ledger};
     sumi_orthogonaliser *o = NULL;
     if (t->backend->orthogonaliser_create(t->device, matrices, 2, &o, NULL) != SUMI_OK)
         return;
-    t->backend->orthogonalise(o, .95, a[3], a[5]);
+    t->backend->orthogonalise(o, t->ledger, .95, a[3], a[5]);
     t->backend->orthogonaliser_free(o);
     take_memory(t, a[3], COUNT);
     t->backend->update(t->device, &update);
@@ -316,8 +328,10 @@ static void try_elementwise(taking *t)
 sumi_status sumi_cl_take_sums(const sumi_backend *backend, sumi_device *device, sumi_cl_sums *out,
                               sumi_error *err)
 {
-    taking t = {backend, device, out, 0};
-    sumi_status status = try_network(&t, err);
+    taking t = {.backend = backend, .device = device, .out = out};
+    sumi_status status = backend->ledger_create(device, 1, &t.ledger, err);
+    if (status == SUMI_OK)
+        status = try_network(&t, err);
     *out = status == SUMI_OK ? *out : (sumi_cl_sums){{0}, {0}};
     if (status == SUMI_OK)
         try_elementwise(&t);
@@ -325,6 +339,7 @@ sumi_status sumi_cl_take_sums(const sumi_backend *backend, sumi_device *device, 
         status = backend->status(device, err);
     if (status == SUMI_OK && t.count != SUMI_CL_SUMS)
         status = sumi_fail(err, SUMI_ENOMEM, "there is no memory to try a device with");
+    backend->ledger_free(t.ledger);
     return status;
 }
 

@@ -3,7 +3,8 @@
  *
  * One thing happens after another: a step, its line in the metrics, a call of progress; at the end
  * of an epoch its loss, a checkpoint, a grid. Whatever ends the run, a checkpoint of the last good
- * step is written first.
+ * step is written first. A device may be given several steps before it is asked what came of them;
+ * their lines and calls then follow each other.
  */
 #include "run/training.h"
 
@@ -22,13 +23,12 @@ sumi_status sumi_run_in_turn(sumi_train_run *run, const sumi_run_stage *stages, 
 
 /* ---- The loop -------------------------------------------------------------------------------- */
 
-static sumi_status write_metric(sumi_train_run *run, int64_t epoch, int n, double loss)
+static sumi_status write_metric(sumi_train_run *run, int n, double step_seconds, double loss)
 {
     char line[480], back[32] = "", norm[SUMI_NUMBER_MAX + 24] = "", loss_number[SUMI_NUMBER_MAX],
                     rate[SUMI_NUMBER_MAX], speed[SUMI_NUMBER_MAX], time[SUMI_NUMBER_MAX],
                     waiting[SUMI_NUMBER_MAX + 24] = "";
-    double now = sumi_time_now(), step_seconds = fmax(1e-9, now - run->step_at);
-    run->step_at = now;
+    int64_t epoch = (run->trainer->steps - 1) / run->per_epoch;
     /* The first step of a call takes longer than others. */
     if (run->trainer->steps > run->first_step + 1) {
         run->timed++;
@@ -70,9 +70,9 @@ static void loss_text(double loss, char out[SUMI_NUMBER_MAX])
 }
 
 /* Whether this step is one of those after which a checkpoint is asked for. */
-static bool due_by_step(const sumi_train_run *run)
+static bool due_by_step(const sumi_train_run *run, int64_t step)
 {
-    int64_t step = run->trainer->steps, every = run->config->checkpoint_every;
+    int64_t every = run->config->checkpoint_every;
     int64_t keep = run->config->keep_every;
     return (every > 0 && step % every == 0) || (keep > 0 && step % keep == 0);
 }
@@ -98,7 +98,8 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     run->untold = status != SUMI_OK;
     sumi_run_event(run->dir, record.step, &(sumi_event_scalar){"epoch/loss", loss}, 1);
     bool last = run->trainer->steps >= run->last_step;
-    bool due = run->decided.save_at_epoch || run->decided.save_within || due_by_step(run);
+    bool due = run->decided.save_at_epoch || run->decided.save_within ||
+               due_by_step(run, run->trainer->steps);
     bool score = sumi_run_score_due(run, epoch);
     if (status != SUMI_OK || !(last || due || score || sumi_grid_due(epoch)))
         return status;
@@ -110,53 +111,136 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
     return status == SUMI_OK ? sumi_run_report_state(run, state, true) : status;
 }
 
-sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss)
+static sumi_batch next_batch(sumi_train_run *run, sumi_data_batch *data)
 {
     sumi_batches_next(run->batches, data);
-    sumi_batch batch = {.size = sizeof batch,
+    return (sumi_batch){.size = sizeof(sumi_batch),
                         .n = data->n,
                         .h = run->set->height,
                         .w = run->set->width,
                         .x = data->images,
                         .labels = data->labels,
                         .augmentation = data->augmentation};
+}
+
+sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss)
+{
+    const sumi_batch batch = next_batch(run, data);
     sumi_status status = sumi_train_step(run->trainer, &batch, loss, run->err);
     if (status == SUMI_OK)
         run->images += data->whole;
     return status;
 }
 
-static sumi_status one_step(sumi_train_run *run)
+/* What is told of a step that is done. */
+static sumi_status tell_step(sumi_train_run *run, int n, double seconds, double loss)
 {
-    sumi_data_batch data;
-    double loss;
-    int64_t epoch = sumi_run_epoch(run);
-    sumi_status status = sumi_run_train_next(run, &data, &loss);
-    if (status != SUMI_OK)
-        return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
     run->loss_sum += loss;
     run->loss_count++;
     run->untold = true;
-    status = write_metric(run, epoch, data.whole, loss);
+    sumi_status status = write_metric(run, n, seconds, loss);
     if (status != SUMI_OK)
         return status;
-    sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
-    status = sumi_run_watch_loss(run, loss);
-    if (status == SUMI_OK)
-        status = sumi_run_snapshot(run);
+    sumi_run_tell(run, SUMI_PHASE_TRAIN, (run->trainer->steps - 1) / run->per_epoch, loss, NULL);
+    return sumi_run_watch_loss(run, loss);
+}
+
+/* What is due after a step. */
+static sumi_status after_step(sumi_train_run *run)
+{
+    int64_t step = run->trainer->steps;
+    sumi_status status = sumi_run_snapshot(run);
     if (status != SUMI_OK)
         return status;
-    if (run->trainer->steps % run->per_epoch == 0)
-        status = end_epoch(run, epoch);
+    if (step % run->per_epoch == 0)
+        status = end_epoch(run, step / run->per_epoch - 1);
     else {
         run->untold = false;
-        if (!run->decided.save_within && !due_by_step(run))
+        if (!run->decided.save_within && !due_by_step(run, step))
             return SUMI_OK;
         status = sumi_run_save_step(run);
     }
     /* The next step's speed is its own, without what was done here. */
     run->step_at = sumi_time_now();
     return status;
+}
+
+/* Of each of so many steps, since the last time this was asked. */
+static double seconds_a_step(sumi_train_run *run, int steps)
+{
+    double now = sumi_time_now(), seconds = fmax(1e-9, (now - run->step_at) / steps);
+    run->step_at = now;
+    return seconds;
+}
+
+/* A step that had no effect among others is done by itself: what is wrong with it can then be
+ * looked at. */
+static sumi_status repeat_step(sumi_train_run *run)
+{
+    sumi_data_batch data;
+    double loss;
+    sumi_batches_free(run->batches);
+    run->batches = NULL;
+    sumi_status status = sumi_run_begin_batches(run);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_run_train_next(run, &data, &loss);
+    if (status != SUMI_OK)
+        return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
+    status = tell_step(run, data.whole, seconds_a_step(run, 1), loss);
+    return status == SUMI_OK ? after_step(run) : status;
+}
+
+/* Takes in the steps that are on their way. Between them nothing is due. */
+static sumi_status settle(sumi_train_run *run)
+{
+    int count = sumi_train_on_their_way(run->trainer);
+    double seconds = 0;
+    for (int i = 0; i < count; i++) {
+        sumi_settled step;
+        sumi_status status = sumi_train_settle(run->trainer, &step, run->err);
+        if (status == SUMI_OK && step.repeat)
+            return repeat_step(run);
+        if (status != SUMI_OK)
+            return status;
+        run->images += run->whole[i];
+        seconds = i == 0 ? seconds_a_step(run, count) : seconds;
+        status = tell_step(run, run->whole[i], seconds, step.loss);
+        if (status != SUMI_OK)
+            return status;
+        run->untold = i + 1 == count;
+    }
+    return count > 0 ? after_step(run) : SUMI_OK;
+}
+
+/* The number of the step that was given to the device last. */
+static int64_t steps_begun(const sumi_train_run *run)
+{
+    return run->trainer->steps + sumi_train_on_their_way(run->trainer);
+}
+
+/* Whether something is due after that step, or no other can be begun. */
+static bool must_settle(const sumi_train_run *run)
+{
+    int64_t step = steps_begun(run);
+    bool open = run->settings.schedule_steps == SUMI_SCHEDULE_OPEN;
+    return sumi_train_on_their_way(run->trainer) == run->trainer->ahead || step >= run->last_step ||
+           step % run->per_epoch == 0 || due_by_step(run, step) || run->decided.save_within ||
+           sumi_run_snapshot_due(run, step) || (open && step >= run->settings.warmup_steps);
+}
+
+static sumi_status one_step(sumi_train_run *run)
+{
+    sumi_data_batch data;
+    const sumi_batch batch = next_batch(run, &data);
+    run->whole[sumi_train_on_their_way(run->trainer)] = data.whole;
+    sumi_status status = sumi_train_queue(run->trainer, &batch, run->err);
+    if (status != SUMI_OK && run->trainer->not_finite.what)
+        return sumi_run_not_finite(run, &data);
+    if (status == SUMI_OK && !must_settle(run))
+        return SUMI_OK;
+    sumi_status settled = settle(run);
+    return status == SUMI_OK ? settled : status;
 }
 
 void sumi_run_end_at(sumi_train_run *run, int64_t last_step)
@@ -202,10 +286,10 @@ static sumi_status decide(sumi_train_run *run, sumi_status status)
                               .save_minutes = run->config->checkpoint_minutes,
                               .save_took = run->save_took,
                               .failed = status != SUMI_OK,
-                              .began = run->trainer->steps > run->first_step,
+                              .began = steps_begun(run) > run->first_step,
                               .asked_to_stop = sumi_run_asked_to_stop(run),
                               .open = run->settings.schedule_steps == SUMI_SCHEDULE_OPEN,
-                              .steps = run->trainer->steps,
+                              .steps = steps_begun(run),
                               .timed = run->timed,
                               .warmup_steps = run->settings.warmup_steps,
                               .last_step = run->last_step,
@@ -219,12 +303,15 @@ static sumi_status decide(sumi_train_run *run, sumi_status status)
     run->decided = sumi_run_decide(run->runtime->ranks, &clock);
     if (run->decided.failed)
         return sumi_run_fail_together(run, run->decided.failed - 1, status);
-    return run->decided.last_step > 0 ? sumi_run_meet(run, fix_end(run)) : SUMI_OK;
+    if (run->decided.last_step == 0)
+        return SUMI_OK;
+    status = settle(run);
+    return sumi_run_meet(run, status == SUMI_OK ? fix_end(run) : status);
 }
 
 static bool finished(const sumi_train_run *run)
 {
-    return run->trainer->steps >= run->last_step || run->decided.time_is_up;
+    return steps_begun(run) >= run->last_step || run->decided.time_is_up;
 }
 
 /* ---- The end --------------------------------------------------------------------------------- */
@@ -289,7 +376,8 @@ static sumi_status interrupt(sumi_train_run *run, sumi_status status)
         sumi_fail(&first, status, "stopped after step %" PRId64 "%s", run->trainer->steps,
                   run->dir ? "; the run is saved and can be resumed" : "");
     /* A checkpoint of a step whose lines are missing would go on without them. */
-    sumi_status saved = run->untold ? SUMI_OK : sumi_run_save_step(run);
+    bool told = !run->untold && sumi_train_on_their_way(run->trainer) == 0;
+    sumi_status saved = told ? sumi_run_save_step(run) : SUMI_OK;
     if (status == SUMI_CANCELLED && saved != SUMI_OK)
         return saved;
     if (run->dir) {
@@ -323,6 +411,8 @@ static sumi_status all_steps(sumi_train_run *run)
     sumi_status status = decide(run, SUMI_OK);
     while (status == SUMI_OK && !finished(run) && !run->decided.stop)
         status = decide(run, one_step(run));
+    if (status == SUMI_OK)
+        status = settle(run);
     bool short_of_it = run->decided.stop && run->trainer->steps < run->last_step;
     return status == SUMI_OK && short_of_it ? SUMI_CANCELLED : status;
 }

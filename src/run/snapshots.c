@@ -36,13 +36,11 @@ sumi_status sumi_run_check_snapshots(const sumi_train_run *run)
     return SUMI_OK;
 }
 
-/* True after the steps that cut the run into as many parts as there shall be snapshots. */
-static bool is_due(const sumi_train_run *run)
+/* Such steps cut the run into as many parts as there shall be snapshots. */
+bool sumi_run_snapshot_due(const sumi_train_run *run, int64_t step)
 {
-    double step = (double)run->trainer->steps, wanted = run->config->snapshots;
-    double last = (double)run->last_step;
-    return wanted > 0 && run->dir &&
-           floor(step * wanted / last) > floor((step - 1) * wanted / last);
+    double at = (double)step, wanted = run->config->snapshots, last = (double)run->last_step;
+    return wanted > 0 && run->dir && floor(at * wanted / last) > floor((at - 1) * wanted / last);
 }
 
 /* A copy, so that what is told of the snapshot stays out of the average. */
@@ -69,7 +67,7 @@ static sumi_status save(const sumi_train_run *run, int k)
 sumi_status sumi_run_snapshot(sumi_train_run *run)
 {
     char folder[PATH_MAX];
-    if (!is_due(run))
+    if (!sumi_run_snapshot_due(run, run->trainer->steps))
         return SUMI_OK;
     sumi_status status = sumi_make_dirs(sumi_run_file(run->dir, folder_name, folder), run->err);
     for (int k = 0; k < SUMI_AVERAGES_MAX && status == SUMI_OK; k++)

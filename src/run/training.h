@@ -40,7 +40,8 @@ typedef struct sumi_train_run {
     double saved_at, save_took, step_at;
     int64_t saved_step; /* -1: none yet */
     bool untold;        /* a step was done, and not all lines that belong to it are written */
-    bool stop;          /* a callback asked for it */
+    int whole[SUMI_AHEAD_MAX]; /* images of the steps that are on their way, on all ranks */
+    bool stop;                 /* a callback asked for it */
     sumi_decisions decided;
     bool parted;       /* a rank has failed, and all know: they do not meet again */
     sumi_error notice; /* what is worth saying though all went well, or "" */
@@ -84,7 +85,9 @@ sumi_status sumi_run_read_rollbacks(sumi_train_run *run);
 /* ---- snapshots.c ---- */
 
 sumi_status sumi_run_check_snapshots(const sumi_train_run *run);
-/* Keeps the averages by powers as they are after this step, where it is one of those. */
+/* Whether averages are to be kept as they are after this step. */
+bool sumi_run_snapshot_due(const sumi_train_run *run, int64_t step);
+/* Keeps them so after the last step, where it is one of those. */
 sumi_status sumi_run_snapshot(sumi_train_run *run);
 
 /* ---- scores.c ---- */
@@ -132,7 +135,8 @@ double sumi_run_waiting(const sumi_train_run *run);
 
 /* ---- run.c ---- */
 
-/* Takes the next batch and trains a step on it; data receives the batch, *loss its loss. */
+/* Takes the next batch and trains a step on it, waiting for what comes of it; data receives the
+ * batch, *loss its loss. */
 sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss);
 
 /* ---- leave.c ---- */

@@ -8,7 +8,6 @@
 #include "train/train.h"
 
 #include <math.h>
-#include <string.h>
 
 sumi_status sumi_averages_check(const sumi_trainer_config *config, sumi_error *err)
 {
@@ -89,14 +88,9 @@ void sumi_averages_join(const sumi_averages *averages, int64_t step, sumi_update
 
 /* Running statistics are copied: they are averages already. */
 void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_runtime *runtime,
-                                   const sumi_model *model, const sumi_mirror *from)
+                                   const sumi_mirror *from)
 {
-    const sumi_params *params = &model->graph.params;
-    for (int i = 0; i < averages->count; i++) {
-        if (from->statistic_bytes)
-            runtime->backend->copy(runtime->device, averages->mirror[i].at.statistics,
-                                   from->at.statistics, from->statistic_bytes);
-        memcpy(averages->model[i]->graph.params.counters, params->counters,
-               params->counter_count * sizeof(int64_t));
-    }
+    for (int i = 0; i < averages->count && from->statistic_bytes; i++)
+        runtime->backend->copy(runtime->device, averages->mirror[i].at.statistics,
+                               from->at.statistics, from->statistic_bytes);
 }

@@ -120,7 +120,7 @@ static void update_weights(training *run)
     static const sumi_halvings none;
     double factor = sumi_rate_factor(&run->settings, &none, run->step);
     sumi_update update = sumi_optimiser_update(&run->optimiser, run->runtime, &run->settings,
-                                               factor, run->step, run->gradients);
+                                               factor, run->step, NULL, run->gradients);
     update.weights = run->weights.at.values;
     run->runtime->backend->update(run->runtime->device, &update);
 }
@@ -134,7 +134,8 @@ static sumi_status step(training *run, double *loss, sumi_error *err)
     take_batch(run, &batch);
     run->step++;
     const sumi_inputs in = {.image = run->images, .labels = run->labels, .target = run->target};
-    *loss = backend->gradients(run->network, &in, batch.n, run->gradients);
+    backend->gradients(run->network, &in, batch.n, run->gradients);
+    *loss = backend->loss(run->network);
     if (!isfinite(*loss) || !backend->statistics_finite(run->network) ||
         !backend->finite(run->runtime->device, run->gradients, params->value_count))
         return sumi_fail(err, SUMI_EINVAL,
@@ -142,7 +143,8 @@ static sumi_status step(training *run, double *loss, sumi_error *err)
                          (long long)run->step, *loss);
     if (run->classifier->shape->labels)
         update_weights(run);
-    backend->update_statistics(run->network, run->weights.at.statistics, params->counters);
+    backend->update_statistics(run->network, NULL, run->weights.at.statistics);
+    sumi_graph_count_batches(&run->classifier->graph, 1, params->counters);
     return SUMI_OK;
 }
 

@@ -100,8 +100,9 @@ int sumi_train_suspect(const sumi_trainer *trainer, int n)
                                                  : NULL,
                                 .target = trainer->target + at,
                                 .weight = trainer->weight ? trainer->weight + i : NULL};
-        double loss = backend->gradients(trainer->network, &in, 1, trainer->gradients);
-        if (!isfinite(loss) || !backend->statistics_finite(trainer->network))
+        backend->gradients(trainer->network, &in, 1, trainer->gradients);
+        if (!isfinite(backend->loss(trainer->network)) ||
+            !backend->statistics_finite(trainer->network))
             return trainer->part + i;
     }
     return -1;

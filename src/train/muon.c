@@ -225,10 +225,11 @@ static void exchange(sumi_muon *muon, const sumi_runtime *runtime, float *gradie
         }
 }
 
-void sumi_muon_turn(sumi_muon *muon, const sumi_runtime *runtime, float *gradients, float *moments)
+void sumi_muon_turn(sumi_muon *muon, const sumi_runtime *runtime, const sumi_ledger *ledger,
+                    float *gradients, float *moments)
 {
     if (muon->orthogonaliser)
-        runtime->backend->orthogonalise(muon->orthogonaliser, MOMENTUM, gradients, moments);
+        runtime->backend->orthogonalise(muon->orthogonaliser, ledger, MOMENTUM, gradients, moments);
     if (muon->ranks)
         exchange(muon, runtime, gradients);
 }

@@ -85,7 +85,7 @@ static double chosen(float given, double own)
 
 sumi_update sumi_optimiser_update(sumi_optimiser *optimiser, const sumi_runtime *runtime,
                                   const sumi_trainer_config *config, double factor, int64_t step,
-                                  float *gradients)
+                                  const sumi_ledger *ledger, float *gradients)
 {
     const sumi_optimiser_row *row = optimiser->row;
     double rate = (double)config->learning_rate * factor, decay = (double)config->weight_decay;
@@ -104,9 +104,10 @@ sumi_update sumi_optimiser_update(sumi_optimiser *optimiser, const sumi_runtime 
                           .matrices = optimiser->muon.ranges,
                           .matrix_count = optimiser->muon.range_count,
                           .matrix_rate = matrix_rate,
-                          .matrix_keep = 1 - matrix_rate * decay};
+                          .matrix_keep = 1 - matrix_rate * decay,
+                          .ledger = ledger};
     for (int i = 0; i < row->states; i++)
         update.state[i] = optimiser->state[i];
-    sumi_muon_turn(&optimiser->muon, runtime, gradients, optimiser->state[0]);
+    sumi_muon_turn(&optimiser->muon, runtime, ledger, gradients, optimiser->state[0]);
     return update;
 }

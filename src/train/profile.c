@@ -164,7 +164,7 @@ static double run_optimiser(bench *b, sumi_runtime *runtime)
     const sumi_trainer_config settings = SUMI_TRAINER_CONFIG_INIT;
     double begin = sumi_time_now();
     sumi_update update =
-        sumi_optimiser_update(&b->optimiser, runtime, &settings, 1, 1, b->gradients);
+        sumi_optimiser_update(&b->optimiser, runtime, &settings, 1, 1, NULL, b->gradients);
     update.weights = b->weights;
     runtime->backend->update(runtime->device, &update);
     return sumi_time_now() - begin;

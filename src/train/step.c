@@ -7,8 +7,15 @@
  */
 #include "train/train.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
+
+/* Steps before the present one. */
+static int64_t steps_begun(const sumi_trainer *trainer)
+{
+    return trainer->steps + sumi_train_on_their_way(trainer);
+}
 
 /* ---- Draw ------------------------------------------------------------------------------------ */
 
@@ -23,7 +30,7 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
                                sumi_error *err)
 {
     int timesteps = trainer->process.config.timesteps;
-    if (trainer->steps >= UINT32_MAX)
+    if (steps_begun(trainer) >= UINT32_MAX)
         return sumi_fail(err, SUMI_EINVAL, "%lld steps are as many as a seed has",
                          (long long)trainer->steps);
     bool alone = sumi_ranks_alone(trainer->runtime->ranks);
@@ -124,7 +131,7 @@ static bool draw_levels(sumi_trainer *trainer, const sumi_batch *batch)
     bool is_noise = true;
     for (int i = 0; i < batch->n; i++) {
         const sumi_draw draw = {.seed = trainer->config.seed,
-                                .step = (uint32_t)trainer->steps,
+                                .step = (uint32_t)steps_begun(trainer),
                                 .image = (uint64_t)(trainer->first + i),
                                 .batch = (uint64_t)trainer->whole};
         sumi_level level =
@@ -175,7 +182,7 @@ static void noise_images(const sumi_trainer *trainer, const sumi_batch *batch, b
     sumi_device *device = trainer->runtime->device;
     const sumi_random address = {.seed = trainer->config.seed,
                                  .stream = SUMI_STREAM_NOISE,
-                                 .step = (uint32_t)trainer->steps,
+                                 .step = (uint32_t)steps_begun(trainer),
                                  .image = (uint64_t)trainer->first};
     sumi_mixing work = {.n = batch->n,
                         .count = trainer->image_floats,
@@ -235,8 +242,7 @@ static void receive(sumi_trainer *trainer)
                                       trainer->exchanged, params->value_count * sizeof(float));
 }
 
-/* Returns the loss. */
-static double gradients(sumi_trainer *trainer, int n)
+static void gradients(sumi_trainer *trainer, int n)
 {
     const sumi_params *params = &trainer->model->graph.params;
     bool alone = sumi_ranks_alone(trainer->runtime->ranks);
@@ -253,11 +259,9 @@ static double gradients(sumi_trainer *trainer, int n)
         memset(trainer->sent, 0, (size_t)params->count * sizeof *trainer->sent);
         sumi_exchange_begin(trainer->exchange, trainer->exchanged, params->value_count);
     }
-    double loss =
-        trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
+    trainer->runtime->backend->gradients(trainer->network, &in, n, trainer->gradients);
     if (!alone)
         receive(trainer);
-    return loss;
 }
 
 /* ---- Check ----------------------------------------------------------------------------------- */
@@ -341,72 +345,38 @@ static sumi_status fail_not_finite(sumi_trainer *trainer, const sumi_batch *batc
                      isfinite(loss) ? " and values are too large for the batch statistics" : "");
 }
 
-static sumi_status check(sumi_trainer *trainer, const sumi_batch *batch, double loss,
-                         sumi_error *err)
+/* Whether the part that was taken in last is good: of a step that is alone in the ledger. */
+static sumi_status check(sumi_trainer *trainer, const sumi_batch *batch, sumi_error *err)
 {
-    size_t count = trainer->model->graph.params.value_count;
     const sumi_backend *backend = trainer->runtime->backend;
-    bool finite = isfinite(loss) && is_finite(trainer, trainer->gradients, count) &&
-                  backend->statistics_finite(trainer->network);
+    sumi_entry entry;
+    backend->ledger_read(trainer->ledger, 1, &entry);
     sumi_status status = backend->status(trainer->runtime->device, err);
-    if (finite || status != SUMI_OK)
+    if (!entry.bad || status != SUMI_OK)
         return status;
-    return fail_not_finite(trainer, batch, loss, err);
-}
-
-/* ---- Clip ------------------------------------------------------------------------------------ */
-
-/* As torch.nn.utils.clip_grad_norm_, of all gradients together. */
-static void clip(sumi_trainer *trainer)
-{
-    const sumi_backend *backend = trainer->runtime->backend;
-    size_t count = trainer->model->graph.params.value_count;
-    double most = (double)trainer->config.clip_norm;
-    if (!(most > 0))
-        return;
-    trainer->gradient_norm =
-        sqrt(backend->sum_squares(trainer->runtime->device, trainer->gradients, count));
-    double factor = most / (trainer->gradient_norm + 1e-6);
-    const sumi_factors shrink = {.source = {(float)factor}, .divisor = 1};
-    const sumi_mixing work = {.n = 1,
-                              .count = count,
-                              .out = trainer->gradients,
-                              .sources = 1,
-                              .source = {trainer->gradients},
-                              .factors = &shrink};
-    if (factor < 1)
-        backend->mix(trainer->runtime->device, &work);
+    return fail_not_finite(trainer, batch, backend->loss(trainer->network), err);
 }
 
 /* ---- Update ---------------------------------------------------------------------------------- */
 
-static void count_step(sumi_model *model, const sumi_batch *batch)
-{
-    model->generation++;
-    model->info.steps++;
-    model->info.height = batch->h;
-    model->info.width = batch->w;
-}
-
 /* Weights and averages in one pass, then running statistics. */
-static void update(sumi_trainer *trainer, const sumi_batch *batch)
+static void update(sumi_trainer *trainer)
 {
     const sumi_backend *backend = trainer->runtime->backend;
-    int64_t step = trainer->steps + 1;
+    int64_t step = steps_begun(trainer) + 1;
+    double most = (double)trainer->config.clip_norm;
     double factor = sumi_rate_factor(&trainer->config, &trainer->halvings, step);
-    sumi_update work = sumi_optimiser_update(&trainer->optimiser, trainer->runtime,
-                                             &trainer->config, factor, step, trainer->gradients);
+    if (most > 0)
+        backend->ledger_clip(trainer->ledger, most, trainer->gradients,
+                             trainer->model->graph.params.value_count);
+    sumi_update work =
+        sumi_optimiser_update(&trainer->optimiser, trainer->runtime, &trainer->config, factor, step,
+                              trainer->ledger, trainer->gradients);
     work.weights = trainer->weights.at.values;
     sumi_averages_join(&trainer->averages, step, &work);
     backend->update(trainer->runtime->device, &work);
-    backend->update_statistics(trainer->network, trainer->weights.at.statistics,
-                               trainer->model->graph.params.counters);
-    sumi_averages_take_statistics(&trainer->averages, trainer->runtime, trainer->model,
-                                  &trainer->weights);
-    trainer->steps = step;
-    count_step(trainer->model, batch);
-    for (int i = 0; i < trainer->averages.count; i++)
-        count_step(trainer->averages.model[i], batch);
+    backend->update_statistics(trainer->network, trainer->ledger, trainer->weights.at.statistics);
+    sumi_averages_take_statistics(&trainer->averages, trainer->runtime, &trainer->weights);
 }
 
 /* ---- The step -------------------------------------------------------------------------------- */
@@ -444,22 +414,23 @@ static void add_part(sumi_trainer *trainer, double share)
     backend->mix(trainer->runtime->device, &work);
 }
 
-/* The gradients of all parts; *loss receives the batch's. */
-static sumi_status run_parts(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+/* The gradients of all parts. */
+static sumi_status run_parts(sumi_trainer *trainer, const sumi_batch *batch, bool alone,
                              sumi_error *err)
 {
+    const sumi_backend *backend = trainer->runtime->backend;
     int parts = parts_of(trainer, batch->n);
     int64_t first = trainer->first;
-    *loss = 0;
     for (int p = 0; p < parts; p++) {
         const sumi_batch part = take_part(trainer, batch, first, p);
         double share = parts > 1 ? (double)part.n / batch->n : 1;
         draw(trainer, &part);
-        double error = gradients(trainer, part.n);
-        sumi_status status = check(trainer, &part, error, err);
+        gradients(trainer, part.n);
+        backend->ledger_take(trainer->ledger, trainer->network, share, trainer->gradients,
+                             trainer->model->graph.params.value_count);
+        sumi_status status = alone ? check(trainer, &part, err) : SUMI_OK;
         if (status != SUMI_OK)
             return status;
-        *loss += parts > 1 ? share * error : error;
         if (parts > 1)
             add_part(trainer, share);
     }
@@ -471,10 +442,10 @@ static sumi_status run_parts(sumi_trainer *trainer, const sumi_batch *batch, dou
     return SUMI_OK;
 }
 
-sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
-                            sumi_error *err)
+static sumi_status queue(sumi_trainer *trainer, const sumi_batch *batch, bool alone,
+                         sumi_error *err)
 {
-    double error = 0;
+    assert(trainer->begun < trainer->ahead && !trainer->read);
     trainer->not_finite.what = NULL;
     sumi_status status = check_batch(trainer, batch, err);
     status = find_share(trainer, batch->n, status, err);
@@ -482,12 +453,77 @@ sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, doub
         status = check_pixels(trainer, batch, err);
     if (status != SUMI_OK)
         return status;
-    status = run_parts(trainer, batch, &error, err);
+    trainer->runtime->backend->ledger_begin(trainer->ledger, trainer->begun);
+    status = run_parts(trainer, batch, alone, err);
     if (status != SUMI_OK)
         return status;
-    clip(trainer);
-    update(trainer, batch);
-    if (loss)
-        *loss = error;
-    return trainer->runtime->backend->status(trainer->runtime->device, err);
+    update(trainer);
+    trainer->begun++;
+    return SUMI_OK;
+}
+
+sumi_status sumi_train_queue(sumi_trainer *trainer, const sumi_batch *batch, sumi_error *err)
+{
+    return queue(trainer, batch, trainer->ahead == 1, err);
+}
+
+static void count_step(const sumi_trainer *trainer, sumi_model *model)
+{
+    model->generation++;
+    model->info.steps++;
+    model->info.height = trainer->h;
+    model->info.width = trainer->w;
+}
+
+static void take_counters(sumi_model *average, const sumi_model *model)
+{
+    memcpy(average->graph.params.counters, model->graph.params.counters,
+           model->graph.params.counter_count * sizeof(int64_t));
+}
+
+/* Nothing is on its way any more. */
+static void empty(sumi_trainer *trainer)
+{
+    trainer->begun = trainer->taken = 0;
+    trainer->read = false;
+}
+
+sumi_status sumi_train_settle(sumi_trainer *trainer, sumi_settled *out, sumi_error *err)
+{
+    const sumi_backend *backend = trainer->runtime->backend;
+    assert(sumi_train_on_their_way(trainer) > 0);
+    if (!trainer->read)
+        backend->ledger_read(trainer->ledger, trainer->begun, trainer->entries);
+    trainer->read = true;
+    sumi_status status = backend->status(trainer->runtime->device, err);
+    const sumi_entry entry = trainer->entries[trainer->taken];
+    *out = (sumi_settled){entry.loss, entry.bad};
+    if (status != SUMI_OK || entry.bad) {
+        empty(trainer);
+        return status;
+    }
+    trainer->gradient_norm = entry.norm;
+    trainer->steps++;
+    count_step(trainer, trainer->model);
+    sumi_graph_count_batches(&trainer->model->graph, 1, trainer->model->graph.params.counters);
+    for (int i = 0; i < trainer->averages.count; i++) {
+        count_step(trainer, trainer->averages.model[i]);
+        take_counters(trainer->averages.model[i], trainer->model);
+    }
+    if (++trainer->taken == trainer->begun)
+        empty(trainer);
+    return SUMI_OK;
+}
+
+sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
+                            sumi_error *err)
+{
+    sumi_settled settled = {0};
+    assert(sumi_train_on_their_way(trainer) == 0);
+    sumi_status status = queue(trainer, batch, true, err);
+    if (status == SUMI_OK)
+        status = sumi_train_settle(trainer, &settled, err);
+    if (status == SUMI_OK && loss)
+        *loss = settled.loss;
+    return status;
 }

@@ -68,7 +68,8 @@ sumi_status sumi_muon_init(const sumi_runtime *runtime, const sumi_graph *graph,
 void sumi_muon_free(const sumi_runtime *runtime, sumi_muon *muon);
 /* Makes of the gradients of hidden matrices what they move along; moments is their momentum, as
  * gradients. */
-void sumi_muon_turn(sumi_muon *muon, const sumi_runtime *runtime, float *gradients, float *moments);
+void sumi_muon_turn(sumi_muon *muon, const sumi_runtime *runtime, const sumi_ledger *ledger,
+                    float *gradients, float *moments);
 
 /* ---- Optimisers (optimisers.c) --------------------------------------------------------------- */
 
@@ -99,10 +100,10 @@ void sumi_optimiser_free(const sumi_runtime *runtime, sumi_optimiser *optimiser)
 /* What state number `state` of a parameter is in files; NULL: it has none. */
 const char *sumi_optimiser_state_name(const sumi_optimiser *optimiser, int param, int state);
 /* Its part of a step, counted from 1: all but weights and averages. factor: of every rate. May
- * change the gradients. */
+ * change the gradients. ledger: as a sumi_update has it. */
 sumi_update sumi_optimiser_update(sumi_optimiser *optimiser, const sumi_runtime *runtime,
                                   const sumi_trainer_config *config, double factor, int64_t step,
-                                  float *gradients);
+                                  const sumi_ledger *ledger, float *gradients);
 
 /* ---- Averages of the weights (averages.c) ---------------------------------------------------- */
 
@@ -124,7 +125,7 @@ void sumi_averages_free(sumi_averages *averages, sumi_runtime *runtime);
 /* Their part of a step, counted from 1. */
 void sumi_averages_join(const sumi_averages *averages, int64_t step, sumi_update *update);
 void sumi_averages_take_statistics(const sumi_averages *averages, const sumi_runtime *runtime,
-                                   const sumi_model *model, const sumi_mirror *from);
+                                   const sumi_mirror *from);
 
 /* ---- Recipes (recipes.c) --------------------------------------------------------------------- */
 
@@ -182,7 +183,7 @@ struct sumi_trainer {
     sumi_trainer_config config;
     sumi_process process;
     sumi_averages averages;
-    int64_t steps;   /* that are done */
+    int64_t steps;   /* that are done, and known to be good */
     int64_t fetched; /* the steps after which model and averages had their weights in the host's */
     /* In the memory of the device. */
     sumi_mirror weights; /* the model's */
@@ -206,6 +207,13 @@ struct sumi_trainer {
     const float *condition; /* of the present step: told, or NULL where nothing is */
     sumi_halvings halvings;
     sumi_not_finite not_finite; /* of the last step */
+    /* Steps that the device was given at once, up to `ahead`: what comes of them, how many were
+     * begun and how many of these `steps` counts already; and what the ledger said, once it was
+     * read. */
+    sumi_ledger *ledger;
+    int ahead, begun, taken;
+    bool read;
+    sumi_entry entries[SUMI_AHEAD_MAX];
     /* How batches are cut into groups and shared among the runtime's ranks; zeros: they are not. */
     sumi_reduction cut;
     int64_t first, whole; /* of the present step: the batch's images in all, and its first here */
@@ -252,9 +260,27 @@ sumi_model *sumi_train_best(const sumi_trainer *trainer);
 /* ---- The step (step.c) ----------------------------------------------------------------------- */
 
 /* One optimisation step; see sumi_trainer_step. The trainer must have begun for the batch's size.
- * On an error nothing has changed. */
+ * On an error nothing has changed. No step may be on its way. */
 sumi_status sumi_train_step(sumi_trainer *trainer, const sumi_batch *batch, double *loss,
                             sumi_error *err);
+
+/* The same in two halves, for a device that is not to be waited for: up to trainer->ahead steps are
+ * queued, and then each is settled, in their order. Between the two model and averages are to be
+ * left alone. Where ahead is 1, what is wrong with a step is told when it is queued. */
+sumi_status sumi_train_queue(sumi_trainer *trainer, const sumi_batch *batch, sumi_error *err);
+typedef struct {
+    double loss;
+    bool repeat; /* the step, and those queued after it, had no effect: sumi_train_step of its batch
+                    tells why */
+} sumi_settled;
+/* Takes in the first of the steps that are on their way. After an error, or where it is to be
+ * repeated, none is. */
+sumi_status sumi_train_settle(sumi_trainer *trainer, sumi_settled *out, sumi_error *err);
+/* How many steps are on their way. */
+static inline int sumi_train_on_their_way(const sumi_trainer *trainer)
+{
+    return trainer->begun - trainer->taken;
+}
 
 /* ---- Settings that are kept (kept.c) ----------------------------------------------------------
  * What changes the bits of a training is written where it is saved, and must be the same where it

@@ -4,6 +4,7 @@
  */
 #include "train/train.h"
 
+#include <assert.h>
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +244,7 @@ sumi_status sumi_train_begin(sumi_trainer *trainer, int h, int w, sumi_error *er
 static void fetch(void *arg)
 {
     sumi_trainer *trainer = arg;
+    assert(sumi_train_on_their_way(trainer) == 0);
     if (trainer->fetched == trainer->steps)
         return;
     sumi_mirror_pull(trainer->runtime, &trainer->weights);
@@ -340,6 +342,15 @@ static sumi_status make_cut(sumi_trainer *trainer, sumi_error *err)
                               : SUMI_OK;
 }
 
+/* Where ranks take part, gradients are waited for in each step. */
+static sumi_status make_ledger(sumi_trainer *trainer, sumi_error *err)
+{
+    const sumi_runtime *runtime = trainer->runtime;
+    trainer->ahead = sumi_ranks_alone(runtime->ranks) ? runtime->backend->ahead : 1;
+    assert(trainer->ahead >= 1 && trainer->ahead <= SUMI_AHEAD_MAX);
+    return runtime->backend->ledger_create(runtime->device, trainer->ahead, &trainer->ledger, err);
+}
+
 static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
 {
     sumi_model *model = trainer->model;
@@ -348,6 +359,8 @@ static sumi_status allocate(sumi_trainer *trainer, sumi_error *err)
     sumi_status status = make_cut(trainer, err);
     if (status == SUMI_OK)
         status = make_gradients(trainer, err);
+    if (status == SUMI_OK)
+        status = make_ledger(trainer, err);
     if (status == SUMI_OK && !make_drawn(trainer))
         status = sumi_fail_memory(err, "a batch's levels", 0);
     if (status == SUMI_OK)
@@ -412,6 +425,7 @@ void sumi_train_free(sumi_trainer *trainer)
     sumi_averages_free(&trainer->averages, trainer->runtime);
     sumi_mirror_free(trainer->runtime, &trainer->weights);
     sumi_optimiser_free(trainer->runtime, &trainer->optimiser);
+    trainer->runtime->backend->ledger_free(trainer->ledger);
     size_t bytes = gradient_bytes(trainer);
     trainer->runtime->backend->free(trainer->runtime->device, trainer->gradients, bytes);
     trainer->runtime->backend->free(trainer->runtime->device, trainer->accumulated, bytes);

@@ -29,7 +29,7 @@ typedef struct {
 
 typedef struct {
     int opened, created, predicted, trained, checked, renewed, mixed, scanned, moved, limited,
-        blended, measured, turned, squared;
+        blended, measured, turned, squared, read;
     block blocks[BLOCKS];
     int block_count;
 } recording;
@@ -105,6 +105,7 @@ static void record_upload(sumi_device *device, void *to, const void *from, size_
 
 static void record_download(sumi_device *device, void *to, const void *from, size_t bytes)
 {
+    seen.read++;
     sumi_cpu_backend()->download(device, to, behind(from, bytes), bytes);
 }
 
@@ -155,11 +156,12 @@ static void record_orthogonaliser_free(sumi_orthogonaliser *orthogonaliser)
     sumi_cpu_backend()->orthogonaliser_free(orthogonaliser);
 }
 
-static void record_orthogonalise(sumi_orthogonaliser *orthogonaliser, double momentum,
-                                 float *gradients, float *moments)
+static void record_orthogonalise(sumi_orthogonaliser *orthogonaliser, const sumi_ledger *ledger,
+                                 double momentum, float *gradients, float *moments)
 {
     seen.turned++;
-    sumi_cpu_backend()->orthogonalise(orthogonaliser, momentum, behind(gradients, sizeof(float)),
+    sumi_cpu_backend()->orthogonalise(orthogonaliser, ledger, momentum,
+                                      behind(gradients, sizeof(float)),
                                       behind(moments, sizeof(float)));
 }
 
@@ -189,16 +191,46 @@ static void record_measure(sumi_device *device, const sumi_tolerance *tolerance,
                                       behind(a, bytes), behind(b, bytes), out);
 }
 
-static double record_squares(sumi_device *device, const float *x, size_t count)
-{
-    seen.squared++;
-    return sumi_cpu_backend()->sum_squares(device, behind(x, count * sizeof *x), count);
-}
-
 static bool record_scan(sumi_device *device, const float *x, size_t count)
 {
     seen.scanned++;
+    seen.read++;
     return sumi_cpu_backend()->finite(device, behind(x, count * sizeof *x), count);
+}
+
+/* ---- Ledgers --------------------------------------------------------------------------------- */
+
+static sumi_status record_ledger(sumi_device *device, int steps, sumi_ledger **out, sumi_error *err)
+{
+    seen.created++;
+    return sumi_cpu_backend()->ledger_create(device, steps, out, err);
+}
+
+static void record_ledger_free(sumi_ledger *ledger)
+{
+    seen.created -= ledger != NULL;
+    sumi_cpu_backend()->ledger_free(ledger);
+}
+
+static void record_take(sumi_ledger *ledger, sumi_network *network, double share,
+                        const float *gradients, size_t count)
+{
+    seen.checked++;
+    sumi_cpu_backend()->ledger_take(ledger, network, share,
+                                    behind(gradients, count * sizeof *gradients), count);
+}
+
+static void record_clip(sumi_ledger *ledger, double most, float *gradients, size_t count)
+{
+    seen.squared++;
+    sumi_cpu_backend()->ledger_clip(ledger, most, behind(gradients, count * sizeof *gradients),
+                                    count);
+}
+
+static void record_read(const sumi_ledger *ledger, int steps, sumi_entry *out)
+{
+    seen.read++;
+    sumi_cpu_backend()->ledger_read(ledger, steps, out);
 }
 
 /* ---- Networks -------------------------------------------------------------------------------- */
@@ -258,22 +290,28 @@ static void record_predict(sumi_network *network, const sumi_inputs *in, int n, 
     sumi_cpu_backend()->predict(network, &real, n, &real_out);
 }
 
-static double record_gradients(sumi_network *network, const sumi_inputs *in, int n,
-                               float *gradients)
+static void record_gradients(sumi_network *network, const sumi_inputs *in, int n, float *gradients)
 {
     const sumi_inputs real = real_inputs(in, n);
     seen.trained++;
-    return sumi_cpu_backend()->gradients(network, &real, n, behind(gradients, sizeof(float)));
+    sumi_cpu_backend()->gradients(network, &real, n, behind(gradients, sizeof(float)));
 }
 
-static void record_statistics(sumi_network *network, float *statistics, int64_t *counters)
+static void record_statistics(sumi_network *network, const sumi_ledger *ledger, float *statistics)
 {
-    sumi_cpu_backend()->update_statistics(network, behind(statistics, sizeof(float)), counters);
+    sumi_cpu_backend()->update_statistics(network, ledger, behind(statistics, sizeof(float)));
+}
+
+/* What makes a host wait for a device. */
+static double record_loss(const sumi_network *network)
+{
+    seen.read++;
+    return sumi_cpu_backend()->loss(network);
 }
 
 static bool record_finite(const sumi_network *network)
 {
-    seen.checked++;
+    seen.read++;
     return sumi_cpu_backend()->statistics_finite(network);
 }
 
@@ -298,8 +336,12 @@ static sumi_backend recorder(void)
     backend.limit = record_limit;
     backend.blend = record_blend;
     backend.measure_error = record_measure;
-    backend.sum_squares = record_squares;
     backend.finite = record_scan;
+    backend.ledger_create = record_ledger;
+    backend.ledger_free = record_ledger_free;
+    backend.ledger_take = record_take;
+    backend.ledger_clip = record_clip;
+    backend.ledger_read = record_read;
     backend.network_create = record_create;
     backend.network_free = record_network_free;
     backend.weights_changed = record_weights_changed;
@@ -307,6 +349,7 @@ static sumi_backend recorder(void)
     backend.gradients = record_gradients;
     backend.update_statistics = record_statistics;
     backend.statistics_finite = record_finite;
+    backend.loss = record_loss;
     return backend;
 }
 
@@ -543,6 +586,105 @@ static void test_training_touches_no_tensor(void **state)
     }
 }
 
+/* ---- Steps ahead ----------------------------------------------------------------------------- */
+
+enum { AHEAD = 4 };
+
+/* Of step number `step`; where it is bad, an image has no number. */
+static void images_of(int step, bool bad, float out[N * PIXELS])
+{
+    const sumi_random at = {3, SUMI_STREAM_USER, (uint32_t)step, 0};
+    sumi_random_normals(&at, 0, out, N * PIXELS);
+    if (bad)
+        out[2 * PIXELS + 5] = (float)(0.0 / 0.0);
+}
+
+/* Takes steps up to `end`, one by one or queued; step `bad` (0: none) is to fail. */
+static void train_on(sumi_trainer *trainer, bool queued, int bad, int end, double *loss)
+{
+    float images[N * PIXELS];
+    while (trainer->steps < end) {
+        int first = (int)trainer->steps, count = queued ? AHEAD : 1;
+        int read = seen.read;
+        for (int i = 0; i < count; i++) {
+            images_of(first + i + 1, first + i + 1 == bad, images);
+            const sumi_batch batch = batch_of(images);
+            if (queued)
+                assert_int_equal(sumi_train_queue(trainer, &batch, NULL), SUMI_OK);
+            else
+                assert_int_equal(sumi_train_step(trainer, &batch, &loss[first], NULL), SUMI_OK);
+        }
+        if (queued)
+            assert_int_equal(seen.read, read); /* nobody waited */
+        while (sumi_train_on_their_way(trainer) > 0) {
+            sumi_settled done;
+            int64_t before = trainer->steps;
+            assert_int_equal(sumi_train_settle(trainer, &done, NULL), SUMI_OK);
+            assert_int_equal(done.repeat, before + 1 == bad);
+            if (done.repeat)
+                return;
+            assert_int_equal(trainer->steps, before + 1);
+            loss[before] = done.loss;
+        }
+        if (queued)
+            assert_int_equal(seen.read, read + 1);
+    }
+}
+
+/* A backend that is given several steps before it is asked has the bits of one that is asked after
+ * each; one that is bad among them, and all after it, have no effect. */
+static void test_steps_ahead(void **state)
+{
+    (void)state;
+    enum { END = 8, BAD = 7 };
+    double loss[2][END] = {{0}};
+    float images[N * PIXELS];
+    sumi_error err = {""};
+    sumi_runtime runtime[2];
+    sumi_trainer *trainer[2];
+    sumi_model *model[2];
+    sumi_backend backend[2] = {recorder(), recorder()};
+    seen = (recording){0};
+    backend[1].ahead = AHEAD;
+    for (int bad = 0; bad <= BAD; bad += BAD) {
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(sumi_runtime_init_on(&runtime[i], &backend[i], 2, NULL, NULL),
+                             SUMI_OK);
+            model[i] = make_model();
+            trainer[i] = make_trainer(&runtime[i], model[i]);
+            assert_int_equal(trainer[i]->ahead, i ? AHEAD : 1);
+            train_on(trainer[i], i, i ? bad : 0, bad ? bad - 1 : END, loss[i]);
+        }
+        if (bad) {
+            images_of(bad, false, images);
+            train_on(trainer[1], true, bad, END, loss[1]);
+            images_of(bad, true, images);
+            const sumi_batch batch = batch_of(images);
+            assert_int_equal(sumi_train_step(trainer[1], &batch, NULL, &err), SUMI_EINVAL);
+            assert_string_equal(err.text, "step 7: image 2 of the batch has a value that is not "
+                                          "finite; nothing was updated");
+        }
+        assert_int_equal(trainer[1]->steps, bad ? bad - 1 : END);
+        assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
+        assert_true(trainer[0]->gradient_norm > 0);
+        assert_true(trainer[0]->gradient_norm == trainer[1]->gradient_norm);
+        for (int i = 0; i < 2; i++)
+            sumi_model_fetch(model[i]);
+        const sumi_params *p = &model[0]->graph.params, *q = &model[1]->graph.params;
+        assert_memory_equal(p->values, q->values, p->value_count * sizeof(float));
+        assert_memory_equal(p->statistics, q->statistics, p->statistic_count * sizeof(float));
+        assert_memory_equal(p->counters, q->counters, p->counter_count * sizeof(int64_t));
+        assert_int_equal(p->counters[0], bad ? bad - 1 : END);
+        for (int i = 0; i < 2; i++) {
+            sumi_train_free(trainer[i]);
+            sumi_models_free(model[i]);
+            sumi_runtime_free(&runtime[i]);
+        }
+    }
+    assert_int_equal(seen.created, 0);
+    assert_int_equal(seen.block_count, 0);
+}
+
 static void test_measuring_touches_no_tensor(void **state)
 {
     (void)state;
@@ -576,6 +718,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sampling_touches_no_tensor),
         cmocka_unit_test(test_training_touches_no_tensor),
+        cmocka_unit_test(test_steps_ahead),
         cmocka_unit_test(test_measuring_touches_no_tensor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,7 +59,7 @@ static void run(const char *isa, int threads, const sumi_matrix *matrices, int c
     const sumi_device_config config = {.threads = threads, .isa = isa};
     assert_int_equal(backend->open(&config, &device, NULL), SUMI_OK);
     assert_int_equal(backend->orthogonaliser_create(device, matrices, count, &o, NULL), SUMI_OK);
-    backend->orthogonalise(o, MOMENTUM, g, m);
+    backend->orthogonalise(o, NULL, MOMENTUM, g, m);
     backend->orthogonaliser_free(o);
     backend->close(device);
 }

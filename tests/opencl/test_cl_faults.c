@@ -201,8 +201,10 @@ static void test_training(void **state)
  * refused until it is right; a driver that is right is tried once. */
 static void test_wrong_kernels(void **state)
 {
-    static const char *const kernels[] = {"sumi_conv",    "sumi_fill",        "sumi_find_bad",
-                                          "sumi_running", "sumi_norm_params", "sumi_scatter"};
+    static const char *const kernels[] = {
+        "sumi_conv",        "sumi_fill",        "sumi_find_bad",
+        "sumi_running",     "sumi_norm_params", "sumi_scatter",
+        "sumi_ledger_open", "sumi_ledger_take", "sumi_ledger_clip"};
     const sumi_device_config config = {.threads = 1};
     const char *before = getenv("XDG_CACHE_HOME");
     char cache[] = "/tmp/sumi-cl-cache-XXXXXX", *kept = before ? strdup(before) : NULL;

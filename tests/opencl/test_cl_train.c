@@ -9,6 +9,7 @@
 
 #include "opencl/cl_test.h"
 
+#include "opencl/device.h"
 #include "train/train.h"
 
 enum { N = 4, SIDE = 8, PIXELS = SIDE * SIDE, STEPS = 12 };
@@ -80,12 +81,10 @@ static void training_close(training *t)
     sumi_runtime_free(&t->runtime);
 }
 
-static void step(training *t)
+/* The batch behind so many steps. */
+static sumi_batch batch_of(const training *t, int64_t done, float images[N * PIXELS])
 {
     static const int32_t labels[N] = {0, 2, -1, 1};
-    float images[N * PIXELS];
-    sumi_error err = {""};
-    int64_t done = t->trainer->steps;
     const sumi_random at = {3, SUMI_STREAM_USER, (uint32_t)done, 0};
     sumi_random_normals(&at, 0, images, N * PIXELS);
     sumi_batch batch = SUMI_BATCH_INIT;
@@ -93,6 +92,15 @@ static void step(training *t)
     batch.h = batch.w = SIDE;
     batch.x = images;
     batch.labels = strcmp(t->how.net, "unet") == 0 ? labels : NULL;
+    return batch;
+}
+
+static void step(training *t)
+{
+    float images[N * PIXELS];
+    sumi_error err = {""};
+    int64_t done = t->trainer->steps;
+    const sumi_batch batch = batch_of(t, done, images);
     test_ok(sumi_train_step(t->trainer, &batch, &t->losses[done % STEPS], &err), &err);
 }
 
@@ -210,7 +218,7 @@ static void test_matrices(void **state)
         float *dm = backend->alloc(runtime.device, sizeof m[side]);
         test_ok(backend->orthogonaliser_create(runtime.device, matrices, COUNT, &o, &err), &err);
         backend->upload(runtime.device, dg, g[side], sizeof g[side]);
-        backend->orthogonalise(o, .95, dg, dm);
+        backend->orthogonalise(o, NULL, .95, dg, dm);
         backend->download(runtime.device, g[side], dg, sizeof g[side]);
         backend->download(runtime.device, m[side], dm, sizeof m[side]);
         test_ok(backend->status(runtime.device, &err), &err);
@@ -259,6 +267,135 @@ static void test_bits(void **state)
         training_close(&cpu);
         training_close(&again);
         training_close(&once);
+        test_ok(sumi_remove_tree(path, &err), &err);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* ---- Without waiting ------------------------------------------------------------------------- */
+
+/* What of OpenCL makes the host wait, counted. */
+static sumi_cl real;
+static int waits, flushes;
+
+static cl_int count_read(cl_command_queue a, cl_mem b, cl_bool blocks, size_t d, size_t e, void *f,
+                         cl_uint g, const cl_event *h, cl_event *i)
+{
+    waits += blocks != 0;
+    return real.EnqueueReadBuffer(a, b, blocks, d, e, f, g, h, i);
+}
+
+static cl_int count_write(cl_command_queue a, cl_mem b, cl_bool blocks, size_t d, size_t e,
+                          const void *f, cl_uint g, const cl_event *h, cl_event *i)
+{
+    waits += blocks != 0;
+    return real.EnqueueWriteBuffer(a, b, blocks, d, e, f, g, h, i);
+}
+
+static cl_int count_finish(cl_command_queue queue)
+{
+    waits++;
+    return real.Finish(queue);
+}
+
+static cl_int count_flush(cl_command_queue queue)
+{
+    flushes++;
+    return real.Flush(queue);
+}
+
+static void count_waits(training *t)
+{
+    sumi_cl *cl = &t->runtime.device->cl;
+    real = *cl;
+    cl->EnqueueReadBuffer = count_read;
+    cl->EnqueueWriteBuffer = count_write;
+    cl->Finish = count_finish;
+    cl->Flush = count_flush;
+}
+
+/* Queues as many steps as a device is given, of which number `bad` from the present one on has an
+ * image that is no number, and takes in what comes of them. Returns how many were good. */
+static int run_ahead(training *t, int bad, double *losses)
+{
+    int count = t->trainer->ahead, good = 0;
+    float images[N * PIXELS];
+    sumi_error err = {""};
+    waits = flushes = 0;
+    for (int i = 0; i < count; i++) {
+        const sumi_batch batch = batch_of(t, t->trainer->steps + i, images);
+        images[PIXELS + 2] = i == bad ? NAN : images[PIXELS + 2];
+        test_ok(sumi_train_queue(t->trainer, &batch, &err), &err);
+    }
+    assert_int_equal(waits, 0);
+    assert_int_equal(flushes, count - 1);
+    while (sumi_train_on_their_way(t->trainer) > 0) {
+        sumi_settled done;
+        test_ok(sumi_train_settle(t->trainer, &done, &err), &err);
+        if (done.repeat)
+            break;
+        losses[good++] = done.loss;
+    }
+    assert_int_equal(waits, 1);
+    return good;
+}
+
+/* Steps that are queued have the bits of steps that are waited for, also with clipping and batches
+ * in parts, and after a checkpoint; where one is bad, those up to it. */
+static void test_no_waits(void **state)
+{
+    (void)state;
+    enum { AHEAD = 6, BAD = 3 };
+    char dir[] = "/tmp/sumi-cl-train-XXXXXX", path[64];
+    double losses[SUMI_AHEAD_MAX];
+    sumi_error err = {""};
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/checkpoint", dir);
+    for (int modern = 0; modern < 2; modern++) {
+        training one, ahead, again;
+        training_open(&one, modern, true);
+        training_open(&ahead, modern, true);
+        assert_int_equal(ahead.trainer->ahead, 16);
+        ahead.trainer->ahead = AHEAD; /* is enough here */
+        count_waits(&ahead);
+        assert_int_equal(run_ahead(&ahead, -1, losses), AHEAD);
+        for (int i = 0; i < AHEAD; i++) {
+            step(&one);
+            assert_true(one.losses[i % STEPS] == losses[i]);
+        }
+        assert_true(one.trainer->gradient_norm == ahead.trainer->gradient_norm);
+        assert_true((one.trainer->gradient_norm > 0) == modern);
+        test_ok(sumi_checkpoint_save(ahead.trainer, NULL, path, &err), &err);
+        assert_int_equal(run_ahead(&ahead, BAD, losses), BAD);
+        steps_to(&one, AHEAD + BAD);
+        assert_int_equal(ahead.trainer->steps, one.trainer->steps);
+        sumi_model_fetch(ahead.model);
+        assert_same_bits(&one, &ahead);
+
+        /* The bad one is told of when it is done again; without it all goes on. */
+        float images[N * PIXELS];
+        const sumi_batch batch = batch_of(&ahead, AHEAD + BAD, images);
+        float before = images[PIXELS + 2];
+        images[PIXELS + 2] = NAN;
+        assert_int_equal(sumi_train_step(ahead.trainer, &batch, NULL, &err), SUMI_EINVAL);
+        assert_string_equal(err.text, "step 10: image 1 of the batch has a value that is not "
+                                      "finite; nothing was updated");
+        images[PIXELS + 2] = before;
+        test_ok(sumi_train_step(ahead.trainer, &batch, NULL, &err), &err);
+        steps_to(&one, AHEAD + BAD + 1);
+        sumi_model_fetch(ahead.model);
+        assert_same_bits(&one, &ahead);
+        training_open(&again, modern, true);
+        test_ok(sumi_checkpoint_load(again.trainer, path, NULL, &err), &err);
+        count_waits(&again);
+        again.trainer->ahead = AHEAD;
+        assert_int_equal(run_ahead(&again, -1, losses), AHEAD);
+        steps_to(&one, 2 * AHEAD);
+        sumi_model_fetch(again.model);
+        assert_same_bits(&one, &again);
+        training_close(&again);
+        training_close(&ahead);
+        training_close(&one);
         test_ok(sumi_remove_tree(path, &err), &err);
     }
     assert_int_equal(rmdir(dir), 0);
@@ -320,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_gradients),  cmocka_unit_test(test_losses),
         cmocka_unit_test(test_matrices),   cmocka_unit_test(test_bits),
         cmocka_unit_test(test_not_finite), cmocka_unit_test(test_short_memory),
+        cmocka_unit_test(test_no_waits),
     };
     return test_has_device() ? cmocka_run_group_tests(tests, NULL, NULL) : SKIPPED;
 }

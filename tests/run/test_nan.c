@@ -10,40 +10,54 @@
 typedef struct {
     fixture run;
     sumi_backend backend;
-    int steps[4];  /* at which something is not finite, in turn; 0: none */
-    int next;      /* of these */
-    int always;    /* from this step on, every time; 0: none */
-    bool lost;     /* the device answers no more */
-    bool gradient; /* else the loss */
-    double factor; /* of the loss of step `jump` */
+    int steps[4];   /* at which something is not finite, in turn; 0: none */
+    int next, hits; /* of these */
+    int always;     /* from this step on, every time; 0: none */
+    bool lost;      /* the device answers no more */
+    bool gradient;  /* else the loss */
+    double factor;  /* of the loss of step `jump` */
     int jump, jumps;
     int64_t stop_after; /* stop at the note, or at this step after it */
-    bool noted;
+    bool noted, failed;
+    int64_t at; /* the step that was begun */
     char note[512];
 } faulty;
 
 static faulty *current; /* the backend's functions know no user */
+static int ahead;       /* of the backend */
 static const sumi_backend *usual;
 
-static double gradients(sumi_network *network, const sumi_inputs *in, int n, float *out)
+static void begin(sumi_ledger *ledger, int step)
+{
+    current->at = current->run.model->info.steps + step + 1;
+    usual->ledger_begin(ledger, step);
+}
+
+/* The one step is what a jump of the loss looks like, and what a loss that is none. */
+static void take(sumi_ledger *ledger, sumi_network *network, double share, const float *gradients,
+                 size_t count)
 {
     faulty *f = current;
-    double loss = usual->gradients(network, in, n, out);
-    int step = f->run.trains + 1;
-    if (f->jump && step == f->jump)
-        loss *= f->factor;
-    if (f->always && n > 1 && f->run.model->info.steps + 1 >= f->always)
-        return NAN;
-    if (n == 1 || f->next >= 4 || f->steps[f->next] == 0)
-        return loss;
-    if (f->run.stop_step >= 0 && f->run.model->info.steps + 1 != f->steps[f->next])
-        return loss;
-    f->next++;
-    if (!f->gradient)
-        return NAN;
-    for (size_t i = 0; i < 9; i++)
-        out[i] = INFINITY; /* the first layer's */
-    return loss;
+    bool bad = f->next < 4 && f->steps[f->next] > 0 &&
+               (f->run.stop_step < 0 || f->at == f->steps[f->next]);
+    if (f->jump && f->at == f->jump)
+        share *= f->factor;
+    /* Among others it is found, and then looked at by itself. */
+    if (bad && ++f->hits % (f->backend.ahead > 1 ? 2 : 1) == 0)
+        f->next++;
+    bool always = f->always && f->at >= f->always;
+    f->failed = always || (bad && !f->gradient);
+    if (f->failed)
+        share = NAN;
+    for (size_t i = 0; bad && f->gradient && i < 9; i++)
+        ((float *)gradients)[i] = INFINITY; /* the first layer's; the trainer's own memory */
+    usual->ledger_take(ledger, network, share, gradients, count);
+}
+
+static double loss_of(const sumi_network *network)
+{
+    double loss = usual->loss(network);
+    return current->failed ? NAN : loss;
 }
 
 static sumi_status status_of(const sumi_device *device, sumi_error *err)
@@ -77,8 +91,11 @@ static void open_faulty(faulty *f)
     f->run.config.user = f;
     usual = f->run.runtime.backend;
     f->backend = *usual;
-    f->backend.gradients = gradients;
     f->backend.status = status_of;
+    f->backend.ahead = ahead;
+    f->backend.ledger_begin = begin;
+    f->backend.ledger_take = take;
+    f->backend.loss = loss_of;
     f->run.runtime.backend = &f->backend;
     current = f;
 }
@@ -100,6 +117,7 @@ static void check_stop(bool gradient)
     sumi_error err = {""};
     sumi_model *model;
     open_faulty(&straight);
+    straight.backend.ahead = 1;
     assert_ok(run(&straight.run, NULL));
     open_faulty(&f);
     f.steps[0] = 6;
@@ -165,6 +183,7 @@ static void test_goes_back(void **state)
     faulty f;
     double losses[16];
     open_faulty(&f);
+    f.backend.ahead = 1;
     f.run.config.on_nan = SUMI_ON_NAN_ROLLBACK;
     f.steps[0] = 6;
     assert_ok(run(&f.run, NULL));
@@ -434,6 +453,20 @@ static void test_scores_come_again(void **state)
     close_faulty(&f);
 }
 
+static int one_by_one(void **state)
+{
+    (void)state;
+    ahead = 1;
+    return 0;
+}
+
+static int several(void **state)
+{
+    (void)state;
+    ahead = 5;
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -448,5 +481,6 @@ int main(void)
         cmocka_unit_test(test_images_and_files),
         cmocka_unit_test(test_scores_come_again),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("one by one", tests, one_by_one, NULL);
+    return failed + cmocka_run_group_tests_name("several ahead", tests, several, NULL);
 }

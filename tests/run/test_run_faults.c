@@ -181,12 +181,17 @@ typedef struct {
 
 static stage *current; /* the backend's functions know no user */
 
-static double gradients(sumi_network *network, const sumi_inputs *in, int n, float *out)
+static bool is_bad(void)
 {
     char path[PATH_MAX];
-    double loss = current->usual->gradients(network, in, n, out);
-    bool due = current->bad && n > 1 && current->model->info.steps + 1 == BAD_STEP;
-    return due && !sumi_is_file(join(path, current->run, "rollbacks.json")) ? NAN : loss;
+    bool due = current->bad && current->model->info.steps + 1 == BAD_STEP;
+    return due && !sumi_is_file(join(path, current->run, "rollbacks.json"));
+}
+
+static void take(sumi_ledger *ledger, sumi_network *network, double share, const float *gradients,
+                 size_t count)
+{
+    current->usual->ledger_take(ledger, network, is_bad() ? NAN : share, gradients, count);
 }
 
 static int see(void *user, const sumi_progress *progress)
@@ -249,7 +254,7 @@ static void open_stage(stage *s)
     make_runtime(&s->runtime, 1);
     s->usual = s->runtime.backend;
     s->backend = *s->usual;
-    s->backend.gradients = gradients;
+    s->backend.ledger_take = take;
     s->runtime.backend = &s->backend;
     s->set = new_set();
     make_folder(s->folder);

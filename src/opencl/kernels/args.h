@@ -189,7 +189,7 @@ typedef struct {
 
 /* Running statistics move by those of a batch. */
 typedef struct {
-    unsigned mean, variance, to_mean, to_variance;
+    unsigned mean, variance, to_mean, to_variance, ledger;
     int c;
     float unbiased;
 } sumi_cl_running_args;
@@ -253,22 +253,40 @@ typedef struct {
     int n, dim, rows;
 } sumi_cl_embedding_back_args;
 
-/* ---- Optimisers ------------------------------------------------------------------------------ */
+/* ---- Ledgers --------------------------------------------------------------------------------- */
+
+/* Words of a ledger: 1 + the first step that was bad, or 0; whether a number was found that is not
+ * finite; what gradients are multiplied by; then the losses of its steps, their norms, and sums. */
+enum { SUMI_CL_LEDGER_BAD, SUMI_CL_LEDGER_FOUND, SUMI_CL_LEDGER_FACTOR, SUMI_CL_LEDGER_LOSSES };
 
 typedef struct {
-    unsigned weights, gradients, m, v, count;
+    unsigned ledger, results; /* results: a network's loss, and 1 where statistics are bad */
+    unsigned step, steps;
+    float share;
+} sumi_cl_take_args;
+
+/* The norm of a step's gradients, of `pieces` sums of squares. */
+typedef struct {
+    unsigned ledger, step, steps, pieces;
+    float most;
+} sumi_cl_clip_args;
+
+/* ---- Optimisers: `ledger` is nowhere where there is none ------------------------------------- */
+
+typedef struct {
+    unsigned weights, gradients, m, v, ledger, count;
     float keep, rate1, rate2, step, root, eps;
 } sumi_cl_adam_args;
 
 /* out = a x + b out. */
 typedef struct {
-    unsigned x, out, count;
+    unsigned x, out, ledger, count;
     float a, b;
 } sumi_cl_axpby_args;
 
 /* average += rate (x - average) */
 typedef struct {
-    unsigned average, x, count;
+    unsigned average, x, ledger, count;
     float rate;
 } sumi_cl_ema_args;
 
@@ -281,7 +299,7 @@ typedef struct {
 
 /* The first of `table`: offset and stride of each among the weights. */
 typedef struct {
-    unsigned table, gradients, moments, x;
+    unsigned table, gradients, moments, x, ledger;
     int rows, cols, turned;
     float momentum;
 } sumi_cl_gather_args;

@@ -27,6 +27,18 @@ float view_at(__global const float *a, const sumi_cl_view *v, uint n, size_t p, 
     return z;
 }
 
+/* Whether the step, or one before it, was bad: it must then change nothing. */
+bool is_closed(__global const uint *words, uint ledger)
+{
+    return ledger != SUMI_CL_NOWHERE && words[ledger + SUMI_CL_LEDGER_BAD] != 0;
+}
+
+/* What gradients are multiplied by. */
+float clip_factor(__global const uint *words, uint ledger)
+{
+    return ledger != SUMI_CL_NOWHERE ? as_float(words[ledger + SUMI_CL_LEDGER_FACTOR]) : 1.0f;
+}
+
 /* The sum of what a group's items have, the same in all of them, in one order; size is a power of
  * two, and room has as many floats. */
 float group_sum(__local float *room, uint item, uint size, float x)

@@ -5,15 +5,18 @@
 
 /* Momentum, and X from it: an item for each number. */
 __kernel void sumi_gather(__global const float *gradients, __global float *moments,
-                          __global const uint *table, __global float *x, sumi_cl_gather_args g)
+                          __global const uint *table, __global float *x,
+                          __global const uint *ledger, sumi_cl_gather_args g)
 {
     uint col = get_global_id(0), row = get_global_id(1), matrix = get_global_id(2);
     if (col >= (uint)g.cols)
         return;
     size_t at = table[g.table + 2 * matrix] + (size_t)row * table[g.table + 2 * matrix + 1] + col;
-    float rate = 1.0f - g.momentum, d = gradients[g.gradients + at], m = moments[g.moments + at];
+    float rate = 1.0f - g.momentum, m = moments[g.moments + at];
+    float d = gradients[g.gradients + at] * clip_factor(ledger, g.ledger);
     m = fma(rate, d - m, m);
-    moments[g.moments + at] = m;
+    if (!is_closed(ledger, g.ledger))
+        moments[g.moments + at] = m;
     size_t to = g.turned ? (size_t)col * (uint)g.rows + row : (size_t)row * (uint)g.cols + col;
     x[g.x + (size_t)matrix * (uint)g.rows * (uint)g.cols + to] = fma(rate, d, g.momentum * m);
 }

@@ -144,10 +144,10 @@ void sumi_batch_stats(__global float *a, sumi_cl_stats_args g)
 
 /* As torch.nn.BatchNorm2d, with its momentum. */
 __kernel void sumi_running(__global const float *a, __global float *statistics,
-                           sumi_cl_running_args g)
+                           __global const uint *ledger, sumi_cl_running_args g)
 {
     uint c = get_global_id(0);
-    if (c >= (uint)g.c)
+    if (c >= (uint)g.c || is_closed(ledger, g.ledger))
         return;
     float mean = statistics[g.to_mean + c], variance = statistics[g.to_variance + c];
     statistics[g.to_mean + c] = mean + 0.1f * (a[g.mean + c] - mean);
