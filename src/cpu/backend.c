@@ -132,6 +132,19 @@ static void memory_copy(sumi_device *device, void *to, const void *from, size_t 
         memcpy(to, from, bytes);
 }
 
+/* Batches are filled on a thread of their own, in memory that is this device's. */
+static uint64_t memory_spare(const sumi_device *device)
+{
+    (void)device;
+    return 0;
+}
+
+static void device_gather(sumi_device *device, const sumi_gathering *work)
+{
+    (void)device;
+    sumi_elementwise_gather(work);
+}
+
 static void device_mix(sumi_device *device, const sumi_mixing *work)
 {
     sumi_elementwise_mix(device->pool, work);
@@ -237,6 +250,8 @@ const sumi_backend *sumi_cpu_backend(void)
         .upload = memory_copy,
         .download = memory_copy,
         .copy = memory_copy,
+        .spare = memory_spare,
+        .gather = device_gather,
         .mix = device_mix,
         .update = device_update,
         .orthogonaliser_create = orthogonaliser_create,

@@ -79,6 +79,35 @@ void sumi_elementwise_mix(sumi_pool *pool, const sumi_mixing *work)
     sumi_parallel_for(pool, run.pieces * work->n, mix_piece, &run);
 }
 
+/* ---- Batches --------------------------------------------------------------------------------- */
+
+static int within(int at, int count)
+{
+    return at < 0 ? 0 : at >= count ? count - 1 : at;
+}
+
+static void gather_image(const sumi_gathering *work, const sumi_pick *pick, float *out)
+{
+    size_t c = (size_t)work->c, row = (size_t)work->w * c;
+    const uint8_t *image = work->images + pick->index * (size_t)work->h * row;
+    for (int y = 0; y < work->h; y++)
+        for (int x = 0; x < work->w; x++) {
+            int from_x = within(x - pick->right, work->w);
+            from_x = pick->mirrored ? work->w - 1 - from_x : from_x;
+            const uint8_t *from =
+                image + (size_t)within(y - pick->down, work->h) * row + (size_t)from_x * c;
+            for (size_t k = 0; k < c; k++)
+                *out++ = work->values[256 * k + from[k]];
+        }
+}
+
+void sumi_elementwise_gather(const sumi_gathering *work)
+{
+    size_t floats = (size_t)work->h * (size_t)work->w * (size_t)work->c;
+    for (int i = 0; i < work->n; i++)
+        gather_image(work, &work->picks[i], work->out + (size_t)i * floats);
+}
+
 /* ---- Flat buffers ---------------------------------------------------------------------------- */
 
 typedef struct {

@@ -5,6 +5,7 @@
 #include "graph/backend.h"
 #include "kernels/kernels.h"
 
+void sumi_elementwise_gather(const sumi_gathering *work);
 void sumi_elementwise_mix(sumi_pool *pool, const sumi_mixing *work);
 void sumi_elementwise_update(sumi_pool *pool, const sumi_kernels *kernels,
                              const sumi_update *update);

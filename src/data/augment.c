@@ -206,21 +206,35 @@ static void change_and_tell(const sumi_augment *augment, const sumi_random *at, 
 
 /* ---- All of it ------------------------------------------------------------------------------- */
 
+static sumi_random address(const sumi_augment *augment, uint32_t step, uint64_t image)
+{
+    return (sumi_random){
+        .seed = augment->seed, .stream = SUMI_STREAM_AUGMENT, .step = step, .image = image};
+}
+
+void sumi_augment_pick(const sumi_augment *augment, uint32_t step, uint64_t image, sumi_pick *out)
+{
+    const sumi_random at = address(augment, step, image);
+    double ways = 2 * augment->crop + 1;
+    out->mirrored = augment->flip && sumi_random_uniform(&at, OF_FLIP) < .5f;
+    out->down = out->right = 0;
+    if (augment->crop == 0)
+        return;
+    out->down = (int)((double)sumi_random_uniform(&at, OF_CROP_Y) * ways) - augment->crop;
+    out->right = (int)((double)sumi_random_uniform(&at, OF_CROP_X) * ways) - augment->crop;
+}
+
 void sumi_augment_image(const sumi_augment *augment, uint32_t step, uint64_t image,
                         const int shape[3], float *pixels, float *room, float *numbers)
 {
-    const sumi_random at = {
-        .seed = augment->seed, .stream = SUMI_STREAM_AUGMENT, .step = step, .image = image};
+    const sumi_random at = address(augment, step, image);
     float told[SUMI_AUGMENT_NUMBERS] = {0};
-    if (augment->flip && sumi_random_uniform(&at, OF_FLIP) < .5f)
+    sumi_pick pick;
+    sumi_augment_pick(augment, step, image, &pick);
+    if (pick.mirrored)
         mirror(shape, false, pixels, room);
-    if (augment->crop > 0) {
-        double ways = 2 * augment->crop + 1;
-        int down = (int)((double)sumi_random_uniform(&at, OF_CROP_Y) * ways) - augment->crop;
-        int right = (int)((double)sumi_random_uniform(&at, OF_CROP_X) * ways) - augment->crop;
-        if (down != 0 || right != 0)
-            move(shape, down, right, pixels, room);
-    }
+    if (pick.down != 0 || pick.right != 0)
+        move(shape, pick.down, pick.right, pixels, room);
     if (augment->told > 0)
         change_and_tell(augment, &at, shape, pixels, room, told);
     if (numbers)

@@ -18,6 +18,9 @@ struct sumi_augment {
 /* SUMI_EINVAL. */
 sumi_status sumi_augment_check(const sumi_augment *augment, int h, int w, sumi_error *err);
 bool sumi_augment_wanted(const sumi_augment *augment);
+/* How flip and crop change an image: the part of the next function that moves its pixels as they
+ * are. */
+void sumi_augment_pick(const sumi_augment *augment, uint32_t step, uint64_t image, sumi_pick *out);
 /* Changes image [h][w][c], floats, in place: a pure function of it, the settings and the address,
  * of which step and image count. room has as many floats; numbers [SUMI_AUGMENT_NUMBERS], or NULL.
  *

@@ -33,7 +33,8 @@ void sumi_shuffle(uint64_t seed, int64_t epoch, int64_t *order, int64_t count)
 typedef struct {
     int64_t epoch, index;
     int n, first, whole;
-    float *images;
+    float *images;       /* NULL: there are ... */
+    sumi_pick *picks;    /* ... these */
     float *augmentation; /* NULL where the network is not told */
     int32_t *labels;
     int64_t *indices;
@@ -72,6 +73,16 @@ static void augment_image(sumi_batches *b, slot *s, int i, float *pixels)
                        numbers);
 }
 
+static void pick_image(const sumi_batches *b, slot *s, int i)
+{
+    int64_t from = s->indices[i];
+    uint32_t step = (uint32_t)(s->epoch * b->per_epoch + s->index);
+    s->picks[i].index = (uint32_t)from;
+    sumi_augment_pick(&b->augment, step, (uint64_t)(s->first + i), &s->picks[i]);
+    if (s->labels)
+        s->labels[i] = b->set->labels[from];
+}
+
 static void fill(sumi_batches *b, slot *s)
 {
     const sumi_dataset *set = b->set;
@@ -86,8 +97,12 @@ static void fill(sumi_batches *b, slot *s)
         if (atomic_load_explicit(&b->stop, memory_order_relaxed))
             return;
         int64_t from = b->order[begin + s->first + i];
-        float *pixels = s->images + (size_t)i * numbers;
         s->indices[i] = from;
+        if (s->picks) {
+            pick_image(b, s, i);
+            continue;
+        }
+        float *pixels = s->images + (size_t)i * numbers;
         sumi_data_read(set, from, pixels, s->labels ? s->labels + i : NULL);
         if (b->room)
             augment_image(b, s, i, pixels);
@@ -125,16 +140,17 @@ static void *run(void *arg)
     }
 }
 
-static bool slot_alloc(slot *s, const sumi_dataset *set, int batch)
+static bool slot_alloc(slot *s, const sumi_dataset *set, int batch, bool picks)
 {
     int64_t factors[] = {batch, set->height, set->width, set->channels, (int64_t)sizeof(float)};
     size_t bytes = 0;
     if (!sumi_size_product(factors, 5, &bytes))
         return false;
-    s->images = malloc(bytes);
+    s->images = picks ? NULL : malloc(bytes);
+    s->picks = picks ? sumi_calloc((size_t)batch, sizeof *s->picks) : NULL;
     s->indices = sumi_calloc((size_t)batch, sizeof *s->indices);
     s->labels = set->labels ? sumi_calloc((size_t)batch, sizeof *s->labels) : NULL;
-    return s->images && s->indices && (s->labels || !set->labels);
+    return (s->images || s->picks) && s->indices && (s->labels || !set->labels);
 }
 
 /* Signals are for the caller's threads: an interrupt must reach them, not this one. */
@@ -149,6 +165,7 @@ static int start_thread(sumi_batches *b)
     return code;
 }
 
+/* For images that are read. */
 static bool alloc_augmentation(sumi_batches *b, const sumi_dataset *set)
 {
     size_t batch = (size_t)b->batch;
@@ -164,10 +181,9 @@ static bool alloc_augmentation(sumi_batches *b, const sumi_dataset *set)
     return ok && b->room;
 }
 
-sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
-                                      int64_t start, const sumi_augment *augment,
-                                      const sumi_reduction *cut, sumi_batches **out,
-                                      sumi_error *err)
+static sumi_status create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
+                          const sumi_augment *augment, const sumi_reduction *cut, bool picks,
+                          sumi_batches **out, sumi_error *err)
 {
     if (batch < 1 || start < 0)
         return sumi_fail(err, SUMI_EINVAL,
@@ -194,9 +210,9 @@ sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64
     b->order = sumi_calloc((size_t)set->count, sizeof *b->order);
     if (augment)
         b->augment = *augment;
-    bool whole = b->order != NULL && alloc_augmentation(b, set);
+    bool whole = b->order != NULL && (picks || alloc_augmentation(b, set));
     for (int i = 0; i < SLOTS; i++)
-        whole = whole && slot_alloc(&b->slots[i], set, b->batch);
+        whole = whole && slot_alloc(&b->slots[i], set, b->batch, picks);
     if (!whole)
         status = sumi_fail(err, SUMI_ENOMEM, "out of memory for two batches of %d images of %dx%d",
                            b->batch, set->height, set->width);
@@ -210,6 +226,22 @@ sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64
     }
     *out = b;
     return SUMI_OK;
+}
+
+sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, const sumi_augment *augment,
+                                      const sumi_reduction *cut, sumi_batches **out,
+                                      sumi_error *err)
+{
+    return create(set, batch, seed, start, augment, cut, false, out, err);
+}
+
+sumi_status sumi_batches_create_picks(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, const sumi_augment *augment,
+                                      const sumi_reduction *cut, sumi_batches **out,
+                                      sumi_error *err)
+{
+    return create(set, batch, seed, start, augment, cut, true, out, err);
 }
 
 sumi_status sumi_batches_create(const sumi_dataset *set, int batch, uint64_t seed, int64_t start,
@@ -247,6 +279,7 @@ void sumi_batches_next(sumi_batches *b, sumi_data_batch *out)
                              .first = s->first,
                              .whole = s->whole,
                              .images = s->images,
+                             .picks = s->picks,
                              .labels = s->labels,
                              .indices = s->indices,
                              .augmentation = s->augmentation};
@@ -267,6 +300,7 @@ void sumi_batches_free(sumi_batches *b)
     }
     for (int i = 0; i < SLOTS; i++) {
         free(b->slots[i].images);
+        free(b->slots[i].picks);
         free(b->slots[i].augmentation);
         free(b->slots[i].labels);
         free(b->slots[i].indices);

@@ -10,6 +10,7 @@
 #define SUMI_DATA_H
 
 #include "base/ranks.h"
+#include "graph/pick.h"
 #include "io/io.h"
 
 /* ---- A data set in memory (dataset.c) ---------------------------------------------------------
@@ -82,6 +83,8 @@ void sumi_data_free(sumi_dataset *set);
 /* image: [h][w][c] floats value / 255 (computed as PyTorch's ToTensor does, in float32); label may
  * be NULL and gets -1 where there are none. Pure and thread-safe; index must be in range. */
 void sumi_data_read(const sumi_dataset *set, int64_t index, float *image, int32_t *label);
+/* What a byte of it is then. */
+float sumi_data_value(uint8_t byte);
 /* The same image as bytes [h][w][c]. */
 void sumi_data_read_bytes(const sumi_dataset *set, int64_t index, uint8_t *pixels);
 /* SHA-256 over sizes, pixels and labels; of a drawn set's pixels, the first 1,000 images. Computed
@@ -229,7 +232,8 @@ typedef struct {
     int64_t epoch, index;      /* of the batch in its epoch */
     int n;                     /* images here, which are those from `first` on of the batch's ... */
     int first, whole;          /* ... `whole`: all, where there is one rank */
-    const float *images;       /* [n][h][w][c], valid until the next call */
+    const float *images;       /* [n][h][w][c], valid until the next call, as all; or NULL */
+    const sumi_pick *picks;    /* [n], where these were asked for in place of images */
     const int32_t *labels;     /* [n], or NULL */
     const int64_t *indices;    /* [n], of the images in the set */
     const float *augmentation; /* NULL, or [n][SUMI_AUGMENT_NUMBERS]: what was made of the images */
@@ -247,6 +251,12 @@ sumi_status sumi_batches_create_augmented(const sumi_dataset *set, int batch, ui
 /* A rank's share of each batch, as the cut has it, which must outlive the batches; a batch with
  * fewer images than groups leaves some ranks with none. cut NULL: all. */
 sumi_status sumi_batches_create_share(const sumi_dataset *set, int batch, uint64_t seed,
+                                      int64_t start, const sumi_augment *augment,
+                                      const sumi_reduction *cut, sumi_batches **out,
+                                      sumi_error *err);
+/* The same without reading images: the batches say which they are, and how they are changed, for
+ * whoever has the set where it is needed. augment->told is 0. */
+sumi_status sumi_batches_create_picks(const sumi_dataset *set, int batch, uint64_t seed,
                                       int64_t start, const sumi_augment *augment,
                                       const sumi_reduction *cut, sumi_batches **out,
                                       sumi_error *err);

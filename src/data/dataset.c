@@ -205,6 +205,11 @@ void sumi_data_read_bytes(const sumi_dataset *set, int64_t index, uint8_t *pixel
         set->draw(set, index, 0, set->height, pixels);
 }
 
+float sumi_data_value(uint8_t byte)
+{
+    return (float)byte / 255.0f;
+}
+
 void sumi_data_read(const sumi_dataset *set, int64_t index, float *image, int32_t *label)
 {
     assert(index >= 0 && index < set->count);
@@ -220,7 +225,7 @@ void sumi_data_read(const sumi_dataset *set, int64_t index, float *image, int32_
         from = quarter;
     }
     for (size_t i = 0; i < bytes; i++)
-        image[i] = (float)from[i] / 255.0f;
+        image[i] = sumi_data_value(from[i]);
     if (label)
         *label = set->labels ? set->labels[index] : -1;
 }

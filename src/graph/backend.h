@@ -13,6 +13,7 @@
 
 #include "base/ranks.h"
 #include "graph/graph.h"
+#include "graph/pick.h"
 #include "graph/standard.h"
 
 typedef struct sumi_device sumi_device;
@@ -102,6 +103,15 @@ typedef struct {
     const sumi_random *noise;
     const float *given_noise;
 } sumi_mixing;
+
+/* Images of a batch from those of a data set; all memory is the device's. */
+typedef struct {
+    int n, h, w, c;
+    const uint8_t *images;  /* [...][h][w][c] */
+    const sumi_pick *picks; /* [n] */
+    const float *values;    /* [c][256]: what a byte of a channel is told as */
+    float *out;             /* [n][h][w][c] */
+} sumi_gathering;
 
 /* A matrix among weights: [rows][cols], `stride` numbers from row to row, the first at offset. A
  * convolution's has a row for each tap and input channel and a column for each output: what PyTorch
@@ -223,6 +233,10 @@ typedef struct {
     void (*download)(sumi_device *device, void *to, const void *from, size_t bytes);
     void (*copy)(sumi_device *device, void *to, const void *from, size_t bytes);
 
+    /* How many bytes a data set may take on the device, which is then to be kept there; 0: it is no
+     * faster to reach than the host's. */
+    uint64_t (*spare)(const sumi_device *device);
+    void (*gather)(sumi_device *device, const sumi_gathering *work);
     void (*mix)(sumi_device *device, const sumi_mixing *work);
     void (*update)(sumi_device *device, const sumi_update *update);
     /* Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/). Of each matrix, whose numbers

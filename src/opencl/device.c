@@ -209,6 +209,8 @@ const sumi_backend *sumi_opencl_backend(void)
         .upload = sumi_cl_upload,
         .download = sumi_cl_download,
         .copy = sumi_cl_copy,
+        .spare = sumi_cl_spare,
+        .gather = sumi_cl_gather,
         .mix = sumi_cl_mix,
         .update = sumi_cl_update,
         .orthogonaliser_create = sumi_cl_orthogonaliser_create,

@@ -13,6 +13,7 @@
 
 /* By the names of their functions in kernels (program.c has the same order). */
 typedef enum {
+    SUMI_CL_GATHER_IMAGES,
     SUMI_CL_MIX,
     SUMI_CL_FIND_BAD,
     SUMI_CL_LIMIT,
@@ -129,6 +130,8 @@ void sumi_cl_download(sumi_device *device, void *to, const void *from, size_t by
 void sumi_cl_copy(sumi_device *device, void *to, const void *from, size_t bytes);
 void sumi_cl_zero(sumi_device *device, void *memory, size_t bytes);
 void sumi_cl_free_stages(sumi_device *device);
+/* Half of what is left: the other is for networks that are made later, as those of pictures. */
+uint64_t sumi_cl_spare(const sumi_device *device);
 /* What an address of the device stands for; one that is none is the device's failure. */
 sumi_cl_place sumi_cl_at(sumi_device *device, const void *memory);
 /* At least so many bytes that last until the next call, NULL where there are none. */
@@ -151,7 +154,7 @@ void sumi_cl_lose(sumi_device *device, sumi_status status, const char *text);
 
 /* What a kernel is given: places in order, floats counted from each by what `args` says, then args,
  * then bytes of local memory where there are any. */
-enum { SUMI_CL_PLACES_MAX = 8 };
+enum { SUMI_CL_PLACES_MAX = 9 };
 typedef struct {
     sumi_cl_kernel kernel;
     cl_mem memory[SUMI_CL_PLACES_MAX];
@@ -172,6 +175,7 @@ static inline size_t sumi_cl_rounded(size_t count, size_t of)
 
 /* ---- elementwise.c --------------------------------------------------------------------------- */
 
+void sumi_cl_gather(sumi_device *device, const sumi_gathering *work);
 void sumi_cl_mix(sumi_device *device, const sumi_mixing *work);
 bool sumi_cl_finite(sumi_device *device, const float *x, size_t count);
 /* Writes 1 to a word of the device where a number is not. */

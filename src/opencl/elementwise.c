@@ -28,6 +28,24 @@ void sumi_cl_set_sizes(sumi_cl_launch *launch, size_t items, size_t rows, size_t
     memcpy(launch->local, local, sizeof local);
 }
 
+void sumi_cl_gather(sumi_device *device, const sumi_gathering *work)
+{
+    sumi_cl_gather_images_args args = {.n = work->n, .h = work->h, .w = work->w, .c = work->c};
+    sumi_cl_launch launch = {
+        .kernel = SUMI_CL_GATHER_IMAGES, .args = &args, .args_size = sizeof args};
+    if (work->n == 0)
+        return;
+    args.images = sumi_cl_give(device, &launch, work->images);
+    args.picks = sumi_cl_give(device, &launch, work->picks);
+    args.values = sumi_cl_give(device, &launch, work->values);
+    args.out = sumi_cl_give(device, &launch, work->out);
+    size_t floats = (size_t)work->h * (size_t)work->w * (size_t)work->c;
+    sumi_cl_set_sizes(&launch, floats, (size_t)work->n, SUMI_CL_LANE);
+    sumi_cl_run(device, &launch);
+}
+
+enum { FACTORS = SUMI_CL_MIX_SOURCES + 2 }; /* of an image */
+
 static void set_factors(float *out, const sumi_factors *factors)
 {
     memcpy(out, factors->source, sizeof factors->source);
@@ -35,44 +53,59 @@ static void set_factors(float *out, const sumi_factors *factors)
     out[SUMI_CL_MIX_SOURCES + 1] = factors->noise;
 }
 
-/* Images first and on, which share their factors. */
-static void mix_images(sumi_device *device, const sumi_mixing *work, int first, int n,
-                       const sumi_factors *factors)
+/* Those of each image go into the device's memory; NULL: its status says why not. */
+static const float *put_factors(sumi_device *device, const sumi_factors *factors, int n)
 {
-    size_t at = (size_t)first * work->count;
+    enum { SOME = 256 };
+    float some[SOME * FACTORS];
+    float *room = sumi_cl_room(device, (size_t)n * FACTORS * sizeof *room);
+    for (int first = 0; room && first < n; first += SOME) {
+        int count = n - first < SOME ? n - first : SOME;
+        for (int i = 0; i < count; i++)
+            set_factors(some + (size_t)i * FACTORS, &factors[first + i]);
+        sumi_cl_upload(device, room + (size_t)first * FACTORS, some,
+                       (size_t)count * FACTORS * sizeof *some);
+    }
+    return room;
+}
+
+static void set_noise(sumi_cl_mix_args *args, const sumi_random *noise)
+{
+    args->key_low = (uint32_t)noise->seed;
+    args->key_high = (uint32_t)(noise->seed >> 32);
+    args->step = noise->step;
+    args->stream = (uint32_t)noise->stream;
+    args->image_low = (uint32_t)noise->image;
+    args->image_high = (uint32_t)(noise->image >> 32);
+}
+
+void sumi_cl_mix(sumi_device *device, const sumi_mixing *work)
+{
     sumi_cl_mix_args args = {.sources = work->sources,
                              .copies = work->copy != NULL,
                              .noise = work->given_noise ? 2
                                       : work->noise     ? 1
                                                         : 0,
-                             .count = (uint32_t)work->count};
+                             .count = (uint32_t)work->count,
+                             .factors = SUMI_CL_NOWHERE};
     sumi_cl_launch launch = {.kernel = SUMI_CL_MIX, .args = &args, .args_size = sizeof args};
-    args.out = sumi_cl_give(device, &launch, work->out + at);
-    args.copy = give_or_none(device, &launch, work->copy ? work->copy + at : NULL);
-    args.given = give_or_none(device, &launch, work->given_noise ? work->given_noise + at : NULL);
+    if (work->n == 0 || work->count == 0)
+        return;
+    args.out = sumi_cl_give(device, &launch, work->out);
+    args.copy = give_or_none(device, &launch, work->copy);
+    args.given = give_or_none(device, &launch, work->given_noise);
     for (int k = 0; k < SUMI_CL_MIX_SOURCES; k++)
-        args.source[k] =
-            give_or_none(device, &launch, k < work->sources ? work->source[k] + at : NULL);
-    if (args.noise == 1) {
-        uint64_t image = work->noise->image + (uint64_t)first;
-        args.key_low = (uint32_t)work->noise->seed;
-        args.key_high = (uint32_t)(work->noise->seed >> 32);
-        args.step = work->noise->step;
-        args.stream = (uint32_t)work->noise->stream;
-        args.image_low = (uint32_t)image;
-        args.image_high = (uint32_t)(image >> 32);
-    }
-    set_factors(args.factor, factors);
-    sumi_cl_set_sizes(&launch, (work->count + 3) / 4, (size_t)n, SUMI_CL_LANE);
+        args.source[k] = give_or_none(device, &launch, k < work->sources ? work->source[k] : NULL);
+    const float *each = work->factors_each ? put_factors(device, work->factors, work->n) : NULL;
+    if (each)
+        args.factors = sumi_cl_give(device, &launch, each);
+    else
+        give_none(&launch);
+    set_factors(args.factor, work->factors);
+    if (args.noise == 1)
+        set_noise(&args, work->noise);
+    sumi_cl_set_sizes(&launch, (work->count + 3) / 4, (size_t)work->n, SUMI_CL_LANE);
     sumi_cl_run(device, &launch);
-}
-
-void sumi_cl_mix(sumi_device *device, const sumi_mixing *work)
-{
-    if (!work->factors_each)
-        mix_images(device, work, 0, work->n, work->factors);
-    for (int i = 0; i < work->n && work->factors_each; i++)
-        mix_images(device, work, i, 1, &work->factors[i]);
 }
 
 void sumi_cl_find_bad(sumi_device *device, const float *x, size_t count, void *word)

@@ -227,3 +227,11 @@ void *sumi_cl_room(sumi_device *device, size_t bytes)
         sumi_cl_lose(device, SUMI_ENOMEM, "it has no memory left for small results");
     return device->room.base;
 }
+
+uint64_t sumi_cl_spare(const sumi_device *device)
+{
+    uint64_t memory = device->facts.memory;
+    uint64_t half = (memory > device->taken ? memory - device->taken : 0) / 2;
+    uint64_t one = device->facts.largest < BLOCK_MOST ? device->facts.largest : BLOCK_MOST;
+    return half < one ? half : one;
+}

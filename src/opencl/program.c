@@ -162,6 +162,7 @@ static sumi_status compile(const sumi_device *device, cl_program *out, sumi_erro
 static bool make_kernels(sumi_device *device)
 {
     static const char *const names[SUMI_CL_KERNELS] = {
+        [SUMI_CL_GATHER_IMAGES] = "sumi_gather_images",
         [SUMI_CL_MIX] = "sumi_mix",
         [SUMI_CL_FIND_BAD] = "sumi_find_bad",
         [SUMI_CL_LIMIT] = "sumi_limit",

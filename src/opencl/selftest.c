@@ -18,11 +18,12 @@ enum { N = 2, SIDE = 8, CHANNELS = 2, CLASSES = 3, IMAGE = SIDE * SIDE * CHANNEL
 static const double TOLERANCE = 1e-4;
 
 static const double expected[SUMI_CL_SUMS] = {
-    0.268143296, 0.17259542,  0.0208032989, 0.0921887601,  0.0443028559, -0.0164404362, 0.804357793,
-    0,           0.560439001, 0.667664392,  1.25300154,    2.05509438,   -37.1697183,   -1.59705062,
-    -1.98207331, -1.79706551, -2.9098802,   -4.49806779,   0.477780462,  0.88423312,    2.95604983,
-    -2.07544197, 47.1650687,  4.12097037,   -0.0885312482, 0.380502224,  -334.425762,   -4.03966059,
-    4.17225692,  4.07900173,  -864.809818,  749.446064,    -15.5575356,  -4.35227987,   5.67821985};
+    0.268143296,   0.17259542,  0.0208032989, 0.0921887601, 0.0443028559, -0.0164404362,
+    0.804357793,   0,           0.560439001,  0.667664392,  1.25300154,   2.05509438,
+    -37.1697183,   -1.59705062, -1.98207331,  -1.79706551,  -2.9098802,   -4.49806779,
+    0.477780462,   0.88423312,  2.95604983,   -2.07544197,  47.1650687,   4.12097037,
+    -0.0885312482, 0.380502224, -334.425762,  -4.03966059,  4.17225692,   4.07900173,
+    -864.809818,   749.446064,  -15.5575356,  -4.35227987,  5.67821985,   377.152344};
 
 /* ---- Sums ------------------------------------------------------------------------------------ */
 
@@ -307,6 +308,34 @@ static void try_optimiser(taking *t, float *const a[ARRAYS])
     take_memory(t, a[7], COUNT);
 }
 
+/* Two of three images, one mirrored and both moved. */
+static void try_gathering(taking *t)
+{
+    enum { H = 4, W = 5, C = 3, BYTES = 3 * H * W * C, PICKS = 2, FLOATS = PICKS * H * W * C };
+    static const sumi_pick picks[PICKS] = {{2, 1, 1, -2}, {1, 0, -3, 1}};
+    uint8_t bytes[BYTES];
+    float values[C * 256];
+    for (int i = 0; i < BYTES; i++)
+        bytes[i] = (uint8_t)((i * 37 + 11) % 256);
+    for (int i = 0; i < C * 256; i++)
+        values[i] = (float)(i % 256 + 3 * (i / 256)) / 256;
+    float *images = alloc(t, BYTES), *places = alloc(t, 4 * PICKS);
+    float *table = alloc(t, C * 256), *out = alloc(t, FLOATS);
+    const sumi_gathering work = {
+        PICKS, H, W, C, (const uint8_t *)images, (const sumi_pick *)places, table, out};
+    if (images && places && table && out) {
+        t->backend->upload(t->device, images, bytes, sizeof bytes);
+        t->backend->upload(t->device, places, picks, sizeof picks);
+        t->backend->upload(t->device, table, values, sizeof values);
+        t->backend->gather(t->device, &work);
+        take_memory(t, out, FLOATS);
+    }
+    release(t, images, BYTES);
+    release(t, places, 4 * PICKS);
+    release(t, table, C * 256);
+    release(t, out, FLOATS);
+}
+
 static void try_elementwise(taking *t)
 {
     float *a[ARRAYS];
@@ -318,6 +347,7 @@ static void try_elementwise(taking *t)
     if (there) {
         try_sampling(t, a);
         try_optimiser(t, a);
+        try_gathering(t);
     }
     for (int i = 0; i < ARRAYS; i++)
         release(t, a[i], COUNT);

@@ -174,7 +174,12 @@ sumi_status sumi_run_make_trainer(sumi_train_run *run)
     run->model->info.range_hi = 1;
     run->started = run->saved_at = run->step_at = sumi_time_now();
     status = sumi_run_check_snapshots(run);
-    return status == SUMI_OK ? check_batches(run) : status;
+    if (status == SUMI_OK)
+        status = check_batches(run);
+    /* Pictures that are turned and stretched are the host's to make. */
+    if (status == SUMI_OK && run->config->augment == 0)
+        sumi_train_keep(run->trainer, run->set);
+    return status;
 }
 
 static sumi_status open_dir(sumi_train_run *run)
@@ -345,7 +350,9 @@ sumi_status sumi_run_begin_dir(sumi_train_run *run)
 sumi_status sumi_run_begin_batches(sumi_train_run *run)
 {
     const sumi_augment augment = augmentation(run);
-    return sumi_batches_create_share(run->set, run->settings.batch, run->settings.seed,
-                                     run->trainer->steps, &augment, sumi_train_cut(run->trainer),
-                                     &run->batches, run->err);
+    sumi_trainer *trainer = run->trainer;
+    bool kept = trainer->kept.images != NULL;
+    return (kept ? sumi_batches_create_picks : sumi_batches_create_share)(
+        run->set, run->settings.batch, run->settings.seed, trainer->steps, &augment,
+        sumi_train_cut(trainer), &run->batches, run->err);
 }

@@ -114,6 +114,7 @@ static sumi_status end_epoch(sumi_train_run *run, int64_t epoch)
 static sumi_batch next_batch(sumi_train_run *run, sumi_data_batch *data)
 {
     sumi_batches_next(run->batches, data);
+    run->trainer->picks = data->picks;
     return (sumi_batch){.size = sizeof(sumi_batch),
                         .n = data->n,
                         .h = run->set->height,

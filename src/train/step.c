@@ -37,7 +37,7 @@ static sumi_status check_batch(const sumi_trainer *trainer, const sumi_batch *ba
     if (batch->n < (alone ? 1 : 0) || batch->n > trainer->config.batch)
         return sumi_fail(err, SUMI_EINVAL, "the batch has %d images, expected 1..%d", batch->n,
                          trainer->config.batch);
-    if (!batch->x && batch->n > 0)
+    if (!batch->x && !trainer->picks && batch->n > 0)
         return sumi_fail(err, SUMI_EINVAL, "the batch has no images: x is NULL");
     if (!trainer->network || batch->h != trainer->h || batch->w != trainer->w)
         return sumi_fail(err, SUMI_ESHAPE, "the batch is of %dx%d, the trainer was begun for %dx%d",
@@ -156,12 +156,15 @@ static void upload(const sumi_trainer *trainer, const sumi_batch *batch)
     sumi_device *device = trainer->runtime->device;
     size_t each = (size_t)batch->n * sizeof(float), images = each * trainer->image_floats;
     const float *x = batch->x;
-    if (trainer->standardised) {
+    if (x && trainer->standardised) {
         sumi_standard_apply(&trainer->model->standard, x, trainer->standardised,
                             (size_t)batch->n * trainer->image_floats);
         x = trainer->standardised;
     }
-    backend->upload(device, trainer->images, x, images);
+    if (x)
+        backend->upload(device, trainer->images, x, images);
+    else
+        sumi_train_gather(trainer, trainer->picks + trainer->part, batch->n);
     backend->upload(device, trainer->time, trainer->drawn_time, each);
     if (trainer->weight)
         backend->upload(device, trainer->weight, trainer->drawn_weight, each);
@@ -389,7 +392,7 @@ static sumi_batch take_part(sumi_trainer *trainer, const sumi_batch *batch, int6
     int begin = (int)((int64_t)batch->n * p / parts);
     size_t floats = (size_t)begin * trainer->image_floats;
     part.n = (int)((int64_t)batch->n * (p + 1) / parts) - begin;
-    part.x += floats;
+    part.x = batch->x ? batch->x + floats : NULL;
     part.noise = batch->noise ? batch->noise + floats : NULL;
     part.t = batch->t ? batch->t + begin : NULL;
     part.labels = batch->labels ? batch->labels + begin : NULL;

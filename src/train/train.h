@@ -166,6 +166,17 @@ typedef struct {
 sumi_status sumi_power_factors(const sumi_power_profile *snapshots, int count,
                                const sumi_power_profile *wanted, double *factors, sumi_error *err);
 
+/* ---- The data on the device (keep.c) --------------------------------------------------------- */
+
+/* In the memory of the device; NULL: it keeps no set. */
+typedef struct {
+    uint8_t *images; /* [count][h][w][c] */
+    size_t bytes;
+    float *values;    /* [c][256]: what a byte is told as */
+    sumi_pick *picks; /* [batch] */
+    int h, w, c;
+} sumi_kept_set;
+
 /* ---- The trainer (trainer.c) ----------------------------------------------------------------- */
 
 /* What was not finite in a step that failed for it. */
@@ -198,8 +209,10 @@ struct sumi_trainer {
     size_t image_floats; /* of one image: h * w * c */
     /* In the memory of the device, [n][h][w][c] or [n], n the images of a part of a batch. */
     float *images; /* x_0, as the network is told of it */
-    float *input;  /* what the network sees, c_in x_t */
-    float *target; /* what it shall return */
+    sumi_kept_set kept;
+    const sumi_pick *picks; /* NULL, or: the present step's images are these of the set kept */
+    float *input;           /* what the network sees, c_in x_t */
+    float *target;          /* what it shall return */
     float *time;
     float *weight;          /* NULL: all are 1 */
     int32_t *labels;        /* NULL: the network has none */
@@ -253,6 +266,13 @@ void sumi_train_share(sumi_trainer *trainer);
 double sumi_train_waited(const sumi_trainer *trainer);
 /* Gives the device what model and averages hold in the host's memory. */
 void sumi_train_push(sumi_trainer *trainer);
+/* Keeps the images of a set on the device, where that has the room (backend's `spare`) after all
+ * that steps need: batches of it can then be told by trainer->picks, with x NULL. Where it has not,
+ * and of a set whose images are drawn when they are read, nothing is kept. */
+void sumi_train_keep(sumi_trainer *trainer, const sumi_dataset *set);
+void sumi_train_keep_none(sumi_trainer *trainer);
+/* Puts part of the picks' images into trainer->images. */
+void sumi_train_gather(const sumi_trainer *trainer, const sumi_pick *picks, int n);
 /* The weights for use: the first average where there is one, by a power where there is such, else
  * the model. */
 sumi_model *sumi_train_best(const sumi_trainer *trainer);

@@ -422,6 +422,7 @@ void sumi_train_free(sumi_trainer *trainer)
         return;
     leave_model(trainer);
     release_images(trainer);
+    sumi_train_keep_none(trainer);
     sumi_averages_free(&trainer->averages, trainer->runtime);
     sumi_mirror_free(trainer->runtime, &trainer->weights);
     sumi_optimiser_free(trainer->runtime, &trainer->optimiser);

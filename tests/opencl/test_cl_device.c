@@ -72,6 +72,46 @@ static void close_bench(bench *b)
     sumi_runtime_free(&b->runtime);
 }
 
+/* Every way that an image can be changed, with the CPU's bits: nothing is computed. */
+static void test_gathers(void **state)
+{
+    (void)state;
+    enum { SET = 5, H = 6, W = 7, C = 3, PICKS = 40, FLOATS = PICKS * H * W * C };
+    static uint8_t bytes[SET * H * W * C];
+    static float values[C * 256], out[2][FLOATS];
+    sumi_pick picks[PICKS];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (int i = 0; i < C * 256; i++)
+        values[i] = (float)i / 255.0f;
+    for (int i = 0; i < PICKS; i++)
+        picks[i] = (sumi_pick){(uint32_t)i % SET, i / 2 % 2, i % 11 - 5, i % 13 - 6};
+    for (int side = 0; side < 2; side++) {
+        sumi_runtime runtime = test_runtime(side == 1);
+        const sumi_backend *backend = runtime.backend;
+        sumi_error err = {""};
+        uint8_t *images = backend->alloc(runtime.device, sizeof bytes);
+        sumi_pick *places = backend->alloc(runtime.device, sizeof picks);
+        float *table = backend->alloc(runtime.device, sizeof values);
+        float *to = backend->alloc(runtime.device, sizeof out[0]);
+        backend->upload(runtime.device, images, bytes, sizeof bytes);
+        backend->upload(runtime.device, places, picks, sizeof picks);
+        backend->upload(runtime.device, table, values, sizeof values);
+        backend->gather(runtime.device,
+                        &(sumi_gathering){PICKS, H, W, C, images, places, table, to});
+        backend->download(runtime.device, out[side], to, sizeof out[0]);
+        test_ok(backend->status(runtime.device, &err), &err);
+        assert_true((backend->spare(runtime.device) > sizeof bytes) == (side == 1));
+        backend->free(runtime.device, images, sizeof bytes);
+        backend->free(runtime.device, places, sizeof picks);
+        backend->free(runtime.device, table, sizeof values);
+        backend->free(runtime.device, to, sizeof out[0]);
+        sumi_runtime_free(&runtime);
+    }
+    assert_memory_equal(out[0], out[1], sizeof out[0]);
+    assert_memory_not_equal(out[0], out[0] + H * W * C, H * W * C * sizeof(float));
+}
+
 static void mix_on(const bench *b, int sources, int noise, bool each, float *out, float *copy)
 {
     const sumi_random at = {0x123456789ABCDEFull, SUMI_STREAM_SAMPLE_Z, 77, 0xFFFFFFFFull};
@@ -108,7 +148,9 @@ static void test_mixes(void **state)
         open_bench(&cpu, false);
         open_bench(&device, true);
         mix_on(&cpu, sources, noise, round >= 18, expected[0], expected[1]);
+        uint64_t before = device.runtime.device->runs[SUMI_CL_MIX];
         mix_on(&device, sources, noise, round >= 18, found[0], found[1]);
+        assert_int_equal(device.runtime.device->runs[SUMI_CL_MIX], before + 1);
         bool exact = device.runtime.device->exact_division && noise != 1;
         for (int i = 0; i < ALL; i++)
             if (exact ? found[0][i] != expected[0][i] || found[1][i] != expected[1][i]
@@ -427,11 +469,17 @@ int main(int argc, char **argv)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_mixes),
-        cmocka_unit_test(test_normals),      cmocka_unit_test(test_finite),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_blends_and_errors),
-        cmocka_unit_test(test_memory),       cmocka_unit_test(test_too_many_images),
-        cmocka_unit_test(test_kept_program), cmocka_unit_test(test_trial),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_gathers),
+        cmocka_unit_test(test_mixes),
+        cmocka_unit_test(test_normals),
+        cmocka_unit_test(test_finite),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_blends_and_errors),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_too_many_images),
+        cmocka_unit_test(test_kept_program),
+        cmocka_unit_test(test_trial),
     };
     return test_has_device() ? cmocka_run_group_tests(tests, NULL, NULL) : SKIPPED;
 }

@@ -202,9 +202,9 @@ static void test_training(void **state)
 static void test_wrong_kernels(void **state)
 {
     static const char *const kernels[] = {
-        "sumi_conv",        "sumi_fill",        "sumi_find_bad",
-        "sumi_running",     "sumi_norm_params", "sumi_scatter",
-        "sumi_ledger_open", "sumi_ledger_take", "sumi_ledger_clip"};
+        "sumi_conv",        "sumi_fill",         "sumi_find_bad",    "sumi_running",
+        "sumi_norm_params", "sumi_scatter",      "sumi_ledger_open", "sumi_ledger_take",
+        "sumi_ledger_clip", "sumi_gather_images"};
     const sumi_device_config config = {.threads = 1};
     const char *before = getenv("XDG_CACHE_HOME");
     char cache[] = "/tmp/sumi-cl-cache-XXXXXX", *kept = before ? strdup(before) : NULL;

@@ -12,6 +12,7 @@ typedef struct {
     sumi_backend backend;
     int steps[4];   /* at which something is not finite, in turn; 0: none */
     int next, hits; /* of these */
+    int gathered;   /* batches, of data that are kept */
     int always;     /* from this step on, every time; 0: none */
     bool lost;      /* the device answers no more */
     bool gradient;  /* else the loss */
@@ -79,10 +80,35 @@ static int watch_notes(void *user, const sumi_progress *p)
     return stop || late;
 }
 
+static void gather(sumi_device *device, const sumi_gathering *work)
+{
+    current->gathered++;
+    usual->gather(device, work);
+}
+
+/* Enough for the data, which are then kept on the device. */
+static uint64_t room(const sumi_device *device)
+{
+    (void)device;
+    return 1 << 20;
+}
+
+/* Images that are drawn are nobody's to keep. */
+static void hold_images(sumi_dataset *set)
+{
+    size_t bytes = (size_t)(set->height * set->width * set->channels);
+    uint8_t *pixels = malloc((size_t)set->count * bytes);
+    assert_non_null(pixels);
+    for (int64_t i = 0; i < set->count; i++)
+        sumi_data_read_bytes(set, i, pixels + (size_t)i * bytes);
+    set->pixels = pixels;
+}
+
 static void open_faulty(faulty *f)
 {
     memset(f, 0, sizeof *f);
     open_fixture(&f->run, 1, .9f);
+    hold_images(f->run.set);
     f->run.config.epochs = 4;
     f->run.config.grid = 0;
     f->run.config.checkpoint_every = 2;
@@ -93,6 +119,8 @@ static void open_faulty(faulty *f)
     f->backend = *usual;
     f->backend.status = status_of;
     f->backend.ahead = ahead;
+    f->backend.spare = ahead > 1 ? room : usual->spare;
+    f->backend.gather = gather;
     f->backend.ledger_begin = begin;
     f->backend.ledger_take = take;
     f->backend.loss = loss_of;
@@ -125,6 +153,7 @@ static void check_stop(bool gradient)
     assert_int_equal(run(&f.run, &err), SUMI_EINVAL);
     assert_says(err, "step 6: the loss is ");
     assert_int_equal(f.run.model->info.steps, 5);
+    assert_int_equal(f.gathered, ahead > 1 ? 7 : 0); /* the sixth twice */
     json_t *report = read_json(&f.run, "nan_report.json");
     assert_int_equal(json_integer_value(json_object_get(report, "step")), 6);
     assert_string_equal(member_text(report, "what"), gradient ? "gradient" : "loss");
@@ -419,7 +448,9 @@ static void test_scores_come_again(void **state)
     sumi_classifier_config shape = SUMI_CLASSIFIER_CONFIG_INIT;
     sumi_classifier *evaluator;
     open_faulty(&f);
+    sumi_data_free_pixels(f.run.set);
     f.run.set->count = SCORED;
+    hold_images(f.run.set);
     shape.shape = "random-conv";
     f.run.runtime.backend = usual;
     assert_ok(sumi_classify_train(&f.run.runtime, f.run.set, NULL, &shape, &evaluator, NULL));

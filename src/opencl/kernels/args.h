@@ -33,8 +33,15 @@ typedef struct {
     int sources, copies, noise; /* noise: 0 none, 1 made here, 2 given */
     unsigned count;             /* floats of an image */
     unsigned key_low, key_high, step, stream, image_low, image_high;
-    float factor[SUMI_CL_MIX_SOURCES + 2]; /* of the sources, divisor, noise */
+    float factor[SUMI_CL_MIX_SOURCES + 2]; /* of the sources, divisor, noise ... */
+    unsigned factors;                      /* ... or of each image; or nowhere */
 } sumi_cl_mix_args;
+
+/* Images of a batch: picks are four words each, as a sumi_pick. */
+typedef struct {
+    unsigned images, picks, values, out;
+    int n, h, w, c;
+} sumi_cl_gather_images_args;
 
 typedef struct {
     unsigned x, out, count;

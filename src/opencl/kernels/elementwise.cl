@@ -63,7 +63,8 @@ float2 box_muller(uint first, uint second)
 __kernel void sumi_mix(__global float *out, __global float *copy, __global const float *given,
                        __global const float *s0, __global const float *s1,
                        __global const float *s2, __global const float *s3,
-                       __global const float *s4, sumi_cl_mix_args g)
+                       __global const float *s4, __global const float *table,
+                       sumi_cl_mix_args g)
 {
     uint block = get_global_id(0), image = get_global_id(1), first = 4 * block;
     size_t at = (size_t)image * g.count + first;
@@ -71,7 +72,9 @@ __kernel void sumi_mix(__global float *out, __global float *copy, __global const
     if (first >= g.count)
         return;
     for (int k = 0; k < SUMI_CL_MIX_SOURCES + 2; k++)
-        factor[k] = g.factor[k];
+        factor[k] = g.factors != SUMI_CL_NOWHERE
+                        ? table[g.factors + image * (SUMI_CL_MIX_SOURCES + 2) + (uint)k]
+                        : g.factor[k];
     if (g.noise == 1) {
         uint low = g.image_low + image, high = g.image_high + (low < image ? 1u : 0u);
         uint4 w = philox(g.key_low, g.key_high, (uint4)(block, low, g.step, g.stream | high << 8));
@@ -104,6 +107,25 @@ __kernel void sumi_mix(__global float *out, __global float *copy, __global const
         if (g.copies)
             copy[g.copy + at] = x;
     }
+}
+
+/* Numbers of a batch's images from bytes of a data set's: an item for each of an image. */
+__kernel void sumi_gather_images(__global const uchar *images, __global const int *picks,
+                                 __global const float *values, __global float *out,
+                                 sumi_cl_gather_images_args g)
+{
+    uint i = get_global_id(0), n = get_global_id(1);
+    uint floats = (uint)(g.h * g.w * g.c);
+    if (i >= floats)
+        return;
+    uint c = i % (uint)g.c, p = i / (uint)g.c;
+    __global const int *pick = picks + g.picks + 4 * n;
+    int y = clamp((int)(p / (uint)g.w) - pick[2], 0, g.h - 1);
+    int x = clamp((int)(p % (uint)g.w) - pick[3], 0, g.w - 1);
+    x = pick[1] ? g.w - 1 - x : x;
+    size_t at = (size_t)(uint)pick[0] * floats + (size_t)(uint)((y * g.w + x) * g.c) + c;
+    uint byte = images[4 * (size_t)g.images + at];
+    out[g.out + (size_t)n * floats + i] = values[g.values + 256 * c + byte];
 }
 
 /* One where some number is not finite. */
