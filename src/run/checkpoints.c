@@ -293,7 +293,7 @@ static sumi_status tidy_entry(const sumi_run_dir *dir, const char *folder, const
     bool replaced = sumi_ends_with(name, ".sumi-old");
     if (name[0] != '.' || length > HIDDEN_NAME_MAX || (!temporary && !replaced))
         return SUMI_OK;
-    snprintf(inner, sizeof inner, "%s/%s", folder, name);
+    snprintf(inner, sizeof inner, "%s/%.*s", folder, HIDDEN_NAME_MAX, name);
     sumi_run_file(dir, inner, path);
     if (temporary)
         return sumi_remove_tree(path, err);
