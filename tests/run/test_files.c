@@ -536,7 +536,7 @@ static void test_what_does_not_fit(void **state)
     f.model = make_told_unet(4, 0);
     free(f.set->labels);
     f.set->labels = NULL;
-    f.set->classes = 0;
+    assert_ok(sumi_data_set_classes(f.set, NULL, 0, NULL));
     f.config.epochs = 1;
     f.config.grid = 0;
     assert_ok(run(&f, NULL));
