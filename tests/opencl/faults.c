@@ -1,6 +1,6 @@
 /*
  * A libOpenCL that passes calls on to the system's, and lets those fail that a test asks for. It is
- * loaded by $SUMI_OPENCL, and by the test itself, which sets the counts below.
+ * loaded by $SUMI_OPENCL, and by a test itself, which sets the counts below (faults.h).
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -8,17 +8,29 @@
 #include <string.h>
 
 #include "opencl/api.h"
-
-/* Calls so far, which one fails (counted from 1; 0: none), and whether all after it do, too; a
- * kernel that does nothing, or NULL. */
-typedef struct {
-    long calls, fails;
-    bool lost;
-    const char *broken;
-    const char *vendor; /* of all devices, which are then cards; or NULL */
-} fault_counts;
+#include "opencl/faults.h"
 
 __attribute__((visibility("default"))) fault_counts sumi_test_faults;
+
+/* For a test that runs a program: SUMI_TEST_CL_LOST is the call from which on all fail, with the
+ * error SUMI_TEST_CL_ERROR; a file SUMI_TEST_CL_COUNT gets the number of calls at the end. */
+__attribute__((constructor)) static void take_environment(void)
+{
+    const char *lost = getenv("SUMI_TEST_CL_LOST"), *error = getenv("SUMI_TEST_CL_ERROR");
+    sumi_test_faults.fails = lost ? atol(lost) : 0;
+    sumi_test_faults.lost = lost != NULL;
+    sumi_test_faults.error = error ? atoi(error) : 0;
+}
+
+__attribute__((destructor)) static void tell_count(void)
+{
+    const char *path = getenv("SUMI_TEST_CL_COUNT");
+    FILE *file = path ? fopen(path, "w") : NULL;
+    if (file) {
+        fprintf(file, "%ld\n", sumi_test_faults.calls);
+        fclose(file);
+    }
+}
 
 static void *real(const char *name)
 {
@@ -31,10 +43,22 @@ static void *real(const char *name)
     return found;
 }
 
-static bool fails(void)
+static bool fails_as(bool argument)
 {
     long now = ++sumi_test_faults.calls, at = sumi_test_faults.fails;
+    if (sumi_test_faults.each)
+        return sumi_test_faults.each(now, argument);
     return at > 0 && (now == at || (sumi_test_faults.lost && now > at));
+}
+
+static bool fails(void)
+{
+    return fails_as(false);
+}
+
+static cl_int error_of(cl_int usual)
+{
+    return sumi_test_faults.error ? sumi_test_faults.error : usual;
 }
 
 #define SHOWN __attribute__((visibility("default")))
@@ -47,7 +71,7 @@ static bool fails(void)
         cl_int(*call) parameters;                                                                  \
         void *found = real("cl" #name);                                                            \
         memcpy(&call, &found, sizeof found);                                                       \
-        return fails() ? CL_OUT_OF_RESOURCES : call arguments;                                     \
+        return fails() ? error_of(CL_OUT_OF_RESOURCES) : call arguments;                           \
     }
 #define PLAIN(name, parameters, arguments)                                                         \
     SHOWN cl_int cl##name parameters;                                                              \
@@ -67,7 +91,7 @@ static bool fails(void)
         memcpy(&call, &found, sizeof found);                                                       \
         if (!fails())                                                                              \
             return call arguments;                                                                 \
-        *error = CL_MEM_OBJECT_ALLOCATION_FAILURE;                                                 \
+        *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);                                       \
         return NULL;                                                                               \
     }
 
@@ -84,7 +108,7 @@ SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_
     const cl_ulong card = CL_DEVICE_TYPE_GPU;
     memcpy(&call, &found, sizeof found);
     if (fails())
-        return CL_OUT_OF_RESOURCES;
+        return error_of(CL_OUT_OF_RESOURCES);
     if (sumi_test_faults.vendor && b == CL_DEVICE_VENDOR && d)
         snprintf(d, c, "%s", sumi_test_faults.vendor);
     else if (sumi_test_faults.vendor && b == CL_DEVICE_TYPE && d)
@@ -94,10 +118,43 @@ SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_
     return CL_SUCCESS;
 }
 
-MAKE(cl_context, CreateContext,
-     (const intptr_t *a, cl_uint b, const cl_device_id *c, sumi_cl_notify d, void *e,
-      cl_int *error),
-     (a, b, c, d, e, error))
+/* ---- What is made once ----------------------------------------------------------------------- */
+
+static cl_context context; /* of all, while they are shared */
+static cl_program program; /* the first that was built in it */
+
+static void retain(const char *name, void *object)
+{
+    cl_int (*call)(void *);
+    void *found = real(name);
+    memcpy(&call, &found, sizeof found);
+    if (call(object) != CL_SUCCESS)
+        abort();
+}
+
+SHOWN cl_context clCreateContext(const intptr_t *a, cl_uint b, const cl_device_id *c,
+                                 sumi_cl_notify d, void *e, cl_int *error);
+SHOWN cl_context clCreateContext(const intptr_t *a, cl_uint b, const cl_device_id *c,
+                                 sumi_cl_notify d, void *e, cl_int *error)
+{
+    cl_context (*call)(const intptr_t *, cl_uint, const cl_device_id *, sumi_cl_notify, void *,
+                       cl_int *);
+    void *found = real("clCreateContext");
+    memcpy(&call, &found, sizeof found);
+    if (fails()) {
+        *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);
+        return NULL;
+    }
+    *error = CL_SUCCESS;
+    cl_context made = sumi_test_faults.shares && context ? context : call(a, b, c, d, e, error);
+    if (sumi_test_faults.shares && made) {
+        if (!context)
+            context = made;
+        retain("clRetainContext", made); /* nobody's release is the last */
+    }
+    return made;
+}
+
 PLAIN(ReleaseContext, (cl_context a), (a))
 MAKE(cl_command_queue, CreateCommandQueue,
      (cl_context a, cl_device_id b, cl_ulong c, cl_int *error), (a, b, c, error))
@@ -105,15 +162,51 @@ PLAIN(ReleaseCommandQueue, (cl_command_queue a), (a))
 MAKE(cl_mem, CreateBuffer, (cl_context a, cl_ulong b, size_t c, void *d, cl_int *error),
      (a, b, c, d, error))
 PLAIN(ReleaseMemObject, (cl_mem a), (a))
-MAKE(cl_program, CreateProgramWithSource,
-     (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *error), (a, b, c, d, error))
-MAKE(cl_program, CreateProgramWithBinary,
-     (cl_context a, cl_uint b, const cl_device_id *c, const size_t *d, const unsigned char **e,
-      cl_int *f, cl_int *error),
-     (a, b, c, d, e, f, error))
-CALL(BuildProgram,
-     (cl_program a, cl_uint b, const cl_device_id *c, const char *d, sumi_cl_built e, void *f),
-     (a, b, c, d, e, f))
+/* One that is built already, or a new one; NULL where the call fails. */
+#define PROGRAM(name, parameters, arguments)                                                       \
+    SHOWN cl_program cl##name parameters;                                                          \
+    SHOWN cl_program cl##name parameters                                                           \
+    {                                                                                              \
+        cl_program(*call) parameters;                                                              \
+        void *found = real("cl" #name);                                                            \
+        memcpy(&call, &found, sizeof found);                                                       \
+        *error = CL_SUCCESS;                                                                       \
+        if (fails()) {                                                                             \
+            *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);                                   \
+            return NULL;                                                                           \
+        }                                                                                          \
+        if (!sumi_test_faults.shares || !program)                                                  \
+            return call arguments;                                                                 \
+        retain("clRetainProgram", program);                                                        \
+        return program;                                                                            \
+    }
+
+PROGRAM(CreateProgramWithSource,
+        (cl_context a, cl_uint b, const char **c, const size_t *d, cl_int *error),
+        (a, b, c, d, error))
+PROGRAM(CreateProgramWithBinary,
+        (cl_context a, cl_uint b, const cl_device_id *c, const size_t *d, const unsigned char **e,
+         cl_int *f, cl_int *error),
+        (a, b, c, d, e, f, error))
+
+SHOWN cl_int clBuildProgram(cl_program a, cl_uint b, const cl_device_id *c, const char *d,
+                            sumi_cl_built e, void *f);
+SHOWN cl_int clBuildProgram(cl_program a, cl_uint b, const cl_device_id *c, const char *d,
+                            sumi_cl_built e, void *f)
+{
+    cl_int (*call)(cl_program, cl_uint, const cl_device_id *, const char *, sumi_cl_built, void *);
+    void *found = real("clBuildProgram");
+    memcpy(&call, &found, sizeof found);
+    if (fails())
+        return error_of(CL_OUT_OF_RESOURCES);
+    cl_int error = a == program ? CL_SUCCESS : call(a, b, c, d, e, f);
+    if (error == CL_SUCCESS && sumi_test_faults.shares && !program) {
+        program = a;
+        retain("clRetainProgram", a);
+    }
+    return error;
+}
+
 CALL(GetProgramInfo, (cl_program a, cl_uint b, size_t c, void *d, size_t *e), (a, b, c, d, e))
 CALL(GetProgramBuildInfo, (cl_program a, cl_device_id b, cl_uint c, size_t d, void *e, size_t *f),
      (a, b, c, d, e, f))
@@ -128,7 +221,7 @@ SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error)
     void *found = real("clCreateKernel");
     memcpy(&call, &found, sizeof found);
     if (fails()) {
-        *error = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);
         return NULL;
     }
     cl_kernel made = call(a, b, error);
@@ -138,7 +231,16 @@ SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error)
 }
 
 PLAIN(ReleaseKernel, (cl_kernel a), (a))
-CALL(SetKernelArg, (cl_kernel a, cl_uint b, size_t c, const void *d), (a, b, c, d))
+
+SHOWN cl_int clSetKernelArg(cl_kernel a, cl_uint b, size_t c, const void *d);
+SHOWN cl_int clSetKernelArg(cl_kernel a, cl_uint b, size_t c, const void *d)
+{
+    cl_int (*call)(cl_kernel, cl_uint, size_t, const void *);
+    void *found = real("clSetKernelArg");
+    memcpy(&call, &found, sizeof found);
+    return fails_as(true) ? error_of(CL_OUT_OF_RESOURCES) : call(a, b, c, d);
+}
+
 SHOWN cl_int clEnqueueNDRangeKernel(cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d,
                                     const size_t *e, const size_t *f, cl_uint g, const cl_event *h,
                                     cl_event *i);
@@ -151,7 +253,7 @@ SHOWN cl_int clEnqueueNDRangeKernel(cl_command_queue a, cl_kernel b, cl_uint c, 
     void *found = real("clEnqueueNDRangeKernel");
     memcpy(&call, &found, sizeof found);
     if (fails())
-        return CL_OUT_OF_RESOURCES;
+        return error_of(CL_OUT_OF_RESOURCES);
     return sumi_test_faults.broken && b == broken ? CL_SUCCESS : call(a, b, c, d, e, f, g, h, i);
 }
 

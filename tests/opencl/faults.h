@@ -1,0 +1,22 @@
+/*
+ * Which calls of the libOpenCL of faults.c fail: the library has one of these, sumi_test_faults.
+ */
+#ifndef SUMI_OPENCL_FAULTS_H
+#define SUMI_OPENCL_FAULTS_H
+
+#include <stdbool.h>
+
+/* Calls so far, which one fails (counted from 1; 0: none), and whether all after it do, too; a
+ * kernel that does nothing, or NULL. */
+typedef struct {
+    long calls, fails;
+    bool lost;
+    int error; /* of calls that fail; 0: what is usual for each */
+    const char *broken;
+    const char *vendor; /* of all devices, which are then cards; or NULL */
+    /* Asked before each call, whether it fails; argument: it gives a kernel one. Or NULL. */
+    bool (*each)(long call, bool argument);
+    bool shares; /* all contexts and programs are one, which is built once: for quick repeats */
+} fault_counts;
+
+#endif
