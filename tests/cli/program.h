@@ -133,6 +133,27 @@ static inline void put_pictures(temp_folder *temp, int count, int side)
     free(pixels);
 }
 
+/* Writes dark and light pictures of noise into set/dark and set/light. */
+static inline void put_labelled(temp_folder *temp, int count, int side)
+{
+    size_t size = (size_t)side * (size_t)side;
+    uint8_t *pixels = malloc(size);
+    const sumi_image image = {side, side, 1, pixels};
+    assert_non_null(pixels);
+    for (int i = 0; i < count; i++) {
+        const char *label = i % 2 ? "light" : "dark";
+        const sumi_random at = {7, SUMI_STREAM_USER, 1, (uint64_t)i};
+        char name[128];
+        for (size_t k = 0; k < size; k++)
+            pixels[k] = (uint8_t)(sumi_random_below(&at, k, 100) + (i % 2 ? 140 : 10));
+        snprintf(name, sizeof name, "set/%s", label);
+        assert_int_equal(sumi_make_dirs(temp_path(temp, name), NULL), SUMI_OK);
+        snprintf(name, sizeof name, "set/%s/%d.png", label, i);
+        assert_int_equal(sumi_png_write(temp_path(temp, name), &image, NULL, NULL), SUMI_OK);
+    }
+    free(pixels);
+}
+
 /* The step that `latest` of a run in the temporary folder names. */
 static inline int64_t latest_of(temp_folder *temp, const char *run)
 {
