@@ -53,7 +53,7 @@ int sumi_cmd_classify_train(sumi_cli *cli)
     double start = sumi_time_now();
     code = sumi_cli_open_splits(cli, options->operands[0], 0, 0, &train, &test);
     if (code == 0)
-        code = sumi_cli_train_evaluator(cli, train, test, &config, &made);
+        code = sumi_cli_train_evaluator(cli, train, test, true, &config, &made);
     if (code == 0) {
         status = sumi_classifier_save(cli->ctx, made, path);
         code = status == SUMI_OK ? report(cli, made, sumi_time_now() - start)

@@ -86,15 +86,14 @@ int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
 }
 
 int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
-                             sumi_classifier_config *config, sumi_classifier **out)
+                             bool anywhere, sumi_classifier_config *config, sumi_classifier **out)
 {
     sumi_bar bar;
     sumi_bar_begin(&bar, cli);
     config->progress = sumi_bar_update;
     config->user = &bar;
-    /* Training is the CPU's, whatever the model runs on. */
     sumi_context *cpu = NULL, *ctx = cli->ctx;
-    if (strcmp(sumi_context_device(ctx), "cpu") != 0) {
+    if (!anywhere && strcmp(sumi_context_device(ctx), "cpu") != 0) {
         sumi_status made = sumi_context_create(sumi_context_threads(ctx), &cpu);
         if (made != SUMI_OK)
             return sumi_cli_fail(cli, made, sumi_last_error(NULL));
@@ -161,7 +160,7 @@ int sumi_cli_find_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi
         return 0;
     sumi_cli_note(cli, "note", "training evaluator %s on %s, once", shape, data.name);
     config.shape = shape;
-    int code = sumi_cli_train_evaluator(cli, train, test, &config, out);
+    int code = sumi_cli_train_evaluator(cli, train, test, false, &config, out);
     if (code == 0 && cached)
         keep(cli, folder, path, *out);
     return code;

@@ -15,9 +15,10 @@ int sumi_cli_open_splits(sumi_cli *cli, const char *name, int height, int width,
  * so, where it has none. */
 void sumi_cli_open_test(sumi_cli *cli, const char *name, const sumi_dataset *train,
                         const sumi_dataset_config *opened, const char *split, sumi_dataset **test);
-/* Trains an evaluator with the bar on the way. */
+/* Trains an evaluator with the bar on the way. Not anywhere: on the CPU whatever the command runs
+ * on, so that it is the same for everybody. */
 int sumi_cli_train_evaluator(sumi_cli *cli, const sumi_dataset *train, const sumi_dataset *test,
-                             sumi_classifier_config *config, sumi_classifier **out);
+                             bool anywhere, sumi_classifier_config *config, sumi_classifier **out);
 /* $XDG_CACHE_HOME/sumi/NAME, or ~/.cache in its place; false where there is no home. */
 bool sumi_cli_cache(char out[PATH_MAX], const char *name);
 /* The evaluator of that shape for this data: from the user's cache, whose file is checked by its

@@ -7,11 +7,12 @@
 #include <assert.h>
 #include <string.h>
 
-/* What repeats a training, or searches, computes on the CPU. */
+/* What repeats a training computes on the CPU. */
 static bool runs_on_devices(sumi_command_id command)
 {
     return command == SUMI_CMD_TRAIN || command == SUMI_CMD_SAMPLE || command == SUMI_CMD_PREDICT ||
-           command == SUMI_CMD_EVAL || command == SUMI_CMD_BENCH_TRAIN ||
+           command == SUMI_CMD_EVAL || command == SUMI_CMD_TUNE ||
+           command == SUMI_CMD_CLASSIFY_TRAIN || command == SUMI_CMD_BENCH_TRAIN ||
            command == SUMI_CMD_BENCH_SAMPLE;
 }
 
@@ -20,11 +21,13 @@ static bool has_option(const sumi_options *options, const char *name)
     return sumi_option_find(options->command, name, strlen(name), NULL) >= 0;
 }
 
-/* True where "auto" is the CPU whatever there is: for what it alone computes. */
+/* True where "auto" is the CPU whatever there is: for what it alone computes, and for an evaluator,
+ * which others are to find the same. */
 static bool is_for_cpu(const sumi_cli *cli)
 {
     const sumi_options *options = &cli->options;
-    return !runs_on_devices(options->command) || cli->dist != NULL ||
+    return !runs_on_devices(options->command) || options->command == SUMI_CMD_CLASSIFY_TRAIN ||
+           cli->dist != NULL ||
            (has_option(options, "groups") && sumi_option_int(options, "groups") > 0) ||
            (has_option(options, "precision") &&
             strcmp(sumi_option_text(options, "precision"), "bf16") == 0);
@@ -45,7 +48,8 @@ int sumi_cli_open(sumi_cli *cli)
             !runs_on_devices(options->command)) {
             sumi_fail(&err, SUMI_EUNSUPPORTED,
                       "--device %s: this command computes on the CPU only; train, sample, "
-                      "predict, eval, bench train and bench sample run on devices",
+                      "predict, eval, tune, classify train, bench train and bench sample run on "
+                      "devices",
                       config.device);
             return sumi_cli_fail(cli, SUMI_EUNSUPPORTED, err.text);
         }

@@ -267,8 +267,8 @@ const sumi_option sumi_option_rows_other[] = {
      .commands = COMPUTE | EVALUATE | BIT(VERIFY),
      .help = "What to compute on: cuda is a card of NVIDIA, mps one of Apple, opencl:N number N of "
              "sumi devices, and auto the first of cuda, mps and cpu that is there. train, sample, "
-             "predict, eval, bench train and bench "
-             "sample run on any, the others on the CPU."},
+             "predict, eval, tune, classify train, bench train and bench sample run on any, the "
+             "others on the CPU; what classify train makes without a device's name is the CPU's."},
     {.name = "json",
      .kind = SUMI_ARG_FLAG,
      .resuming = true,

@@ -136,6 +136,9 @@ static sumi_status step(training *run, double *loss, sumi_error *err)
     const sumi_inputs in = {.image = run->images, .labels = run->labels, .target = run->target};
     backend->gradients(run->network, &in, batch.n, run->gradients);
     *loss = backend->loss(run->network);
+    sumi_status status = backend->status(run->runtime->device, err);
+    if (status != SUMI_OK)
+        return status;
     if (!isfinite(*loss) || !backend->statistics_finite(run->network) ||
         !backend->finite(run->runtime->device, run->gradients, params->value_count))
         return sumi_fail(err, SUMI_EINVAL,
@@ -188,9 +191,10 @@ static sumi_status run_steps(training *run, const sumi_dataset *set, sumi_error 
         if (status == SUMI_OK)
             status = tell(run, loss, err);
     }
-    if (status == SUMI_OK)
-        sumi_mirror_pull(run->runtime, &run->weights);
-    return status;
+    if (status != SUMI_OK)
+        return status;
+    sumi_mirror_pull(run->runtime, &run->weights);
+    return run->runtime->backend->status(run->runtime->device, err);
 }
 
 static void describe(training *run, const sumi_dataset *set)

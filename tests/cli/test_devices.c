@@ -51,9 +51,14 @@ static void test_names(void **state)
     }
     assert_failed_run(*state, "bench sample --device opencl:999", 10 + SUMI_EUNSUPPORTED,
                       "device opencl:999 is not there; there is: cpu");
-    assert_failed_run(*state, "tune @run --data shapes --device opencl:0", 10 + SUMI_EUNSUPPORTED,
+    assert_failed_run(*state, "tune @run --data shapes --device opencl:999", 10 + SUMI_EUNSUPPORTED,
+                      "device opencl:999 is not there");
+    assert_quiet_run(*state, "train shapes --recipe tutorial --size 8 --base-channels 4 --steps 1 "
+                             "--batch 2 --grid 0 --out @run -q");
+    assert_failed_run(*state, "verify @run --device opencl:0", 10 + SUMI_EUNSUPPORTED,
                       "--device opencl:0: this command computes on the CPU only; train, sample, "
-                      "predict, eval, bench train and bench sample run on devices");
+                      "predict, eval, tune, classify train, bench train and bench sample run on "
+                      "devices");
 }
 
 static void test_list(void **state)
@@ -168,6 +173,71 @@ static void test_training(void **state)
                       10 + SUMI_EUNSUPPORTED, "precision is bf16, expected fp32 or fixed16");
 }
 
+/* ---- Evaluators ------------------------------------------------------------------------------ */
+
+enum { PICTURES = 400, EVAL_SIDE = 8 }; /* more than an evaluator has features */
+
+static json_t *run_json(temp_folder *temp, const char *line)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != 0)
+        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
+    json_t *json = json_loads(p.out, 0, NULL);
+    assert_non_null(json);
+    program_free(&p);
+    return json;
+}
+
+/* What a driver has compiled is kept where it is, and all else in the temporary folder. */
+static void use_own_cache(temp_folder *temp)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char path[512];
+    if (cache && *cache)
+        snprintf(path, sizeof path, "%s/pocl/kcache", cache);
+    else
+        snprintf(path, sizeof path, "%s/.cache/pocl/kcache", home ? home : "/tmp");
+    setenv("POCL_CACHE_DIR", path, 0);
+    setenv("XDG_CACHE_HOME", temp_path(temp, "cache"), 1);
+}
+
+/* An evaluator that was trained on a device is the same again; and what either sees, on the device
+ * as on the CPU, is as far apart. */
+static void test_evaluators(void **state)
+{
+    static const char *const keys[] = {"frechet", "kernel", "entropy"};
+    temp_folder *temp = *state;
+    if (!has_device)
+        skip();
+    use_own_cache(temp);
+    put_labelled(temp, PICTURES, EVAL_SIDE);
+    put_pictures(temp, PICTURES, EVAL_SIDE);
+    json_t *made[2], *found[2];
+    for (int i = 0; i < 2; i++)
+        made[i] = run_json(temp, "classify train @set --out @e.safetensors --epochs 2 "
+                                 "--device opencl --json -q");
+    assert_string_equal(json_string_value(json_object_get(made[0], "evaluator")),
+                        json_string_value(json_object_get(made[1], "evaluator")));
+    for (int i = 0; i < 2; i++) {
+        char line[256];
+        snprintf(line, sizeof line,
+                 "eval @x.npy --data @set --evaluator @e.safetensors --json -q --device %s",
+                 i ? "opencl" : "cpu");
+        found[i] = run_json(temp, line);
+    }
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        double a = json_number_value(json_object_get(found[0], keys[i]));
+        double b = json_number_value(json_object_get(found[1], keys[i]));
+        if (!(a != 0 && a - b <= 1e-3 * a && b - a <= 1e-3 * a))
+            fail_msg("%s is %g on the device, and %g on the CPU", keys[i], b, a);
+    }
+    for (int i = 0; i < 2; i++) {
+        json_decref(made[i]);
+        json_decref(found[i]);
+    }
+}
+
 int main(void)
 {
     sumi_device_info_t device = SUMI_DEVICE_INFO_INIT;
@@ -178,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_list, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_pictures_and_predictions, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_training, temp_setup, temp_teardown),
+        cmocka_unit_test_setup_teardown(test_evaluators, temp_setup, temp_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

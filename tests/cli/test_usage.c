@@ -142,8 +142,8 @@ static void test_missing_files(void **state)
 
 static void test_devices(void **state)
 {
-    assert_failed_run(*state, "tune @run --data shapes --device cuda", 10 + SUMI_EUNSUPPORTED,
-                      "--device cuda: this command computes on the CPU");
+    assert_failed_run(*state, "classify train shapes --device cuda --out @e.safetensors",
+                      10 + SUMI_EUNSUPPORTED, "device cuda is not there; there is: cpu");
     assert_failed_run(*state, "bench train --device mps", 10 + SUMI_EUNSUPPORTED,
                       "device mps is not there; there is: cpu");
 }
