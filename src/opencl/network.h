@@ -54,14 +54,15 @@ typedef struct {
 } sumi_cl_source;
 
 typedef struct {
-    sumi_edge in;            /* what it reads: padding that does nothing is left out */
-    int stores;              /* the value that it writes, or -1 */
-    int residual;            /* a value that it adds to what it writes, or -1 */
-    bool skipped;            /* another node does its work, or it is none */
-    bool dead;               /* training: no loss depends on it */
-    sumi_place scale, shift; /* of a norm: rows */
-    bool per_image;          /* which it has for each image */
-    sumi_place table;        /* of waves: frequencies */
+    sumi_edge in;                       /* what it reads: padding that does nothing is left out */
+    int stores;                         /* the value that it writes, or -1 */
+    int residual;                       /* a value that it adds to what it writes, or -1 */
+    bool skipped;                       /* another node does its work, or it is none */
+    bool dead;                          /* training: no loss depends on it */
+    sumi_place scale, shift;            /* of a norm: rows */
+    bool per_image;                     /* which it has for each image */
+    sumi_place table;                   /* of waves: frequencies */
+    sumi_place winograd, winograd_back; /* what its transforms need, where it uses them */
     /* Training. */
     sumi_cl_source sources[SUMI_SOURCES_MAX];
     sumi_place mean, variance, inverse; /* of a norm; variance: over all images */
@@ -163,6 +164,16 @@ char *sumi_cl_results(const sumi_network *net);
 double sumi_cl_loss(const sumi_network *net);
 bool sumi_cl_statistics_finite(const sumi_network *net);
 void sumi_cl_update_statistics(sumi_network *net, const sumi_ledger *ledger, float *statistics);
+
+/* ---- op_winograd.c --------------------------------------------------------------------------- */
+
+/* True where a convolution of images of that size that adds up so many channels goes through
+ * Winograd's transforms: by sizes and the kind of the device alone. */
+bool sumi_cl_winograd_pays(const sumi_network *net, int ksize, const sumi_cl_value *size, int cin);
+/* Reserves what a convolution's transforms need. */
+void sumi_cl_plan_winograd(sumi_network *net, int node);
+/* What sumi_conv does with these arguments; room: what was reserved. */
+void sumi_cl_winograd(const sumi_cl_call *call, const sumi_cl_conv_args *conv, sumi_place room);
 
 /* ---- ops.c, backward.c, op_conv.c, op_norm.c ------------------------------------------------- */
 

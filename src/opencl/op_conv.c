@@ -52,9 +52,19 @@ void sumi_cl_plan_layer(sumi_network *net, int node)
 
 /* ---- Convolutions ---------------------------------------------------------------------------- */
 
-/* of_one: a tile is of one image, and has the pixels of a band of its moments. */
-static void run_conv(const sumi_cl_call *call, sumi_cl_conv_args *args, bool of_one)
+/* of_one: a tile is of one image, and has the pixels of a band of its moments. room: of Winograd's
+ * transforms, where the plan has them. */
+static void run_conv(const sumi_cl_call *call, const sumi_cl_conv_args *args, bool of_one,
+                     sumi_place room)
 {
+    int cin = 0;
+    for (int s = 0; s < args->sources; s++)
+        cin += args->source[s].c;
+    const sumi_cl_value size = {.h = args->h, .w = args->w};
+    if (sumi_cl_winograd_pays(call->net, args->ksize, &size, cin)) {
+        sumi_cl_winograd(call, args, room);
+        return;
+    }
     const size_t side = 16, pixels = (size_t)args->h * (size_t)args->w, n = (size_t)call->n;
     size_t tiles = of_one ? n * (size_t)args->tiles : tiles_of(n * pixels);
     sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_CONV, args, sizeof *args);
@@ -94,7 +104,7 @@ void sumi_cl_conv_forward(const sumi_cl_call *call, int node)
                               .in_floats = layer->out_channels,
                               .out_floats = 1};
     args.sources = sumi_cl_edge_views(call, &plan->in, args.source);
-    run_conv(call, &args, of_one);
+    run_conv(call, &args, of_one, plan->winograd);
     if (!of_one)
         sumi_cl_collect_moments(call, plan->stores);
 }
@@ -135,7 +145,7 @@ static void input_gradient(const sumi_cl_call *call, int node, int source, int f
                               .in_floats = 1,
                               .out_floats = layer->out_channels,
                               .flipped = true};
-    run_conv(call, &args, false);
+    run_conv(call, &args, false, net->nodes[node].winograd_back);
 }
 
 /* A source's share of the partial gradients. */

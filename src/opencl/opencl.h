@@ -15,4 +15,7 @@ const sumi_backend *sumi_opencl_backend(void);
  * to be loaded to find none. */
 bool sumi_opencl_may_have_cards(void);
 
+/* The ways to convolve that a plan's `force` can ask for, by the CPU's numbers of them. */
+enum { SUMI_CL_PLAINLY = 0, SUMI_CL_BY_WINOGRAD = 1 };
+
 #endif

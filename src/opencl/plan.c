@@ -202,6 +202,8 @@ static void reserve_node(sumi_network *net, int node)
         return;
     if (op->kind == SUMI_KIND_NORM)
         reserve_rows(net, node);
+    if (op->kind == SUMI_KIND_CONV)
+        sumi_cl_plan_winograd(net, node);
     if (op->kind == SUMI_KIND_SINUSOID || op->kind == SUMI_KIND_FOURIER)
         sumi_cl_reserve(net, 3 * (size_t)net->graph->values[op->out].channels, -1,
                         2 * net->graph->node_count + 1, &plan->table);
@@ -218,6 +220,7 @@ static void begin_node(sumi_network *net, int i)
     plan->stores = net->graph->nodes[i].out;
     plan->residual = -1;
     plan->scale = plan->shift = plan->table = SUMI_NOWHERE;
+    plan->winograd = plan->winograd_back = SUMI_NOWHERE;
     plan->mean = plan->variance = plan->inverse = plan->totals = SUMI_NOWHERE;
     plan->ga = plan->gb = plan->gk = SUMI_NOWHERE;
     plan->partials = plan->columns = plan->notes = SUMI_NOWHERE;

@@ -6,7 +6,7 @@
 
 #include "graph/backend.h"
 
-enum { SUMI_CL_SUMS = 36 };
+enum { SUMI_CL_SUMS = 37 };
 
 typedef struct {
     double sum[SUMI_CL_SUMS], size[SUMI_CL_SUMS]; /* size: of what was added up */

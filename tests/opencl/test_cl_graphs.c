@@ -11,6 +11,11 @@
 
 #include "cpu/random_graph.h"
 #include "cpu/reference.h"
+#include "kernels/kernels.h"
+
+_Static_assert((int)SUMI_CONV_GEMM == (int)SUMI_CL_PLAINLY &&
+                   (int)SUMI_CONV_WINOGRAD == (int)SUMI_CL_BY_WINOGRAD,
+               "a plan's way to convolve has one number on all devices");
 
 enum { N_MAX = 3, SIDE_MAX = 12, CHANNELS_MAX = 96, DRAWS = 12 };
 enum { FLOATS = N_MAX * SIDE_MAX * SIDE_MAX * CHANNELS_MAX };
@@ -207,7 +212,10 @@ static void release(sumi_runtime *runtime, const sent *all)
 static sumi_network *network(sumi_runtime *runtime, const sample *s, const sent *all,
                              sumi_mode mode)
 {
-    sumi_plan_config config = {.mode = mode, .n_max = s->n, .h = s->h, .w = s->w, .force = -1};
+    /* Convolutions as the plan chooses, and each way. */
+    static const int ways[] = {-1, SUMI_CONV_GEMM, SUMI_CONV_WINOGRAD};
+    sumi_plan_config config = {
+        .mode = mode, .n_max = s->n, .h = s->h, .w = s->w, .force = ways[s->seed % 3]};
     sumi_network *net = NULL;
     sumi_error err = {""};
     if (runtime->backend->network_create(runtime->device, &s->graph, &all->weights, &config, &net,
@@ -297,12 +305,83 @@ static void test_random_graphs(void **state)
     sumi_runtime_free(&runtime);
 }
 
+/* ---- Winograd's transforms ------------------------------------------------------------------- */
+
+enum { MANY = 5, HIGH = 27, WIDE = 29, IN = 20, MIDDLE = 70, OUT = 40 };
+enum { IN_FLOATS = HIGH * WIDE * IN, OUT_FLOATS = HIGH * WIDE * OUT };
+
+static void build_two(sumi_graph *graph)
+{
+    sumi_graph_init(graph);
+    sumi_edge x = sumi_graph_input_image(graph, IN);
+    x = sumi_graph_conv(graph, x, sumi_graph_conv_layer(graph, "one", IN, MIDDLE, 3));
+    x = sumi_graph_norm(graph, x, sumi_graph_group_norm_layer(graph, "norm", MIDDLE, 10, true));
+    x = sumi_graph_act(graph, x, SUMI_ACT_SILU);
+    x = sumi_graph_conv(graph, x, sumi_graph_conv_layer(graph, "two", MIDDLE, OUT, 3));
+    sumi_graph_output(graph, "out", x);
+}
+
+static void predict_two(sumi_runtime *runtime, const sumi_graph *graph, const sumi_weights *weights,
+                        int force, int n, const float *images, float *out)
+{
+    const sumi_backend *backend = runtime->backend;
+    const sumi_plan_config config = {
+        .mode = SUMI_MODE_PREDICT, .n_max = n, .h = HIGH, .w = WIDE, .force = force};
+    sumi_network *net = NULL;
+    sumi_error err = {""};
+    const sumi_inputs in = {.image = send(runtime, images, (size_t)n * IN_FLOATS * sizeof(float))};
+    float *to = backend->alloc(runtime->device, (size_t)n * OUT_FLOATS * sizeof(float));
+    assert_non_null(to);
+    test_ok(backend->network_create(runtime->device, graph, weights, &config, &net, &err), &err);
+    backend->predict(net, &in, n, &to);
+    backend->download(runtime->device, out, to, (size_t)n * OUT_FLOATS * sizeof(float));
+    backend->network_free(net);
+    backend->free(runtime->device, to, 0);
+    backend->free(runtime->device, (void *)(uintptr_t)in.image, 0);
+    test_ok(backend->status(runtime->device, &err), &err);
+}
+
+/* More images than go through them at a time, of odd sides: as near to the plain sums as rounding
+ * is, and an image has the same bits by itself. */
+static void test_winograd_in_pieces(void **state)
+{
+    (void)state;
+    static float images[MANY * IN_FLOATS], plain[MANY * OUT_FLOATS], found[MANY * OUT_FLOATS];
+    static float alone[OUT_FLOATS];
+    const sumi_random at = {5, SUMI_STREAM_USER, 0, 0};
+    sumi_runtime runtime = test_runtime(true);
+    sumi_graph graph;
+    sumi_error err = {""};
+    build_two(&graph);
+    test_ok(sumi_params_allocate(&graph.params, &err), &err);
+    sumi_params_init(&graph.params, 3);
+    sumi_random_normals(&at, 0, images, MANY * IN_FLOATS);
+    const sumi_weights weights = {
+        send(&runtime, graph.params.values, graph.params.value_count * sizeof(float)), NULL};
+    predict_two(&runtime, &graph, &weights, SUMI_CONV_GEMM, MANY, images, plain);
+    predict_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, MANY, images, found);
+    predict_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, 1, images + 3 * IN_FLOATS, alone);
+    assert_memory_equal(alone, found + 3 * OUT_FLOATS, sizeof alone);
+    double most = 0, off = 0;
+    for (int i = 0; i < MANY * OUT_FLOATS; i++) {
+        most = fmax(most, fabs((double)plain[i]));
+        off = fmax(off, fabs((double)plain[i] - (double)found[i]));
+    }
+    assert_true(most > .1 && off > 0); /* they are two ways */
+    if (!(off <= 2e-5 * fmax(1, most)))
+        fail_msg("off by %g of %g", off, most);
+    runtime.backend->free(runtime.device, weights.values, 0);
+    sumi_graph_free(&graph);
+    sumi_runtime_free(&runtime);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
         graph_count = atoi(argv[1]);
     if (argc > 2)
         first_seed = (uint64_t)atoll(argv[2]);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs),
+                                       cmocka_unit_test(test_winograd_in_pieces)};
     return test_has_device() ? cmocka_run_group_tests(tests, NULL, NULL) : SKIPPED;
 }

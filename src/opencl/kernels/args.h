@@ -101,6 +101,16 @@ typedef struct {
     int tap_floats, in_floats, out_floats, flipped;
 } sumi_cl_conv_args;
 
+/* The same by Winograd's F(2x2, 3x3): of cells of 2x2 pixels, [down][across] of an image. */
+#define SUMI_CL_FREQUENCIES 16
+typedef struct {
+    sumi_cl_conv_args conv;
+    unsigned u, v,
+        m; /* [frequency][cin][cout], [frequency][cells][cin], [frequency][cells][cout] */
+    int cin, down, across;
+    unsigned cells; /* of all images */
+} sumi_cl_winograd_args;
+
 /* Gradients of the weights of one source: sums over pieces of all images' pixels. */
 typedef struct {
     sumi_cl_view source;

@@ -77,6 +77,31 @@ void store_moments(__global float *out, const sumi_cl_conv_args *g, float acc[EA
     }
 }
 
+/* What a group has of a tile: bias and a residual are added on the way. */
+void store_tile(__global const float *a, __global float *out, __global const float *weights,
+                const sumi_cl_conv_args *g, const pixel_place at[EACH], float acc[EACH][EACH],
+                __local float *room)
+{
+    uint c0 = get_group_id(1) * SUMI_CL_TILE, ix = get_local_id(0);
+    bool there[EACH];
+    for (int i = 0; i < EACH; i++) {
+        size_t p = ((size_t)at[i].n * (uint)g->h + (uint)at[i].y) * (uint)g->w + (uint)at[i].x;
+        there[i] = at[i].there;
+        for (int j = 0; j < EACH; j++) {
+            uint c = c0 + ix + (uint)j * ITEMS;
+            if (!there[i] || c >= (uint)g->cout)
+                continue;
+            if (g->bias != SUMI_CL_NOWHERE)
+                acc[i][j] += weights[g->bias + c];
+            if (g->residual != SUMI_CL_NOWHERE)
+                acc[i][j] += a[g->residual + p * (uint)g->cout + c];
+            out[g->out + p * (uint)g->cout + c] = acc[i][j];
+        }
+    }
+    if (g->moments != SUMI_CL_NOWHERE)
+        store_moments(out, g, acc, there, room);
+}
+
 __kernel __attribute__((reqd_work_group_size(ITEMS, ITEMS, 1)))
 void sumi_conv(__global const float *a, __global float *out, __global const float *weights,
                sumi_cl_conv_args g)
@@ -127,23 +152,7 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
             row += (size_t)depth * (uint)g.in_floats;
         }
     }
-    bool there[EACH];
-    for (int i = 0; i < EACH; i++) {
-        size_t p = ((size_t)at[i].n * (uint)g.h + (uint)at[i].y) * (uint)g.w + (uint)at[i].x;
-        there[i] = at[i].there;
-        for (int j = 0; j < EACH; j++) {
-            uint c = c0 + ix + (uint)j * ITEMS;
-            if (!there[i] || c >= (uint)g.cout)
-                continue;
-            if (g.bias != SUMI_CL_NOWHERE)
-                acc[i][j] += weights[g.bias + c];
-            if (g.residual != SUMI_CL_NOWHERE)
-                acc[i][j] += a[g.residual + p * (uint)g.cout + c];
-            out[g.out + p * (uint)g.cout + c] = acc[i][j];
-        }
-    }
-    if (g.moments != SUMI_CL_NOWHERE)
-        store_moments(out, &g, acc, there, &rows[0][0]);
+    store_tile(a, out, weights, &g, at, acc, &rows[0][0]);
 }
 
 /* Pixel p of all images. */
