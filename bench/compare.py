@@ -13,6 +13,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 TORCH = ["eager", "channels_last", "compile", "channels_last_compile", "channels_last_autocast",
          "channels_last_compile_autocast"]
+# On a card: float32, with TF32 in its place, and with bfloat16 where PyTorch thinks it is safe.
+DEVICE_TORCH = ["eager", "compile", "eager_tf32", "compile_tf32", "eager_autocast",
+                "compile_autocast"]
+# Float32 without tensor cores in TFLOP/s, and memory in GB/s: from data sheets, by what is in a name.
+CARDS = {"RTX 4090": (82.6, 1008), "A100": (19.5, 1555), "7900 XTX": (61.4, 960)}
 PRECISIONS = ["fp32", "bf16", "fixed16"]
 RUNTIMES = ["onnxruntime", "openvino", "openvino_default"]
 # what: height and width, batch, timed steps of each in a round
@@ -42,6 +47,55 @@ def cpu_name():
     return "an unknown CPU"
 
 
+def torch_device(name):
+    """PyTorch's name of a device of sumi's; the CPU stands in for what PyTorch has not."""
+    return name if name in ("cuda", "mps") else "cpu"
+
+
+def find_device(args):
+    """The name of the device that sumi finds; where there is none, its line and its exit code."""
+    command = [args.sumi, "bench", "sample", "--device", args.device, "--size", "8", "--batch", "1",
+               "--steps", "1", "--base-channels", "4", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "it ended without a word").splitlines()[-1]
+        line = json.loads(said)["error"] if said.startswith("{") else said
+        print(f"bench/compare: {line}", file=sys.stderr)
+        sys.exit(done.returncode)
+    return json.loads(done.stdout)["device"]
+
+
+def roofline(setting, limits):
+    """The least time in ms, by the operations and bytes of each node of the CPU's plan at a small
+    batch, which grow with the batch: of each node that of its operations or of its bytes."""
+    small = min(setting.batch, 8)
+    command = [setting.sumi, "bench", COMMANDS[setting.what], "--profile", "--json", "--device", "cpu",
+               "--size", f"{setting.height}x{setting.width}", "--batch", str(small), "--steps", "1",
+               "--threads", str(setting.threads), *NET_OPTIONS[setting.net]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: {done.stdout.strip()} {done.stderr.strip()}")
+    times = setting.batch / small
+    ops = json.loads(done.stdout)["ops"]
+    flops, moved = sum(op["gflop"] for op in ops) * 1e9, sum(op["bytes"] for op in ops)
+    least = sum(max(1e9 * op["gflop"] / (limits[0] * 1e12), op["bytes"] / (limits[1] * 1e9))
+                for op in ops)
+    return {"gflop": 1e-9 * flops * times, "gb": 1e-9 * moved * times, "least_ms": 1e3 * least * times}
+
+
+def print_roofline(setting, rows, args):
+    """What the first row is of the device's limits, where these are known."""
+    known = [limits for name, limits in CARDS.items() if name in setting.device_name]
+    limits = args.limits or (known[0] if known else None)
+    if limits is None:
+        print("  no limits of this device are known: --limits TFLOPS GBYTES", file=sys.stderr)
+        return
+    at = roofline(setting, limits)
+    print(f"  at {limits[0]:g} TFLOP/s and {limits[1]:g} GB/s {at['gflop']:.1f} GFLOP and {at['gb']:.2f} GB"
+          f" take {at['least_ms']:.2f} ms at least; {rows[0]['name']} is at"
+          f" {100 * at['least_ms'] / rows[0]['ms']:.0f} % of that")
+
+
 class Sumi:
     """A new process each round: it starts in no time and warms up by itself."""
 
@@ -56,7 +110,7 @@ class Sumi:
         s = self.setting
         command = [s.sumi, "bench", COMMANDS[s.what], "--size", f"{s.height}x{s.width}", "--batch",
                    str(s.batch), "--threads", str(s.threads), "--steps", str(steps), "--json",
-                   "--precision", self.precision, *NET_OPTIONS[s.net]]
+                   "--precision", self.precision, *NET_OPTIONS[s.net], "--device", s.device]
         with tempfile.TemporaryFile("w+") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
             _, status, usage = os.wait4(process.pid, 0)
@@ -89,7 +143,7 @@ class Peer:
         command = [s.python, os.path.join(HERE, "peers", script), "--what", COMMANDS[s.what],
                    "--variant",
                    variant, "--net", s.net, "--height", str(s.height), "--width", str(s.width), "--batch",
-                   str(s.batch), "--threads", str(s.threads)]
+                   str(s.batch), "--threads", str(s.threads), "--device", torch_device(s.device)]
         environment = dict(os.environ, OMP_NUM_THREADS=str(s.threads), PYTHONDONTWRITEBYTECODE="1")
         self.errors = tempfile.TemporaryFile("w+")  # not a pipe: nobody would empty it
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -132,8 +186,9 @@ class Peer:
 
 def peers_of(setting, names):
     """Every peer, ready and warm; one after the other, so that none slows another down."""
-    peers = [("torch_peer.py", v) for v in TORCH]
-    if COMMANDS[setting.what] == "sample":
+    on_cpu = setting.device == "cpu"
+    peers = [("torch_peer.py", v) for v in (TORCH if on_cpu else DEVICE_TORCH)]
+    if COMMANDS[setting.what] == "sample" and on_cpu:
         peers += [("runtime_peer.py", v) for v in RUNTIMES]
     for script, variant in peers if setting.python else []:
         if names and variant not in names:
@@ -150,7 +205,7 @@ def peers_of(setting, names):
 def row_of(setting, contender, **measured):
     return {"what": setting.what, "net": setting.net, "size": f"{setting.height}x{setting.width}",
             "batch": setting.batch, "threads": setting.threads, "name": contender.name,
-            "version": contender.version, "note": contender.note, **measured}
+            "device": setting.device_name, "version": contender.version, "note": contender.note, **measured}
 
 
 def compare(setting, args):
@@ -187,7 +242,8 @@ def weigh(setting, args):
 
 
 def print_heading(first):
-    print(f"{first['what']} {first['net']} {first['size']}, batch {first['batch']}, {first['threads']} threads")
+    device = "" if first["device"] == "cpu" else f", {first['device']}"
+    print(f"{first['what']} {first['net']} {first['size']}, batch {first['batch']}, {first['threads']} threads{device}")
 
 
 def print_memory(rows):
@@ -220,16 +276,24 @@ def parse():
     p.add_argument("what", nargs="?", choices=[*DEFAULTS, *GROUPS], default="both",
                    help="train: a training step; sample: an evaluation of many images; latency: "
                         "of one image; memory: the peak of training; both: train and sample")
-    p.add_argument("--net", choices=NETS, default=NETS[0],
-                   help="the tutorial's network, or unet with attention at its third level")
+    p.add_argument("--net", choices=NETS,
+                   help="the tutorial's network, or unet with attention at its third level; the "
+                        "tutorial's if not given, and with --device both")
+    p.add_argument("--device", default="cpu",
+                   help="where both compute: cuda, mps, or opencl:N, for which the CPU stands in on "
+                        "PyTorch's side; exit code 17 where there is none")
+    p.add_argument("--limits", nargs=2, type=float, metavar=("TFLOPS", "GBYTES"),
+                   help="what the device can do in a second, for what a step takes at least")
+    p.add_argument("--alone", action="store_true", help="only sumi, without the peers")
     p.add_argument("--size", help="HxW; 28x28 for training and 32x32 for sampling")
     p.add_argument("--batch", type=int, help="128 for training, 64 for sampling, 1 for latency")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--steps", type=int,
                    help="timed steps of each in a round; 3, for latency 50")
-    p.add_argument("--peers", nargs="+", choices=TORCH + RUNTIMES, metavar="PEER",
-                   help="only these: " + " ".join(TORCH + RUNTIMES))
+    p.add_argument("--peers", nargs="+", choices=TORCH + RUNTIMES + DEVICE_TORCH,
+                   metavar="PEER", help="only these: " + " ".join(TORCH + RUNTIMES)
+                   + "; on a device " + " ".join(DEVICE_TORCH))
     p.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32"],
                    help="sumi's; with several, ratios are those of the first")
     p.add_argument("--sumi", default=os.path.join(ROOT, "build", "sumi"), help="the program")
@@ -241,10 +305,16 @@ def parse():
 
 def main():
     args = parse()
+    on_cpu = args.device == "cpu"
+    if not on_cpu and args.what in ("memory", "all"):
+        sys.exit("bench/compare: the memory that training takes is told of the CPU only")
+    device_name = "cpu" if on_cpu else find_device(args)
     local = os.path.join(ROOT, ".venv", "bin", "python")
     if not args.python and os.path.exists(local):
         args.python = local
-    if not args.python:
+    if args.alone:
+        args.python = None
+    elif not args.python:
         print("No Python with the peers: only sumi is timed (./dev setup --oracle makes .venv)",
               file=sys.stderr)
     all_rows = []
@@ -252,18 +322,21 @@ def main():
         busy = "; the machine is busy: ratios of such times say little"
         load = os.getloadavg()[0]
         print(f"{cpu_name()}, load {load:.1f} before{busy if load > 0.5 else ''}", flush=True)
-    for what in GROUPS.get(args.what, [args.what]):
+    nets = [args.net] if args.net else NETS[:1] if on_cpu else NETS
+    for what, net in itertools.product(GROUPS.get(args.what, [args.what]), nets):
         (height, width), batch, steps = DEFAULTS[what]
         if args.size:
             height, width = (int(side) for side in args.size.split("x"))
-        setting = argparse.Namespace(what=what, net=args.net, height=height, width=width,
+        setting = argparse.Namespace(what=what, net=net, height=height, width=width,
                                      batch=args.batch or batch, threads=args.threads,
-                                     steps=args.steps or steps,
-                                     sumi=args.sumi, python=args.python)
+                                     steps=args.steps or steps, device=args.device,
+                                     device_name=device_name, sumi=args.sumi, python=args.python)
         rows = weigh(setting, args) if what == "memory" else compare(setting, args)
         all_rows += rows
         if not args.json:
             (print_memory if what == "memory" else print_table)(rows)
+        if not args.json and not on_cpu:
+            print_roofline(setting, rows, args)
     if args.json:
         print(json.dumps({"cpu": cpu_name(), "rows": all_rows}, indent=2))
 

@@ -33,6 +33,7 @@ def arguments(variants):
     parser.add_argument("--width", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", default="cpu", help="PyTorch's name of it")
     return parser.parse_args()
 
 

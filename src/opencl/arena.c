@@ -12,12 +12,14 @@ void sumi_cl_reserve(sumi_network *net, size_t floats, int first, int last, sumi
     sumi_buffers_add(&net->buffers, &wanted, ALIGN);
 }
 
-/* Nearly all of it grows with the images. */
+/* All grows with the images but what the pieces of a convolution need. */
 static sumi_status fail_room(const sumi_network *net, uint64_t left, sumi_error *err)
 {
     const sumi_device *device = net->device;
     uint64_t bytes = (uint64_t)net->arena_floats * sizeof(float);
-    uint64_t fits = left / (bytes / (uint64_t)net->config.n_max + 1);
+    uint64_t fixed = (uint64_t)net->piece_floats * sizeof(float);
+    uint64_t each = (bytes - fixed) / (uint64_t)net->config.n_max + 1;
+    uint64_t fits = left > fixed ? (left - fixed) / each : 0;
     const double mib = 1024.0 * 1024.0;
     if (fits == 0)
         return sumi_fail(err, SUMI_ENOMEM,

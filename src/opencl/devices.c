@@ -76,7 +76,8 @@ static void tell(const sumi_cl *cl, cl_device_id id, int index, sumi_device_fact
     text(cl, id, CL_DEVICE_VENDOR, out->vendor, sizeof out->vendor);
     text(cl, id, CL_DEVICE_VERSION, version, sizeof version);
     text(cl, id, CL_DRIVER_VERSION, out->driver, sizeof out->driver);
-    out->usable = is_new(version) && number(cl, id, CL_DEVICE_AVAILABLE) &&
+    /* Bits depend on what it is: one that does not tell is not used. */
+    out->usable = type != 0 && is_new(version) && number(cl, id, CL_DEVICE_AVAILABLE) &&
                   number(cl, id, CL_DEVICE_COMPILER_AVAILABLE) &&
                   number(cl, id, CL_DEVICE_ENDIAN_LITTLE) && out->group >= SUMI_CL_GROUP &&
                   out->local_bytes >= SUMI_CL_LOCAL_BYTES;

@@ -84,9 +84,10 @@ struct sumi_network {
     sumi_buffers buffers;
     sumi_flow flow;
     size_t arena_floats;
-    char *arena;        /* memory of the device */
-    sumi_place results; /* training: two words, the loss, and 1 where statistics are not finite */
-    int images;         /* of the last run of gradients */
+    size_t piece_floats; /* of them that do not grow with the images: most that a piece needs */
+    char *arena;         /* memory of the device */
+    sumi_place results;  /* training: two words, the loss, and 1 where statistics are not finite */
+    int images;          /* of the last run of gradients */
     double *seconds;
 };
 

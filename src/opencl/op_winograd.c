@@ -7,8 +7,14 @@
 
 #include "opencl/network.h"
 
-/* Floats between the kernels that a piece has, unless one image has more. */
-enum { PIECE_FLOATS = 1 << 20 };
+/* Floats between the kernels that a piece has, unless one image has more; fewer where a device has
+ * little memory. */
+static size_t most_floats(const sumi_network *net)
+{
+    const size_t usual = (size_t)1 << 20;
+    uint64_t share = net->device->facts.largest / (64 * sizeof(float));
+    return share < usual ? (size_t)share : usual;
+}
 
 static size_t cells_of(int h, int w)
 {
@@ -20,10 +26,10 @@ static size_t image_floats(int h, int w, int cin, int cout)
     return SUMI_CL_FREQUENCIES * cells_of(h, w) * ((size_t)cin + (size_t)cout);
 }
 
-static int piece_images(int h, int w, int cin, int cout, int n)
+static int piece_images(const sumi_network *net, int h, int w, int cin, int cout)
 {
-    size_t fits = PIECE_FLOATS / image_floats(h, w, cin, cout);
-    return fits < 1 ? 1 : fits < (size_t)n ? (int)fits : n;
+    size_t fits = most_floats(net) / image_floats(h, w, cin, cout), n = (size_t)net->config.n_max;
+    return fits < 1 ? 1 : fits < n ? (int)fits : (int)n;
 }
 
 /* docs/DEVICES.md has what the rule follows from. */
@@ -43,7 +49,7 @@ static size_t room_of(const sumi_network *net, const sumi_layer *layer, const su
 {
     if (!sumi_cl_winograd_pays(net, layer->ksize, size, cin))
         return 0;
-    int images = piece_images(size->h, size->w, cin, cout, net->config.n_max);
+    int images = piece_images(net, size->h, size->w, cin, cout);
     return SUMI_CL_FREQUENCIES * (size_t)cin * (size_t)cout +
            (size_t)images * image_floats(size->h, size->w, cin, cout);
 }
@@ -55,6 +61,7 @@ void sumi_cl_plan_winograd(sumi_network *net, int node)
     const sumi_cl_value *size = &net->values[plan->stores];
     int back = sumi_cl_backward_time(net, node);
     size_t room = room_of(net, layer, size, layer->in_channels, layer->out_channels), most = 0;
+    size_t room_forward = room;
     if (room > 0)
         sumi_cl_reserve(net, room, node, node, &plan->winograd);
     for (int s = 0; s < plan->in.count && sumi_cl_training(net) && !plan->dead; s++) {
@@ -64,6 +71,8 @@ void sumi_cl_plan_winograd(sumi_network *net, int node)
                        net->graph->values[plan->in.views[s].value].channels);
         most = room > most ? room : most;
     }
+    room = most > room_forward ? most : room_forward;
+    net->piece_floats = room > net->piece_floats ? room : net->piece_floats;
     if (most > 0)
         sumi_cl_reserve(net, most, back, back, &plan->winograd_back);
 }
@@ -136,7 +145,7 @@ void sumi_cl_winograd(const sumi_cl_call *call, const sumi_cl_conv_args *conv, s
     launch.memory[1] = call->values.memory;
     launch.count = 2;
     sumi_cl_run_items(call, &launch, (size_t)conv->cout, (size_t)args.cin, 1);
-    int images = piece_images(conv->h, conv->w, args.cin, conv->cout, call->net->config.n_max);
+    int images = piece_images(call->net, conv->h, conv->w, args.cin, conv->cout);
     for (int first = 0; first < call->n; first += images) {
         sumi_cl_winograd_args piece = args;
         begin_piece(&piece, first, call->n - first < images ? call->n - first : images);
