@@ -105,6 +105,7 @@ struct sumi_device {
     size_t staged;      /* bytes of all stages */
     sumi_status status; /* of the first call that failed */
     sumi_error error;
+    sumi_device *next_abandoned;
 };
 
 /* ---- devices.c: what there is ---------------------------------------------------------------- */
