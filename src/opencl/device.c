@@ -3,7 +3,6 @@
  */
 #include "opencl/device.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,20 +62,14 @@ void sumi_cl_run(sumi_device *device, const sumi_cl_launch *launch)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
-/* Devices that could not be waited for when they were closed. What they may still read, copies of
- * uploads among it, is never released. */
-static _Atomic(sumi_device *) abandoned;
-
 static void device_close(sumi_device *device)
 {
     if (!device)
         return;
-    if (device->queue && device->cl.Finish(device->queue) != CL_SUCCESS) {
-        device->next_abandoned = atomic_exchange(&abandoned, device);
-        return;
-    }
+    bool idle = !device->queue || device->cl.Finish(device->queue) == CL_SUCCESS;
     sumi_cl_free(device, device->room.base, device->room.bytes);
-    sumi_cl_free_stages(device);
+    if (idle) /* a device that cannot be waited for may still read what was uploaded */
+        sumi_cl_free_stages(device);
     sumi_cl_program_free(device);
     if (device->queue)
         device->cl.ReleaseCommandQueue(device->queue);

@@ -77,7 +77,8 @@ typedef struct {
     cl_mem memory;
 } sumi_cl_block;
 
-/* Memory of the host for what is on its way to the device. */
+/* Memory of the host for what is on its way to the device. It is mapped, and left where a device
+ * cannot be waited for. */
 enum { SUMI_CL_STAGES_MAX = 64 };
 typedef struct {
     char *data;
@@ -105,7 +106,6 @@ struct sumi_device {
     size_t staged;      /* bytes of all stages */
     sumi_status status; /* of the first call that failed */
     sumi_error error;
-    sumi_device *next_abandoned;
 };
 
 /* ---- devices.c: what there is ---------------------------------------------------------------- */

@@ -133,8 +133,8 @@ static void *stage(sumi_device *device, size_t bytes)
     if (device->stage_count == SUMI_CL_STAGES_MAX || bytes > most_of_one ||
         device->staged + wanted > most)
         return NULL;
-    char *data = malloc(wanted);
-    if (!data)
+    void *data = mmap(NULL, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
         return NULL;
     device->stages[device->stage_count++] = (sumi_cl_stage){data, wanted, bytes};
     device->staged += wanted;
@@ -151,7 +151,7 @@ static void empty_stages(sumi_device *device)
 void sumi_cl_free_stages(sumi_device *device)
 {
     for (int i = 0; i < device->stage_count; i++)
-        free(device->stages[i].data);
+        munmap(device->stages[i].data, device->stages[i].bytes);
     device->stage_count = 0;
 }
 
