@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
+
 enum { SKIPPED_SHOWN = 20, MULTIPLE = 4 };
 
 typedef struct {
@@ -99,14 +101,10 @@ static sumi_status add_bad(reading *r, size_t i, sumi_status status, const sumi_
         r->bad_status = status;
         r->first_bad = *why;
     }
-    if (r->bad_count == r->bad_capacity) {
-        size_t more = r->bad_capacity ? 2 * r->bad_capacity : 16;
-        char **grown = realloc(r->bad, more * sizeof *grown);
-        if (!grown)
-            return sumi_fail_memory(r->err, "a list of files", more * sizeof *grown);
-        r->bad = grown;
-        r->bad_capacity = more;
-    }
+    char **bad = sumi_grow(r->bad, &r->bad_capacity, r->bad_count, sizeof *bad, 16);
+    if (!bad)
+        return sumi_fail_memory(r->err, "a list of files", (r->bad_count + 1) * sizeof *bad);
+    r->bad = bad;
     const char *name = path + r->list->root;
     size_t size = strlen(name) + strlen(reason) + 3;
     char *line = sumi_calloc(size, 1);

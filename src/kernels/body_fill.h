@@ -104,27 +104,6 @@ INLINE view_coefs view_coefs_get(const view *v, view_form form, int c, bool lane
     return k;
 }
 
-/* The value at element i of the image. */
-INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs *k, size_t i,
-                     bool lane)
-{
-    vf x = v_get_as(bf16, v->p, i, lane);
-    if (form == FORM_COPY)
-        return x;
-    if (form == FORM_AFFINE)
-        return v_fma(k->scale, x, k->shift) + k->post;
-    if (form == FORM_RELU)
-        return v_relu(v_fma(k->scale, x, k->shift)) + k->post;
-    if (form == FORM_SILU)
-        return v_silu(v_fma(k->scale, x, k->shift)) + k->post;
-    vf r = v_get_as(bf16, v->r, i, lane);
-    if (form == FORM_GRAD_RELU)
-        x = v_keep(v_fma(k->scale, r, k->shift) > v_zero(), x);
-    if (form == FORM_GRAD_SILU)
-        x *= v_silu_slope(v_fma(k->scale, r, k->shift));
-    return v_fma(k->ga, x, v_fma(k->gb, r, k->gk));
-}
-
 /* The values of a form with an exponential, of `vectors` vectors from element i on. */
 INLINE void view_silus(const view *v, view_form form, bool bf16, int vectors, const view_coefs *k,
                        size_t i, bool lane, vf *value)
@@ -148,6 +127,28 @@ INLINE void view_silus(const view *v, view_form form, bool bf16, int vectors, co
             value[j] = v_fma(k[j].ga, g, v_fma(k[j].gb, r[j], k[j].gk));
         }
     }
+}
+
+/* The value at element i of the image. */
+INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs *k, size_t i,
+                     bool lane)
+{
+    vf x;
+    if (form_has_exp(form)) {
+        view_silus(v, form, bf16, 1, k, i, lane, &x);
+        return x;
+    }
+    x = v_get_as(bf16, v->p, i, lane);
+    if (form == FORM_COPY)
+        return x;
+    if (form == FORM_AFFINE)
+        return v_fma(k->scale, x, k->shift) + k->post;
+    if (form == FORM_RELU)
+        return v_relu(v_fma(k->scale, x, k->shift)) + k->post;
+    vf r = v_get_as(bf16, v->r, i, lane);
+    if (form == FORM_GRAD_RELU)
+        x = v_keep(v_fma(k->scale, r, k->shift) > v_zero(), x);
+    return v_fma(k->ga, x, v_fma(k->gb, r, k->gk));
 }
 
 /* Channels c .. c + vectors * VW - 1 (one channel where lane is set) of `cols` pixels. */
@@ -183,9 +184,9 @@ INLINE void fill_form(const view *v, view_form form, bool bf16, int c, int c1, s
                       float *dst, size_t pixel_stride)
 {
     const int most = form_has_exp(form) ? SILU_MOST : STRIP_VECTORS;
-    for (; most > 2 && c + most * VW <= c1; c += most * VW, dst += most * VW)
+    for (; c + most * VW <= c1; c += most * VW, dst += most * VW)
         fill_pixels(v, form, bf16, most, false, c, at, cols, dst, pixel_stride);
-    for (; c + 2 * VW <= c1; c += 2 * VW, dst += 2 * VW)
+    for (; most > 2 && c + 2 * VW <= c1; c += 2 * VW, dst += 2 * VW)
         fill_pixels(v, form, bf16, 2, false, c, at, cols, dst, pixel_stride);
     for (; c + VW <= c1; c += VW, dst += VW)
         fill_pixels(v, form, bf16, 1, false, c, at, cols, dst, pixel_stride);

@@ -247,7 +247,7 @@ INLINE void store_slopes_range(const store_job *j, bool bf16, int c, int c1)
         store_slopes(j, bf16, c, true);
 }
 
-/* Apart from the others, which keep their code; a vector at a time keeps an exponential busy. */
+/* Apart from the others, which keep their code. */
 static __attribute__((noinline)) void store_silu(store_job j, store_stats stats, bool bf16, int c,
                                                  int c1)
 {

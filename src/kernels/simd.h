@@ -288,12 +288,6 @@ INLINE vf v_silu(vf x)
     return x;
 }
 
-INLINE vf v_silu_slope(vf x)
-{
-    v_silu_slopes(1, &x);
-    return x;
-}
-
 /* ---- Tensors of float32 or bfloat16 ----------------------------------------------------------
  * A bfloat16 is the upper half of a float32; widening and rounding are a few integer operations,
  * the same on every CPU. `bf16` must be a constant wherever speed matters.

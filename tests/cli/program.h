@@ -195,6 +195,43 @@ static inline void assert_quiet_run(temp_folder *temp, const char *line)
     program_free(&p);
 }
 
+/* Runs and expects success, and what it prints to be JSON. */
+static inline json_t *program_json(temp_folder *temp, const char *line)
+{
+    program p;
+    program_run(&p, temp, line);
+    if (p.code != 0)
+        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
+    json_t *json = json_loads(p.out, 0, NULL);
+    if (json == NULL)
+        fail_msg("sumi %s: not JSON: %s", line, p.out);
+    program_free(&p);
+    return json;
+}
+
+/* Every tensor of a file that two runs have, to the bit; how a model was made may be told in other
+ * words. */
+static inline void assert_same_tensors(temp_folder *temp, const char *run, const char *other,
+                                       const char *name)
+{
+    char paths[2][256];
+    sumi_tensor_file file[2];
+    snprintf(paths[0], sizeof paths[0], "%s/%s", run, name);
+    snprintf(paths[1], sizeof paths[1], "%s/%s", other, name);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(sumi_tensor_file_read(temp_path(temp, paths[i]), &file[i], NULL), SUMI_OK);
+    assert_int_equal(file[0].count, file[1].count);
+    assert_true(file[0].count > 10);
+    for (size_t i = 0; i < file[0].count; i++) {
+        const sumi_file_tensor *a = &file[0].tensors[i], *b = &file[1].tensors[i];
+        assert_string_equal(a->name, b->name);
+        if (a->bytes != b->bytes || memcmp(a->data, b->data, a->bytes) != 0)
+            fail_msg("%s: %s is not that of %s", paths[1], a->name, paths[0]);
+    }
+    sumi_tensor_file_free(&file[0]);
+    sumi_tensor_file_free(&file[1]);
+}
+
 /* Runs and expects failure: this code, one line on standard error that has part in it, and nothing
  * on standard output. */
 static inline void assert_failed_run(temp_folder *temp, const char *line, int code,

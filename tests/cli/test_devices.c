@@ -177,18 +177,6 @@ static void test_training(void **state)
 
 enum { PICTURES = 400, EVAL_SIDE = 8 }; /* more than an evaluator has features */
 
-static json_t *run_json(temp_folder *temp, const char *line)
-{
-    program p;
-    program_run(&p, temp, line);
-    if (p.code != 0)
-        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
-    json_t *json = json_loads(p.out, 0, NULL);
-    assert_non_null(json);
-    program_free(&p);
-    return json;
-}
-
 /* What a driver has compiled is kept where it is, and all else in the temporary folder. */
 static void use_own_cache(temp_folder *temp)
 {
@@ -215,8 +203,8 @@ static void test_evaluators(void **state)
     put_pictures(temp, PICTURES, EVAL_SIDE);
     json_t *made[2], *found[2];
     for (int i = 0; i < 2; i++)
-        made[i] = run_json(temp, "classify train @set --out @e.safetensors --epochs 2 "
-                                 "--device opencl --json -q");
+        made[i] = program_json(temp, "classify train @set --out @e.safetensors --epochs 2 "
+                                     "--device opencl --json -q");
     assert_string_equal(json_string_value(json_object_get(made[0], "evaluator")),
                         json_string_value(json_object_get(made[1], "evaluator")));
     for (int i = 0; i < 2; i++) {
@@ -224,7 +212,7 @@ static void test_evaluators(void **state)
         snprintf(line, sizeof line,
                  "eval @x.npy --data @set --evaluator @e.safetensors --json -q --device %s",
                  i ? "opencl" : "cpu");
-        found[i] = run_json(temp, line);
+        found[i] = program_json(temp, line);
     }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         double a = json_number_value(json_object_get(found[0], keys[i]));

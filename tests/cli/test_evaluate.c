@@ -8,19 +8,6 @@
 
 #include "io/io.h"
 
-static json_t *run_json(temp_folder *temp, const char *line)
-{
-    program p;
-    program_run(&p, temp, line);
-    if (p.code != 0)
-        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
-    json_t *json = json_loads(p.out, 0, NULL);
-    if (json == NULL)
-        fail_msg("sumi %s: not JSON: %s", line, p.out);
-    program_free(&p);
-    return json;
-}
-
 static double number(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -58,18 +45,20 @@ static void test_classify(void **state)
 {
     temp_folder *temp = *state;
     put_folder(temp, "set", 12);
-    json_t *one = run_json(temp, "classify train @set --out @a.safetensors --epochs 2 --threads 1 "
-                                 "--json");
-    json_t *two = run_json(temp, "classify train @set --out @b.safetensors --epochs 2 --threads 2 "
-                                 "--json");
+    json_t *one =
+        program_json(temp, "classify train @set --out @a.safetensors --epochs 2 --threads 1 "
+                           "--json");
+    json_t *two =
+        program_json(temp, "classify train @set --out @b.safetensors --epochs 2 --threads 2 "
+                           "--json");
     const char *hash = json_string_value(json_object_get(one, "evaluator"));
     assert_int_equal(strlen(hash), 64);
     assert_string_equal(hash, json_string_value(json_object_get(two, "evaluator")));
     assert_int_equal((int)number(one, "steps"), 2);
     json_decref(one);
     json_decref(two);
-    two = run_json(temp, "classify train @set --out @b.safetensors --epochs 2 --seed 1 --json");
-    one = run_json(temp, "classify train @set --out @c.safetensors --shape random-conv --json");
+    two = program_json(temp, "classify train @set --out @b.safetensors --epochs 2 --seed 1 --json");
+    one = program_json(temp, "classify train @set --out @c.safetensors --shape random-conv --json");
     assert_string_not_equal(json_string_value(json_object_get(two, "evaluator")),
                             json_string_value(json_object_get(one, "evaluator")));
     assert_string_equal(json_string_value(json_object_get(one, "shape")), "random-conv");
@@ -81,7 +70,7 @@ static void test_classify(void **state)
 static void test_kinds(void **state)
 {
     temp_folder *temp = *state;
-    json_t *json = run_json(temp, "info @b.safetensors --json");
+    json_t *json = program_json(temp, "info @b.safetensors --json");
     json_t *about = json_object_get(json, "evaluator");
     assert_string_equal(json_string_value(json_object_get(about, "shape")), "v1");
     assert_string_equal(json_string_value(json_object_get(about, "data")), "set");
@@ -198,8 +187,8 @@ static void check_figures(temp_folder *temp)
 {
     static const char *const keys[] = {"n",       "frechet",  "kernel",  "precision", "recall",
                                        "density", "coverage", "entropy", "memorised"};
-    json_t *one = run_json(temp, "eval @new.npy --data @data --json");
-    json_t *copies = run_json(temp, "eval @copies.npy --data @data --json --threads 1");
+    json_t *one = program_json(temp, "eval @new.npy --data @data --json");
+    json_t *copies = program_json(temp, "eval @copies.npy --data @data --json --threads 1");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         assert_true(number(one, keys[i]) == number(one, keys[i])); /* no NaN */
     assert_int_equal((int)number(one, "n"), EACH);
@@ -291,7 +280,7 @@ static void test_kept(void **state)
     temp_folder *temp = *state;
     json_t *reports[3];
     for (int i = 0; i < 3; i++) {
-        reports[i] = run_json(temp, "eval @copies.npy --data @data --json");
+        reports[i] = program_json(temp, "eval @copies.npy --data @data --json");
         json_object_del(reports[i], "seconds");
         if (i == 0) /* features of two sets, distances, a scale */
             assert_int_equal(damage(temp, "cache/sumi/references"), 4);
@@ -335,8 +324,8 @@ static void test_labels(void **state)
         "train @data --recipe tutorial --net unet --base-channels 8 --steps 2 --grid 0 -q --out "
         "@told");
     json_t *json =
-        run_json(temp, "eval @told --data @data -n 150 --steps 2 --classification --json "
-                       "-q");
+        program_json(temp, "eval @told --data @data -n 150 --steps 2 --classification --json "
+                           "-q");
     for (int i = 0; i < 2; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s_interval", keys[i]);
@@ -348,7 +337,7 @@ static void test_labels(void **state)
     assert_non_null(strstr(json_string_value(json_object_get(json, "sampling")), "each label"));
     json_decref(json);
     /* Pictures of a folder have their classes. */
-    json = run_json(temp, "eval @data/test --data @data --classification --json -q");
+    json = program_json(temp, "eval @data/test --data @data --classification --json -q");
     assert_true(number(json, "label_accuracy") > .9);
     assert_true(number(json, "classification_accuracy") > .9);
     json_decref(json);

@@ -22,19 +22,6 @@ static int make_run(void **state)
     return 0;
 }
 
-static json_t *run_json(temp_folder *temp, const char *line)
-{
-    program p;
-    program_run(&p, temp, line);
-    if (p.code != 0)
-        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
-    json_t *result = json_loads(p.out, 0, NULL);
-    if (result == NULL)
-        fail_msg("sumi %s: not JSON: %s", line, p.out);
-    program_free(&p);
-    return result;
-}
-
 static sumi_npy read_array(temp_folder *temp, const char *name)
 {
     sumi_npy array;
@@ -130,7 +117,7 @@ static void test_resume(void **state)
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "reached its end already"));
     program_free(&p);
-    json_t *result = run_json(temp, "train --resume @part --json");
+    json_t *result = program_json(temp, "train --resume @part --json");
     assert_int_equal(json_integer_value(json_object_get(result, "steps")), 5);
     assert_int_equal(json_integer_value(json_object_get(result, "epochs")), 0);
     json_decref(result);
@@ -229,11 +216,11 @@ static void test_init(void **state)
     assert_quiet_run(
         temp, "train shapes --recipe tutorial --init @run --steps 1 -q --size 8 --batch 4 --grid 0 "
               "--out @init");
-    json_t *ended = run_json(temp, "train --resume @init --json");
+    json_t *ended = program_json(temp, "train --resume @init --json");
     assert_int_equal(json_integer_value(json_object_get(ended, "steps")),
                      1); /* not @run's two too */
     json_decref(ended);
-    json_t *info = run_json(temp, "info @init --json");
+    json_t *info = program_json(temp, "info @init --json");
     const json_t *model = json_object_get(info, "model");
     assert_int_equal(json_integer_value(json_object_get(model, "base_channels")), 4);
     json_decref(info);
@@ -244,7 +231,7 @@ static void test_init(void **state)
 static void test_sample_forms(void **state)
 {
     temp_folder *temp = *state;
-    json_t *result = run_json(temp, "sample @run -n 5 --size 8x12 --out @x.npy --json -q");
+    json_t *result = program_json(temp, "sample @run -n 5 --size 8x12 --out @x.npy --json -q");
     assert_int_equal(json_integer_value(json_object_get(result, "count")), 5);
     json_decref(result);
     sumi_npy array = read_array(temp, "x.npy");
@@ -449,7 +436,7 @@ static void test_convert(void **state)
     assert_quiet_run(temp, "diff @run @m.safetensors");
     assert_quiet_run(temp, "diff @m.safetensors @m.pth");
     assert_quiet_run(temp, "diff @m.pth @run/model.pth");
-    json_t *info = run_json(temp, "info @m.safetensors --json");
+    json_t *info = program_json(temp, "info @m.safetensors --json");
     assert_string_equal(json_string_value(json_object_get(info, "kind")), "safetensors");
     assert_non_null(json_object_get(info, "metadata"));
     const json_t *model = json_object_get(info, "model");
@@ -457,7 +444,7 @@ static void test_convert(void **state)
     assert_int_equal(json_integer_value(json_object_get(model, "time_dim")), 8);
     assert_true(json_array_size(json_object_get(info, "tensors")) > 40);
     json_decref(info);
-    info = run_json(temp, "info @run --json");
+    info = program_json(temp, "info @run --json");
     assert_string_equal(json_string_value(json_object_get(info, "kind")), "run");
     json_decref(info);
 }
@@ -488,7 +475,7 @@ static void test_bench(void **state)
         "bench sample --size 8 --batch 2 --steps 2 --json --precision fixed16"};
     static const char *const precisions[] = {"fp32", "bf16", "fixed16"};
     for (int k = 0; k < 6; k++) {
-        json_t *result = run_json(*state, lines[k]);
+        json_t *result = program_json(*state, lines[k]);
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
             if (json_object_get(result, keys[i]) == NULL)
                 fail_msg("sumi %s: no \"%s\"", lines[k], keys[i]);
@@ -506,7 +493,7 @@ static void test_bench(void **state)
 /* Every layer's forward and backward is there, with its share of a peak that was measured. */
 static void test_bench_profile(void **state)
 {
-    json_t *result = run_json(
+    json_t *result = program_json(
         *state, "bench train --size 8 --batch 2 --steps 2 --profile --svg @profile.svg --json");
     json_t *ops = json_object_get(result, "ops"), *op;
     size_t i;
@@ -539,7 +526,8 @@ static void test_bench_profile(void **state)
 /* Each operation's bytes and which limit is nearer, as the table shows it too. */
 static void check_roofline(temp_folder *temp)
 {
-    json_t *result = run_json(temp, "bench sample --profile --size 8 --batch 2 --steps 1 --json");
+    json_t *result =
+        program_json(temp, "bench sample --profile --size 8 --batch 2 --steps 1 --json");
     assert_string_equal(json_string_value(json_object_get(result, "mode")), "sample");
     double peak = 1e9 * json_number_value(json_object_get(result, "peak_gflops"));
     double memory = 1e9 * json_number_value(json_object_get(result, "memory_gbytes_per_s"));
@@ -577,8 +565,8 @@ static void check_roofline(temp_folder *temp)
 static void test_profile(void **state)
 {
     temp_folder *temp = *state;
-    json_t *result = run_json(temp, "bench train --profile --size 8 --batch 2 --steps 1 --json "
-                                    "--base-channels 8 --svg @p.svg");
+    json_t *result = program_json(temp, "bench train --profile --size 8 --batch 2 --steps 1 --json "
+                                        "--base-channels 8 --svg @p.svg");
     const json_t *ops = json_object_get(result, "ops");
     assert_string_equal(json_string_value(json_object_get(result, "mode")), "train");
     assert_string_equal(json_string_value(json_object_get(result, "version")), sumi_version());
@@ -672,7 +660,7 @@ static void test_twice_interrupted_training(void **state)
     program_wait(&p, temp);
     assert_int_equal(p.code, 130);
     program_free(&p);
-    json_t *info = run_json(temp, "info @twice --json");
+    json_t *info = program_json(temp, "info @twice --json");
     const json_t *model = json_object_get(info, "model");
     int64_t steps = json_integer_value(json_object_get(model, "steps"));
     json_decref(info);

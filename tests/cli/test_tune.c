@@ -74,18 +74,6 @@ static void test_scored_run(void **state)
         13, "eval_images is 100, expected more than the 128");
 }
 
-static json_t *run_json(temp_folder *temp, const char *line)
-{
-    program p;
-    program_run(&p, temp, line);
-    if (p.code != 0)
-        fail_msg("sumi %s: exit %d, %s", line, p.code, p.err);
-    json_t *json = json_loads(p.out, 0, NULL);
-    assert_non_null(json);
-    program_free(&p);
-    return json;
-}
-
 static void assert_same_files(temp_folder *temp, const char *a, const char *b, bool same)
 {
     uint8_t *x = NULL, *y = NULL;
@@ -128,12 +116,13 @@ static void test_kept(void **state)
     char options[512] = "", line[1024];
     assert_quiet_run(temp, "convert @run @before.safetensors -q");
     assert_quiet_run(temp, "convert @run @copy.safetensors -q");
-    json_t *dry = run_json(temp, "tune @run --data @set.npy --evaluator @e.safetensors --nfe 2 "
-                                 "--quick -n 130 --dry-run --json -q --threads 1");
+    json_t *dry = program_json(temp, "tune @run --data @set.npy --evaluator @e.safetensors --nfe 2 "
+                                     "--quick -n 130 --dry-run --json -q --threads 1");
     assert_true(json_is_null(json_object_get(dry, "kept")));
     assert_false(sumi_is_file(temp_path(temp, "run/sampling.json")));
-    json_t *kept = run_json(temp, "tune @run --data @set.npy --evaluator @e.safetensors --nfe 2 "
-                                  "--quick -n 130 --json -q --threads 2");
+    json_t *kept =
+        program_json(temp, "tune @run --data @set.npy --evaluator @e.safetensors --nfe 2 "
+                           "--quick -n 130 --json -q --threads 2");
     assert_true(json_equal(json_object_get(dry, "best"), json_object_get(kept, "best")));
     assert_true(sumi_is_file(temp_path(temp, "run/sampling.json")));
     const json_t *way = json_object_get(json_object_get(kept, "best"), "sampling");
@@ -154,7 +143,7 @@ static void test_kept(void **state)
     snprintf(line, sizeof line, "sample @before.safetensors --like @own.png -qo @like.npy");
     assert_quiet_run(temp, line);
     assert_same_files(temp, "own.npy", "like.npy", true);
-    json_t *info = run_json(temp, "info @run --json");
+    json_t *info = program_json(temp, "info @run --json");
     const json_t *told = json_object_get(json_object_get(info, "model"), "sampling");
     assert_string_equal(json_string_value(json_object_get(told, "solver")),
                         json_string_value(json_object_get(way, "solver")));

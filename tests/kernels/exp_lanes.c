@@ -17,7 +17,7 @@ void NAME(sumi_test_exp_, SUMI_VB)(test_function function, const float *x, float
         else if (function == TEST_SILU)
             v = v_silu(v);
         else
-            v = v_silu_slope(v);
+            v_silu_slopes(1, &v);
         v_store(y + i, v);
     }
 }

@@ -43,6 +43,13 @@ static void *real(const char *name)
     return found;
 }
 
+/* Puts the system's function of a name into a pointer to such functions. */
+static void find(const char *name, void *function, size_t size)
+{
+    void *found = real(name);
+    memcpy(function, &found, size);
+}
+
 static bool fails_as(bool argument)
 {
     long now = ++sumi_test_faults.calls, at = sumi_test_faults.fails;
@@ -69,8 +76,7 @@ static cl_int error_of(cl_int usual)
     SHOWN cl_int cl##name parameters                                                               \
     {                                                                                              \
         cl_int(*call) parameters;                                                                  \
-        void *found = real("cl" #name);                                                            \
-        memcpy(&call, &found, sizeof found);                                                       \
+        find("cl" #name, &call, sizeof call);                                                      \
         return fails() ? error_of(CL_OUT_OF_RESOURCES) : call arguments;                           \
     }
 #define PLAIN(name, parameters, arguments)                                                         \
@@ -78,8 +84,7 @@ static cl_int error_of(cl_int usual)
     SHOWN cl_int cl##name parameters                                                               \
     {                                                                                              \
         cl_int(*call) parameters;                                                                  \
-        void *found = real("cl" #name);                                                            \
-        memcpy(&call, &found, sizeof found);                                                       \
+        find("cl" #name, &call, sizeof call);                                                      \
         return call arguments;                                                                     \
     }
 #define MAKE(type, name, parameters, arguments)                                                    \
@@ -87,8 +92,7 @@ static cl_int error_of(cl_int usual)
     SHOWN type cl##name parameters                                                                 \
     {                                                                                              \
         type(*call) parameters;                                                                    \
-        void *found = real("cl" #name);                                                            \
-        memcpy(&call, &found, sizeof found);                                                       \
+        find("cl" #name, &call, sizeof call);                                                      \
         if (!fails())                                                                              \
             return call arguments;                                                                 \
         *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);                                       \
@@ -104,9 +108,8 @@ SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_
 SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_t *e)
 {
     cl_int (*call)(cl_device_id, cl_uint, size_t, void *, size_t *);
-    void *found = real("clGetDeviceInfo");
     const cl_ulong card = CL_DEVICE_TYPE_GPU;
-    memcpy(&call, &found, sizeof found);
+    find("clGetDeviceInfo", &call, sizeof call);
     if (fails())
         return error_of(CL_OUT_OF_RESOURCES);
     if (sumi_test_faults.vendor && b == CL_DEVICE_VENDOR && d)
@@ -126,8 +129,7 @@ static cl_program program; /* the first that was built in it */
 static void retain(const char *name, void *object)
 {
     cl_int (*call)(void *);
-    void *found = real(name);
-    memcpy(&call, &found, sizeof found);
+    find(name, &call, sizeof call);
     if (call(object) != CL_SUCCESS)
         abort();
 }
@@ -139,8 +141,7 @@ SHOWN cl_context clCreateContext(const intptr_t *a, cl_uint b, const cl_device_i
 {
     cl_context (*call)(const intptr_t *, cl_uint, const cl_device_id *, sumi_cl_notify, void *,
                        cl_int *);
-    void *found = real("clCreateContext");
-    memcpy(&call, &found, sizeof found);
+    find("clCreateContext", &call, sizeof call);
     if (fails()) {
         *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);
         return NULL;
@@ -168,8 +169,7 @@ PLAIN(ReleaseMemObject, (cl_mem a), (a))
     SHOWN cl_program cl##name parameters                                                           \
     {                                                                                              \
         cl_program(*call) parameters;                                                              \
-        void *found = real("cl" #name);                                                            \
-        memcpy(&call, &found, sizeof found);                                                       \
+        find("cl" #name, &call, sizeof call);                                                      \
         *error = CL_SUCCESS;                                                                       \
         if (fails()) {                                                                             \
             *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);                                   \
@@ -195,8 +195,7 @@ SHOWN cl_int clBuildProgram(cl_program a, cl_uint b, const cl_device_id *c, cons
                             sumi_cl_built e, void *f)
 {
     cl_int (*call)(cl_program, cl_uint, const cl_device_id *, const char *, sumi_cl_built, void *);
-    void *found = real("clBuildProgram");
-    memcpy(&call, &found, sizeof found);
+    find("clBuildProgram", &call, sizeof call);
     if (fails())
         return error_of(CL_OUT_OF_RESOURCES);
     cl_int error = a == program ? CL_SUCCESS : call(a, b, c, d, e, f);
@@ -218,8 +217,7 @@ SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error);
 SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error)
 {
     cl_kernel (*call)(cl_program, const char *, cl_int *);
-    void *found = real("clCreateKernel");
-    memcpy(&call, &found, sizeof found);
+    find("clCreateKernel", &call, sizeof call);
     if (fails()) {
         *error = error_of(CL_MEM_OBJECT_ALLOCATION_FAILURE);
         return NULL;
@@ -236,8 +234,7 @@ SHOWN cl_int clSetKernelArg(cl_kernel a, cl_uint b, size_t c, const void *d);
 SHOWN cl_int clSetKernelArg(cl_kernel a, cl_uint b, size_t c, const void *d)
 {
     cl_int (*call)(cl_kernel, cl_uint, size_t, const void *);
-    void *found = real("clSetKernelArg");
-    memcpy(&call, &found, sizeof found);
+    find("clSetKernelArg", &call, sizeof call);
     return fails_as(true) ? error_of(CL_OUT_OF_RESOURCES) : call(a, b, c, d);
 }
 
@@ -250,8 +247,7 @@ SHOWN cl_int clEnqueueNDRangeKernel(cl_command_queue a, cl_kernel b, cl_uint c, 
 {
     cl_int (*call)(cl_command_queue, cl_kernel, cl_uint, const size_t *, const size_t *,
                    const size_t *, cl_uint, const cl_event *, cl_event *);
-    void *found = real("clEnqueueNDRangeKernel");
-    memcpy(&call, &found, sizeof found);
+    find("clEnqueueNDRangeKernel", &call, sizeof call);
     if (fails())
         return error_of(CL_OUT_OF_RESOURCES);
     return sumi_test_faults.broken && b == broken ? CL_SUCCESS : call(a, b, c, d, e, f, g, h, i);
@@ -281,8 +277,7 @@ SHOWN cl_int clFinish(cl_command_queue a);
 SHOWN cl_int clFinish(cl_command_queue a)
 {
     cl_int (*call)(cl_command_queue);
-    void *found = real("clFinish");
-    memcpy(&call, &found, sizeof found);
+    find("clFinish", &call, sizeof call);
     cl_int error = call(a);
     return fails() ? error_of(CL_OUT_OF_RESOURCES) : error;
 }

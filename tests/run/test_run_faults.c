@@ -220,18 +220,6 @@ static sumi_model *new_model(uint64_t seed)
     return model;
 }
 
-static sumi_model *new_labelled(uint64_t seed)
-{
-    sumi_model_config config = unet_config();
-    sumi_model *model;
-    config.base_channels = 4;
-    config.timesteps = SEARCHED_LEVELS;
-    config.classes = 10;
-    config.seed = seed;
-    assert_ok(sumi_models_create(&config, &model, NULL));
-    return model;
-}
-
 /* What was read with notices and pictures that were skipped, mirrored, with names of its labels. */
 static sumi_dataset *new_set(void)
 {
@@ -298,7 +286,7 @@ static sumi_status train(stage *s, bool resume, sumi_error *err)
     faults.on = false;
     sumi_models_free(s->model);
     uint64_t seed = resume ? 77 : 1; /* the checkpoint brings the weights */
-    s->model = s->search ? new_labelled(seed) : new_model(seed);
+    s->model = s->search ? make_labelled(seed, SEARCHED_LEVELS) : new_model(seed);
     s->config.resume = resume;
     atomic_store(&s->runtime.cancel, 0);
     faults.on = on;

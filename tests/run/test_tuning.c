@@ -14,24 +14,12 @@
 enum { MANY = 300, LARGE = 240, STEPS = 70, TOO_FEW = 65, T = 6 };
 enum { WORK = STEPS * LARGE * 3 / 20 - 512 };
 
-static sumi_model *make_labelled(uint64_t seed)
-{
-    sumi_model_config config = unet_config();
-    sumi_model *model;
-    config.base_channels = 4;
-    config.timesteps = T;
-    config.classes = 10;
-    config.seed = seed;
-    assert_ok(sumi_models_create(&config, &model, NULL));
-    return model;
-}
-
 static void open_tuned(fixture *f, int threads, int64_t images)
 {
     open_fixture(f, threads, 0);
     sumi_models_free(f->model);
     sumi_data_free(f->set);
-    f->model = make_labelled(1);
+    f->model = make_labelled(1, T);
     f->set = make_small_set(images);
     f->config.batch = LARGE;
     f->config.epochs = 0;
@@ -43,7 +31,7 @@ static void open_tuned(fixture *f, int threads, int64_t images)
 static void go_on_tuned(fixture *f)
 {
     sumi_models_free(f->model);
-    f->model = make_labelled(77); /* the checkpoint brings the weights */
+    f->model = make_labelled(77, T); /* the checkpoint brings the weights */
     f->config.resume = true;
     f->stop_step = 0;
     f->samples = 0;

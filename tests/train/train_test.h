@@ -68,6 +68,19 @@ static inline sumi_model *make_told_unet(int classes, int augmentation)
     return model;
 }
 
+/* A smaller one of ten labels. */
+static inline sumi_model *make_labelled(uint64_t seed, int timesteps)
+{
+    sumi_model_config config = unet_config();
+    sumi_model *model;
+    config.base_channels = 4;
+    config.timesteps = timesteps;
+    config.classes = 10;
+    config.seed = seed;
+    assert_ok(sumi_models_create(&config, &model, NULL));
+    return model;
+}
+
 /* Pictures of 8x8. */
 static inline sumi_dataset *make_shapes(void)
 {

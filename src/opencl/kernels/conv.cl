@@ -102,6 +102,23 @@ void store_tile(__global const float *a, __global float *out, __global const flo
         store_moments(out, g, acc, there, room);
 }
 
+/* The products of what a group has loaded of both matrices. */
+void add_products(__local float rows[SUMI_CL_DEPTH][SUMI_CL_TILE + 1],
+                  __local float columns[SUMI_CL_DEPTH][SUMI_CL_TILE + 1], float acc[EACH][EACH])
+{
+    uint ix = get_local_id(0), iy = get_local_id(1);
+    for (int k = 0; k < SUMI_CL_DEPTH; k++) {
+        float column[EACH];
+        for (int j = 0; j < EACH; j++)
+            column[j] = columns[k][ix + (uint)j * ITEMS];
+        for (int i = 0; i < EACH; i++) {
+            float x = rows[k][iy + (uint)i * ITEMS];
+            for (int j = 0; j < EACH; j++)
+                acc[i][j] = fma(x, column[j], acc[i][j]);
+        }
+    }
+}
+
 __kernel __attribute__((reqd_work_group_size(ITEMS, ITEMS, 1)))
 void sumi_conv(__global const float *a, __global float *out, __global const float *weights,
                sumi_cl_conv_args g)
@@ -137,16 +154,7 @@ void sumi_conv(__global const float *a, __global float *out, __global const floa
                                           : 0.0f;
                 }
                 barrier(CLK_LOCAL_MEM_FENCE);
-                for (int k = 0; k < SUMI_CL_DEPTH; k++) {
-                    float column[EACH];
-                    for (int j = 0; j < EACH; j++)
-                        column[j] = columns[k][ix + (uint)j * ITEMS];
-                    for (int i = 0; i < EACH; i++) {
-                        float x = rows[k][iy + (uint)i * ITEMS];
-                        for (int j = 0; j < EACH; j++)
-                            acc[i][j] = fma(x, column[j], acc[i][j]);
-                    }
-                }
+                add_products(rows, columns, acc);
                 barrier(CLK_LOCAL_MEM_FENCE);
             }
             row += (size_t)depth * (uint)g.in_floats;

@@ -103,16 +103,7 @@ void sumi_winograd_product(__global const float *a, __global float *out, sumi_cl
                                                           : 0.0f;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
-        for (int k = 0; k < SUMI_CL_DEPTH; k++) {
-            float column[EACH];
-            for (int j = 0; j < EACH; j++)
-                column[j] = columns[k][ix + (uint)j * ITEMS];
-            for (int i = 0; i < EACH; i++) {
-                float x = rows[k][iy + (uint)i * ITEMS];
-                for (int j = 0; j < EACH; j++)
-                    acc[i][j] = fma(x, column[j], acc[i][j]);
-            }
-        }
+        add_products(rows, columns, acc);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
     for (uint i = 0; i < EACH; i++)
