@@ -10,7 +10,8 @@
 
 /* Partial weight gradients are kept apart for pieces of the images: as many threads can work on one
  * without cutting its channels. Fewer where they are so large that they would leave the last level
- * of cache while they are added to. */
+ * of cache while they are added to, or that to write and add them up is more than half of what it
+ * takes to read the tensors that they are made of: small images with many channels. */
 enum { WGRAD_PIECES_MAX = 16, WGRAD_PIECES_MIN = 2, WGRAD_FLOATS = 4 << 20 };
 
 /* ---- Plan ------------------------------------------------------------------------------------ */
@@ -109,8 +110,11 @@ static void plan_dgrad(sumi_network *net, int node, conv_part *part)
 /* Where images are cut into groups, all groups of all ranks share what would be kept apart. */
 static int wgrad_pieces(const sumi_conv_spec *spec, const sumi_plan_config *config)
 {
+    size_t pixels = (size_t)config->n_max * (size_t)spec->h * (size_t)spec->w;
+    size_t most = pixels * (size_t)(spec->cin + spec->cout) / 2;
     int pieces = WGRAD_PIECES_MAX;
-    while (pieces > WGRAD_PIECES_MIN && spec->partial_floats * (size_t)pieces > WGRAD_FLOATS)
+    most = most < WGRAD_FLOATS ? most : WGRAD_FLOATS;
+    while (pieces > WGRAD_PIECES_MIN && spec->partial_floats * (size_t)pieces > most)
         pieces /= 2;
     if (!config->cut)
         return config->n_max < pieces ? config->n_max : pieces;

@@ -151,6 +151,18 @@ INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs 
     return v_fma(k->ga, x, v_fma(k->gb, r, k->gk));
 }
 
+/* Rows are short, and the processor's own prefetching stops and starts with them: what comes a row
+ * later is asked for. */
+INLINE void fill_ahead(const view *v, view_form form, bool bf16, int vectors, size_t at)
+{
+    const int line = bf16 ? 32 : 16; /* elements */
+    for (int j = 0; j < vectors * VW; j += line) {
+        __builtin_prefetch(tensor_at(v->p, at + (size_t)j, bf16), 0, 3);
+        if (form >= FORM_GRAD)
+            __builtin_prefetch(tensor_at(v->r, at + (size_t)j, bf16), 0, 3);
+    }
+}
+
 /* Channels c .. c + vectors * VW - 1 (one channel where lane is set) of `cols` pixels. */
 INLINE void fill_pixels(const view *from, view_form form, bool bf16, int vectors, bool lane, int c,
                         size_t at, int cols, float *dst, size_t pixel_stride)
@@ -161,7 +173,9 @@ INLINE void fill_pixels(const view *from, view_form form, bool bf16, int vectors
     for (int j = 0; j < vectors; j++)
         k[j] = view_coefs_get(&v, form, c + j * VW, lane);
     at += (size_t)c;
+    const size_t ahead = (size_t)cols * (size_t)v.c;
     for (int x = 0; x < cols; x++) {
+        fill_ahead(&v, form, bf16, vectors, at + ahead);
         if (form_has_exp(form)) {
             vf value[SILU_MOST];
             view_silus(&v, form, bf16, vectors, k, at, lane, value);

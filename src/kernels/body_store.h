@@ -46,6 +46,21 @@ INLINE vf store_put(const store_job *j, bool bf16, size_t i, vf v, bool lane)
     return v;
 }
 
+/* What a row later is read and written (see fill_ahead). */
+INLINE void store_ahead(const store_job *j, store_stats stats, bool bf16, int vectors, size_t i)
+{
+    const int line = bf16 ? 32 : 16; /* elements */
+    i += (size_t)j->w * (size_t)j->c;
+    for (int e = 0; e < vectors * VW; e += line, i += (size_t)line) {
+        if (j->dst != NULL)
+            __builtin_prefetch(tensor_at(j->dst, i, bf16), 1, 3);
+        if (j->residual != NULL)
+            __builtin_prefetch(tensor_at(j->residual, i, bf16), 0, 3);
+        if (stats == STATS_SUMS)
+            __builtin_prefetch(tensor_at(j->stat.p, i, bf16), 0, 3);
+    }
+}
+
 /* Sums of squared differences from the mean, over what the first pass wrote (or would have). */
 INLINE void store_spread(const store_job *job, bool bf16, bool silu, int c, int vectors, bool lane,
                          const vf *bias, const vf *mean)
@@ -107,6 +122,7 @@ INLINE void store_channels(const store_job *job, store_stats stats, bool bf16, b
     for (int y = 0; y < b->rows; y++) {
         const float *src = b->src + (c + j->shift) + (size_t)y * b->row_stride;
         for (int x = 0; x < j->w; x++, i += (size_t)j->c, src += b->pixel_stride) {
+            store_ahead(j, stats, bf16, vectors, i);
             UNROLL
             for (int u = 0; u < vectors; u++) {
                 size_t iu = i + (size_t)(u * VW);
@@ -227,6 +243,8 @@ INLINE void store_slopes(const store_job *job, bool bf16, int c, bool lane)
         const float *src = b->src + (c + j->shift) + (size_t)y * b->row_stride;
         int x = 0;
         for (; x + SILU_MOST <= j->w; x += SILU_MOST) {
+            for (int p = 0; p < SILU_MOST; p++)
+                store_ahead(j, STATS_SUMS, bf16, 1, i + (size_t)(p * j->c));
             store_slopes_of(j, bf16, SILU_MOST, lane, src, i, &s);
             i += SILU_MOST * (size_t)j->c;
             src += SILU_MOST * b->pixel_stride;
