@@ -1,5 +1,5 @@
 /*
- * The walk of the table of options. options.h says what is made from it; options_train.c,
+ * The table of options. options.h says what is made from it; options_train.c,
  * options_run.c, options_sample.c and options_other.c have its rows, commands.c the commands.
  */
 #include "options.h"
@@ -16,8 +16,8 @@ const char *sumi_option_choice(const sumi_option *option, int index, int *length
         word = option->choice_at(index, &choice) == SUMI_OK ? choice.name : NULL;
     } else
         for (; word != NULL && index > 0; index--) {
-            word = strchr(word, '|');
-            word += word != NULL;
+            const char *bar = strchr(word, '|');
+            word = bar != NULL ? bar + 1 : NULL;
         }
     if (word != NULL)
         *length = (int)strcspn(word, "|");
@@ -55,33 +55,40 @@ static void option_of(const sumi_field_t *field, sumi_option *out)
             *c = '-';
 }
 
-/* Row index of the rows there are; counts the index down past them where it is beyond them. */
-static bool row_of(const sumi_option *rows, int count, int *index, sumi_option *out)
+/* The whole table, which is made when it is first asked for. */
+static sumi_option table[SUMI_OPTIONS_MAX];
+static int table_count;
+
+static void add_rows(const sumi_option *rows, int count)
 {
-    bool found = *index < count;
-    if (found)
-        *out = rows[*index];
-    else
-        *index -= count;
-    return found;
+    for (int i = 0; i < count && table_count < SUMI_OPTIONS_MAX; i++)
+        table[table_count++] = rows[i];
+}
+
+static void make_table(void)
+{
+    sumi_field_t field = SUMI_FIELD_INIT;
+    add_rows(sumi_option_rows_train, sumi_option_rows_train_count);
+    add_rows(sumi_option_rows_run, sumi_option_rows_run_count);
+    for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {
+        sumi_option option;
+        if (!field.settable || field.from_data)
+            continue;
+        option_of(&field, &option);
+        add_rows(&option, 1);
+    }
+    add_rows(sumi_option_rows_sample, sumi_option_rows_sample_count);
+    add_rows(sumi_option_rows_other, sumi_option_rows_other_count);
 }
 
 bool sumi_option_at(int index, sumi_option *out)
 {
-    if (row_of(sumi_option_rows_train, sumi_option_rows_train_count, &index, out) ||
-        row_of(sumi_option_rows_run, sumi_option_rows_run_count, &index, out))
-        return true;
-    sumi_field_t field = SUMI_FIELD_INIT;
-    for (int i = 0; sumi_model_field_at(i, &field) == SUMI_OK; i++) {
-        if (!field.settable || field.from_data)
-            continue;
-        if (index-- == 0) {
-            option_of(&field, out);
-            return true;
-        }
-    }
-    return row_of(sumi_option_rows_sample, sumi_option_rows_sample_count, &index, out) ||
-           row_of(sumi_option_rows_other, sumi_option_rows_other_count, &index, out);
+    if (table_count == 0)
+        make_table();
+    if (index < 0 || index >= table_count)
+        return false;
+    *out = table[index];
+    return true;
 }
 
 bool sumi_option_belongs(const sumi_option *option, sumi_command_id command)

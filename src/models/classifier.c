@@ -234,8 +234,8 @@ static void take_description(sumi_classifier_info_t *info, const description *fr
     sumi_copy_text(info->data_hash, sizeof info->data_hash, from->data_hash);
 }
 
-static sumi_status from_file(const char *path, const sumi_tensor_file *file, const json_t *root,
-                             sumi_classifier **out, sumi_error *err)
+static sumi_status from_description(const char *path, const sumi_tensor_file *file,
+                                    const json_t *root, sumi_classifier **out, sumi_error *err)
 {
     char where[PATH_MAX];
     description told = {0};
@@ -265,15 +265,13 @@ static sumi_status from_file(const char *path, const sumi_tensor_file *file, con
     return SUMI_OK;
 }
 
-sumi_status sumi_classifiers_load(const char *path, sumi_classifier **out, sumi_error *err)
+sumi_status sumi_classifier_from_file(const char *path, const sumi_tensor_file *file,
+                                      sumi_classifier **out, sumi_error *err)
 {
-    sumi_tensor_file file;
     json_t *root = NULL;
-    sumi_status status = sumi_safetensors_read(path, &file, err);
-    if (status != SUMI_OK)
-        return status;
-    const char *text = sumi_tensor_file_meta(&file, KEY);
-    if (!text && sumi_tensor_file_meta(&file, "sumi.model"))
+    sumi_status status = SUMI_OK;
+    const char *text = sumi_tensor_file_meta(file, KEY);
+    if (!text && sumi_tensor_file_meta(file, "sumi.model"))
         status = sumi_fail(err, SUMI_EFORMAT,
                            "%s: a model, not an evaluator: `sumi classify train` makes one", path);
     else if (!text)
@@ -284,8 +282,18 @@ sumi_status sumi_classifiers_load(const char *path, sumi_classifier **out, sumi_
     else
         status = sumi_json_parse(path, (const uint8_t *)text, strlen(text), &root, err);
     if (status == SUMI_OK)
-        status = from_file(path, &file, root, out, err);
+        status = from_description(path, file, root, out, err);
     json_decref(root);
+    return status;
+}
+
+sumi_status sumi_classifiers_load(const char *path, sumi_classifier **out, sumi_error *err)
+{
+    sumi_tensor_file file;
+    sumi_status status = sumi_safetensors_read(path, &file, err);
+    if (status != SUMI_OK)
+        return status;
+    status = sumi_classifier_from_file(path, &file, out, err);
     sumi_tensor_file_free(&file);
     return status;
 }

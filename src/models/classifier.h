@@ -45,7 +45,10 @@ sumi_status sumi_classifier_seal(sumi_classifier *classifier, sumi_error *err);
 /* A .safetensors file. */
 sumi_status sumi_classifiers_save(const char *path, const sumi_classifier *classifier,
                                   sumi_error *err);
-/* SUMI_EFORMAT where the file is no classifier, or its weights are not those of its hash. */
+/* SUMI_EFORMAT where the file is no classifier, or its weights are not those of its hash. path: for
+ * messages. */
+sumi_status sumi_classifier_from_file(const char *path, const sumi_tensor_file *file,
+                                      sumi_classifier **out, sumi_error *err);
 sumi_status sumi_classifiers_load(const char *path, sumi_classifier **out, sumi_error *err);
 
 #endif

@@ -7,6 +7,7 @@
  * number of the first run, so that many kills can be had in slices.
  */
 #include "program.h"
+#include "base/count.h"
 
 #include <sys/stat.h>
 
@@ -77,9 +78,8 @@ static uint32_t draw(uint64_t number, uint32_t bound)
 static void test_killed_at_random_times(void **state)
 {
     temp_folder *temp = *state;
-    const char *text = getenv("SUMI_TEST_KILLS"), *begin = getenv("SUMI_TEST_FIRST");
-    int first = begin != NULL ? atoi(begin) : 0, runs = first;
-    int wanted = text != NULL ? atoi(text) : 50, kills = 0;
+    int first = test_count("SUMI_TEST_FIRST", 0), runs = first;
+    int wanted = test_count("SUMI_TEST_KILLS", 50), kills = 0;
     char line[512], run[32];
     program p;
     put_pictures(temp, IMAGES, SIDE);
@@ -130,23 +130,22 @@ static void test_two_want_one_run(void **state)
     program first, second;
     char text[80];
     put_pictures(temp, IMAGES, SIDE);
-    program_start(
-        &first, temp,
-        "train shapes --recipe tutorial --size 8 --batch 8 --base-channels 4 --time-dim 4 --grid 0 "
-        "--steps 100000000 --out @run");
-    program_await(&first, temp, "img/s", 1);
-    snprintf(text, sizeof text, "process %ld is training in this folder", (long)first.pid);
-    for (int i = 0; i < 20; i++) {
+    assert_quiet_run(temp, "train shapes --recipe tutorial --size 8 --batch 8 --base-channels 4 "
+                           "--time-dim 4 --grid 0 --steps 1 -q --out @run");
+    for (int i = 0; i < test_count("SUMI_TEST_LOCKS", 20); i++) {
+        program_start(&first, temp, "train --resume @run --steps 100000000");
+        program_await(&first, temp, "img/s", 1);
+        snprintf(text, sizeof text, "process %ld is training in this folder", (long)first.pid);
         program_start(&second, temp, "train --resume @run --steps 100000000 -q");
         program_wait(&second, temp);
         assert_int_equal(second.code, 10 + SUMI_EINVAL);
         assert_non_null(strstr(second.err, text));
         program_free(&second);
+        assert_int_equal(kill(first.pid, SIGKILL), 0);
+        program_wait(&first, temp);
+        program_free(&first);
     }
-    assert_int_equal(kill(first.pid, SIGKILL), 0);
-    program_wait(&first, temp);
-    program_free(&first);
-    assert_quiet_run(temp, "train --resume @run --steps 1 -q");
+    assert_quiet_run(temp, "train --resume @run --steps 2 -q");
 }
 
 /* Signals at random times end a run with 130, saved; killed, interrupted, it is the same run. */

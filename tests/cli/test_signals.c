@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include "program.h"
+#include "base/count.h"
 
 #include <jansson.h>
 
@@ -207,5 +208,8 @@ int main(void)
         cmocka_unit_test(test_in_a_sampling),    cmocka_unit_test(test_while_data_are_read),
         cmocka_unit_test(test_a_second_one),
     };
-    return cmocka_run_group_tests(tests, setup, temp_teardown);
+    int failed = 0;
+    for (int i = 0; i < test_count("SUMI_TEST_ROUNDS", 1); i++)
+        failed += cmocka_run_group_tests(tests, setup, temp_teardown);
+    return failed;
 }

@@ -2,6 +2,7 @@
  * The linker sends statvfs, write, fsync and the clock of sumi's objects through the functions
  * below. */
 #include "run_fixture.h"
+#include "base/count.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -543,7 +544,8 @@ static void test_an_end_of_an_epoch_that_is_not_told(void **state)
 
 /* ---- Going on from each step ----------------------------------------------------------------- */
 
-enum { FROM_MOST = 50, AHEAD = 2 };
+enum { AHEAD = 2 };
+static int from_most; /* the last step that a run goes on from */
 
 static void open_small(fixture *f, int threads, float ema)
 {
@@ -551,7 +553,7 @@ static void open_small(fixture *f, int threads, float ema)
     sumi_models_free(f->model);
     f->model = make_model_of(1, 1);
     f->config.epochs = 0;
-    f->config.steps = FROM_MOST + AHEAD;
+    f->config.steps = from_most + AHEAD;
     f->config.grid = 0;
     f->config.keep_every = 1;
 }
@@ -578,12 +580,12 @@ static void assert_same_files(const fixture *a, const fixture *b, int step)
 static void go_on_from_each(const fixture *straight, const double *losses, int threads, float ema)
 {
     fixture f;
-    double found[FROM_MOST + AHEAD];
+    double *found = calloc((size_t)from_most + AHEAD, sizeof *found);
     char name[64], path[PATH_MAX];
     open_small(&f, threads, ema);
     copy_tree(straight->run, f.run);
-    for (int step = FROM_MOST; step > 0; step--) {
-        for (int after = step + 1; after <= FROM_MOST + AHEAD; after++) {
+    for (int step = from_most; step > 0; step--) {
+        for (int after = step + 1; after <= from_most + AHEAD; after++) {
             snprintf(name, sizeof name, "checkpoints/step_%d", after);
             assert_ok(sumi_remove_tree(join(path, f.run, name), NULL));
         }
@@ -596,9 +598,10 @@ static void go_on_from_each(const fixture *straight, const double *losses, int t
         assert_int_equal(f.trains, AHEAD);
         for (int after = step + 1; after <= step + AHEAD; after++)
             assert_same_files(straight, &f, after);
-        assert_int_equal(read_losses(&f, found, FROM_MOST + AHEAD), step + AHEAD);
+        assert_int_equal(read_losses(&f, found, from_most + AHEAD), step + AHEAD);
         assert_memory_equal(losses, found, (size_t)(step + AHEAD) * sizeof *found);
     }
+    free(found);
     close_fixture(&f);
 }
 
@@ -606,17 +609,20 @@ static void go_on_from_each(const fixture *straight, const double *losses, int t
 static void test_every_step_goes_on(void **state)
 {
     (void)state;
+    from_most = test_count("SUMI_TEST_STEPS", 50);
+    double *losses = calloc((size_t)from_most + AHEAD, sizeof *losses);
+    assert_non_null(losses);
     for (int with = 0; with < 2; with++) {
         fixture straight;
-        double losses[FROM_MOST + AHEAD];
         float ema = with ? .9f : 0;
         open_small(&straight, 1, ema);
         assert_ok(run(&straight, NULL));
-        assert_int_equal(read_losses(&straight, losses, FROM_MOST + AHEAD), FROM_MOST + AHEAD);
+        assert_int_equal(read_losses(&straight, losses, from_most + AHEAD), from_most + AHEAD);
         for (int threads = 1; threads <= 4; threads *= 2)
             go_on_from_each(&straight, losses, threads, ema);
         close_fixture(&straight);
     }
+    free(losses);
 }
 
 int main(void)

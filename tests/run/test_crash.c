@@ -7,6 +7,7 @@
  * SUMI_TEST_CRASHES multiplies how much is drawn; 1 is what every check does.
  */
 #include "crash.h"
+#include "base/count.h"
 #include "train/train_test.h"
 #include "run/run.h"
 
@@ -34,8 +35,7 @@ static fixture f;
 
 static int repeats(void)
 {
-    const char *text = getenv("SUMI_TEST_CRASHES");
-    return text ? atoi(text) : 1;
+    return test_count("SUMI_TEST_CRASHES", 1);
 }
 
 static void hash_model(sumi_sha256 *sha, const sumi_model *model)

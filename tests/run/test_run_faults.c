@@ -10,6 +10,7 @@
  * SUMI_TEST_FIRST (of 0, 1, ...) on.
  */
 #include "run_fixture.h"
+#include "base/count.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -378,18 +379,12 @@ static sumi_status with_faults(stage *s, work_fn work, long fail_at, sumi_error 
     return status;
 }
 
-static int number_of(const char *variable, int usual)
-{
-    const char *text = getenv(variable);
-    return text && atoi(text) > 0 ? atoi(text) : usual;
-}
-
 /* Work fails at each place once; then it is done, or the run goes on, as if nothing had been. */
 static void fail_each(stage *s, work_fn work, bool recovers, int least)
 {
     sumi_error err = {""};
-    int told = 0, tried = 0, each = number_of("SUMI_TEST_PLACES", 20);
-    int from = number_of("SUMI_TEST_FIRST", 0);
+    int told = 0, tried = 0, each = test_count("SUMI_TEST_PLACES", 20);
+    int from = test_count("SUMI_TEST_FIRST", 0);
     put_back(s);
     if (with_faults(s, work, 0, &err) != SUMI_OK)
         fail_msg("without a fault: %s", err.text);
