@@ -25,6 +25,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "sanitized.h"
 
 /* ---- Allocations of the pool are counted: the linker sends them through here ----------------- */
 
@@ -490,23 +491,11 @@ static void test_no_allocation(void **state)
 #endif
 }
 
-static bool has_sanitizer(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return true;
-#endif
-#endif
-    return false;
-}
-
 /* Where the system gives no more threads, those that were started end, and the message says so. */
 static void test_no_threads(void **state)
 {
     (void)state;
-    if (has_sanitizer()) /* their shadow memory does not fit under a limit */
+    if (SANITIZED) /* their shadow memory does not fit under a limit */
         skip();
     pid_t child = fork();
     assert_true(child >= 0);
