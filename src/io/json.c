@@ -13,8 +13,9 @@ enum { JSON_BYTES_MAX = 16 << 20, REAL_DIGITS_MAX = 17 };
 sumi_status sumi_fail_json(sumi_error *err, const json_error_t *reason, const char *path,
                            const char *where, size_t size)
 {
-    /* jansson says nothing at all on some of its ways out of memory. */
-    if (json_error_code(reason) == json_error_out_of_memory || !reason->text[0])
+    /* jansson says nothing at all on some of its ways out of memory: there is no text, and the code
+     * behind it was not written. */
+    if (!reason->text[0] || json_error_code(reason) == json_error_out_of_memory)
         return sumi_fail_memory(err, path, size);
     /* JSON has no such limits; jansson has. */
     enum json_error_code code = json_error_code(reason);

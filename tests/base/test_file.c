@@ -351,7 +351,7 @@ static int child_full_disk(temp_folder *temp)
     const char *path = temp_path(temp, "disk/a"), *disk = temp_path(temp, "disk");
     if (unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0)
         return 77;
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
         return 77;
     if (mkdir(disk, 0755) != 0 || mount("tmpfs", disk, "tmpfs", 0, "size=48k") != 0)
         return 77;

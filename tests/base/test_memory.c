@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "sanitized.h"
 
 static void test_sizes(void **state)
 {
@@ -95,23 +96,11 @@ static void test_pages(void **state)
     sumi_pages_free(NULL, 77);
 }
 
-static bool has_sanitizer(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return true;
-#endif
-#endif
-    return false;
-}
-
 /* Under a limit, freed blocks must really go back, or the loop runs out of address space. */
 static void test_no_memory(void **state)
 {
     (void)state;
-    if (has_sanitizer()) /* their shadow memory does not fit under a limit */
+    if (SANITIZED) /* their shadow memory does not fit under a limit */
         skip();
     pid_t child = fork();
     assert_true(child >= 0);

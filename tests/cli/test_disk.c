@@ -180,7 +180,7 @@ static bool leave_namespace(void)
     if (!root && !(put("/proc/self/setgroups", "deny") && put("/proc/self/uid_map", users) &&
                    put("/proc/self/gid_map", groups)))
         return false;
-    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
 static void mount_disk(temp_folder *temp, const char *size)
@@ -199,7 +199,8 @@ static void unmount_disk(temp_folder *temp)
 
 static void make_read_only(temp_folder *temp)
 {
-    assert_int_equal(mount(NULL, temp_path(temp, "disk"), NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+    assert_int_equal(mount("tmpfs", temp_path(temp, "disk"), "tmpfs", MS_REMOUNT | MS_RDONLY, NULL),
+                     0);
 }
 #else
 static bool leave_namespace(void)

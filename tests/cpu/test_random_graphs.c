@@ -23,6 +23,7 @@
 #include "cpu/cpu.h"
 #include "cpu/random_graph.h"
 #include "cpu/reference.h"
+#include "sanitized.h"
 
 enum { N_MAX = 3, SIDE_MAX = 12, CHANNELS_MAX = 8, TABLES_MAX = 8 };
 #define OUTPUT_FLOATS (N_MAX * SIDE_MAX * SIDE_MAX * CHANNELS_MAX)
@@ -34,12 +35,8 @@ static const double TIMES = 8, FLOOR = 0.1;
  * have changed sides at a kink of a ReLU or at a tie of maxima as it does in few of them. */
 enum { FEW_DRAWS = 4, MANY_DRAWS = 400 };
 
-/* The address sanitizer finds its faults in fewer of them, and takes six times as long for each. */
-#ifdef __SANITIZE_ADDRESS__
-static int graph_count = 40;
-#else
-static int graph_count = 200;
-#endif
+/* Sanitizers find their faults in fewer of them, and take six times as long for each. */
+static int graph_count = SANITIZED ? 40 : 200;
 static uint64_t first_seed = 1;
 static const sumi_kernels *tables[TABLES_MAX]; /* asking for them is slow */
 

@@ -12,6 +12,7 @@
 
 #include "base/temp_folder.h"
 #include "data/data.h"
+#include "sanitized.h"
 
 enum { SIDE = 64, IMAGES = 75000, PIXELS = SIDE * SIDE }; /* 307 MB */
 
@@ -53,7 +54,7 @@ static void check(const char *path)
     sumi_data_read_bytes(set, IMAGES - 1, image);
     assert_int_equal(image[PIXELS - 1], 77);
     assert_int_equal(image[0], 0);
-    if (before >= 0)
+    if (before >= 0 && !SANITIZED) /* their shadows of what is mapped are no file */
         assert_true(own_memory() < before + 40000);
     sumi_data_free(set);
 }

@@ -103,6 +103,30 @@ static sumi_status use_json(const char *path, sumi_error *err)
     return status;
 }
 
+static void *no_memory(size_t size)
+{
+    (void)size;
+    return NULL;
+}
+
+/* jansson then returns without a text, and without a code behind it, which Valgrind and the memory
+ * sanitizer know. */
+static void test_json_begins(void **state)
+{
+    (void)state;
+    json_t *json = NULL;
+    sumi_error err = {""};
+    json_malloc_t before;
+    json_free_t release;
+    json_get_alloc_funcs(&before, &release);
+    json_set_alloc_funcs(no_memory, release);
+    sumi_status status = sumi_json_parse("a.json", (const uint8_t *)"[1]", 3, &json, &err);
+    json_set_alloc_funcs(before, release);
+    assert_int_equal(status, SUMI_ENOMEM);
+    assert_non_null(strstr(err.text, "a.json"));
+    assert_null(json);
+}
+
 static void test_readers(void **state)
 {
     static const struct {
@@ -329,6 +353,7 @@ static void test_writers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json_begins),
         cmocka_unit_test_setup_teardown(test_readers, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_pth_metadata, temp_setup, temp_teardown),
         cmocka_unit_test_setup_teardown(test_parameters, temp_setup, temp_teardown),

@@ -18,6 +18,7 @@
 #include "opencl/faults.h"
 
 #include "sample/sample.h"
+#include "sanitized.h"
 #include "train/train.h"
 
 enum { SIDE = 4, PIXELS = SIDE * SIDE, N = 2 };
@@ -75,11 +76,7 @@ static void begin_child(long call, bool lost)
 }
 
 /* With sanitizers a fork takes several times as long. */
-#ifdef __SANITIZE_ADDRESS__
-enum { FORK_EVERY = 5 };
-#else
-enum { FORK_EVERY = 1 };
-#endif
+enum { FORK_EVERY = SANITIZED ? 5 : 1 };
 
 /* A call in the parent. Where much can follow, while a device is opened and memory is taken, it
  * fails in one child, and in another all after it do, too; later it is one or the other. Arguments

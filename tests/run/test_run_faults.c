@@ -19,17 +19,14 @@
 #include <sys/file.h>
 
 #include "models/sampling.h"
+#include "sanitized.h"
 #include "train/classify.h"
 
 /* ---- Failing --------------------------------------------------------------------------------- */
 
 /* The frames that count are the function in place of the call and three that called; before them
  * stand fails() and, with the sanitizer, its own backtrace(). */
-#ifdef __SANITIZE_ADDRESS__
-enum { PLACES_MAX = 4096, FRAMES = 4, OWN_FRAMES = 2 };
-#else
-enum { PLACES_MAX = 4096, FRAMES = 4, OWN_FRAMES = 1 };
-#endif
+enum { PLACES_MAX = 4096, FRAMES = 4, OWN_FRAMES = 1 + SANITIZED };
 
 static struct {
     bool on, parsing;
@@ -136,8 +133,11 @@ json_t *__wrap_json_loadb(const char *data, size_t size, size_t flags, json_erro
 json_t *__wrap_json_loadb(const char *data, size_t size, size_t flags, json_error_t *reason)
 {
     if (fails(ENOMEM)) {
-        if (reason)
-            *reason = (json_error_t){0};
+        if (reason) { /* jansson leaves the rest as it was */
+            reason->text[0] = '\0';
+            reason->line = reason->column = -1;
+            reason->position = 0;
+        }
         return NULL;
     }
     faults.parsing = true;
