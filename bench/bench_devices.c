@@ -109,6 +109,8 @@ static void report(const char *net, const char *optimiser, int batch)
     double all[2 + CARDS] = {0};
     const sumi_device_config config = {.threads = 1};
     expect(&b, sumi_runtime_init_device(&b.runtime, sumi_opencl_backend(), &config, &b.err));
+    /* As a card, which convolves by plain sums (docs/DEVICES.md). */
+    snprintf(b.runtime.device->facts.kind, sizeof b.runtime.device->facts.kind, "GPU");
     make(&b, net, optimiser, NARROW);
     uint64_t kernels = count_kernels(&b);
     release(&b);

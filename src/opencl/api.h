@@ -23,12 +23,14 @@ typedef cl_uint cl_bool;
 
 enum {
     CL_SUCCESS = 0,
+    CL_DEVICE_NOT_FOUND = -1,
     CL_DEVICE_NOT_AVAILABLE = -2,
     CL_MEM_OBJECT_ALLOCATION_FAILURE = -4,
     CL_OUT_OF_RESOURCES = -5,
     CL_OUT_OF_HOST_MEMORY = -6,
     CL_BUILD_PROGRAM_FAILURE = -11,
     CL_INVALID_BUFFER_SIZE = -61,
+    CL_PLATFORM_NOT_FOUND = -1001, /* the loader's: cl_khr_icd */
 
     CL_PLATFORM_NAME = 0x0902,
     CL_DEVICE_TYPE = 0x1000,

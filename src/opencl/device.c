@@ -133,9 +133,9 @@ static sumi_status device_open(const sumi_device_config *config, sumi_device **o
     device->threads = config->threads > 0 ? config->threads : sumi_cpu_count();
     sumi_status status = sumi_cl_load(&device->cl, err);
     if (status == SUMI_OK)
-        status = sumi_cl_find(&device->cl, config->index, &device->id, &device->facts, err);
+        status = sumi_cl_find(&device->cl, config->index, &device->id, &device->facts,
+                              &device->exact_division, err);
     if (status == SUMI_OK) {
-        device->exact_division = sumi_cl_divides_exactly(&device->cl, device->id);
         name_bits(device);
         status = start(device, err);
     }

@@ -111,10 +111,10 @@ struct sumi_device {
 /* ---- devices.c: what there is ---------------------------------------------------------------- */
 
 int sumi_cl_list(sumi_device_facts *out, int most, sumi_error *err);
-/* The device of that number in the list. */
+/* The device of that number in the list, and whether division and square roots can be rounded
+ * correctly. One that does not answer is an error. */
 sumi_status sumi_cl_find(const sumi_cl *cl, int index, cl_device_id *id, sumi_device_facts *facts,
-                         sumi_error *err);
-bool sumi_cl_divides_exactly(const sumi_cl *cl, cl_device_id id);
+                         bool *divides_exactly, sumi_error *err);
 
 /* ---- memory.c -------------------------------------------------------------------------------- */
 

@@ -261,13 +261,20 @@ void sumi_cl_add_shifts(const sumi_cl_call *call, int node)
         if (view->post < 0 || net->values[view->post].added == SUMI_NOWHERE)
             continue;
         const sumi_cl_value *value = &net->values[view->value];
-        const sumi_cl_post_args args = {.dy = sumi_cl_word(sumi_cl_source_gradient(net, node, s)),
-                                        .out = sumi_cl_word(net->values[view->post].added) +
-                                               (uint32_t)view->post_offset,
-                                        .n = call->n,
-                                        .c = net->graph->values[view->value].channels,
-                                        .pixels = value->h * value->w,
-                                        .row = net->graph->values[view->post].channels};
+        sumi_cl_post_args args = {.dy = sumi_cl_word(sumi_cl_source_gradient(net, node, s)),
+                                  .out = sumi_cl_word(net->values[view->post].added) +
+                                         (uint32_t)view->post_offset,
+                                  .n = call->n,
+                                  .c = net->graph->values[view->value].channels,
+                                  .pixels = value->h * value->w,
+                                  .row = net->graph->values[view->post].channels,
+                                  .bands = value->h * value->w};
+        sumi_place stored = net->nodes[node].sources[s].shifts;
+        if (stored != SUMI_NOWHERE) {
+            args.dy = sumi_cl_word(stored);
+            args.bands = value->bands;
+            args.segments = sumi_cl_sum_segments(net, node, s);
+        }
         sumi_cl_launch launch = sumi_cl_launch_of(call, SUMI_CL_POST, &args, sizeof args);
         launch.count = 2;
         sumi_cl_run_items(call, &launch, (size_t)args.c, (size_t)call->n, 1);

@@ -258,10 +258,40 @@ static double value_bytes(const sumi_network *net, int value, int n)
     return value < 0 ? 0 : (double)net->values[value].image_floats * n * sizeof(float);
 }
 
+/* What the sums of a norm's backward read: its source where a store takes them, else gradients,
+ * too. */
+static double norm_bytes(const sumi_network *net, int norm, int n)
+{
+    double bytes = 0;
+    for (int s = 0; s < net->nodes[norm].in.count; s++) {
+        int value = net->nodes[norm].in.views[s].value, by, of, terms = 0;
+        for (int t = 0; t < net->values[value].term_count; t++)
+            terms += net->graph->values[value].forms[net->values[value].terms[t].form].norm == norm;
+        if (sumi_cl_sums_of(net, norm, s, &by, &of))
+            terms = 0;
+        bytes += (1 + terms) * value_bytes(net, value, n);
+    }
+    return bytes;
+}
+
+/* What the sums of its shifts' gradients read. */
+static double shift_bytes(const sumi_network *net, int node, int n)
+{
+    const sumi_cl_node *plan = &net->nodes[node];
+    double bytes = 0;
+    for (int s = 0; s < plan->in.count; s++)
+        if (plan->in.views[s].post >= 0 && plan->sources[s].shifts == SUMI_NOWHERE)
+            bytes += value_bytes(net, plan->in.views[s].value, n);
+    return bytes;
+}
+
 /* Backward reads the output's gradient and what forward read, and writes as much again. */
 double sumi_cl_node_bytes(const sumi_network *net, int node, int n, bool backward)
 {
     const sumi_cl_node *plan = &net->nodes[node];
+    bool norm = net->graph->nodes[node].kind == SUMI_KIND_NORM;
+    if (norm && backward && !plan->skipped && !plan->dead)
+        return norm_bytes(net, node, n);
     if (plan->skipped || sumi_kind_facts(net->graph->nodes[node].kind)->pending)
         return 0;
     double bytes = value_bytes(net, plan->stores, n) + value_bytes(net, plan->residual, n);
@@ -271,7 +301,9 @@ double sumi_cl_node_bytes(const sumi_network *net, int node, int n, bool backwar
     if (layer >= 0 && net->graph->layers[layer].weight >= 0)
         bytes += (double)net->graph->params.items[net->graph->layers[layer].weight].count *
                  sizeof(float);
-    return backward ? 2 * bytes - value_bytes(net, plan->stores, n) : bytes;
+    if (backward)
+        bytes += bytes - value_bytes(net, plan->stores, n) + shift_bytes(net, node, n);
+    return bytes;
 }
 
 char *sumi_cl_describe(const sumi_network *net)

@@ -50,7 +50,8 @@ typedef struct {
 typedef struct {
     bool wanted;         /* the node leaves a gradient for it */
     sumi_place gradient; /* which is here, or nowhere: it is the output's */
-    sumi_place sums;     /* of a norm: [n][bands][2][c] */
+    sumi_place sums;     /* of a norm: see sums.c, or [n][bands][2][c] */
+    sumi_place shifts;   /* of a convolution, or nowhere: what its shift's gradient is the sum of */
 } sumi_cl_source;
 
 typedef struct {
@@ -139,6 +140,20 @@ int sumi_cl_norm_terms(const sumi_cl_call *call, int value, int norm, sumi_cl_te
 void sumi_cl_add_shifts(const sumi_cl_call *call, int node);
 /* Zeros as the gradients of vectors that shifts and modulations add to. */
 void sumi_cl_clear_added(const sumi_cl_call *call);
+
+/* ---- sums.c ---------------------------------------------------------------------------------- */
+
+/* True where the store of a convolution's gradient adds up what a norm needs of its source: *node
+ * and *of are the convolution and its source. */
+bool sumi_cl_sums_of(const sumi_network *net, int norm, int source, int *node, int *of);
+/* How these sums lie: 0: [n][bands], or a tile's segments (kernels/common.cl). */
+int sumi_cl_sum_segments(const sumi_network *net, int node, int source);
+/* How many there are for each channel. */
+size_t sumi_cl_sum_places(const sumi_network *net, int node, int source);
+/* Reserves what is added up for shifts. */
+void sumi_cl_plan_shift_sums(sumi_network *net, int node);
+/* Has them added up; of a gradient's convolution that is set but for that. */
+void sumi_cl_store_sums(const sumi_cl_call *call, int node, int source, sumi_cl_conv_args *args);
 
 /* ---- arena.c --------------------------------------------------------------------------------- */
 

@@ -102,7 +102,8 @@ void sumi_cl_conv_forward(const sumi_cl_call *call, int node)
                               .tiles = of_one ? out->bands : 0,
                               .tap_floats = layer->in_channels * layer->out_channels,
                               .in_floats = layer->out_channels,
-                              .out_floats = 1};
+                              .out_floats = 1,
+                              .back = {.sums = SUMI_CL_NOWHERE, .shifts = SUMI_CL_NOWHERE}};
     args.sources = sumi_cl_edge_views(call, &plan->in, args.source);
     run_conv(call, &args, of_one, plan->winograd);
     if (!of_one)
@@ -144,7 +145,9 @@ static void input_gradient(const sumi_cl_call *call, int node, int source, int f
                               .tap_floats = layer->in_channels * layer->out_channels,
                               .in_floats = 1,
                               .out_floats = layer->out_channels,
-                              .flipped = true};
+                              .flipped = true,
+                              .back = {.sums = SUMI_CL_NOWHERE, .shifts = SUMI_CL_NOWHERE}};
+    sumi_cl_store_sums(call, node, source, &args);
     run_conv(call, &args, false, net->nodes[node].winograd_back);
 }
 

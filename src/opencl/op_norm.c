@@ -118,9 +118,13 @@ void sumi_cl_plan_norm(sumi_network *net, int node)
     sumi_cl_reserve(net, 2 * n * c, back, back, &plan->totals);
     for (int s = 0; s < plan->in.count; s++) {
         int value = plan->in.views[s].value;
-        size_t pixels = (size_t)net->values[value].h * (size_t)net->values[value].w;
-        size_t bands = (pixels + SUMI_CL_BAND - 1) / SUMI_CL_BAND;
-        sumi_cl_reserve(net, n * bands * 2 * (size_t)net->graph->values[value].channels, back, back,
+        size_t places = n * (size_t)net->values[value].bands;
+        int by, of, first = back;
+        if (sumi_cl_sums_of(net, node, s, &by, &of)) {
+            places = sumi_cl_sum_places(net, by, of);
+            first = sumi_cl_backward_time(net, by);
+        }
+        sumi_cl_reserve(net, places * 2 * (size_t)net->graph->values[value].channels, first, back,
                         &plan->sources[s].sums);
     }
 }
@@ -131,7 +135,9 @@ static void take_sums(const sumi_cl_call *call, int node, int source, uint32_t f
     const sumi_network *net = call->net;
     const sumi_cl_node *plan = &net->nodes[node];
     const sumi_layer *layer = sumi_cl_layer(net, node);
-    int index = plan->in.views[source].value;
+    int index = plan->in.views[source].value, by, of;
+    if (sumi_cl_sums_of(net, node, source, &by, &of))
+        return; /* the store of that gradient has them */
     const sumi_cl_value *value = &net->values[index];
     sumi_cl_term_args terms[SUMI_CL_TERMS_MAX];
     int count = sumi_cl_norm_terms(call, index, node, terms);
@@ -180,7 +186,10 @@ static sumi_cl_norm_args norm_args(const sumi_cl_call *call, int node)
         .dbeta = sumi_cl_param_gradient(call, layer->bias)};
     for (int s = 0; s < plan->in.count; s++) {
         int value = plan->in.views[s].value;
+        int by, of;
         args.sums[s] = sumi_cl_word(plan->sources[s].sums);
+        if (sumi_cl_sums_of(net, node, s, &by, &of))
+            args.segments[s] = sumi_cl_sum_segments(net, by, of);
         args.channels[s] = net->graph->values[value].channels;
         args.pixels = net->values[value].h * net->values[value].w;
         args.bands = net->values[value].bands;

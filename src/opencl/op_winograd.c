@@ -99,6 +99,12 @@ static void begin_piece(sumi_cl_winograd_args *args, int first, int images)
     move_place(&conv->out, first, pixels * cout);
     move_place(&conv->residual, first, pixels * cout);
     move_place(&conv->moments, first, (size_t)conv->tiles * 2 * cout);
+    move_place(&conv->back.term.scale, first, (size_t)conv->back.term.row);
+    move_place(&conv->back.term.shift, first, (size_t)conv->back.term.row);
+    move_place(&conv->back.x, first, pixels * cout);
+    move_place(&conv->back.mean, first, (size_t)conv->back.mean_row);
+    move_place(&conv->back.sums, first, (size_t)conv->tiles * 2 * cout);
+    move_place(&conv->back.shifts, first, (size_t)conv->tiles * cout);
     conv->n = images;
     args->cells = (uint32_t)((size_t)images * cells_of(conv->h, conv->w));
     args->m = args->v + (uint32_t)(SUMI_CL_FREQUENCIES * args->cells * (size_t)args->cin);

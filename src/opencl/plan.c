@@ -184,6 +184,7 @@ static void reserve_backward(sumi_network *net, int node)
         return;
     if (op->kind == SUMI_KIND_CONV || op->kind == SUMI_KIND_LINEAR)
         sumi_cl_plan_layer(net, node);
+    sumi_cl_plan_shift_sums(net, node);
     if (sumi_cl_facts(net, node)->loss)
         sumi_cl_reserve(net, (size_t)net->config.n_max, back, back, &plan->notes);
     if (op->kind == SUMI_KIND_ATTENTION) {
@@ -225,7 +226,7 @@ static void begin_node(sumi_network *net, int i)
     plan->ga = plan->gb = plan->gk = SUMI_NOWHERE;
     plan->partials = plan->columns = plan->notes = SUMI_NOWHERE;
     for (int s = 0; s < SUMI_SOURCES_MAX; s++)
-        plan->sources[s].gradient = plan->sources[s].sums = SUMI_NOWHERE;
+        plan->sources[s].gradient = plan->sources[s].sums = plan->sources[s].shifts = SUMI_NOWHERE;
     plan->dead = net->flow.dead[i];
     plan->skipped =
         net->graph->nodes[i].superseded || (sumi_cl_facts(net, i)->loss && !sumi_cl_training(net));

@@ -124,6 +124,13 @@ static sumi_batch next_batch(sumi_train_run *run, sumi_data_batch *data)
                         .augmentation = data->augmentation};
 }
 
+sumi_status sumi_run_queue_next(sumi_train_run *run, sumi_data_batch *data)
+{
+    const sumi_batch batch = next_batch(run, data);
+    run->whole[sumi_train_on_their_way(run->trainer)] = data->whole;
+    return sumi_train_queue(run->trainer, &batch, run->err);
+}
+
 sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss)
 {
     const sumi_batch batch = next_batch(run, data);
@@ -176,16 +183,19 @@ static double seconds_a_step(sumi_train_run *run, int steps)
 
 /* A step that had no effect among others is done by itself: what is wrong with it can then be
  * looked at. */
+sumi_status sumi_run_train_again(sumi_train_run *run, sumi_data_batch *data, double *loss)
+{
+    sumi_batches_free(run->batches);
+    run->batches = NULL;
+    sumi_status status = sumi_run_begin_batches(run);
+    return status == SUMI_OK ? sumi_run_train_next(run, data, loss) : status;
+}
+
 static sumi_status repeat_step(sumi_train_run *run)
 {
     sumi_data_batch data;
     double loss;
-    sumi_batches_free(run->batches);
-    run->batches = NULL;
-    sumi_status status = sumi_run_begin_batches(run);
-    if (status != SUMI_OK)
-        return status;
-    status = sumi_run_train_next(run, &data, &loss);
+    sumi_status status = sumi_run_train_again(run, &data, &loss);
     if (status != SUMI_OK)
         return run->trainer->not_finite.what ? sumi_run_not_finite(run, &data) : status;
     status = tell_step(run, data.whole, seconds_a_step(run, 1), loss);
@@ -233,9 +243,7 @@ static bool must_settle(const sumi_train_run *run)
 static sumi_status one_step(sumi_train_run *run)
 {
     sumi_data_batch data;
-    const sumi_batch batch = next_batch(run, &data);
-    run->whole[sumi_train_on_their_way(run->trainer)] = data.whole;
-    sumi_status status = sumi_train_queue(run->trainer, &batch, run->err);
+    sumi_status status = sumi_run_queue_next(run, &data);
     if (status != SUMI_OK && run->trainer->not_finite.what)
         return sumi_run_not_finite(run, &data);
     if (status == SUMI_OK && !must_settle(run))

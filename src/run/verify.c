@@ -138,20 +138,46 @@ static bool same_loss(const sumi_run_dir *dir, int64_t step, double loss)
     return true;
 }
 
-static sumi_status replay_step(sumi_train_run *run, sumi_verify_t *out)
+static void judge_step(sumi_train_run *run, sumi_verify_t *out, double loss)
 {
-    sumi_data_batch data;
-    double loss;
-    int64_t epoch = sumi_run_epoch(run);
-    sumi_status status = sumi_run_train_next(run, &data, &loss);
-    if (status != SUMI_OK)
-        return status;
     if (out->loss_step == 0 && !same_loss(run->dir, run->trainer->steps, loss))
         out->loss_step = run->trainer->steps;
-    sumi_run_tell(run, SUMI_PHASE_TRAIN, epoch, loss, NULL);
-    return sumi_run_asked_to_stop(run) && run->trainer->steps < out->last
-               ? sumi_fail(run->err, SUMI_CANCELLED, "stopped at step %" PRId64,
-                           run->trainer->steps)
+    sumi_run_tell(run, SUMI_PHASE_TRAIN, (run->trainer->steps - 1) / run->per_epoch, loss, NULL);
+}
+
+/* Takes in the steps that are on their way. */
+static sumi_status settle(sumi_train_run *run, sumi_verify_t *out)
+{
+    int count = sumi_train_on_their_way(run->trainer);
+    for (int i = 0; i < count; i++) {
+        sumi_settled step;
+        sumi_data_batch data;
+        sumi_status status = sumi_train_settle(run->trainer, &step, run->err);
+        if (status == SUMI_OK && step.repeat)
+            return sumi_run_train_again(run, &data, &step.loss); /* which tells what is wrong */
+        if (status != SUMI_OK)
+            return status;
+        run->images += run->whole[i];
+        judge_step(run, out, step.loss);
+    }
+    return SUMI_OK;
+}
+
+/* As many steps as the device is given at once. */
+static sumi_status replay_steps(sumi_train_run *run, sumi_verify_t *out)
+{
+    const sumi_trainer *trainer = run->trainer;
+    sumi_status status = SUMI_OK;
+    sumi_data_batch data;
+    while (status == SUMI_OK && sumi_train_on_their_way(trainer) < trainer->ahead &&
+           trainer->steps + sumi_train_on_their_way(trainer) < out->last)
+        status = sumi_run_queue_next(run, &data);
+    if (status == SUMI_OK)
+        status = settle(run, out);
+    if (status != SUMI_OK)
+        return status;
+    return sumi_run_asked_to_stop(run) && trainer->steps < out->last
+               ? sumi_fail(run->err, SUMI_CANCELLED, "stopped at step %" PRId64, trainer->steps)
                : SUMI_OK;
 }
 
@@ -166,7 +192,7 @@ static sumi_status replay(sumi_train_run *run, sumi_verify_t *out)
         status = sumi_run_begin_batches(run);
     run->first_step = run->trainer->steps;
     while (status == SUMI_OK && run->trainer->steps < out->last)
-        status = replay_step(run, out);
+        status = replay_steps(run, out);
     if (status == SUMI_OK)
         status = take_fingerprint(run->trainer, &replayed, run->err);
     if (status == SUMI_OK)

@@ -6,7 +6,6 @@
  * random-conv is not trained. Its batch norms take the statistics of the images, so that every
  * channel of every layer tells something.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,12 +28,14 @@ typedef struct {
     sumi_mirror weights; /* in the device's memory, as are */
     sumi_optimiser optimiser;
     int batch;
-    int64_t step, steps, per_epoch;
-    size_t image_floats;       /* of one as the network takes it */
-    float *padded;             /* [batch], the host's */
-    float *images, *gradients; /* the device's, as are */
-    float *target;             /* zeros [batch][features], for random-conv */
-    int32_t *labels;           /* [batch] */
+    int64_t step, steps, per_epoch; /* step: that was given to the device last */
+    int64_t settled;                /* steps that are known to be good */
+    sumi_ledger *ledger;            /* of those that are not yet */
+    size_t image_floats;            /* of one as the network takes it */
+    float *padded;                  /* [batch], the host's */
+    float *images, *gradients;      /* the device's, as are */
+    float *target;                  /* zeros [batch][features], for random-conv */
+    int32_t *labels;                /* [batch] */
     double started;
 } training;
 
@@ -57,6 +58,7 @@ static void release(training *run)
     size_t weights = run->classifier->graph.params.value_count * sizeof(float);
     sumi_batches_free(run->batches);
     backend->network_free(run->network);
+    backend->ledger_free(run->ledger);
     sumi_mirror_free(run->runtime, &run->weights);
     sumi_optimiser_free(run->runtime, &run->optimiser);
     backend->free(device, run->images, batch_bytes(run));
@@ -77,6 +79,8 @@ static sumi_status allocate(training *run, const sumi_dataset *set, sumi_error *
     if (status == SUMI_OK)
         status = sumi_optimiser_init(run->runtime, sumi_optimiser_find("adam"), &classifier->graph,
                                      &run->optimiser, err);
+    if (status == SUMI_OK)
+        status = backend->ledger_create(device, backend->ahead, &run->ledger, err);
     if (status == SUMI_OK)
         status = sumi_batches_create(set, run->batch, run->config->seed, 0, &run->batches, err);
     if (status != SUMI_OK)
@@ -120,49 +124,41 @@ static void update_weights(training *run)
     static const sumi_halvings none;
     double factor = sumi_rate_factor(&run->settings, &none, run->step);
     sumi_update update = sumi_optimiser_update(&run->optimiser, run->runtime, &run->settings,
-                                               factor, run->step, NULL, run->gradients);
+                                               factor, run->step, run->ledger, run->gradients);
     update.weights = run->weights.at.values;
     run->runtime->backend->update(run->runtime->device, &update);
 }
 
-static sumi_status step(training *run, double *loss, sumi_error *err)
+/* Does not wait. A step with a number that is not finite, and those after it, change nothing. */
+static void queue_step(training *run)
 {
     const sumi_backend *backend = run->runtime->backend;
-    sumi_params *params = &run->classifier->graph.params;
     sumi_data_batch batch;
     sumi_batches_next(run->batches, &batch);
     take_batch(run, &batch);
+    backend->ledger_begin(run->ledger, (int)(run->step - run->settled));
     run->step++;
     const sumi_inputs in = {.image = run->images, .labels = run->labels, .target = run->target};
     backend->gradients(run->network, &in, batch.n, run->gradients);
-    *loss = backend->loss(run->network);
-    sumi_status status = backend->status(run->runtime->device, err);
-    if (status != SUMI_OK)
-        return status;
-    if (!isfinite(*loss) || !backend->statistics_finite(run->network) ||
-        !backend->finite(run->runtime->device, run->gradients, params->value_count))
-        return sumi_fail(err, SUMI_EINVAL,
-                         "step %lld of the evaluator's training: the loss is %g; nothing is kept",
-                         (long long)run->step, *loss);
+    backend->ledger_take(run->ledger, run->network, 1, run->gradients,
+                         run->classifier->graph.params.value_count);
     if (run->classifier->shape->labels)
         update_weights(run);
-    backend->update_statistics(run->network, NULL, run->weights.at.statistics);
-    sumi_graph_count_batches(&run->classifier->graph, 1, params->counters);
-    return SUMI_OK;
+    backend->update_statistics(run->network, run->ledger, run->weights.at.statistics);
 }
 
 static sumi_status tell(const training *run, double loss, sumi_error *err)
 {
     const sumi_classifier_config *config = run->config;
-    double elapsed = sumi_time_now() - run->started, done = (double)run->step;
+    double elapsed = sumi_time_now() - run->started, done = (double)run->settled;
     sumi_progress progress = {.size = sizeof progress,
                               .phase = SUMI_PHASE_TRAIN,
-                              .step = run->step,
+                              .step = run->settled,
                               .step_count = run->steps,
-                              .epoch = (run->step - 1) / run->per_epoch,
+                              .epoch = (run->settled - 1) / run->per_epoch,
                               .epoch_count = (run->steps + run->per_epoch - 1) / run->per_epoch,
                               .loss = loss,
-                              .learning_rate = sumi_learning_rate(&run->settings, run->step),
+                              .learning_rate = sumi_learning_rate(&run->settings, run->settled),
                               .images_per_s = elapsed > 0 ? done * run->batch / elapsed : 0,
                               .elapsed_s = elapsed,
                               .eta_s = elapsed * ((double)run->steps - done) / done};
@@ -170,6 +166,28 @@ static sumi_status tell(const training *run, double loss, sumi_error *err)
                 (config->progress && config->progress(config->user, &progress) != 0);
     return stop ? sumi_fail(err, SUMI_CANCELLED, "the evaluator's training was cancelled")
                 : SUMI_OK;
+}
+
+/* Takes in what comes of the steps that are on their way. */
+static sumi_status settle(training *run, sumi_error *err)
+{
+    const sumi_backend *backend = run->runtime->backend;
+    sumi_entry entries[SUMI_AHEAD_MAX];
+    int count = (int)(run->step - run->settled);
+    backend->ledger_read(run->ledger, count, entries);
+    sumi_status status = backend->status(run->runtime->device, err);
+    for (int i = 0; i < count && status == SUMI_OK; i++) {
+        if (entries[i].bad)
+            return sumi_fail(err, SUMI_EINVAL,
+                             "step %lld of the evaluator's training: the loss is %g; nothing is "
+                             "kept",
+                             (long long)run->settled + 1, entries[i].loss);
+        run->settled++;
+        sumi_graph_count_batches(&run->classifier->graph, 1,
+                                 run->classifier->graph.params.counters);
+        status = tell(run, entries[i].loss, err);
+    }
+    return status;
 }
 
 /* ---- All of it ------------------------------------------------------------------------------- */
@@ -186,10 +204,9 @@ static sumi_status run_steps(training *run, const sumi_dataset *set, sumi_error 
 {
     sumi_status status = allocate(run, set, err);
     while (status == SUMI_OK && run->step < run->steps) {
-        double loss;
-        status = step(run, &loss, err);
-        if (status == SUMI_OK)
-            status = tell(run, loss, err);
+        queue_step(run);
+        if (run->step - run->settled == run->runtime->backend->ahead || run->step == run->steps)
+            status = settle(run, err);
     }
     if (status != SUMI_OK)
         return status;

@@ -61,8 +61,12 @@ static void test_names(void **state)
                       "devices");
 }
 
+/* Name, kind, memory, driver and limits. */
 static void test_list(void **state)
 {
+    static const char *const limits[] = {"memory", "largest_block", "local_memory", "group"};
+    static const char *const words[] = {"opencl:0 ", " of memory, ", " in one block",
+                                        "driver ",   ", groups of ", ", numbers of 32"};
     program p;
     program_run(&p, *state, "devices --json");
     assert_int_equal(p.code, 0);
@@ -74,9 +78,17 @@ static void test_list(void **state)
         const char *id = json_string_value(json_object_get(device, "id"));
         assert_true(strlen(json_string_value(json_object_get(device, "name"))) > 0);
         assert_int_equal(strcmp(id, "cpu") == 0, i == 0);
-        assert_int_equal(json_integer_value(json_object_get(device, "memory")) > 0, i > 0);
+        assert_true(strlen(json_string_value(json_object_get(device, "kind"))) > 0);
+        assert_true(json_is_boolean(json_object_get(device, "usable")));
+        for (size_t k = 0; k < sizeof limits / sizeof *limits; k++)
+            assert_int_equal(json_integer_value(json_object_get(device, limits[k])) > 0, i > 0);
+        assert_int_equal(strlen(json_string_value(json_object_get(device, "driver"))) > 0, i > 0);
     }
     json_decref(list);
+    program_free(&p);
+    program_run(&p, *state, "devices");
+    for (size_t i = 0; i < sizeof words / sizeof *words && has_device; i++)
+        assert_non_null(strstr(p.out, words[i]));
     program_free(&p);
 }
 

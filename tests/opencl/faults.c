@@ -50,7 +50,7 @@ static void find(const char *name, void *function, size_t size)
     memcpy(function, &found, size);
 }
 
-static bool fails_as(bool argument)
+static bool fails_as(int argument)
 {
     long now = ++sumi_test_faults.calls, at = sumi_test_faults.fails;
     if (sumi_test_faults.each)
@@ -60,7 +60,7 @@ static bool fails_as(bool argument)
 
 static bool fails(void)
 {
-    return fails_as(false);
+    return fails_as(-1);
 }
 
 static cl_int error_of(cl_int usual)
@@ -110,7 +110,7 @@ SHOWN cl_int clGetDeviceInfo(cl_device_id a, cl_uint b, size_t c, void *d, size_
     cl_int (*call)(cl_device_id, cl_uint, size_t, void *, size_t *);
     const cl_ulong card = CL_DEVICE_TYPE_GPU;
     find("clGetDeviceInfo", &call, sizeof call);
-    if (fails())
+    if (fails() || (b != 0 && b == sumi_test_faults.query))
         return error_of(CL_OUT_OF_RESOURCES);
     if (sumi_test_faults.vendor && b == CL_DEVICE_VENDOR && d)
         snprintf(d, c, "%s", sumi_test_faults.vendor);
@@ -213,6 +213,31 @@ PLAIN(ReleaseProgram, (cl_program a), (a))
 
 static cl_kernel broken;
 
+/* Kernels by their names; a name's first row is its number, whatever was made of it since. */
+static struct {
+    cl_kernel kernel;
+    char name[48];
+} kernels[FAULT_KERNELS];
+
+static void name_kernel(cl_kernel kernel, const char *name)
+{
+    for (int i = 0; i < FAULT_KERNELS && kernel; i++) {
+        if (kernels[i].name[0] && strcmp(kernels[i].name, name) != 0)
+            continue;
+        snprintf(kernels[i].name, sizeof kernels[i].name, "%s", name);
+        kernels[i].kernel = kernel;
+        return;
+    }
+}
+
+static int argument_number(cl_kernel kernel, cl_uint place)
+{
+    for (int i = 0; i < FAULT_KERNELS; i++)
+        if (kernels[i].kernel == kernel && place < FAULT_PLACES)
+            return i * FAULT_PLACES + (int)place;
+    abort();
+}
+
 SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error);
 SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error)
 {
@@ -223,6 +248,7 @@ SHOWN cl_kernel clCreateKernel(cl_program a, const char *b, cl_int *error)
         return NULL;
     }
     cl_kernel made = call(a, b, error);
+    name_kernel(made, b);
     if (sumi_test_faults.broken && strcmp(b, sumi_test_faults.broken) == 0)
         broken = made;
     return made;
@@ -235,7 +261,7 @@ SHOWN cl_int clSetKernelArg(cl_kernel a, cl_uint b, size_t c, const void *d)
 {
     cl_int (*call)(cl_kernel, cl_uint, size_t, const void *);
     find("clSetKernelArg", &call, sizeof call);
-    return fails_as(true) ? error_of(CL_OUT_OF_RESOURCES) : call(a, b, c, d);
+    return fails_as(argument_number(a, b)) ? error_of(CL_OUT_OF_RESOURCES) : call(a, b, c, d);
 }
 
 SHOWN cl_int clEnqueueNDRangeKernel(cl_command_queue a, cl_kernel b, cl_uint c, const size_t *d,

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+enum { FAULT_KERNELS = 64, FAULT_PLACES = 16, FAULT_ARGUMENTS = FAULT_KERNELS * FAULT_PLACES };
+
 /* Calls so far, which one fails (counted from 1; 0: none), and whether all after it do, too; a
  * kernel that does nothing, or NULL. */
 typedef struct {
@@ -13,9 +15,11 @@ typedef struct {
     bool lost;
     int error; /* of calls that fail; 0: what is usual for each */
     const char *broken;
+    unsigned query;     /* of devices, that fails: CL_DEVICE_...; 0: none */
     const char *vendor; /* of all devices, which are then cards; or NULL */
-    /* Asked before each call, whether it fails; argument: it gives a kernel one. Or NULL. */
-    bool (*each)(long call, bool argument);
+    /* Asked before each call, whether it fails; argument: -1, or it gives a kernel one, which has
+     * that number below FAULT_ARGUMENTS: one for each kernel and place. Or NULL. */
+    bool (*each)(long call, int argument);
     bool shares; /* all contexts and programs are one, which is built once: for quick repeats */
 } fault_counts;
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "opencl/cl_test.h"
+#include "opencl/api.h"
 #include "opencl/faults.h"
 
 #include "sample/sample.h"
@@ -33,7 +34,9 @@ enum { WRONG = 1, FAILED, RIGHT }; /* their exit codes */
 static bool is_child;              /* in which a call failed: counts->fails */
 static struct {
     long seen, calls, failed, right, wrong; /* wrong: the first call with a wrong end; 0: none */
+    long arguments;
 } ends;
+static bool given[FAULT_ARGUMENTS]; /* which have had their failure */
 
 /* Copies a tree of files and folders. */
 static void copy_tree(const char *from, const char *to)
@@ -80,13 +83,17 @@ enum { FORK_EVERY = SANITIZED ? 5 : 1 };
 
 /* A call in the parent. Where much can follow, while a device is opened and memory is taken, it
  * fails in one child, and in another all after it do, too; later it is one or the other. Arguments
- * of kernels are many, and fail in one place: a few stand for them. */
-static bool fork_at(long call, bool argument)
+ * are given to kernels in one place of the program, so that each of each kernel fails once, when it
+ * is given for the first time. */
+static bool fork_at(long call, int argument)
 {
-    enum { OPENING = 150, ARGUMENTS = 16 };
+    enum { OPENING = 150 };
     int first = call <= OPENING ? 0 : (int)(call % 2), last = call <= OPENING ? 1 : first;
-    if (argument && call % ARGUMENTS != 0)
+    if (argument >= 0 && given[argument])
         return false;
+    if (argument >= 0)
+        given[argument] = true;
+    ends.arguments += argument >= 0;
     if (ends.seen++ % FORK_EVERY != 0)
         return false;
     ends.calls++;
@@ -137,6 +144,7 @@ static bool begin_forks(void)
     sumi_error err = {""};
     *counts = (fault_counts){0};
     memset(&ends, 0, sizeof ends);
+    memset(given, 0, sizeof given);
     if (sumi_opencl_backend()->list(&facts, 1, &err) < 1 || strncmp(facts.name, "basic", 5) != 0) {
         print_message("not at each call: this needs PoCL's device without threads\n");
         return false;
@@ -149,8 +157,10 @@ static void end_forks(long least)
 {
     if (ends.wrong)
         fail_msg("call %ld of %ld has a wrong end", ends.wrong, ends.calls);
-    print_message("%ld calls: %ld ends with a line, %ld with the right result\n", ends.calls,
-                  ends.failed, ends.right);
+    print_message("%ld calls, %ld arguments among them: %ld ends with a line, %ld with the right "
+                  "result\n",
+                  ends.calls, ends.arguments, ends.failed, ends.right);
+    assert_true(ends.arguments > 25);
     assert_true(ends.calls > least && ends.failed + ends.right >= ends.calls);
     assert_true(ends.failed > ends.calls / 2);
     *counts = (fault_counts){0};
@@ -408,6 +418,43 @@ static void test_auto(void **state)
     *counts = (fault_counts){0};
 }
 
+/* A question to the driver that fails is no answer: the device is not used, in one line, and is
+ * still listed. */
+static void test_queries(void **state)
+{
+    static const unsigned queries[] = {CL_DEVICE_TYPE,
+                                       CL_DEVICE_MAX_COMPUTE_UNITS,
+                                       CL_DEVICE_MAX_WORK_GROUP_SIZE,
+                                       CL_DEVICE_MAX_MEM_ALLOC_SIZE,
+                                       CL_DEVICE_MAX_CLOCK_FREQUENCY,
+                                       CL_DEVICE_SINGLE_FP_CONFIG,
+                                       CL_DEVICE_GLOBAL_MEM_SIZE,
+                                       CL_DEVICE_LOCAL_MEM_SIZE,
+                                       CL_DEVICE_ENDIAN_LITTLE,
+                                       CL_DEVICE_AVAILABLE,
+                                       CL_DEVICE_COMPILER_AVAILABLE,
+                                       CL_DEVICE_NAME,
+                                       CL_DEVICE_VENDOR,
+                                       CL_DRIVER_VERSION,
+                                       CL_DEVICE_VERSION,
+                                       CL_DEVICE_EXTENSIONS};
+    const sumi_device_config config = {.threads = 1};
+    (void)state;
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        sumi_runtime runtime;
+        sumi_device_facts facts;
+        sumi_error err = {""};
+        *counts = (fault_counts){.query = queries[i], .shares = true};
+        sumi_status status =
+            sumi_runtime_init_device(&runtime, sumi_opencl_backend(), &config, &err);
+        if (status != SUMI_EUNSUPPORTED || !strstr(err.text, "failed with CL_OUT_OF_RESOURCES"))
+            fail_msg("query %#x fails, and status %d says '%s'", queries[i], (int)status, err.text);
+        assert_true(sumi_device_row(1, &facts) && !facts.usable);
+        assert_string_equal(facts.id, "opencl:0");
+    }
+    *counts = (fault_counts){0};
+}
+
 int main(void)
 {
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
@@ -425,10 +472,10 @@ int main(void)
         printf("%s\n", counts ? err.text : dlerror());
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_auto),
-                                       cmocka_unit_test(test_predictions),
-                                       cmocka_unit_test(test_tutorial), cmocka_unit_test(test_unet),
-                                       cmocka_unit_test(test_wrong_kernels)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_auto),        cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_predictions), cmocka_unit_test(test_tutorial),
+        cmocka_unit_test(test_unet),        cmocka_unit_test(test_wrong_kernels)};
     if (!mkdtemp(folder) || chdir(folder) != 0)
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -317,19 +317,68 @@ static void build_two(sumi_graph *graph)
     x = sumi_graph_conv(graph, x, sumi_graph_conv_layer(graph, "one", IN, MIDDLE, 3));
     x = sumi_graph_norm(graph, x, sumi_graph_group_norm_layer(graph, "norm", MIDDLE, 10, true));
     x = sumi_graph_act(graph, x, SUMI_ACT_SILU);
+    sumi_edge time = sumi_graph_fourier(graph, sumi_graph_input_time(graph), 4, .1, 1);
+    int shift = sumi_graph_linear_layer(graph, "shift", 4, MIDDLE);
+    x = sumi_graph_shift(graph, x, sumi_graph_linear(graph, time, shift));
     x = sumi_graph_conv(graph, x, sumi_graph_conv_layer(graph, "two", MIDDLE, OUT, 3));
     sumi_graph_output(graph, "out", x);
+    sumi_graph_loss_mse(graph, x);
+}
+
+static const float two_times[MANY] = {1, 3, 0.5f, 20, 7};
+
+/* Gradients of all parameters, of MANY images whose target is 0. */
+static void train_two(sumi_runtime *runtime, const sumi_graph *graph, const sumi_weights *weights,
+                      int force, const float *images, float *out)
+{
+    static const float target[MANY * OUT_FLOATS];
+    const sumi_backend *backend = runtime->backend;
+    const sumi_plan_config config = {
+        .mode = SUMI_MODE_TRAIN, .n_max = MANY, .h = HIGH, .w = WIDE, .force = force};
+    size_t bytes = graph->params.value_count * sizeof(float);
+    sumi_network *net = NULL;
+    sumi_error err = {""};
+    const sumi_inputs in = {.image = send(runtime, images, MANY * IN_FLOATS * sizeof(float)),
+                            .time = send(runtime, two_times, sizeof two_times),
+                            .target = send(runtime, target, sizeof target)};
+    float *gradients = backend->alloc(runtime->device, bytes);
+    assert_non_null(gradients);
+    test_ok(backend->network_create(runtime->device, graph, weights, &config, &net, &err), &err);
+    backend->gradients(net, &in, MANY, gradients);
+    backend->download(runtime->device, out, gradients, bytes);
+    backend->network_free(net);
+    const void *memory[] = {in.image, in.time, in.target, gradients};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        backend->free(runtime->device, (void *)(uintptr_t)memory[i], 0);
+    test_ok(backend->status(runtime->device, &err), &err);
+}
+
+/* Of each parameter, as near as rounding is. */
+static void check_two(const sumi_params *params, const float *found, const float *expected)
+{
+    for (int k = 0; k < params->count; k++) {
+        const sumi_param *param = &params->items[k];
+        double off = 0, all = 0;
+        for (size_t i = param->offset; i < param->offset + param->count; i++) {
+            off += pow((double)expected[i] - (double)found[i], 2);
+            all += pow((double)expected[i], 2);
+        }
+        /* A bias before a norm has next to none. */
+        if (!(sqrt(off) <= 1e-4 * sqrt(all) + 1e-6))
+            fail_msg("%s is off by %g of %g", param->name, sqrt(off), sqrt(all));
+    }
 }
 
 static void predict_two(sumi_runtime *runtime, const sumi_graph *graph, const sumi_weights *weights,
-                        int force, int n, const float *images, float *out)
+                        int force, int n, const float *images, const float *times, float *out)
 {
     const sumi_backend *backend = runtime->backend;
     const sumi_plan_config config = {
         .mode = SUMI_MODE_PREDICT, .n_max = n, .h = HIGH, .w = WIDE, .force = force};
     sumi_network *net = NULL;
     sumi_error err = {""};
-    const sumi_inputs in = {.image = send(runtime, images, (size_t)n * IN_FLOATS * sizeof(float))};
+    const sumi_inputs in = {.image = send(runtime, images, (size_t)n * IN_FLOATS * sizeof(float)),
+                            .time = send(runtime, times, (size_t)n * sizeof(float))};
     float *to = backend->alloc(runtime->device, (size_t)n * OUT_FLOATS * sizeof(float));
     assert_non_null(to);
     test_ok(backend->network_create(runtime->device, graph, weights, &config, &net, &err), &err);
@@ -338,11 +387,12 @@ static void predict_two(sumi_runtime *runtime, const sumi_graph *graph, const su
     backend->network_free(net);
     backend->free(runtime->device, to, 0);
     backend->free(runtime->device, (void *)(uintptr_t)in.image, 0);
+    backend->free(runtime->device, (void *)(uintptr_t)in.time, 0);
     test_ok(backend->status(runtime->device, &err), &err);
 }
 
 /* More images than go through them at a time, of odd sides: as near to the plain sums as rounding
- * is, and an image has the same bits by itself. */
+ * is, also in gradients, and an image has the same bits by itself. */
 static void test_winograd_in_pieces(void **state)
 {
     (void)state;
@@ -358,9 +408,10 @@ static void test_winograd_in_pieces(void **state)
     sumi_random_normals(&at, 0, images, MANY * IN_FLOATS);
     const sumi_weights weights = {
         send(&runtime, graph.params.values, graph.params.value_count * sizeof(float)), NULL};
-    predict_two(&runtime, &graph, &weights, SUMI_CONV_GEMM, MANY, images, plain);
-    predict_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, MANY, images, found);
-    predict_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, 1, images + 3 * IN_FLOATS, alone);
+    predict_two(&runtime, &graph, &weights, SUMI_CONV_GEMM, MANY, images, two_times, plain);
+    predict_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, MANY, images, two_times, found);
+    predict_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, 1, images + 3 * IN_FLOATS,
+                two_times + 3, alone);
     assert_memory_equal(alone, found + 3 * OUT_FLOATS, sizeof alone);
     double most = 0, off = 0;
     for (int i = 0; i < MANY * OUT_FLOATS; i++) {
@@ -370,6 +421,14 @@ static void test_winograd_in_pieces(void **state)
     assert_true(most > .1 && off > 0); /* they are two ways */
     if (!(off <= 2e-5 * fmax(1, most)))
         fail_msg("off by %g of %g", off, most);
+    size_t count = graph.params.value_count;
+    float *gradients[2] = {malloc(count * sizeof(float)), malloc(count * sizeof(float))};
+    assert_true(gradients[0] && gradients[1]);
+    train_two(&runtime, &graph, &weights, SUMI_CONV_GEMM, images, gradients[0]);
+    train_two(&runtime, &graph, &weights, SUMI_CONV_WINOGRAD, images, gradients[1]);
+    check_two(&graph.params, gradients[1], gradients[0]);
+    free(gradients[0]);
+    free(gradients[1]);
     runtime.backend->free(runtime.device, weights.values, 0);
     sumi_graph_free(&graph);
     sumi_runtime_free(&runtime);

@@ -16,6 +16,43 @@ static sumi_status verify(fixture *f, sumi_verify_t *result, sumi_error *err)
     return verify_into(f, make_model(77), result, err);
 }
 
+static int reads; /* of ledgers */
+
+static void count_read(const sumi_ledger *ledger, int steps, sumi_entry *out)
+{
+    reads++;
+    sumi_backend_at(0)->ledger_read(ledger, steps, out);
+}
+
+/* A backend that is given several steps at once is not waited for after each. */
+static void test_steps_ahead(void **state)
+{
+    (void)state;
+    enum { STEPS = 3, AHEAD = 2 };
+    fixture f;
+    sumi_verify_t result;
+    sumi_error err = {""};
+    open_fixture(&f, 1, .9f);
+    f.config.keep_last = 3;
+    f.config.epochs = 4;
+    assert_ok(run(&f, NULL));
+    sumi_backend backend = *f.runtime.backend;
+    const sumi_backend *usual = f.runtime.backend;
+    backend.ledger_read = count_read;
+    for (int i = 0; i < 2; i++) {
+        reads = 0;
+        backend.ahead = i ? AHEAD : 1;
+        sumi_runtime_forget(&f.runtime, f.model->id);
+        f.runtime.backend = &backend;
+        assert_ok(verify(&f, &result, &err));
+        assert_true(result.same && result.loss_step == 0 && !result.differs[0]);
+        assert_int_equal(result.last - result.first, STEPS);
+        assert_int_equal(reads, i ? 2 : 2 * STEPS); /* one by one, a step is looked at twice */
+        f.runtime.backend = usual;
+    }
+    close_fixture(&f);
+}
+
 static void test_the_same(void **state)
 {
     (void)state;
@@ -213,11 +250,9 @@ static void test_what_cannot_be(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_same),
-        cmocka_unit_test(test_the_same_of_augmented),
-        cmocka_unit_test(test_not_the_same),
-        cmocka_unit_test(test_what_cannot_be),
-        cmocka_unit_test(test_refused_and_stopped),
+        cmocka_unit_test(test_steps_ahead),           cmocka_unit_test(test_the_same),
+        cmocka_unit_test(test_the_same_of_augmented), cmocka_unit_test(test_not_the_same),
+        cmocka_unit_test(test_what_cannot_be),        cmocka_unit_test(test_refused_and_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

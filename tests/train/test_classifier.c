@@ -245,13 +245,71 @@ static void test_stops(void **state)
     sumi_runtime_free(&runtime);
 }
 
+/* ---- Without waiting ------------------------------------------------------------------------- */
+
+static int reads; /* of ledgers */
+
+static void count_read(const sumi_ledger *ledger, int steps, sumi_entry *out)
+{
+    reads++;
+    sumi_backend_at(0)->ledger_read(ledger, steps, out);
+}
+
+static double no_loss(const sumi_network *network)
+{
+    (void)network;
+    fail_msg("a training waits for a step's loss");
+    return 0;
+}
+
+static bool no_finite(sumi_device *device, const float *x, size_t count)
+{
+    (void)device;
+    (void)x;
+    (void)count;
+    fail_msg("a training waits for a step's gradients");
+    return true;
+}
+
+/* A backend that is given several steps is asked once for all of them, and makes the same bits; one
+ * that is given one at a time, once for each. */
+static void test_steps_ahead(void **state)
+{
+    (void)state;
+    enum { STEPS = 12, AHEAD = 5 };
+    sumi_dataset *set = make_set("train", 8, 8, 1, 100);
+    sumi_classifier *made[2];
+    for (int i = 0; i < 2; i++) {
+        sumi_runtime runtime;
+        sumi_error err = {""};
+        sumi_classifier_config config = config_of("v1", STEPS);
+        make_runtime(&runtime, 2);
+        sumi_backend backend = *runtime.backend;
+        assert_int_equal(backend.ahead, 1);
+        backend.ahead = i ? AHEAD : 1;
+        backend.ledger_read = count_read;
+        backend.loss = no_loss;
+        backend.finite = no_finite;
+        runtime.backend = &backend;
+        reads = 0;
+        assert_ok(sumi_classify_train(&runtime, set, NULL, &config, &made[i], &err));
+        assert_int_equal(reads, i ? 3 : STEPS);
+        runtime.backend = sumi_backend_at(0);
+        sumi_runtime_free(&runtime);
+    }
+    assert_string_equal(made[0]->info.hash, made[1]->info.hash);
+    sumi_classifier_free(made[0]);
+    sumi_classifier_free(made[1]);
+    sumi_data_free(set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_learns_labels), cmocka_unit_test(test_threads_change_no_bit),
         cmocka_unit_test(test_features),      cmocka_unit_test(test_pads_in_the_middle),
         cmocka_unit_test(test_files),         cmocka_unit_test(test_refuses),
-        cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_stops),         cmocka_unit_test(test_steps_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

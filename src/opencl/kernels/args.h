@@ -89,6 +89,27 @@ typedef struct {
     int n, in, units;
 } sumi_cl_linear_args;
 
+/* A share of a value's gradient: that of one of its forms, act(scale r + shift), and how it goes
+ * back through it: gradient d act' ga + (gb r + gk). */
+#define SUMI_CL_TERMS 4
+typedef struct {
+    unsigned at;
+    int act;
+    unsigned scale, shift, ga, gb, gk; /* [n or 1][row], or nowhere */
+    int row;
+} sumi_cl_term_args;
+
+/* What the store of a gradient adds up of it, over each tile's pixels of each image: for the norm
+ * behind which it is, d and d (r - mean) (kernels/norms.cl), and itself for a shift. */
+typedef struct {
+    sumi_cl_term_args term; /* how it becomes d, of r at x */
+    unsigned x, mean;
+    int mean_row;
+    unsigned sums;   /* [tiles][segments][2][c], or nowhere */
+    unsigned shifts; /* [tiles][segments][c], or nowhere */
+    int segments;    /* images that a tile has pixels of, at most */
+} sumi_cl_back_args;
+
 typedef struct {
     sumi_cl_view source[SUMI_CL_SOURCES];
     int sources;
@@ -99,6 +120,7 @@ typedef struct {
     int tiles; /* of an image; 0: tiles go on from image to image */
     /* Floats between the weights of two taps, inputs and outputs. Flipped: the last tap first. */
     int tap_floats, in_floats, out_floats, flipped;
+    sumi_cl_back_args back;
 } sumi_cl_conv_args;
 
 /* The same by Winograd's F(2x2, 3x3): of cells of 2x2 pixels, [down][across] of an image. */
@@ -131,16 +153,6 @@ typedef struct {
     int c, pieces;
 } sumi_cl_columns_args;
 
-/* A share of a value's gradient: that of one of its forms, act(scale r + shift), and how it goes
- * back through it: gradient d act' ga + (gb r + gk). */
-#define SUMI_CL_TERMS 4
-typedef struct {
-    unsigned at;
-    int act;
-    unsigned scale, shift, ga, gb, gk; /* [n or 1][row], or nowhere */
-    int row;
-} sumi_cl_term_args;
-
 typedef struct {
     sumi_cl_term_args term[SUMI_CL_TERMS];
     int terms;
@@ -161,6 +173,7 @@ typedef struct {
 typedef struct {
     unsigned dy, out; /* out: [n][row], to which the sums over pixels are added */
     int n, c, pixels, row;
+    int bands, segments; /* of dy, as of a norm's sums; bands may be its pixels */
 } sumi_cl_post_args;
 
 typedef struct {
@@ -193,6 +206,8 @@ typedef struct {
 typedef struct {
     unsigned sums[SUMI_CL_SOURCES];
     int channels[SUMI_CL_SOURCES];
+    /* Of each source's sums: 0: [n][bands]; else of tiles that go on from image to image. */
+    int segments[SUMI_CL_SOURCES];
     int sources, n, c, groups, pixels, bands;
     unsigned gamma, beta; /* among the weights, or nowhere */
     unsigned vector;      /* [n][2c], or nowhere */

@@ -66,3 +66,44 @@ float group_max(__local float *room, uint item, uint size, float x)
     }
     return room[0];
 }
+
+/* ---- Backward -------------------------------------------------------------------------------- */
+
+float slope_of(int act, float z)
+{
+    if (act == 1)
+        return z > 0.0f ? 1.0f : 0.0f;
+    if (act == 2) {
+        float s = 1.0f / (1.0f + exp(-z));
+        return s * (1.0f + z * (1.0f - s));
+    }
+    return 1.0f;
+}
+
+/* Of a form's activation, where channel c of image n is r in the value. */
+float slope_at(__global const float *a, const sumi_cl_term_args *t, uint n, uint c, float r)
+{
+    float z = r;
+    if (t->act != 0 && t->scale != SUMI_CL_NOWHERE) {
+        size_t row = (size_t)n * (uint)t->row + c;
+        z = fma(r, a[t->scale + row], a[t->shift + row]);
+    }
+    return slope_of(t->act, z);
+}
+
+/* How many sums there are of an image n, and where number k of them stands among all: of `bands`
+ * of each image; or, with segments, of tiles of SUMI_CL_TILE of all images' pixels, each with a sum
+ * for the images that it has pixels of. */
+uint count_of_sums(int segments, int bands, int pixels, uint n)
+{
+    uint size = (uint)pixels;
+    return segments > 0 ? ((n + 1) * size - 1) / SUMI_CL_TILE - n * size / SUMI_CL_TILE + 1
+                        : (uint)bands;
+}
+
+size_t place_of_sum(int segments, int bands, int pixels, uint n, uint k)
+{
+    uint size = (uint)pixels, tile = n * size / SUMI_CL_TILE + k;
+    return segments > 0 ? (size_t)tile * (uint)segments + n - tile * SUMI_CL_TILE / size
+                        : (size_t)n * (uint)bands + k;
+}

@@ -1,7 +1,8 @@
 /*
  * Convolutions 3x3 and 1x1 as products of matrices that are never written: rows are pixels, columns
  * output channels, and between them lie the input's channels at each tap. What is pending on the
- * sources is applied in the load; bias, a residual and the moments of a tile in the store.
+ * sources is applied in the load; bias, a residual and the moments of a tile in the store, and what
+ * norms and shifts need of a gradient.
  *
  * A group makes SUMI_CL_TILE pixels of as many channels, an item 4 x 4 of them: pixels 4 items
  * apart, channels likewise. The order of a sum is that of taps and channels alone. The gradient of
@@ -77,6 +78,59 @@ void store_moments(__global float *out, const sumi_cl_conv_args *g, float acc[EA
     }
 }
 
+/* acc becomes d, the gradient at the norm, in the first pass, and d (r - mean) in the second. */
+void turn_back(__global const float *a, const sumi_cl_conv_args *g, uint pass,
+               const pixel_place at[EACH], float acc[EACH][EACH])
+{
+    const sumi_cl_back_args *b = &g->back;
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++) {
+            uint c = get_group_id(1) * SUMI_CL_TILE + get_local_id(0) + (uint)j * ITEMS;
+            uint n = at[i].n;
+            if (!at[i].there || c >= (uint)g->cout)
+                continue;
+            size_t p = ((size_t)n * (uint)g->h + (uint)at[i].y) * (uint)g->w + (uint)at[i].x;
+            float r = a[b->x + p * (uint)g->cout + c];
+            acc[i][j] *= pass == 1 ? slope_at(a, &b->term, n, c, r)
+                                   : r - a[b->mean + (size_t)n * (uint)b->mean_row + c];
+        }
+}
+
+/* What a shift (pass 0) and a norm (1 and 2) need of a gradient that was just made: sums of each
+ * channel over the tile's pixels of each image. One loop with its barriers, as some drivers compile
+ * each copy of such a loop for seconds. */
+void store_back(__global const float *a, __global float *out, const sumi_cl_conv_args *g,
+                const pixel_place at[EACH], float acc[EACH][EACH], __local float *room)
+{
+    const sumi_cl_back_args *b = &g->back;
+    uint ix = get_local_id(0), iy = get_local_id(1), tile = get_group_id(0);
+    uint c = get_group_id(1) * SUMI_CL_TILE + ix + iy * ITEMS, cout = (uint)g->cout;
+    uint segments = (uint)b->segments, first = place_of(g, tile, 0).n;
+    uint begin = b->shifts != SUMI_CL_NOWHERE ? 0 : segments;
+    uint end = b->sums != SUMI_CL_NOWHERE ? 3 * segments : segments;
+    for (uint k = begin; k < end; k++) {
+        uint pass = k / segments, segment = k % segments;
+        if (pass > 0 && segment == 0)
+            turn_back(a, g, pass, at, acc);
+        for (int j = 0; j < EACH; j++) {
+            float sum = 0.0f;
+            for (int i = 0; i < EACH; i++)
+                sum += at[i].there && at[i].n == first + segment ? acc[i][j] : 0.0f;
+            room[(iy * EACH + j) * ITEMS + ix] = sum;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (iy < EACH && c < cout) {
+            size_t place = (size_t)tile * segments + segment;
+            float sum = 0.0f;
+            for (int i = 0; i < ITEMS; i++)
+                sum += room[(i * EACH + iy) * ITEMS + ix];
+            out[pass == 0 ? b->shifts + place * cout + c
+                          : b->sums + (place * 2 + pass - 1) * cout + c] = sum;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+}
+
 /* What a group has of a tile: bias and a residual are added on the way. */
 void store_tile(__global const float *a, __global float *out, __global const float *weights,
                 const sumi_cl_conv_args *g, const pixel_place at[EACH], float acc[EACH][EACH],
@@ -100,6 +154,7 @@ void store_tile(__global const float *a, __global float *out, __global const flo
     }
     if (g->moments != SUMI_CL_NOWHERE)
         store_moments(out, g, acc, there, room);
+    store_back(a, out, g, at, acc, room);
 }
 
 /* The products of what a group has loaded of both matrices. */

@@ -1,30 +1,12 @@
 /* Gradients of what is neither a product of matrices nor a norm. Nothing is added atomically: an
  * item gathers what belongs to its number, in one order. */
 
-float slope_of(int act, float z)
-{
-    if (act == 1)
-        return z > 0.0f ? 1.0f : 0.0f;
-    if (act == 2) {
-        float s = 1.0f / (1.0f + exp(-z));
-        return s * (1.0f + z * (1.0f - s));
-    }
-    return 1.0f;
-}
-
 /* The gradient at a form's norm, or at the value where it has none: of number i, which is channel c
  * of image n and r in the value. */
 float term_at(__global const float *a, const sumi_cl_term_args *t, size_t i, uint n, uint c,
               float r)
 {
-    float z = r;
-    if (t->act == 0)
-        return a[t->at + i];
-    if (t->scale != SUMI_CL_NOWHERE) {
-        size_t row = (size_t)n * (uint)t->row + c;
-        z = fma(r, a[t->scale + row], a[t->shift + row]);
-    }
-    return a[t->at + i] * slope_of(t->act, z);
+    return t->act == 0 ? a[t->at + i] : a[t->at + i] * slope_at(a, t, n, c, r);
 }
 
 /* A value's gradient: the sum of its terms. */
@@ -49,16 +31,17 @@ __kernel void sumi_terms(__global const float *a, __global float *out, sumi_cl_t
     out[g.out + i] = sum;
 }
 
-/* The gradient of a shift: an item for each channel of an image. */
+/* The gradient of a shift, of an image's pixels or of what the store added up of them: an item for
+ * each channel of an image. */
 __kernel void sumi_post(__global const float *a, __global float *out, sumi_cl_post_args g)
 {
     uint c = get_global_id(0), n = get_global_id(1);
     float sum = 0.0f;
     if (c >= (uint)g.c)
         return;
-    __global const float *dy = a + g.dy + (size_t)n * (uint)g.pixels * (uint)g.c + c;
-    for (uint p = 0; p < (uint)g.pixels; p++)
-        sum += dy[(size_t)p * (uint)g.c];
+    uint count = count_of_sums(g.segments, g.bands, g.pixels, n);
+    for (uint k = 0; k < count; k++)
+        sum += a[g.dy + place_of_sum(g.segments, g.bands, g.pixels, n, k) * (uint)g.c + c];
     out[g.out + (size_t)n * (uint)g.row + c] += sum;
 }
 

@@ -211,11 +211,12 @@ __kernel void sumi_norm_totals(__global float *a, __global const float *weights,
     while (s + 1 < g.sources && c >= (uint)g.channels[s])
         c -= (uint)g.channels[s++];
     uint row = (uint)g.channels[s];
-    __global const float *sums = a + g.sums[s] + (size_t)n * (uint)g.bands * 2 * row + c;
     float d = 0.0f, dr = 0.0f;
-    for (int band = 0; band < g.bands; band++, sums += 2 * row) {
-        d += sums[0];
-        dr += sums[row];
+    uint count = count_of_sums(g.segments[s], g.bands, g.pixels, n);
+    for (uint i = 0; i < count; i++) {
+        size_t from = place_of_sum(g.segments[s], g.bands, g.pixels, n, i) * 2 * row;
+        d += a[g.sums[s] + from + c];
+        dr += a[g.sums[s] + from + row + c];
     }
     size_t at = g.totals + (size_t)n * 2 * (uint)g.c + k;
     a[at] = d;
