@@ -147,6 +147,9 @@ void *sumi_cl_room(sumi_device *device, size_t bytes);
 /* Makes the kernels, from what is kept below the user's cache folder where that is of this device,
  * driver and source and not damaged: *kept. */
 sumi_status sumi_cl_program(sumi_device *device, bool *kept, sumi_error *err);
+/* Where a device's program is kept: a name made of the device, its driver, the options, sumi's
+ * version and the source. False where there is no folder for it. */
+bool sumi_cl_kept_path(const sumi_device *device, char *out, size_t size);
 /* Keeps them, once they are known to be good. */
 void sumi_cl_program_keep(const sumi_device *device);
 void sumi_cl_program_free(sumi_device *device);

@@ -24,8 +24,7 @@ static const char *options_of(const sumi_device *device)
 
 /* ---- What is kept ---------------------------------------------------------------------------- */
 
-/* Where it is; false where there is no folder for it. */
-static bool kept_path(const sumi_device *device, char *out, size_t size)
+bool sumi_cl_kept_path(const sumi_device *device, char *out, size_t size)
 {
     char folder[PATH_MAX], hex[65], name[80];
     const char *parts[] = {device->title, device->facts.vendor, options_of(device), SUMI_VERSION};
@@ -241,14 +240,14 @@ void sumi_cl_program_free(sumi_device *device)
 void sumi_cl_program_keep(const sumi_device *device)
 {
     char path[PATH_MAX];
-    if (kept_path(device, path, sizeof path))
+    if (sumi_cl_kept_path(device, path, sizeof path))
         keep(device, device->program, path);
 }
 
 sumi_status sumi_cl_program(sumi_device *device, bool *kept, sumi_error *err)
 {
     char path[PATH_MAX];
-    *kept = kept_path(device, path, sizeof path);
+    *kept = sumi_cl_kept_path(device, path, sizeof path);
     if (*kept && (device->program = take_kept(device, path)) != NULL) {
         if (make_kernels(device))
             return SUMI_OK;

@@ -405,6 +405,33 @@ static void test_kept_program(void **state)
     assert_int_equal(sumi_remove_tree(folder, NULL), SUMI_OK);
 }
 
+/* A program is for one device and one driver of it; another has a file of its own. */
+static void test_kept_names(void **state)
+{
+    (void)state;
+    char usual[512], other[512];
+    sumi_runtime runtime = test_runtime(true);
+    sumi_device *device = runtime.device;
+    const bool exact = device->exact_division;
+    char *parts[] = {device->title, strstr(device->title, ", driver ") + strlen(", driver "),
+                     device->facts.vendor};
+    assert_true(sumi_cl_kept_path(device, usual, sizeof usual));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        char first = parts[i][0];
+        parts[i][0] = '?';
+        assert_true(sumi_cl_kept_path(device, other, sizeof other));
+        assert_string_not_equal(usual, other);
+        parts[i][0] = first;
+    }
+    device->exact_division = !exact;
+    assert_true(sumi_cl_kept_path(device, other, sizeof other));
+    assert_string_not_equal(usual, other);
+    device->exact_division = exact;
+    assert_true(sumi_cl_kept_path(device, other, sizeof other));
+    assert_string_equal(usual, other);
+    sumi_runtime_free(&runtime);
+}
+
 /* ---- Trying a device ------------------------------------------------------------------------- */
 
 static void take_sums(bool on_device, sumi_cl_sums *out)
@@ -479,6 +506,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_too_many_images),
         cmocka_unit_test(test_kept_program),
+        cmocka_unit_test(test_kept_names),
         cmocka_unit_test(test_trial),
     };
     return test_has_device() ? cmocka_run_group_tests(tests, NULL, NULL) : SKIPPED;

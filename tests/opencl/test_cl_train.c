@@ -436,6 +436,7 @@ static void test_short_memory(void **state)
     assert_int_equal(sumi_train_create(&t.runtime, t.model, &t.how.trainer, &t.trainer, &err),
                      SUMI_ENOMEM);
     assert_non_null(strstr(err.text, "a batch of 60000 images of 256x256 needs"));
+    assert_non_null(strstr(err.text, "MiB, and there are"));
     assert_non_null(strstr(err.text, "would fit"));
     t.how.trainer.batch = 4;
     t.how.trainer.groups = 2;
