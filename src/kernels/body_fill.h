@@ -155,11 +155,10 @@ INLINE vf view_value(const view *v, view_form form, bool bf16, const view_coefs 
  * later is asked for. */
 INLINE void fill_ahead(const view *v, view_form form, bool bf16, int vectors, size_t at)
 {
-    const int line = bf16 ? 32 : 16; /* elements */
-    for (int j = 0; j < vectors * VW; j += line) {
-        __builtin_prefetch(tensor_at(v->p, at + (size_t)j, bf16), 0, 3);
+    for (int j = 0; j < vectors * VW; j += tensor_line(bf16)) {
+        tensor_fetch(v->p, at + (size_t)j, bf16);
         if (form >= FORM_GRAD)
-            __builtin_prefetch(tensor_at(v->r, at + (size_t)j, bf16), 0, 3);
+            tensor_fetch(v->r, at + (size_t)j, bf16);
     }
 }
 

@@ -49,15 +49,15 @@ INLINE vf store_put(const store_job *j, bool bf16, size_t i, vf v, bool lane)
 /* What a row later is read and written (see fill_ahead). */
 INLINE void store_ahead(const store_job *j, store_stats stats, bool bf16, int vectors, size_t i)
 {
-    const int line = bf16 ? 32 : 16; /* elements */
+    const int line = tensor_line(bf16);
     i += (size_t)j->w * (size_t)j->c;
     for (int e = 0; e < vectors * VW; e += line, i += (size_t)line) {
         if (j->dst != NULL)
-            __builtin_prefetch(tensor_at(j->dst, i, bf16), 1, 3);
+            tensor_fetch_to_write(j->dst, i, bf16);
         if (j->residual != NULL)
-            __builtin_prefetch(tensor_at(j->residual, i, bf16), 0, 3);
+            tensor_fetch(j->residual, i, bf16);
         if (stats == STATS_SUMS)
-            __builtin_prefetch(tensor_at(j->stat.p, i, bf16), 0, 3);
+            tensor_fetch(j->stat.p, i, bf16);
     }
 }
 

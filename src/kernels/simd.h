@@ -327,6 +327,24 @@ INLINE const void *tensor_at(const void *p, size_t i, bool bf16)
     return bf16 ? (const void *)((const uint16_t *)p + i) : (const void *)((const float *)p + i);
 }
 
+/* Asks for the line of an element that will be read, or written, soon. It may lie past the tensor's
+ * end: an address that nothing is at is passed over. */
+INLINE void tensor_fetch(const void *p, size_t i, bool bf16)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + i * (bf16 ? 2 : 4)), 0, 3);
+}
+
+INLINE void tensor_fetch_to_write(const void *p, size_t i, bool bf16)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + i * (bf16 ? 2 : 4)), 1, 3);
+}
+
+/* Elements of a line of cache. */
+INLINE int tensor_line(bool bf16)
+{
+    return bf16 ? 32 : 16;
+}
+
 INLINE void *tensor_begin(void *p, size_t i, bool bf16)
 {
     return bf16 ? (void *)((uint16_t *)p + i) : (void *)((float *)p + i);
