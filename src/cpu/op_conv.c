@@ -110,8 +110,8 @@ static void plan_dgrad(sumi_network *net, int node, conv_part *part)
 /* Where images are cut into groups, all groups of all ranks share what would be kept apart. */
 static int wgrad_pieces(const sumi_conv_spec *spec, const sumi_plan_config *config)
 {
-    size_t pixels = (size_t)config->n_max * (size_t)spec->h * (size_t)spec->w;
-    size_t most = pixels * (size_t)(spec->cin + spec->cout) / 2;
+    size_t images = (size_t)(config->cut ? config->whole_max : config->n_max); /* of all ranks */
+    size_t most = images * (size_t)spec->h * (size_t)spec->w * (size_t)(spec->cin + spec->cout) / 2;
     int pieces = WGRAD_PIECES_MAX;
     most = most < WGRAD_FLOATS ? most : WGRAD_FLOATS;
     while (pieces > WGRAD_PIECES_MIN && spec->partial_floats * (size_t)pieces > most)
