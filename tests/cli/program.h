@@ -33,8 +33,6 @@ typedef struct {
 static inline void program_start_words(program *p, temp_folder *temp, const char *const *words)
 {
     posix_spawn_file_actions_t files;
-    posix_spawnattr_t attributes;
-    sigset_t listened;
     char *argv[PROGRAM_WORDS_MAX + 2] = {(char *)SUMI_PROGRAM};
     for (int i = 0; words[i] != NULL; i++) {
         assert_true(i < PROGRAM_WORDS_MAX);
@@ -47,17 +45,16 @@ static inline void program_start_words(program *p, temp_folder *temp, const char
                                      O_WRONLY | O_CREAT | O_TRUNC, 0666);
     posix_spawn_file_actions_addopen(&files, 2, temp_path(temp, ".err"),
                                      O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    /* What nohup, or a shell in the background, made the tests ignore the program would, too. */
-    sigemptyset(&listened);
-    sigaddset(&listened, SIGINT);
-    sigaddset(&listened, SIGTERM);
-    sigaddset(&listened, SIGHUP);
-    assert_int_equal(posix_spawnattr_init(&attributes), 0);
-    posix_spawnattr_setsigdefault(&attributes, &listened);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    assert_int_equal(posix_spawn(&p->pid, SUMI_PROGRAM, &files, &attributes, argv, environ), 0);
-    posix_spawnattr_destroy(&attributes);
+    assert_int_equal(posix_spawn(&p->pid, SUMI_PROGRAM, &files, NULL, argv, environ), 0);
     posix_spawn_file_actions_destroy(&files);
+}
+
+/* The program would ignore what nohup, or a shell in the background, made the tests ignore. */
+__attribute__((constructor)) static void program_hears_signals(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
 }
 
 /* Starts the program with the words of line, which single spaces separate; '@' at the start of a
