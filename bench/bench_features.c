@@ -72,10 +72,8 @@ static void make_classifier(bench *b, row *r, const char *shape)
 static void make_model(bench *b, row *r, const char *net)
 {
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
-    const sumi_net *is = sumi_net_row(sumi_net_find(net));
-    r->name = config.net = net;
-    config.base_channels = is->base_channels;
-    config.time_dim = is->time_dim;
+    r->name = net;
+    expect(b, sumi_model_config_net(&config, net));
     expect(b, sumi_models_create(&config, &r->model, &b->err));
     r->flops = count_flops(b, &r->model->graph);
 }

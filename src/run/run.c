@@ -131,15 +131,6 @@ sumi_status sumi_run_queue_next(sumi_train_run *run, sumi_data_batch *data)
     return sumi_train_queue(run->trainer, &batch, run->err);
 }
 
-sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss)
-{
-    const sumi_batch batch = next_batch(run, data);
-    sumi_status status = sumi_train_step(run->trainer, &batch, loss, run->err);
-    if (status == SUMI_OK)
-        run->images += data->whole;
-    return status;
-}
-
 /* What is told of a step that is done. */
 static sumi_status tell_step(sumi_train_run *run, int n, double seconds, double loss)
 {
@@ -188,7 +179,13 @@ sumi_status sumi_run_train_again(sumi_train_run *run, sumi_data_batch *data, dou
     sumi_batches_free(run->batches);
     run->batches = NULL;
     sumi_status status = sumi_run_begin_batches(run);
-    return status == SUMI_OK ? sumi_run_train_next(run, data, loss) : status;
+    if (status != SUMI_OK)
+        return status;
+    const sumi_batch batch = next_batch(run, data);
+    status = sumi_train_step(run->trainer, &batch, loss, run->err);
+    if (status == SUMI_OK)
+        run->images += data->whole;
+    return status;
 }
 
 static sumi_status repeat_step(sumi_train_run *run)

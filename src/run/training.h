@@ -135,11 +135,9 @@ double sumi_run_waiting(const sumi_train_run *run);
 
 /* ---- run.c ---- */
 
-/* Takes the next batch and trains a step on it, waiting for what comes of it; data receives the
- * batch, *loss its loss. */
-sumi_status sumi_run_train_next(sumi_train_run *run, sumi_data_batch *data, double *loss);
-/* The same of the batch behind the last step that was good, where those that were queued after it
- * had no effect. */
+/* Where the steps that were queued after the last good one had no effect: takes the batch behind it
+ * and trains a step on that alone, waiting for what comes of it; data receives the batch, *loss its
+ * loss. */
 sumi_status sumi_run_train_again(sumi_train_run *run, sumi_data_batch *data, double *loss);
 /* Takes the next batch and queues a step on it; what comes of it is sumi_train_settle's to tell,
  * and the images of all ranks are in run->whole until then. */

@@ -2,28 +2,13 @@
  * What the files of models and evaluators say of themselves: JSON among the metadata. What is
  * accepted is within its bounds, and the model says it again in a way that is accepted, too.
  */
-#include "fuzz.h"
+#include "model.h"
 #include "models/classifier.h"
 #include "models/metadata.h"
 
 static sumi_tensor_file file_with(sumi_file_pair *pair)
 {
     return (sumi_tensor_file){.metadata = pair, .metadata_count = 1};
-}
-
-static sumi_model *small_model(void)
-{
-    static sumi_model *model;
-    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
-    config.net = "unet";
-    config.base_channels = 4;
-    config.time_dim = 4;
-    config.multipliers[1] = config.multipliers[2] = 0;
-    config.blocks[1] = config.blocks[2] = 0;
-    config.classes = 3;
-    if (!model)
-        fuzz_check(sumi_models_create(&config, &model, NULL) == SUMI_OK, "a small model");
-    return model;
 }
 
 /* A model whose metadata were read writes metadata that can be read. */
@@ -46,13 +31,15 @@ static void read_model(char *text)
     sumi_file_pair pair = {.key = "sumi.model", .value = text};
     sumi_tensor_file file = file_with(&pair);
     sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
+    static sumi_model *small;
     sumi_model *model;
     sumi_error err;
     if (sumi_metadata_config("f", &file, &config, &err) != SUMI_OK)
         return;
     /* The tensors are missing, which is found before there is memory for them. */
     fuzz_check(sumi_model_from_file("f", &file, &model, &err) != SUMI_OK, "no model of nothing");
-    fuzz_check(sumi_models_copy(small_model(), &model, &err) == SUMI_OK, "a copy");
+    small = small ? small : fuzz_model(3);
+    fuzz_check(sumi_models_copy(small, &model, &err) == SUMI_OK, "a copy");
     json_decref(model->classes);
     model->classes = NULL;
     if (sumi_metadata_from_file("f", &file, model, &err) == SUMI_OK)

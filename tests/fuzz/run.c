@@ -3,12 +3,10 @@
  * it does, or says why not. Where the file is one that the manifest of a checkpoint lists, the
  * manifest is that of the input, as whoever makes such a file would make it.
  */
-#include <dirent.h>
-#include <limits.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "fuzz.h"
+#include "base/copy_tree.h"
+#include "model.h"
 #include "run/run.h"
 
 enum { STEPS = 3, BATCH = 4, IMAGES = 8 };
@@ -37,24 +35,11 @@ static char folder[PATH_MAX], whole[PATH_MAX]; /* the run, and as it was */
 static sumi_runtime runtime;
 static sumi_dataset *set;
 
-static sumi_model *new_model(void)
-{
-    sumi_model_config config = SUMI_MODEL_CONFIG_INIT;
-    sumi_model *model;
-    config.net = "unet";
-    config.base_channels = 4;
-    config.time_dim = 4;
-    config.multipliers[1] = config.multipliers[2] = 0;
-    config.blocks[1] = config.blocks[2] = 0;
-    fuzz_check(sumi_models_create(&config, &model, NULL) == SUMI_OK, "a small model");
-    return model;
-}
-
 /* Trains to the end, or goes on where all is done already. */
 static sumi_status train(bool resume, sumi_error *err)
 {
     sumi_train_config config = SUMI_TRAIN_CONFIG_INIT;
-    sumi_model *model = new_model();
+    sumi_model *model = fuzz_model(0);
     config.out_dir = folder;
     config.resume = resume;
     config.epochs = 0;
@@ -65,34 +50,6 @@ static sumi_status train(bool resume, sumi_error *err)
     sumi_status status = sumi_run_train(&runtime, model, set, &config, err);
     sumi_models_free(model);
     return status;
-}
-
-static void copy_file(const char *from, const char *to)
-{
-    uint8_t *data;
-    size_t size;
-    fuzz_check(sumi_file_read(from, 1 << 24, &data, &size, NULL) == SUMI_OK, "a file is read");
-    FILE *file = fopen(to, "wb");
-    fuzz_check(file && fwrite(data, 1, size, file) == size && fclose(file) == 0, "and written");
-    free(data);
-}
-
-static void copy_folder(const char *from, const char *to)
-{
-    char source[PATH_MAX], target[PATH_MAX];
-    DIR *list = opendir(from);
-    fuzz_check(list != NULL && mkdir(to, 0777) == 0, "a folder");
-    for (const struct dirent *entry; (entry = readdir(list)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        sumi_path_join(source, PATH_MAX, from, entry->d_name, NULL);
-        sumi_path_join(target, PATH_MAX, to, entry->d_name, NULL);
-        if (sumi_is_dir(source))
-            copy_folder(source, target);
-        else
-            copy_file(source, target);
-    }
-    closedir(list);
 }
 
 static void remove_folders(void)
@@ -118,7 +75,7 @@ static void begin(void)
     set->count = IMAGES;
     atexit(remove_folders);
     fuzz_check(train(false, &err) == SUMI_OK, "a run");
-    copy_folder(folder, whole);
+    fuzz_check(copy_tree(folder, whole), "a copy");
 }
 
 static void put(const char *name, const uint8_t *data, size_t size)
@@ -168,6 +125,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_check(status == SUMI_OK || (err.text[0] && !strchr(err.text, '\n')), "one line says why");
     /* Whatever it was, the weights are still there. */
     sumi_remove_tree(folder, NULL);
-    copy_folder(whole, folder);
+    fuzz_check(copy_tree(whole, folder), "a copy");
     return 0;
 }

@@ -7,14 +7,13 @@
  * once and not for each call again. That needs a device without threads: PoCL's "basic". Some
  * calls fail in the process itself, too, where a sanitizer sees what is not given back.
  */
-#include <dirent.h>
 #include <dlfcn.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "opencl/cl_test.h"
+#include "base/copy_tree.h"
 #include "opencl/api.h"
 #include "opencl/faults.h"
 
@@ -38,41 +37,13 @@ static struct {
 } ends;
 static bool given[FAULT_ARGUMENTS]; /* which have had their failure */
 
-/* Copies a tree of files and folders. */
-static void copy_tree(const char *from, const char *to)
-{
-    DIR *list = opendir(from);
-    if (!list || mkdir(to, 0777) != 0)
-        _exit(WRONG);
-    for (const struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
-        char old[512], new[512];
-        uint8_t *data = NULL;
-        size_t size = 0;
-        snprintf(old, sizeof old, "%s/%.200s", from, entry->d_name);
-        snprintf(new, sizeof new, "%s/%.200s", to, entry->d_name);
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (sumi_is_dir(old)) {
-            copy_tree(old, new);
-            continue;
-        }
-        FILE *file =
-            sumi_file_read(old, 1 << 24, &data, &size, NULL) == SUMI_OK ? fopen(new, "wb") : NULL;
-        if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0)
-            _exit(WRONG);
-        free(data);
-    }
-    closedir(list);
-}
-
 /* A child has files of its own. */
 static void begin_child(long call, bool lost)
 {
     char own[64];
     alarm(250); /* one that waits for ever is none that ends well */
     snprintf(own, sizeof own, "%s-%d", folder, (int)getpid());
-    copy_tree(folder, own);
-    if (chdir(own) != 0)
+    if (!copy_tree(folder, own) || chdir(own) != 0)
         _exit(WRONG);
     *counts = (fault_counts){.calls = call, .fails = call, .lost = lost, .shares = true};
     is_child = true;

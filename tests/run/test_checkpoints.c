@@ -583,7 +583,7 @@ static void go_on_from_each(const fixture *straight, const double *losses, int t
     double *found = calloc((size_t)from_most + AHEAD, sizeof *found);
     char name[64], path[PATH_MAX];
     open_small(&f, threads, ema);
-    copy_tree(straight->run, f.run);
+    assert_true(copy_tree(straight->run, f.run));
     for (int step = from_most; step > 0; step--) {
         for (int after = step + 1; after <= from_most + AHEAD; after++) {
             snprintf(name, sizeof name, "checkpoints/step_%d", after);

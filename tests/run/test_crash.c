@@ -87,7 +87,7 @@ static sumi_status save(sumi_error *err)
 static void copy(const char *from, const char *to)
 {
     assert_ok(sumi_remove_tree(to, NULL));
-    copy_tree(from, to);
+    assert_true(copy_tree(from, to));
 }
 
 static int set_up(void **state)

@@ -300,7 +300,7 @@ static void put_back(stage *s)
 {
     assert_ok(sumi_remove_tree(s->run, NULL));
     if (s->began)
-        copy_tree(s->before, s->run);
+        assert_true(copy_tree(s->before, s->run));
 }
 
 /* What a process that was killed left: a file, and a checkpoint that was being replaced. */

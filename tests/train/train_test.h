@@ -4,7 +4,8 @@
 
 #include "train/train.h"
 
-#include <dirent.h>
+#include "base/copy_tree.h"
+
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,33 +112,6 @@ static inline const char *join(char out[PATH_MAX], const char *folder, const cha
 {
     assert_ok(sumi_path_join(out, PATH_MAX, folder, name, NULL));
     return out;
-}
-
-/* Copies a folder and all that is in it to a place where nothing is. */
-static inline void copy_tree(const char *from, const char *to)
-{
-    char source[PATH_MAX], target[PATH_MAX];
-    DIR *folder = opendir(from);
-    assert_non_null(folder);
-    assert_int_equal(mkdir(to, 0777), 0);
-    for (const struct dirent *entry; (entry = readdir(folder));) {
-        uint8_t *data;
-        size_t size;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        join(source, from, entry->d_name);
-        join(target, to, entry->d_name);
-        if (sumi_is_dir(source)) {
-            copy_tree(source, target);
-            continue;
-        }
-        assert_ok(sumi_file_read(source, 1 << 28, &data, &size, NULL));
-        FILE *file = fopen(target, "wb");
-        assert_true(file && fwrite(data, 1, size, file) == size);
-        assert_int_equal(fclose(file), 0);
-        free(data);
-    }
-    closedir(folder);
 }
 
 /* Every number of a model: weights, statistics, counters. */
