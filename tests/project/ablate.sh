@@ -34,18 +34,19 @@ ablate() {
 expect() {
     [ "$1" = "$2" ] || { echo "expected '$1', found '$2'"; exit 1; }
 }
-expect '| batch 32 | 5.00 | one seed | 1.67 | one seed | 0.750 | 100 |' "$(ablate 0 | tail -1)"
+expect '| batch 32 | 5.000 | one seed | 1.667 | one seed | 0.750 | 100 |' "$(ablate 0 | tail -1)"
 # Of 5, 6, 7: Student's t of two degrees of freedom, 4.303, by a deviation of 1 over the root of 3.
 # The ratios are 5/3, 6/4 and 7/5, whose logarithms have a mean of 0.418 and a deviation of 0.0878.
-expect '| batch 32 | 6.00 | 3.52 to 8.48 | 1.52 | 1.22 to 1.89 | 0.750 | 100 |' "$(ablate '0 1 2' | tail -1)"
+expect '| batch 32 | 6.000 | 3.516 to 8.484 | 1.518 | 1.221 to 1.888 | 0.750 | 100 |' "$(ablate '0 1 2' | tail -1)"
 expect 6 "$(grep -c '^train' "$folder/sumi.calls")"
 expect 6 "$(grep -c '^eval' "$folder/sumi.calls")"
 expect 6 "$(grep -c '^train D --minutes 1 ' "$folder/sumi.calls")"
-# By steps: as many for all, but where a set has a number of its own.
+# By steps: as many for all, but where a set has a number of its own; and no run by minutes is taken for
+# one of as many steps.
 printf 'standard:\nbatch 32: --batch 32 --steps 90\n' >"$folder/list"
-SUMI="$folder/sumi" "$root/bench/ablate" -d D -k 50 -s 0 -o "$folder/steps" "$folder/list" >/dev/null
-expect 2 "$(grep -c '^train D --steps 50 ' "$folder/sumi.calls")"
-expect 1 "$(grep -c '^train D --steps 50 .* --steps 90' "$folder/sumi.calls")"
+SUMI="$folder/sumi" "$root/bench/ablate" -d D -k 1 -s 0 -o "$folder/runs" "$folder/list" >/dev/null
+expect 2 "$(grep -c '^train D --steps 1 ' "$folder/sumi.calls")"
+expect 1 "$(grep -c '^train D --steps 1 .* --steps 90' "$folder/sumi.calls")"
 ! SUMI="$folder/sumi" "$root/bench/ablate" "$folder/none" >/dev/null 2>&1 || {
     echo 'a missing list passed'
     exit 1
